@@ -1,0 +1,29 @@
+"""kapps: from a dataset to a trained, tuned, explained and served Keras 3 model.
+
+Modules (imported when first touched, so that `--help` answers before TensorFlow is loaded):
+    data        a dataset spec -> train, validation and test as tf.data
+    models      builders that return `keras.Model`
+    training    what stands around `fit`: run directory, exact resume, schedules, precision
+    evaluation  metrics, over-fitting verdict, calibration, plots, the report
+    serving     export, publish, predict
+"""
+
+import lazy_loader as lazy
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__, _ = lazy.attach(
+    __name__,
+    submodules=[
+        "blocks",
+        "data",
+        "evaluation",
+        "layers",
+        "losses",
+        "models",
+        "serving",
+        "training",
+        "tuning",
+    ],
+)
+__all__ = ["data", "evaluation", "models", "serving", "training"]
