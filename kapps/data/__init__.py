@@ -1,1 +1,26 @@
-"""TODO."""
+"""A dataset spec becomes train, validation and test.
+
+    load(spec)              `ImageData`: splits, class names, shapes, fingerprint, notes
+    check(spec, data_dir)   is the spec well-formed, and is its path there? (fast, no TensorFlow)
+    prepare(spec)           fetch, convert or scan ahead of time; says what it did
+    describe(spec)          counts, sizes, duplicates and unreadable files, as a dict
+    describe_text(report)   the same, to be read
+    class_weights           weights that give every class the same share of the loss
+    pixel_statistics        per-channel mean and standard deviation of a split
+    ImageData, Split        what `load` returns
+    decode                  the one image decoder, used in training and in exported models
+"""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submodules=["decode"],
+    submod_attrs={
+        "audit": ["describe", "describe_text"],
+        "dataset": ["ImageData", "Split"],
+        "loading": ["load", "prepare"],
+        "spec": ["check"],
+        "statistics": ["class_weights", "pixel_statistics"],
+    },
+)
