@@ -1,0 +1,256 @@
+"""What stands between a shell and a recipe's `main(config)`: flags, exit codes, messages.
+
+Nothing here imports TensorFlow, so `--help`, a bad flag and a failed check answer at once.
+
+    parse               argv -> a frozen dataclass, the flags and `--help` made by tyro
+    run                 what the last line of every recipe calls
+    exit_codes          context manager: a user's mistake -> one message on stderr, exit code 2
+    import_tensorflow   TensorFlow without its start-up lines
+"""
+
+import contextlib
+import errno
+import inspect
+import io
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from kapps.errors import UserError
+
+Config = TypeVar("Config")
+
+USAGE_ERROR = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+# The system's words for each: libraries in C++ hand on the text and not always the number.
+_DISK_ERRORS = {
+    errno.ENOSPC: ("No space left on device", "the disk is full"),
+    errno.EDQUOT: ("Disk quota exceeded", "the disk quota is used up"),
+    errno.EROFS: ("Read-only file system", "this file system is read-only"),
+    errno.EACCES: ("Permission denied", "permission denied"),
+    errno.EPERM: ("Operation not permitted", "operation not permitted"),
+}
+
+# What TensorFlow logs while it starts on a machine where nothing is wrong.
+_CHATTER = re.compile(
+    rb"All log messages before absl::InitializeLog|oneDNN custom operations are on"
+    rb"|Could not find cuda drivers|failed call to cuInit|Unable to register cu\w+ factory"
+    rb"|binary is optimized to use available CPU|To enable the following instructions"
+)
+
+
+def parse(
+    config_class: type[Config] | Callable[..., Config],
+    argv: Sequence[str] | None = None,
+    prog: str | None = None,
+    description: str | None = None,
+) -> Config:
+    """Turns command-line arguments into a config.
+
+    Flags, defaults and help come from the fields of the dataclass and the docstring under each;
+    a field `batch_size` is the flag `--batch-size`, a bool `augment` is `--augment/--no-augment`.
+
+    Args:
+        config_class: A (frozen) dataclass, or whatever else `tyro.cli` takes.
+        argv: Arguments; `sys.argv[1:]` when None.
+        prog: Name of the program in the usage line; `sys.argv[0]` when None.
+        description: Text over the flags; the docstring of the config's module when None.
+
+    Raises:
+        SystemExit: code 0 after `--help`, 2 after a bad argument (one message on stderr).
+    """
+    import tyro
+
+    if description is None:
+        description = sys.modules[config_class.__module__].__doc__ or ""
+    out, err = _Like(sys.stdout), _Like(None)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            return tyro.cli(
+                config_class, args=argv, prog=prog, description=_keep_lines(description)
+            )
+    finally:
+        # What tyro has to say is written after the redirection: help without the blank lines it
+        # doubles, an error without its box.
+        if out.getvalue():
+            sys.stdout.write(_plain(out.getvalue()))
+        if err.getvalue():
+            sys.stderr.write(_message(err.getvalue()))
+
+
+def run(
+    main: Callable[[Config], Any],
+    config_class: type[Config],
+    check: Callable[[Config], None] | None = None,
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Runs a recipe from the shell.
+
+    The last line of a recipe is `run(main, Config, check)`, under `__name__ == "__main__"`.
+
+    Args:
+        main: The recipe; takes the config. What it returns is not printed.
+        config_class: Its config dataclass; see `parse`.
+        check: Called before `main` and so before TensorFlow is imported; raises `UserError` for
+            what can be known at once, or `SystemExit(0)` when there is nothing left to do.
+        argv: Arguments; `sys.argv[1:]` when None.
+
+    Raises:
+        SystemExit: 2 for a user's mistake or a disk that cannot be written, 130 when interrupted.
+            Any other exception is a bug and keeps its traceback.
+    """
+    config = parse(config_class, argv)
+    with exit_codes("interrupted; the same command continues"):
+        if check is not None:
+            check(config)
+        import_tensorflow()
+        main(config)
+
+
+@contextlib.contextmanager
+def exit_codes(interrupted: str = "interrupted") -> Iterator[None]:
+    """Ends the program with one message and an exit code where the user can mend the cause.
+
+    Args:
+        interrupted: What to say after Ctrl-C.
+    """
+    try:
+        yield
+        sys.stdout.flush()  # a closed pipe shows itself here, not while the interpreter ends
+    except UserError as error:
+        _end(f"error: {error}", USAGE_ERROR)
+    except KeyboardInterrupt:
+        _end(interrupted, INTERRUPTED)
+    except BrokenPipeError:
+        # The reader (`head`, `less`) has gone. Python flushes once more at exit: into nothing.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(BROKEN_PIPE) from None
+    except Exception as error:
+        message = _disk_message(error)
+        if message is None:
+            raise
+        _end(f"error: {message}", USAGE_ERROR)
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow and finds its devices without the lines that say nothing to a user.
+
+    `TF_CPP_MIN_LOG_LEVEL` is set to 2 unless the environment sets it, and any value there below 2
+    shows everything. It does not reach the lines logged while the libraries load (TF 2.21), so
+    those are held back and all but the known chatter is handed on. Keras is told to use
+    TensorFlow, whatever another project left in `keras.json`. Logical devices are not fixed yet:
+    `tf.config.set_visible_devices` and the strategies work afterwards.
+    """
+    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    if level in ("0", "1") or "tensorflow" in sys.modules:
+        return
+    with _without_chatter():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices("GPU")  # logs a failed cuInit where there is no GPU
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Holds back what C++ writes to file descriptor 2, and hands on what is not chatter."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        stderr = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            for line in held.read().splitlines(keepends=True):
+                if not _CHATTER.search(line):
+                    os.write(2, line)
+
+
+def _end(message: str, code: int) -> None:
+    with contextlib.suppress(OSError):  # stderr may be closed, or on the disk that is full
+        sys.stderr.write(message.rstrip() + "\n")
+    raise SystemExit(code) from None
+
+
+def _disk_message(error: BaseException) -> str | None:
+    """One line for a full, read-only or forbidden disk; None when the error is something else."""
+    seen: BaseException | None = error
+    while seen is not None:
+        number = seen.errno if isinstance(seen, OSError) else None
+        for code, (system_text, words) in _DISK_ERRORS.items():
+            by_text = _from_tensorflow_or_hdf5(seen) and system_text in str(seen)
+            if number == code or by_text:
+                path = getattr(seen, "filename", None) or _path_in(str(seen))
+                return f"{path}: {words}" if path else f"{words}: {_first_line(seen)}"
+        seen = seen.__cause__
+    return None
+
+
+def _from_tensorflow_or_hdf5(error: BaseException) -> bool:
+    """True for the exceptions that carry the system's error as text alone."""
+    return isinstance(error, OSError) or any(
+        base.__name__ == "OpError" and base.__module__.startswith("tensorflow")
+        for base in type(error).__mro__
+    )
+
+
+def _path_in(text: str) -> str | None:
+    """The first absolute path in a message (TensorFlow writes `/a/b; No space left ...`)."""
+    found = re.search(r"(?:^|[\s'\"(=])(/[^\s;:'\",)]+)", text)
+    return found.group(1) if found else None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+class _Like(io.StringIO):
+    """Collects text while answering `isatty` and `encoding` like the stream it stands for."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def isatty(self) -> bool:
+        return self._stream is not None and self._stream.isatty()
+
+    @property
+    def encoding(self) -> str | None:  # tyro draws boxes where this is UTF-8
+        return getattr(self._stream, "encoding", None) if self.isatty() else None
+
+
+def _keep_lines(docstring: str) -> str:
+    """Parts an indented line from the sentence after it.
+
+    Tyro joins a line that starts with a letter to the one before it, also to a command.
+    """
+    kept: list[str] = []
+    for line in inspect.cleandoc(docstring).splitlines():
+        if line[:1].isalpha() and kept and kept[-1][:1].isspace():
+            kept.append("")
+        kept.append(line)
+    return "\n".join(kept)
+
+
+def _plain(text: str) -> str:
+    lines = "\n".join(line.rstrip() for line in text.splitlines())
+    return re.sub(r"\n{3,}", "\n\n", lines).strip("\n") + "\n"
+
+
+def _message(box: str) -> str:
+    """Tyro's error box without the box: `error: ` and the text, the title left out."""
+    text = re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]", "", box)
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and set(line) != {"-"}]
+    body = lines[1:] or lines
+    return "\n  ".join([f"error: {body[0]}", *body[1:]]) + "\n"
