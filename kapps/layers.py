@@ -1,0 +1,99 @@
+"""Keras layers that Keras lacks or does slowly."""
+
+import keras
+import tensorflow as tf
+
+# What the FusedBatchNormV3 kernel computes in; scale, offset and statistics are float32 in each.
+_FUSED_DTYPES = ("float32", "bfloat16", "float16")
+
+
+@keras.saving.register_keras_serializable("kapps")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` on TensorFlow's fused kernel, for feature maps.
+
+    Keras 3 composes batch normalization of moments and elementwise operations, which makes several
+    passes over every activation. This layer hands `[batch, height, width, channels]` inputs to the
+    FusedBatchNormV3 kernel and leaves everything else as it is: arguments, names and order of the
+    weights, outputs, gradients (second ones too), and the moving averages
+
+        moving <- momentum * moving + (1 - momentum) * batch statistic
+
+    of mean and biased variance. Under a 16-bit policy only the activations are 16-bit.
+
+    What the kernel cannot do is left to Keras' own `call`: another rank, an axis that is not the
+    last, a mask, `synchronized=True`, `renorm=True`, float64.
+
+    One case differs on purpose: a replica that gets no example of the last, smaller batch adds
+    nothing to the gradients and leaves its moving averages alone, where Keras' layer turns both
+    them and gamma, hence the model, into NaN.
+
+    Batch normalization: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        """Normalizes with the batch's statistics while training, else with the moving averages."""
+        if not self._can_fuse(inputs, mask):
+            return super().call(inputs, training=training, mask=mask)
+        channels = inputs.shape[-1]
+        gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones([channels])
+        beta = tf.convert_to_tensor(self.beta) if self.center else tf.zeros([channels])
+        if not (training and self.trainable):
+            outputs, _, _ = tf.compat.v1.nn.fused_batch_norm(
+                inputs,
+                gamma,
+                beta,
+                mean=tf.convert_to_tensor(self.moving_mean),
+                variance=tf.convert_to_tensor(self.moving_variance),
+                epsilon=self.epsilon,
+                is_training=False,
+            )
+            return outputs
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            inputs, gamma, beta, epsilon=self.epsilon, is_training=True
+        )
+        self._update_moving_averages(mean, variance, tf.size(inputs, tf.int64) // channels)
+        return outputs
+
+    def _can_fuse(self, inputs, mask) -> bool:
+        return (
+            mask is None
+            and not self.synchronized
+            and not self.renorm
+            and keras.backend.backend() == "tensorflow"
+            and len(inputs.shape) == 4
+            and self.axis in (-1, 3)
+            and inputs.shape[-1] is not None
+            and self.variable_dtype == "float32"
+            and self.compute_dtype in _FUSED_DTYPES
+            and keras.backend.standardize_dtype(inputs.dtype) == self.compute_dtype
+        )
+
+    def _update_moving_averages(self, mean, variance, count):
+        # The kernel returns the variance of the population, sum / (count - 1); Keras averages that
+        # of the sample, sum / count. With one value per channel the kernel may return 0 or NaN.
+        count_as_float = tf.cast(count, variance.dtype)
+        variance = tf.math.multiply_no_nan(variance, (count_as_float - 1.0) / count_as_float)
+        for moving, statistic in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            old = tf.convert_to_tensor(moving)
+            new = old * self.momentum + statistic * (1.0 - self.momentum)
+            moving.assign(tf.where(count > 0, new, old))
+
+
+def with_fused_batch_normalization(model: keras.Model) -> keras.Model:
+    """Rebuilds a functional or sequential model on the fused `BatchNormalization`.
+
+    Works on nested models and on `keras.applications`. The result has its own weights, equal to
+    those of `model`, in the same order and under the same names, and is not compiled.
+
+    Raises:
+        ValueError: `model` is neither functional nor sequential (from `keras.models.clone_model`).
+    """
+
+    def clone(layer):
+        # Only the class itself: a subclass has its own reasons.
+        fused = type(layer) is keras.layers.BatchNormalization
+        return (BatchNormalization if fused else type(layer)).from_config(layer.get_config())
+
+    rebuilt = keras.models.clone_model(model, clone_function=clone, recursive=True)
+    rebuilt.set_weights(model.get_weights())
+    return rebuilt
