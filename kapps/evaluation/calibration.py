@@ -61,7 +61,7 @@ def expected_calibration_error(
     """ECE = sum over bins of (n_m / n) |accuracy_m - confidence_m|, eq. 3 of arXiv:1706.04599.
 
     0 is perfect; 0.05 says that the confidence is off by five points on average. The estimate is
-    biased upwards for few examples: about 0.02 for 500 well calibrated ones.
+    biased upwards: about 0.02 for 2,000 and 0.01 for 10,000 perfectly calibrated ones.
     """
     if len(labels) == 0:
         raise ValueError("the calibration error of no examples is not defined")
