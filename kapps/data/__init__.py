@@ -7,6 +7,9 @@
     describe_text(report)   the same, to be read
     class_weights           weights that give every class the same share of the loss
     pixel_statistics        per-channel mean and standard deviation of a split
+    TrainingBatches, evaluation_batches, classification_targets
+                            batches for `fit`, a function of (seed, epoch, step)
+    Augmentation            flip, crop, rotation, erasing, mixup, cutmix
     ImageData, Split        what `load` returns
     decode                  the one image decoder, used in training and in exported models
 """
@@ -17,9 +20,11 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submodules=["decode"],
     submod_attrs={
+        "augment": ["Augmentation"],
         "audit": ["describe", "describe_text"],
         "dataset": ["ImageData", "Split"],
         "loading": ["load", "prepare"],
+        "pipeline": ["TrainingBatches", "classification_targets", "evaluation_batches"],
         "spec": ["check"],
         "statistics": ["class_weights", "pixel_statistics"],
     },

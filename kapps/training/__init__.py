@@ -1,1 +1,34 @@
-"""TODO."""
+"""What stands around `fit`.
+
+fit, History                      training that a killed process can go on with, bit for bit
+open_run, Run                     the run directory
+learning_rate_schedule, OneCycle, momentum_cycle
+                                  learning rate and momentum by step
+optimizer                         Keras' optimizers by name, decay sparing biases and norms
+range_test                        the learning-rate range test
+strategy, check_devices, check_batch
+                                  where to train
+choose_precision, precision_policy
+                                  which number format to train in
+seed_everything                   one seed for everything
+CommonConfig, check_common        the flags that every recipe has
+WeightAverage                     moving average of weights and statistics
+"""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "callbacks": ["WeightAverage"],
+        "config": ["CommonConfig", "check_common"],
+        "distribution": ["check_batch", "check_devices", "strategy"],
+        "resumable": ["History", "fit"],
+        "lr_find": ["range_test"],
+        "optimizers": ["optimizer"],
+        "precision": ["choose_precision", "precision_policy"],
+        "run": ["Run", "open_run"],
+        "schedules": ["OneCycle", "learning_rate_schedule", "momentum_cycle"],
+        "seeds": ["seed_everything"],
+    },
+)

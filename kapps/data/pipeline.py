@@ -1,0 +1,144 @@
+"""Batches for `fit` whose content depends on (seed, epoch, step) and on nothing else.
+
+That is what makes resuming exact: a batch can be asked for again without replaying what came
+before it. The order of every epoch is a permutation drawn from (seed, epoch), the augmentation of
+every batch is drawn from (seed, step), so neither threads nor the number of devices nor a killed
+process change what the model sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from kapps.errors import UserError
+
+if TYPE_CHECKING:
+    from kapps.data.split import Split
+
+AUTOTUNE = tf.data.AUTOTUNE
+
+
+class TrainingBatches:
+    """Shuffled training batches that can start at any step of any epoch.
+
+    The last, incomplete batch of an epoch is dropped: every step then has the same shape and the
+    same weight, and which examples it loses changes with the permutation.
+
+    Args:
+        split: the training examples.
+        batch_size: examples per step over all devices (the global batch). A split that is
+            smaller than one batch becomes a single batch.
+        seed: seed of the order and of the augmentation.
+        prepare: `(images uint8 [b,H,W,C], labels int32 [b], seed int32 [2]) -> batch`, in graph
+            mode; the seed is different for every batch and replica-independent.
+
+    Raises:
+        UserError: an empty split or a batch size under 1.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        prepare: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple],
+    ):
+        if batch_size < 1:
+            raise UserError(f"batch size {batch_size}: it must be at least 1")
+        if not len(split):
+            raise UserError("the training split is empty: there is nothing to learn from")
+        self.batch_size = min(batch_size, len(split))
+        self.steps = len(split) // self.batch_size
+        self._split, self._seed, self._prepare = split, seed, prepare
+
+    def dataset(self, first: int, last: int, start: int = 0) -> tf.data.Dataset:
+        """The batches of the epochs from `first` to before `last`, one after the other.
+
+        Args:
+            first: first epoch, from 0.
+            last: the epoch before which to end.
+            start: step of the first epoch to begin at.
+        """
+        labels = tf.constant(self._split.labels, tf.int32)
+
+        def steps_of_epoch(epoch):
+            order = tf.random.experimental.stateless_shuffle(
+                tf.range(len(self._split), dtype=tf.int64), seed=self._key(epoch, 0)
+            )
+            begin = tf.where(epoch == first, tf.constant(start, tf.int64), 0)
+            steps = tf.data.Dataset.range(begin, self.steps)
+            return steps.map(lambda step: (epoch * self.steps + step, self._slice(order, step)))
+
+        def load(step, indices):
+            key = self._key(step, 1)
+            return self._prepare(self._split.images(indices), tf.gather(labels, indices), key)
+
+        batches = tf.data.Dataset.range(first, last).flat_map(steps_of_epoch)
+        batches = batches.map(load, num_parallel_calls=AUTOTUNE, deterministic=True)
+        # flat_map hides the count from Keras, which needs it for its progress bar.
+        count = (last - first) * self.steps - start
+        return batches.apply(tf.data.experimental.assert_cardinality(count)).prefetch(AUTOTUNE)
+
+    def _slice(self, order: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        indices = order[step * self.batch_size : (step + 1) * self.batch_size]
+        return tf.ensure_shape(indices, [self.batch_size])
+
+    def _key(self, counter: tf.Tensor, stream: int) -> tf.Tensor:
+        """Seed of a stateless op; the two streams (order, augmentation) never meet."""
+        return tf.stack(
+            [tf.constant(2 * self._seed + stream, tf.int64), tf.cast(counter, tf.int64)]
+        )
+
+
+def evaluation_batches(
+    split: Split,
+    batch_size: int,
+    *,
+    prepare: Callable[[tf.Tensor, tf.Tensor], tuple],
+    limit: int | None = None,
+    seed: int = 0,
+) -> tf.data.Dataset:
+    """Every example once, in order, the last incomplete batch included.
+
+    Args:
+        split: the examples.
+        batch_size: examples per step over all devices.
+        prepare: `(images uint8 [b,H,W,C], labels int32 [b]) -> batch`, in graph mode.
+        limit: take only that many examples, a seeded random part of the split.
+        seed: seed of that choice.
+    """
+    chosen = np.arange(len(split))
+    if limit is not None and limit < len(split):
+        chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
+    labels = tf.constant(split.labels, tf.int32)
+    batches = tf.data.Dataset.from_tensor_slices(chosen.astype(np.int64)).batch(batch_size)
+
+    def load(indices):
+        return prepare(split.images(indices), tf.gather(labels, indices))
+
+    return batches.map(load, num_parallel_calls=AUTOTUNE, deterministic=True).prefetch(AUTOTUNE)
+
+
+def classification_targets(classes: int, *, label_smoothing: float = 0.0) -> Callable:
+    """One-hot targets float32 [b, classes], smoothed towards the uniform distribution.
+
+    Smoothing stands here and not in the loss, so that the validation loss stays the plain
+    negative log-likelihood and can be compared between runs (eq. of section 7 in
+    arXiv:1512.00567).
+
+    Raises:
+        UserError: a smoothing outside [0, 1).
+    """
+    if not 0.0 <= label_smoothing < 1.0:
+        raise UserError(f"label smoothing {label_smoothing}: it must be in [0, 1)")
+
+    def targets(labels: tf.Tensor) -> tf.Tensor:
+        one_hot = tf.one_hot(labels, classes, dtype=tf.float32)
+        return one_hot * (1.0 - label_smoothing) + label_smoothing / classes
+
+    return targets

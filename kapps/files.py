@@ -1,0 +1,49 @@
+"""Writing files so that a reader never sees half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import uuid
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+
+def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) -> None:
+    """Call `write(file)` on a temporary neighbour, flush it to the disk, rename it into place.
+
+    Raises:
+        OSError: the disk is full, the directory is read-only ...; the old file is untouched and
+            the temporary one is gone.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Write JSON atomically, indented, so that two runs can be compared with `diff`."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def remove_leftovers(directory: str | os.PathLike) -> None:
+    """Delete the temporary files of killed writers in `directory` (not below it)."""
+    for path in pathlib.Path(directory).glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            path.unlink()

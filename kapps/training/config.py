@@ -1,0 +1,65 @@
+"""The flags that every recipe has."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from typing import Literal
+
+from kapps import data
+from kapps.errors import UserError
+from kapps.training.distribution import check_devices
+
+
+@dataclasses.dataclass(frozen=True)
+class CommonConfig:
+    """Fields shared by all recipes; each recipe's `Config` adds its own."""
+
+    dataset: str = "digits"
+    """digits (embedded), fashion_mnist, tfds:NAME, folder:PATH or npz:PATH"""
+    data_dir: str | None = None
+    """where prepared datasets live; default: where TensorFlow Datasets keeps them"""
+    epochs: int = 20
+    """passes over the training data"""
+    batch_size: int = 64
+    """examples per step, over all devices"""
+    learning_rate: float | None = None
+    """highest learning rate; default: the optimizer's usual one"""
+    seed: int = 0
+    """seed of the split, the weights, the order and the augmentation"""
+    devices: str = "auto"
+    """auto, cpu, cpu:N (N logical devices, to check distribution), gpu or gpu:N"""
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    """auto measures on CPUs with bfloat16 units and asks the GPU otherwise"""
+    run_dir: str | None = None
+    """where everything about the run goes; default: runs/RECIPE/NAME, one NAME per configuration"""
+    export_dir: str | None = None
+    """where versions are published; default: saved_models/RECIPE"""
+    export: bool = True
+    """publish a SavedModel"""
+    overwrite: bool = False
+    """throw away what is in the run directory"""
+
+
+def check_common(config: CommonConfig) -> None:
+    """What can be found wrong with the common flags before TensorFlow is imported.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    data.check(config.dataset, config.data_dir)
+    check_devices(config.devices)
+    for name in ("epochs", "batch_size"):
+        if getattr(config, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} must be at least 1")
+    if config.learning_rate is not None and not config.learning_rate > 0:
+        raise UserError(f"--learning-rate {config.learning_rate}: it must be above 0")
+    if not 0 <= config.seed < 2**31:
+        raise UserError(f"--seed {config.seed}: it must be between 0 and 2147483647")
+    for name in ("run_dir", "export_dir"):
+        path = pathlib.Path(getattr(config, name) or ".")
+        while not path.exists():
+            path = path.parent
+        if not os.access(path, os.W_OK):
+            raise UserError(f"--{name.replace('_', '-')}: {path} cannot be written to")

@@ -1,0 +1,96 @@
+"""Which number format to compute in: asked for, or measured."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kapps.errors import UserError
+
+POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
+# Below this, a step is over before the format matters, and measuring costs more than it gives.
+WORTH_MEASURING = 20e9  # multiply-adds per training epoch
+STEPS = 3
+
+
+@contextlib.contextmanager
+def precision_policy(name: str) -> Iterator[None]:
+    """Keras' global dtype policy, for as long as the context lasts.
+
+    Raises:
+        UserError: an unknown policy.
+    """
+    if name not in POLICIES:
+        raise UserError(f"unknown precision {name!r}: it is auto or one of {', '.join(POLICIES)}")
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+
+
+def choose_precision(
+    build: Callable[[], keras.Model], batch_size: int, work: float
+) -> tuple[str, str]:
+    """The precision in which a training step of this model is fastest on this machine.
+
+    A rule by device would be wrong one way or the other: on a CPU with bfloat16 instructions,
+    dense convolutions gain a factor of two and depthwise ones lose one. So where it is in doubt
+    it is measured, on random pictures.
+
+    Args:
+        build: makes the model under the current policy.
+        batch_size: examples per step.
+        work: multiply-adds of an epoch, about; little work is not measured.
+
+    Returns:
+        The policy, and why.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
+        if capability and capability >= (8, 0):
+            return "mixed_bfloat16", f"the GPU has bfloat16 units (compute capability {capability})"
+        if capability and capability >= (7, 0):
+            return "mixed_float16", f"the GPU has float16 units (compute capability {capability})"
+        return "float32", "the GPU has no units for 16-bit numbers"
+    if not _cpu_has_bfloat16():
+        return "float32", "the CPU has no bfloat16 instructions"
+    if work < WORTH_MEASURING:
+        return "float32", "the model is too small for the format to matter"
+    seconds = {}
+    for name in ("float32", "mixed_bfloat16"):
+        with precision_policy(name):
+            seconds[name] = _step_seconds(build(), batch_size)
+    fastest = min(seconds, key=seconds.get)
+    ratio = seconds["float32"] / seconds["mixed_bfloat16"]
+    return fastest, f"measured: a step in bfloat16 is {ratio:.2f} times as fast as in float32"
+
+
+def _cpu_has_bfloat16() -> bool:
+    try:
+        flags = pathlib.Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _step_seconds(model: keras.Model, batch_size: int) -> float:
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 256, (batch_size, *model.input_shape[1:])).astype(np.float32)
+    y = generator.integers(0, model.output_shape[-1], batch_size)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss, jit_compile=False)
+    model.train_on_batch(x, y)  # traces
+    model.train_on_batch(x, y)
+    begin = time.perf_counter()
+    for _ in range(STEPS):
+        model.train_on_batch(x, y)
+    return (time.perf_counter() - begin) / STEPS

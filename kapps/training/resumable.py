@@ -1,0 +1,273 @@
+"""`fit` that a killed process can go on with, to the same bits.
+
+What a step of training depends on is: weights, optimizer slots, the states of the random layers,
+the place in the data, and the memory of the callbacks. All of it goes into one checkpoint file
+(`kapps.training.state`), at the end of every epoch and every few minutes inside one. The data
+needs no replay, because its order is a function of (seed, epoch) (`kapps.data.pipeline`). Keras'
+`BackupAndRestore` keeps weights, optimizer and epoch; it forgets the place inside the epoch,
+patience counters, running metrics and the best weights.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kapps.data.pipeline import TrainingBatches
+from kapps.errors import UserError
+from kapps.training import callbacks as kept
+from kapps.training import state as states
+from kapps.training.run import Run
+
+
+@dataclasses.dataclass
+class History:
+    """What a training left.
+
+    Attributes:
+        rows: a dictionary per epoch, the rows of metrics.csv.
+        best_epoch: 1-based; the model's weights are that epoch's.
+        train_seconds: time spent training and validating, over all processes of the run.
+        examples_per_second: training examples, over the same time.
+        notes: what the user should know, a damaged checkpoint for one.
+    """
+
+    rows: list[dict[str, Any]]
+    best_epoch: int
+    train_seconds: float
+    examples_per_second: float
+    notes: tuple[str, ...] = ()
+
+
+def fit(
+    model: keras.Model,
+    train: TrainingBatches,
+    validation: tf.data.Dataset,
+    *,
+    epochs: int,
+    run: Run | None = None,
+    clean_train: tf.data.Dataset | None = None,
+    ema: float = 0.0,
+    monitor: str = "val_loss",
+    mode: str = "min",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    save_minutes: float = 5.0,
+    save_steps: int | None = None,
+    verbose: str | int = "auto",
+) -> History:
+    """Train a compiled model; with a run directory, go on where a killed process was.
+
+    The weights of the best epoch on validation are in the model afterwards.
+
+    Args:
+        model: compiled, and built.
+        train: batches that can begin at any step.
+        validation: batches measured after every epoch.
+        epochs: how many in all, those of earlier processes included.
+        run: where checkpoints and metrics.csv go; None writes nothing.
+        clean_train: training examples without augmentation, measured after every epoch as
+            `train_*`.
+        ema: decay of the weight average that is validated and kept; 0 keeps none.
+        monitor: the figure that says which epoch is best.
+        mode: "min" or "max": where `monitor` is best.
+        callbacks: further Keras callbacks; the memory of EarlyStopping and ReduceLROnPlateau, and
+            of those with `get_state` and `set_state`, is resumed too.
+        save_minutes: time between checkpoints inside an epoch.
+        save_steps: steps between them instead.
+        verbose: as in `keras.Model.fit`.
+
+    Raises:
+        UserError: no epochs, an unbuilt model, or the run's checkpoints belong to another model
+            or are all damaged.
+    """
+    if not model.built:
+        raise UserError("the model has no weights yet: call it on a batch, or give it an Input")
+    if epochs < 1:
+        raise UserError(f"epochs {epochs}: at least one is needed")
+    model.optimizer.build(model.trainable_variables)
+    average = kept.WeightAverage(ema) if ema else None
+    best_path = run.checkpoints / "best.npz" if run else None
+    best = kept.BestWeights(monitor, mode, best_path, average)
+    table = kept.MetricsFile(run.path / "metrics.csv" if run else None)
+    chain = [
+        *([average] if average else []),
+        *([kept.CleanTrainMetrics(clean_train, average)] if clean_train is not None else []),
+        *callbacks,
+        best,
+        table,
+    ]
+    checkpoints = _Checkpoints(train, chain, run, save_minutes * 60.0, save_steps)
+    place = checkpoints.load(model)
+
+    def train_epochs(first: int, last: int, start: int) -> None:
+        checkpoints.begin(start)
+        model.fit(
+            train.dataset(first, last, start),
+            steps_per_epoch=train.steps - start,
+            validation_data=validation,
+            initial_epoch=first,
+            epochs=last,
+            callbacks=[*chain, checkpoints],
+            shuffle=False,  # the batches are shuffled already
+            verbose=verbose,
+        )
+
+    if not place.stopped and place.epoch < epochs:
+        if place.step:  # the rest of the epoch in which the process was killed
+            # Keras makes the variables of metrics when they are first used.
+            model.evaluate(validation.take(1), verbose=0)
+            train_epochs(place.epoch, place.epoch + 1, place.step)
+            place = checkpoints.place
+        if not place.stopped and place.epoch < epochs:
+            train_epochs(place.epoch, epochs, 0)
+    else:  # nothing to train: give the callbacks their memory all the same
+        for callback in [*chain, checkpoints]:
+            callback.set_model(model)
+        checkpoints.on_train_begin()
+    best.restore()
+    seconds = checkpoints.seconds
+    examples = len(table.rows) * train.steps * train.batch_size
+    rate = examples / seconds if seconds else 0.0
+    return History(table.rows, best.best_epoch, seconds, rate, tuple(checkpoints.notes))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    epoch: int = 0  # epochs that are complete
+    step: int = 0  # steps of the next one that are
+    stopped: bool = False  # early stopping has spoken
+
+
+class _Checkpoints(keras.callbacks.Callback):
+    """Saves and restores everything; last in the chain, so that it has the last word."""
+
+    def __init__(self, train, chain, run, save_seconds, save_steps):
+        super().__init__()
+        self.train, self.chain, self.run = train, chain, run
+        self.save_seconds, self.save_steps = save_seconds, save_steps
+        self.place, self.seconds, self.notes = _Place(), 0.0, []
+        self._memory: dict[str, dict] = {}  # callback states to give back, by name
+        self._metrics: list[np.ndarray] | None = None  # running means inside an epoch
+        self._start, self._clock = 0, time.monotonic()
+
+    def load(self, model: keras.Model) -> _Place:
+        if self.run is None:
+            return self.place
+        state, damaged = states.load_newest(self.run.checkpoints)
+        if state is None and damaged:
+            raise UserError(
+                f"no checkpoint in {self.run.checkpoints} can be read ({', '.join(damaged)}). "
+                "Start afresh with --overwrite."
+            )
+        if damaged:
+            self.notes.append(f"damaged checkpoint {', '.join(damaged)}: the one before was used")
+        if state is not None:
+            self._restore(model, state)
+        return self.place
+
+    def begin(self, start: int) -> None:
+        """The next `fit` call begins at that step of its first epoch."""
+        self._start = start
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Undo what the other callbacks forgot in their own `on_train_begin`."""
+        for name, callback in _named_callbacks(self.chain):
+            if name in self._memory:
+                kept.set_state(callback, self._memory[name])
+        self._clock = self._saved = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._epoch = epoch
+        if self._metrics is not None:  # Keras has just reset them
+            for variable, value in zip(_metric_variables(self.model), self._metrics, strict=True):
+                variable.assign(value)
+            self._metrics = None
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if self.run is None:
+            return
+        done = self._start + batch + 1
+        if self.save_steps:
+            due = done % self.save_steps == 0
+        else:
+            due = time.monotonic() - self._saved > self.save_seconds
+        if due and done < self.train.steps:
+            metrics = [np.asarray(v) for v in _metric_variables(self.model)]
+            self._save(_Place(self._epoch, done), metrics)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self._start = 0
+        self._save(_Place(epoch + 1, 0, bool(self.model.stop_training)), [])
+
+    def _save(self, place: _Place, metrics: list[np.ndarray]) -> None:
+        now = time.monotonic()
+        self.seconds += now - self._clock
+        self._clock = now
+        self.place = place
+        states_now = {name: kept.get_state(c) for name, c in _named_callbacks(self.chain)}
+        self._memory = {name: state for name, state in states_now.items() if state is not None}
+        if self.run is None:
+            return
+        arrays = {f"model/{n}": np.asarray(v) for n, v in _named(self.model.variables)}
+        optimizer = _named(self.model.optimizer.variables)
+        arrays.update({f"optimizer/{n}": np.asarray(v) for n, v in optimizer})
+        arrays.update({f"metric/{i:04d}": value for i, value in enumerate(metrics)})
+        memory = {}
+        for name, state in self._memory.items():
+            big = {k: v for k, v in state.items() if isinstance(v, np.ndarray)}
+            arrays.update({f"callback/{name}/{k}": v for k, v in big.items()})
+            memory[name] = {k: v for k, v in state.items() if k not in big}
+        meta = {**dataclasses.asdict(place), "seconds": self.seconds, "callbacks": memory}
+        number = place.epoch * self.train.steps + place.step
+        states.save(self.run.checkpoints, number, states.State(arrays, meta))
+        self._saved = time.monotonic()
+
+    def _restore(self, model: keras.Model, state: states.State) -> None:
+        meta, arrays = state.meta, state.arrays
+        variables = [(f"model/{n}", v) for n, v in _named(model.variables)]
+        variables += [(f"optimizer/{n}", v) for n, v in _named(model.optimizer.variables)]
+        for name, variable in variables:
+            if name not in arrays or arrays[name].shape != tuple(variable.shape):
+                raise UserError(
+                    f"the checkpoints in {self.run.checkpoints} belong to another model (no "
+                    f"{name} of shape {tuple(variable.shape)}). Use another --run-dir, or "
+                    "--overwrite."
+                )
+        for name, variable in variables:
+            variable.assign(arrays[name])
+        self.place = _Place(meta["epoch"], meta["step"], meta["stopped"])
+        self.seconds = meta["seconds"]
+        metrics = sorted(name for name in arrays if name.startswith("metric/"))
+        self._metrics = [arrays[name] for name in metrics] or None
+        self._memory = {}
+        for name, memory in meta["callbacks"].items():
+            prefix = f"callback/{name}/"
+            big = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+            self._memory[name] = {**memory, **big}
+
+
+def _named(variables: Sequence[Any]) -> list[tuple[str, Any]]:
+    """Variables under names that are stable and unique: position, then path."""
+    return [(f"{i:04d}:{variable.path}", variable) for i, variable in enumerate(variables)]
+
+
+def _named_callbacks(
+    chain: Sequence[keras.callbacks.Callback],
+) -> Iterator[tuple[str, keras.callbacks.Callback]]:
+    """Callbacks under the name of their class, numbered where there are several."""
+    seen: collections.Counter[str] = collections.Counter()
+    for callback in chain:
+        kind = type(callback).__name__
+        yield f"{kind}-{seen[kind]}", callback
+        seen[kind] += 1
+
+
+def _metric_variables(model: keras.Model) -> list[Any]:
+    return [variable for metric in model.metrics for variable in metric.variables]

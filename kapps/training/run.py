@@ -1,0 +1,282 @@
+"""The run directory: what a training leaves on the disk, and whether it may go on.
+
+Nothing here imports TensorFlow: a finished run answers in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+from typing import Any
+
+import filelock
+
+from kapps import files
+from kapps.errors import UserError
+
+# These say where things are, or what to do with what is there; not what is trained.
+NOT_IDENTITY = ("run_dir", "export_dir", "export", "data_dir", "overwrite", "lr_find")
+PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "kapps")
+
+
+class Run:
+    """A run directory that this process holds.
+
+    Made by `open_run`. The lock is the operating system's, so it goes with the process,
+    however that ends.
+
+    Attributes:
+        path: the directory.
+        recipe: name of the recipe.
+        config: the configuration, as plain values.
+    """
+
+    def __init__(self, path: pathlib.Path, recipe: str, config: dict[str, Any]):
+        self.path, self.recipe, self.config = path, recipe, config
+        self._lock = filelock.FileLock(path / ".lock")
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """Where the states to resume from are kept."""
+        return self.path / "checkpoints"
+
+    @property
+    def plots(self) -> pathlib.Path:
+        """Where pictures go."""
+        return self.path / "plots"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has its final figures."""
+        return (self.path / "metrics.json").exists()
+
+    def metrics(self) -> dict[str, Any]:
+        """The final figures of a finished run.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
+        return read_json(self.path / "metrics.json")
+
+    def facts(self) -> dict[str, Any]:
+        """What config.json holds."""
+        return read_json(self.path / "config.json")
+
+    def record(self, **facts: Any) -> dict[str, Any]:
+        """Note facts that are found once and must hold for as long as the run lives.
+
+        A fact that is there already is compared: the data a run was begun on, for one, may not
+        change under it.
+
+        Returns:
+            The recorded facts.
+
+        Raises:
+            UserError: a fact differs from what the run was begun with.
+        """
+        known = self.facts()
+        for name, value in facts.items():
+            if name in known and known[name] != value:
+                was, now = _difference(known[name], value)
+                raise UserError(
+                    f"{self.path} was begun with another {name} ({was}; now {now}). "
+                    "Use another --run-dir, or --overwrite to start afresh."
+                )
+        if any(name not in known for name in facts):
+            known.update(facts)
+            files.write_json(self.path / "config.json", known)
+        return {name: known[name] for name in facts}
+
+    def finish(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        """Write the final figures, which marks the run as finished, and let go of it."""
+        files.write_json(self.path / "metrics.json", metrics)
+        self.close()
+        return metrics
+
+    def close(self) -> None:
+        """Let another process have the directory."""
+        self._lock.release()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _acquire(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise UserError(
+                f"{self.path} is in use by another process. Wait for it to end, or use another "
+                "--run-dir."
+            ) from None
+
+
+def open_run(recipe: str, config: Any, *, name: str = "") -> Run:
+    """Make the run directory of a configuration, or come back to it.
+
+    Args:
+        recipe: name of the recipe.
+        config: a dataclass with at least `run_dir` (None or empty: `runs/RECIPE/NAME`) and
+            `overwrite`.
+        name: begins NAME; a digest of the configuration ends it, so that the same command finds
+            its run again and another one gets its own.
+
+    Raises:
+        UserError: another configuration made the directory (the fields that differ are named),
+            another process uses it, its config.json is unreadable, or it holds other files.
+    """
+    values = plain(dataclasses.asdict(config))
+    path = pathlib.Path(
+        config.run_dir or pathlib.Path("runs", recipe, f"{name or 'run'}-{digest(values)}")
+    )
+    if path.exists() and not path.is_dir():
+        raise UserError(f"run directory {path} is a file. Use another --run-dir.")
+    if path.is_dir() and any(path.iterdir()) and not (path / "config.json").exists():
+        if not (path / ".lock").exists():
+            raise UserError(
+                f"{path} holds files, but no config.json of a run. "
+                "Use an empty or a new directory as --run-dir."
+            )
+    path.mkdir(parents=True, exist_ok=True)
+    run = Run(path, recipe, values)
+    run._acquire()
+    try:
+        if config.overwrite:
+            _clear(path)
+        if (path / "config.json").exists():
+            _check_same(run)
+        else:
+            begin = {"recipe": recipe, "config": values, "versions": versions(), "git": revision()}
+            files.write_json(path / "config.json", begin)
+        for folder in (path, run.checkpoints, run.plots):
+            folder.mkdir(exist_ok=True)
+            files.remove_leftovers(folder)
+    except BaseException:
+        run.close()
+        raise
+    return run
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read a JSON file of a run.
+
+    Raises:
+        UserError: it is missing or broken.
+    """
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot read {path}: {error}. Restore it, use another --run-dir, or start afresh "
+            "with --overwrite."
+        ) from None
+
+
+def write_rows(path: str | os.PathLike, rows: list[dict[str, Any]]) -> None:
+    """Write metrics.csv: a row per epoch, every float with all its digits, nothing of the clock."""
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write_text(path, text.getvalue())
+
+
+def read_rows(path: str | os.PathLike) -> list[dict[str, float]]:
+    """Read metrics.csv back; epochs are whole numbers, everything else is a float."""
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        {k: int(v) if k == "epoch" else float(v) for k, v in row.items() if v != ""} for row in rows
+    ]
+
+
+def plain(value: Any) -> Any:
+    """What JSON would make of a value: tuples become lists, paths become strings."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def digest(config: dict[str, Any]) -> str:
+    """Eight hexadecimal digits of what is trained."""
+    identity = {k: v for k, v in config.items() if k not in NOT_IDENTITY}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides about the numbers, read without importing it."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def revision() -> str | None:
+    """The git revision kapps runs from, with a mark if the tree differs; None outside git."""
+    here = pathlib.Path(__file__).parent
+    try:
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+        answer = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None if answer.returncode == 0 else None
+
+
+def _check_same(run: Run) -> None:
+    """Refuse a directory that another configuration made.
+
+    Raises:
+        UserError: naming the fields that differ.
+    """
+    facts = run.facts()
+    try:
+        was, recipe = dict(facts["config"]), facts["recipe"]
+    except (KeyError, TypeError, ValueError):
+        raise UserError(
+            f"{run.path / 'config.json'} is not what a run writes. Use another --run-dir, or "
+            "start afresh with --overwrite."
+        ) from None
+    if recipe != run.recipe:
+        raise UserError(
+            f"{run.path} belongs to the recipe {recipe}, not {run.recipe}. Use another --run-dir."
+        )
+    fields = [name for name in {**was, **run.config} if name not in NOT_IDENTITY]
+    differing = [name for name in fields if was.get(name) != run.config.get(name)]
+    if differing:
+        listed = ", ".join(
+            f"{name} (was {was.get(name)!r}, now {run.config.get(name)!r})" for name in differing
+        )
+        raise UserError(
+            f"{run.path} was made by another configuration: {listed}. "
+            "Use another --run-dir, or --overwrite to start afresh."
+        )
+
+
+def _clear(path: pathlib.Path) -> None:
+    for entry in path.iterdir():
+        if entry.name == ".lock":
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _difference(was: Any, now: Any) -> tuple[Any, Any]:
+    """The parts of two facts that differ, for a message."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        names = [k for k in {**was, **now} if was.get(k) != now.get(k)]
+        return {k: was.get(k) for k in names}, {k: now.get(k) for k in names}
+    return was, now
