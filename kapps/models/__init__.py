@@ -1,1 +1,26 @@
-"""TODO."""
+"""Model builders: functions with plain keyword arguments that return a `keras.Model`.
+
+Image classifiers (raw pixels of 0..255 in, logits out):
+    mlp               multilayer perceptron
+    cnn               plain convolutional network, every dimension tunable
+    vgg               VGG-11 to 19
+    inception         GoogLeNet, and a small one
+    resnet            ResNet-18 to 101, ResNet-20 to 110 for small pictures, two for fast training
+    classifier        any of them by name
+    classifier_names  the names (does not import Keras)
+"""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "classifiers": ["classifier"],
+        "cnns": ["cnn"],
+        "inceptions": ["inception"],
+        "mlps": ["mlp"],
+        "resnets": ["resnet"],
+        "variants": ["classifier_names"],
+        "vggs": ["vgg"],
+    },
+)
