@@ -1,1 +1,19 @@
-"""TODO."""
+"""A trained model is published where TensorFlow Serving reads it, and asked.
+
+export(model, export_dir, class_names)   publish the next version, checked by reloading it
+load(path)                               the SavedModel of a version, or of the highest one
+predict(path, files)                     the most probable labels of image files
+publish(export_dir, write)               what `export` stands on: a version appears whole
+version_directory(path), versions(root)  what is published (no TensorFlow)
+"""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "classifier": ["export"],
+        "prediction": ["load", "predict"],
+        "publishing": ["publish", "version_directory", "versions"],
+    },
+)

@@ -1,0 +1,62 @@
+"""Image files through a published version."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from serving.small_classifier import CLASS_NAMES
+
+from kapps import serving
+from kapps.errors import UserError
+
+
+@pytest.fixture
+def files(images, tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path)
+    return paths
+
+
+def test_the_most_probable_labels_come_first(published, files):
+    for path in (published.version, published.version.parent):
+        answers = serving.predict(path, files, top=2)
+        assert [file for file, _ in answers] == [str(file) for file in files]
+        for (_, best), row in zip(answers, published.expected, strict=True):
+            order = sorted(range(4), key=lambda i: row[i], reverse=True)[:2]
+            assert [label for label, _ in best] == [CLASS_NAMES[i] for i in order]
+            np.testing.assert_allclose([p for _, p in best], row[order], rtol=0, atol=1e-5)
+
+
+def test_more_files_than_one_batch_keep_their_order(published, files):
+    many = [files[i % 3] for i in range(70)]
+    answers = serving.predict(published.version, many, top=1)
+    one = {file: best for file, best in serving.predict(published.version, files[:3], top=1)}
+    assert [(f, best[0][0]) for f, best in answers] == [(str(f), one[str(f)][0][0]) for f in many]
+
+
+def test_top_is_cut_to_the_number_of_classes(published, files):
+    [(_, best)] = serving.predict(published.version, files[:1], top=99)
+    assert len(best) == 4 and sum(p for _, p in best) == pytest.approx(1.0, abs=1e-5)
+    with pytest.raises(UserError, match="top is 0"):
+        serving.predict(published.version, files, top=0)
+
+
+def test_the_unreadable_file_is_named(published, files):
+    files[4].write_text("not an image")
+    with pytest.raises(UserError, match="4.png: cannot be read as an image"):
+        serving.predict(published.version, files)
+
+
+def test_the_missing_file_is_named(published, files, tmp_path):
+    with pytest.raises(UserError, match="nowhere.png: cannot be read: No such file"):
+        serving.predict(published.version, [files[0], tmp_path / "nowhere.png"])
+    with pytest.raises(UserError, match="cannot be read: Is a directory"):
+        serving.predict(published.version, [tmp_path])
+
+
+def test_a_broken_savedmodel_is_named(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"not a graph")
+    with pytest.raises(UserError, match="the SavedModel cannot be read"):
+        serving.load(tmp_path)
+    with pytest.raises(UserError, match="no such directory"):
+        serving.load(tmp_path / "nowhere")
