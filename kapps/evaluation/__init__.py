@@ -38,7 +38,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
         ],
         "gradcam": ["grad_cam", "overlay"],
         "report": ["write_report"],
-        "runs": ["compare", "find_runs", "read_history", "runs_table"],
+        "history": ["read_history"],
+        "runs": ["compare", "find_runs", "runs_table"],
         "verdict": ["Verdict", "overfitting_verdict"],
     },
 )

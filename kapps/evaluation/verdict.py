@@ -8,7 +8,8 @@ unstable             validation *and* training loss rose: the steps are too larg
 over-fitted          validation loss rose by 20 % or more after its minimum while training went on,
                      and the accuracy gap is real; or the gap is at least 10 points and validation
                      no longer gets better
-slightly over-fitted the same with 5 % or 5 points (the points with twice the loss on unseen data)
+slightly over-fitted the same with 5 %, or 5 points and twice the loss on unseen data; or a gap
+                     that is real and seems to be 10 points, on too few examples to be sure
 still improving      validation loss falls by 2 % or more per epoch, the learning rate is not yet
                      annealed, and there is something left to learn on the training examples
 under-fitted         more than half of the baseline's mistakes are still made on training examples,
@@ -31,6 +32,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kapps.evaluation.classification import wilson_interval
+from kapps.evaluation.history import best_epoch, column
 
 COLUMNS = ("loss", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 STRONG_RISE, SLIGHT_RISE = 0.20, 0.05  # of the validation loss, relative to its minimum
@@ -95,8 +97,7 @@ def overfitting_verdict(
     epochs = len(history)
     if epochs == 0:
         return Verdict("too short to say", "No epoch has been trained yet.", 0)
-    finite = np.isfinite(curves["val_loss"])
-    best = int(np.nanargmin(np.where(finite, curves["val_loss"], np.nan))) if finite.any() else None
+    best = best_epoch(history)
     broken = ~np.all([np.isfinite(curves[c]) for c in COLUMNS if c.endswith("loss")], axis=0)
     if broken[-1]:
         return _diverged(curves, broken, best)
@@ -231,8 +232,10 @@ def _judge(run: _Run) -> tuple[str, str, str]:
             f"Try data augmentation, more dropout or weight decay, a smaller network, more data, "
             f"or stop near epoch {run.best_epoch}.",
         )
-    apart = certain_gap >= SLIGHT_GAP and run.loss_ratio >= LOSS_RATIO and not run.improving
-    if rise >= SLIGHT_RISE or apart:
+    apart = (certain_gap >= SLIGHT_GAP and run.loss_ratio >= LOSS_RATIO) or (
+        certain_gap > 0 and run.gap >= STRONG_GAP
+    )
+    if rise >= SLIGHT_RISE or (apart and not run.improving):
         return (
             "slightly over-fitted",
             f"The network begins to over-fit. {scores} {_loss_story(run)}",
@@ -309,14 +312,7 @@ def _curves(history: Sequence[Mapping]) -> dict[str, np.ndarray]:
     missing = [name for name in COLUMNS if any(name not in row for row in history)]
     if missing:
         raise ValueError(f"the history lacks {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
-    return {
-        name: np.array([_number(row.get(name)) for row in history], float)
-        for name in (*COLUMNS, "learning_rate")
-    }
-
-
-def _number(value) -> float:
-    return math.nan if value in (None, "") else float(value)
+    return {name: column(history, name) for name in (*COLUMNS, "learning_rate")}
 
 
 def _noise(values: np.ndarray) -> float:

@@ -98,6 +98,12 @@ PLANTED = {
              train_accuracy={1: 0.1, 40: 0.6}, val_accuracy={1: 0.1}),
         FASHION,
     ),
+    "ten points on a hundred examples": (
+        "slightly over-fitted",
+        rows(15, train_loss={1: 0.6, 15: 0.35}, val_loss={1: 0.6, 10: 0.5},
+             train_accuracy={1: 0.7, 15: 0.956}, val_accuracy={1: 0.7, 10: 0.85}),
+        DIGITS | {"validation_examples": 100},
+    ),
     "two mistakes of 60 are no proof": (
         "well fitted",
         rows(15, train_loss={1: 0.6, 15: 0.05}, val_loss={1: 0.6, 10: 0.12},

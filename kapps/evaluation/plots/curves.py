@@ -1,0 +1,192 @@
+"""Curves by epoch: one run, or several over one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from kapps.evaluation.history import best_epoch, column, epoch_numbers
+from kapps.evaluation.plots.figure import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PINK,
+    SKY,
+    YELLOW,
+    calm,
+    new_figure,
+    shorten,
+)
+
+CURVES = (  # prefix of the column, what it is, how it is drawn
+    ("", "training, while it runs", {"color": SKY, "linestyle": (0, (4, 2)), "linewidth": 1.2}),
+    ("train_", "training, as at inference", {"color": BLUE}),
+    ("val_", "validation", {"color": ORANGE}),
+)
+RUN_COLOURS = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, "#000000")
+RUN_STYLES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+
+
+def learning_curves(
+    history: Sequence[Mapping], metrics: Sequence[str] = ("loss", "accuracy")
+) -> Figure:
+    """A panel per metric, with up to three curves, and a small one for the learning rate.
+
+    `history` has a mapping per epoch, as metrics.csv. Of a metric `loss` the columns `loss` (while
+    training, with dropout and augmentation), `train_loss` (in inference mode) and `val_loss` are
+    drawn, as far as they are there; a metric without any gets no panel. The epoch with the lowest
+    `val_loss` is marked.
+    """
+    metrics = [name for name in metrics if _columns(history, name)]
+    rates = column(history, "learning_rate")
+    with_rates = bool(np.isfinite(rates).any())
+    heights = [2.5] * len(metrics) + [1.1] * with_rates
+    if not heights:
+        return _nothing_to_show()
+    figure = new_figure(sum(heights) + 0.5)
+    panels = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    epochs, best = epoch_numbers(history), best_epoch(history)
+    for axes, name in zip(panels, metrics, strict=False):
+        _metric_panel(axes, history, epochs, best, name)
+    figure.legend(*_legend_entries(history, metrics), loc="outside upper left", **_LEGEND)
+    if with_rates:
+        axes = calm(panels[-1])
+        axes.plot(epochs, rates, color=GREY, **_marks(rates))
+        axes.set_title("Learning rate", **_TITLE)
+        positive = rates[rates > 0]
+        if len(positive) and positive.max() > 20 * positive.min():
+            axes.set_yscale("log")
+    _epoch_axis(panels[-1], epochs)
+    return figure
+
+
+def compare_runs(runs: Sequence[tuple[str, Sequence[Mapping]]]) -> Figure:
+    """Validation loss and accuracy of several runs over one another, training thin and dotted.
+
+    `runs` holds pairs of a name and a history; the legend tells the best validation accuracy of
+    each (its lowest validation loss where no accuracy was recorded).
+    """
+    runs = [(name, history) for name, history in runs if history]
+    metrics = [
+        name
+        for name in ("loss", "accuracy")
+        if any(f"val_{name}" in _columns(history, name) for _, history in runs)
+    ]
+    if not metrics:
+        return _nothing_to_show()
+    figure = new_figure(2.8 * len(metrics) + 0.22 * len(runs) + 0.5)
+    panels = figure.subplots(len(metrics), sharex=True, squeeze=False)[:, 0]
+    handles = []
+    for i, (name, history) in enumerate(runs):
+        look = {
+            "color": RUN_COLOURS[i % len(RUN_COLOURS)],
+            "linestyle": RUN_STYLES[i // len(RUN_COLOURS) % len(RUN_STYLES)],
+        }
+        handles.append(Line2D([], [], label=_run_label(name, history), **look))
+        epochs = epoch_numbers(history)
+        for axes, metric in zip(panels, metrics, strict=True):
+            values = column(history, f"val_{metric}")
+            axes.plot(epochs, values, linewidth=1.8, **look, **_marks(values))
+            training = column(history, f"train_{metric}")
+            if np.isfinite(training).any():
+                axes.plot(epochs, training, linewidth=0.8, alpha=0.6, color=look["color"], ls=":")
+    for axes, metric in zip(panels, metrics, strict=True):
+        _dress(calm(axes), metric, f"Validation {metric} (dotted: training)")
+    _epoch_axis(panels[-1], np.concatenate([epoch_numbers(history) for _, history in runs]))
+    labels = [handle.get_label() for handle in handles]
+    legend = figure.legend(handles, labels, loc="outside lower left", **_LEGEND | {"ncols": 1})
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return figure
+
+
+_TITLE = {"loc": "left", "fontsize": 10, "fontweight": "bold"}
+_LEGEND = {"frameon": False, "fontsize": 8.5, "ncols": 2, "columnspacing": 1.2}
+
+
+def _metric_panel(axes: Axes, history, epochs, best, name: str) -> None:
+    calm(axes)
+    for prefix, _, look in CURVES:
+        values = column(history, prefix + name)
+        if np.isfinite(values).any():
+            axes.plot(epochs, values, **{"linewidth": 1.8} | look | _marks(values))
+    if best is not None:
+        axes.axvline(epochs[best], color=GREY, linewidth=0.9, linestyle=":")
+        value = column(history, f"val_{name}")[best]
+        if np.isfinite(value):
+            axes.plot(epochs[best], value, "o", color=ORANGE, markersize=6, zorder=5)
+            said = f"{100 * value:.1f} %" if name.endswith("accuracy") else f"{value:.3g}"
+            right = best > 0.6 * (len(epochs) - 1)
+            above = name.endswith("loss")
+            axes.annotate(
+                f"epoch {epochs[best]:.0f}: {said}",
+                (epochs[best], value),
+                xytext=(-6 if right else 6, 9 if above else -14),
+                textcoords="offset points",
+                ha="right" if right else "left",
+                fontsize=8.5,
+                bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8},
+            )
+    _dress(axes, name, name.replace("_", " ").capitalize())
+
+
+def _dress(axes: Axes, metric: str, title: str) -> None:
+    axes.set_title(title, parse_math=False, **_TITLE)
+    low, high = axes.get_ylim()
+    if metric.endswith("accuracy"):
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axes.set_ylim(max(low, -0.02), min(high, 1.02))
+    elif metric.endswith("loss") and 0 < low < 0.7 * high:
+        axes.set_ylim(bottom=0)
+
+
+def _epoch_axis(axes: Axes, epochs: np.ndarray) -> None:
+    axes.set_xlabel("Epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if len(epochs) and epochs.min() == epochs.max():
+        axes.set_xlim(epochs.min() - 1, epochs.max() + 1)
+
+
+def _columns(history, name: str) -> list[str]:
+    names = [prefix + name for prefix, _, _ in CURVES]
+    return [n for n in names if np.isfinite(column(history, n)).any()]
+
+
+def _legend_entries(history, metrics) -> tuple[list, list]:
+    drawn = {name for metric in metrics for name in _columns(history, metric)}
+    entries = [
+        (Line2D([], [], **{"linewidth": 1.8} | look), label)
+        for prefix, label, look in CURVES
+        if any(prefix + metric in drawn for metric in metrics)
+    ]
+    if best_epoch(history) is not None:
+        mark = Line2D([], [], color=ORANGE, marker="o", linestyle="none", markersize=6)
+        entries.append((mark, "lowest validation loss"))
+    return [handle for handle, _ in entries], [label for _, label in entries]
+
+
+def _marks(values: np.ndarray) -> dict:
+    """A line through fewer than three points needs markers to be seen."""
+    return {"marker": "o", "markersize": 4} if np.isfinite(values).sum() < 3 else {}
+
+
+def _run_label(name: str, history) -> str:
+    name = shorten(name, 44).lstrip("_") or "run"
+    accuracy, loss = column(history, "val_accuracy"), column(history, "val_loss")
+    if np.isfinite(accuracy).any():
+        return f"{name}: {100 * np.nanmax(accuracy):.2f} %"
+    if np.isfinite(loss).any():
+        return f"{name}: loss {np.nanmin(loss):.4g}"
+    return name
+
+
+def _nothing_to_show() -> Figure:
+    figure = new_figure(1.2)
+    figure.text(0.5, 0.5, "No epoch has been recorded yet.", ha="center", va="center")
+    return figure

@@ -1,0 +1,179 @@
+"""Grids of pictures: samples, mistakes, heat maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from kapps.evaluation.gradcam import overlay
+from kapps.evaluation.plots.figure import BLUE, ORANGE, WIDTH, new_figure, shorten
+
+GAP = 0.08  # between pictures, in widths of a picture
+MOST_CLASSES = 30
+
+
+def image_grid(
+    images: np.ndarray,
+    captions: Sequence[str] | None = None,
+    *,
+    columns: int | None = None,
+    colours: Sequence[str] | None = None,
+) -> Figure:
+    """Pictures in rows, with a caption of one or two lines below each.
+
+    `images` `[n, H, W]` or `[n, H, W, C]` with one, three or four channels, uint8 or floats from 0
+    to 1 (what lies outside is clipped). `colours` are those of the captions.
+    """
+    images = _drawable(images)
+    count, height, width = images.shape[:3]
+    if count == 0:
+        return _nothing_to_show()
+    columns = min(count, columns or (4 if captions is not None else 8))
+    rows = -(-count // columns)
+    lines = max((str(text).count("\n") + 1 for text in captions), default=0) if captions else 0
+    # A cell is one picture wide; text has a size in inches, so its height depends on the columns.
+    inches = (WIDTH - 0.1) / (columns + GAP * (columns - 1))
+    text_height = (0.145 * lines + 0.05 * bool(lines)) / inches
+    cell = height / width + text_height + GAP
+    total = rows * cell - GAP
+    figure = new_figure(total * inches + 0.1)
+    axes = _canvas(figure, columns + GAP * (columns - 1), total)
+    for i, image in enumerate(images):
+        left, top = i % columns * (1 + GAP), i // columns * cell
+        _draw(axes, image, left, top)
+        if lines:
+            axes.text(
+                left + 0.5,
+                top + height / width + 0.03 / inches,
+                "\n".join(shorten(line, int(inches * 15)) for line in str(captions[i]).split("\n")),
+                ha="center",
+                va="top",
+                fontsize=7.5,
+                linespacing=1.15,
+                color=colours[i] if colours is not None else "#222222",
+                parse_math=False,
+            )
+    return figure
+
+
+def class_samples(
+    images: np.ndarray,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    *,
+    per_class: int = 8,
+) -> Figure:
+    """A row per class with its first `per_class` pictures of `images`; at most 30 classes."""
+    images, labels = _drawable(images), np.asarray(labels)
+    names = list(class_names)[:MOST_CLASSES]
+    rows = [np.flatnonzero(labels == i)[:per_class] for i in range(len(names))]
+    columns = max((len(row) for row in rows), default=0)
+    if columns == 0:
+        return _nothing_to_show()
+    shape = images.shape[1] / images.shape[2]
+    label_width = 0.075 * max(len(shorten(name, 18)) for name in names) + 0.1  # inches
+    inches = min((WIDTH - 0.1 - label_width) / (columns + GAP * (columns - 1)), 0.8)
+    cell = shape + GAP
+    whole = (WIDTH - 0.1) / inches
+    figure = new_figure((cell * len(rows) - GAP) * inches + 0.1)
+    axes = _canvas(figure, whole, cell * len(rows) - GAP)
+    start = label_width / inches
+    for i, row in enumerate(rows):
+        axes.text(
+            start - 0.06 / inches,
+            i * cell + shape / 2,
+            shorten(names[i], 18),
+            ha="right",
+            va="center",
+            fontsize=8.5,
+            parse_math=False,
+        )
+        for j, index in enumerate(row):
+            _draw(axes, images[index], start + j * (1 + GAP), i * cell)
+    return figure
+
+
+def top_losses_grid(
+    images: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+) -> Figure:
+    """Each picture with what the network said, how sure it was, and what is true.
+
+    `images` `[n, H, W, C]`, `labels` int `[n]`, `probabilities` `[n, classes]`, all in the order
+    of `top_losses`. Orange captions are mistakes, blue ones were right but unsure.
+    """
+    captions, colours = [], []
+    for label, row in zip(np.asarray(labels), np.asarray(probabilities), strict=True):
+        said = int(row.argmax())
+        captions.append(
+            f"{shorten(class_names[said], 11)} {_share(row[said])}\n"
+            f"is {shorten(class_names[label], 8 if said != label else 11)}"
+            + (f" {_share(row[label])}" if said != label else "")
+        )
+        colours.append(BLUE if said == label else ORANGE)
+    return image_grid(images, captions, colours=colours)
+
+
+def grad_cam_grid(
+    images: np.ndarray, heatmaps: np.ndarray, captions: Sequence[str] | None = None
+) -> Figure:
+    """Pictures, each beside itself under its heat map (`[n, H, W]`, 0 to 1), two pairs a row."""
+    heated = overlay(np.asarray(images), heatmaps)
+    plain = _drawable(images)
+    if plain.ndim == 3:
+        plain = np.repeat(plain[..., None], 3, axis=-1)
+    plain = (plain[..., :3] * 255).round().astype(np.uint8)
+    pairs = np.concatenate(
+        [plain, np.full_like(plain[:, :, : max(1, plain.shape[2] // 25)], 255), heated], axis=2
+    )
+    return image_grid(pairs, captions, columns=2)
+
+
+def _drawable(images: np.ndarray) -> np.ndarray:
+    """Floats from 0 to 1, [n, H, W] for one channel, else [n, H, W, 3 or 4]."""
+    images = np.asarray(images)
+    if images.ndim not in (3, 4):
+        raise ValueError(f"pictures [n, H, W] or [n, H, W, C] are wanted, not {images.shape}")
+    scale = 255.0 if np.issubdtype(images.dtype, np.integer) else 1.0
+    images = np.clip(np.nan_to_num(images.astype(np.float32) / scale), 0, 1)
+    if images.ndim == 3 or images.shape[-1] in (3, 4):
+        return images
+    return images.mean(axis=-1)
+
+
+def _canvas(figure: Figure, width: float, height: float) -> Axes:
+    axes = figure.subplots()
+    axes.set_axis_off()
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    axes.set_aspect("equal")
+    return axes
+
+
+def _draw(axes: Axes, image: np.ndarray, left: float, top: float) -> None:
+    height, width = image.shape[:2]
+    axes.imshow(
+        image,
+        cmap="gray",
+        vmin=0,
+        vmax=1,
+        extent=(left, left + 1, top + height / width, top),
+        interpolation="nearest" if width <= 96 else "antialiased",
+    )
+    # imshow fits the axes to the last picture.
+    axes.autoscale(False)
+
+
+def _share(probability: float) -> str:
+    return f"{100 * probability:.0f} %" if probability >= 0.005 else "<1 %"
+
+
+def _nothing_to_show() -> Figure:
+    figure = new_figure(1.0)
+    figure.text(0.5, 0.5, "There is no picture to show.", ha="center", va="center")
+    return figure
