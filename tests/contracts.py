@@ -1,0 +1,216 @@
+"""The one table of model builders. `test_contracts.py` sweeps every row over every contract.
+
+A new model family adds one row per variant that is worth the seconds. The number of parameters is
+worked out by hand, layer by layer, so that it also checks the architecture.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from kapps import models
+
+
+@dataclass(frozen=True)
+class Case:
+    """A public builder with arguments, and what is known of its model.
+
+    `parameters` counts trainable weights; the moving averages are not among them.
+    """
+
+    name: str
+    builder: Callable
+    build: Callable[[], keras.Model]
+    inputs: Callable[[int], np.ndarray]  # number of examples -> a batch
+    output_shape: tuple[int, ...]  # of one example
+    parameters: int
+
+
+def images(count: int, shape: tuple[int, int, int]) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def image_cases(name, builder, size, parameters, *arguments, **kwargs) -> list[Case]:
+    """A row per entry of `parameters`, {channels: count}: gray pictures, color pictures."""
+
+    def case(channels):
+        shape = (*size, channels)
+        return Case(
+            name=f"{name}-{channels}",
+            builder=builder,
+            build=lambda: builder(*arguments, shape, 10, **kwargs),
+            inputs=lambda count: images(count, shape),
+            output_shape=(10,),
+            parameters=parameters[channels],
+        )
+
+    return [case(channels) for channels in parameters]
+
+
+def conv(filters_in, filters, size=3):
+    """A convolution without bias and its batch normalization (scale and offset)."""
+    return size * size * filters_in * filters + 2 * filters
+
+
+def dense(units_in, units):
+    return units_in * units + units
+
+
+def inception(channels, a, b_reduce, b, c_reduce, c, d):
+    return (
+        conv(channels, a, 1)
+        + (conv(channels, b_reduce, 1) + conv(b_reduce, b))
+        + (conv(channels, c_reduce, 1) + conv(c_reduce, c, 5))
+        + conv(channels, d, 1)
+    )
+
+
+CASES = [
+    *image_cases(
+        "mlp",
+        models.mlp,
+        (8, 9),
+        {c: dense(72 * c, 20) + dense(20, 15) + dense(15, 10) for c in (1, 3)},
+        units=(20, 15),
+        dropout=0.3,
+    ),
+    *image_cases(
+        "mlp-normalized",
+        models.mlp,
+        (8, 9),
+        {c: 72 * c * 20 + 2 * 20 + dense(20, 10) for c in (1, 3)},  # no bias, scale and offset
+        units=20,
+        normalization="batch",
+        activation="tanh",
+    ),
+    *image_cases(
+        "cnn",
+        models.cnn,
+        (12, 10),
+        {
+            c: conv(c, 32)
+            + conv(32, 32)
+            + conv(32, 64)
+            + conv(64, 64)
+            + conv(64, 128)
+            + conv(128, 128)
+            + dense(128, 10)
+            for c in (1, 3)
+        },
+    ),
+    *image_cases(
+        "cnn-tuned",
+        models.cnn,
+        (28, 28),
+        # 28 -> (28 - 5) // 2 + 1 = 12 -> 10 -> average pool 5 -> same conv 5; 5 * 5 * 7 inputs.
+        # Biases, as there is no normalization.
+        {
+            c: (25 * c * 6 + 6)
+            + (25 * 6 * 6 + 6)
+            + (9 * 6 * 7 + 7)
+            + dense(112, 11)
+            + dense(11, 10)
+            for c in (1, 3)
+        },
+        filters=(6, 7),
+        kernel_size=[5, 3],
+        strides=(2, 1),
+        padding=("valid", "same"),
+        convs_per_stage=(2, 1),
+        pooling=("average", None),
+        normalization=None,
+        activation="elu",
+        stage_dropout=(0.0, 0.2),
+        dense_units=11,
+        dropout=0.5,
+    ),
+    *image_cases(
+        "vgg11",
+        models.vgg,
+        (8, 8),
+        {
+            c: conv(c, 64)
+            + conv(64, 128)
+            + conv(128, 256)
+            + conv(256, 256)
+            + conv(256, 512)
+            + 3 * conv(512, 512)
+            + dense(512, 10)
+            for c in (1, 3)
+        },
+        "vgg11",
+    ),
+    *image_cases(
+        "inception_small",
+        models.inception,
+        (16, 16),
+        {
+            c: conv(c, 64)
+            + inception(64, 32, 48, 64, 8, 16, 16)  # 128 channels
+            + inception(128, 64, 64, 96, 16, 48, 32)  # 240
+            + inception(240, 96, 48, 104, 8, 24, 32)  # 256
+            + inception(256, 128, 80, 160, 16, 64, 64)  # 416
+            + inception(416, 192, 96, 192, 24, 64, 64)  # 512
+            + dense(512, 10)
+            for c in (3,)
+        },
+        "inception_small",
+    ),
+    # 6n + 2 layers, shortcuts without parameters: section 4.2 of arXiv:1512.03385.
+    *image_cases(
+        "resnet20",
+        models.resnet,
+        (12, 12),
+        {
+            c: conv(c, 16)
+            + 6 * conv(16, 16)
+            + conv(16, 32)
+            + 5 * conv(32, 32)
+            + conv(32, 64)
+            + 5 * conv(64, 64)
+            + dense(64, 10)
+            for c in (1, 3)
+        },
+        "resnet20",
+    ),
+    # A first stage without projection, then two with one.
+    *image_cases(
+        "resnet8_wide",
+        models.resnet,
+        (9, 11),
+        {
+            c: conv(c, 64)
+            + 2 * conv(64, 64)
+            + (conv(64, 128) + conv(128, 128) + conv(64, 128, 1))
+            + (conv(128, 256) + conv(256, 256) + conv(128, 256, 1))
+            + dense(256, 10)
+            for c in (1, 3)
+        },
+        "resnet8_wide",
+    ),
+    # The stem of ImageNet, strides 2 and 2.
+    *image_cases(
+        "resnet8_wide-64",
+        models.resnet,
+        (64, 64),
+        {
+            c: conv(c, 64, 7)
+            + 2 * conv(64, 64)
+            + (conv(64, 128) + conv(128, 128) + conv(64, 128, 1))
+            + (conv(128, 256) + conv(256, 256) + conv(128, 256, 1))
+            + dense(256, 10)
+            for c in (3,)
+        },
+        "resnet8_wide",
+    ),
+    *image_cases(
+        "classifier",
+        models.classifier,
+        (8, 8),
+        {c: dense(64 * c, 5) + dense(5, 10) for c in (1, 3)},
+        "mlp",
+        units=5,
+    ),
+]

@@ -1,0 +1,95 @@
+"""What every model of kapps.models keeps to, swept over the table in contracts.py."""
+
+import inspect
+import typing
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from contracts import CASES
+
+from kapps import models
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
+def case(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(case):
+    keras.utils.set_random_seed(0)
+    model = case.build()
+    # Trained for a step: moving averages and offsets are not at their initial values any more.
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    model.train_on_batch(case.inputs(4), np.zeros((4, *case.output_shape)))
+    return model
+
+
+def predict(model, x):
+    return model.predict(x, verbose=0)
+
+
+def test_every_public_builder_has_a_row():
+    functions = [getattr(models, name) for name in models.__all__]
+    returns = {f: typing.get_type_hints(f).get("return") for f in functions}
+    builders = {f for f, r in returns.items() if inspect.isclass(r) and issubclass(r, keras.Model)}
+    assert builders == {case.builder for case in CASES}
+
+
+def test_shapes_and_names(case, model):
+    assert model.output_shape == (None, *case.output_shape)
+    y = predict(model, case.inputs(3))
+    assert y.shape == (3, *case.output_shape)
+    assert y.dtype == np.float32
+    assert np.isfinite(y).all()
+    assert model.count_params() == sum(int(np.prod(w.shape)) for w in model.weights)
+
+
+def test_parameters(case, model):
+    assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == case.parameters
+
+
+def test_every_weight_gets_a_gradient(case, model):
+    x = case.inputs(4)
+    noise = tf.random.stateless_normal((4, *case.output_shape), (1, 2))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(x, training=True) * noise)
+    gradients = tape.gradient(loss, [w.value for w in model.trainable_weights])
+    for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
+        assert gradient is not None, weight.path
+        assert np.isfinite(gradient).all(), weight.path
+        assert np.any(gradient != 0), weight.path
+
+
+def test_save_and_load(case, model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    x = case.inputs(3)
+    np.testing.assert_allclose(predict(loaded, x), predict(model, x), rtol=1e-6, atol=1e-6)
+
+
+def test_export(case, model, tmp_path):
+    model.export(str(tmp_path), verbose=False)
+    served = tf.saved_model.load(str(tmp_path))
+    for count in (1, 3):
+        x = case.inputs(count).astype("float32")
+        np.testing.assert_allclose(served.serve(x), predict(model, x), rtol=1e-5, atol=1e-5)
+
+
+def test_mixed_precision(case, model):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        mixed = case.build()
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert any(layer.compute_dtype == "bfloat16" for layer in mixed.layers)
+    mixed.set_weights(model.get_weights())
+    x = case.inputs(3)
+    y, expected = predict(mixed, x), predict(model, x)
+    assert y.dtype == np.float32
+    # 8 bits of mantissa, some twenty layers: the same function, to a few per cent of its range.
+    np.testing.assert_allclose(y, expected, atol=0.05 * np.ptp(expected))
+    assert not np.array_equal(y, expected)
