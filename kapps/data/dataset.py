@@ -1,0 +1,150 @@
+"""What `kapps.data.load` returns: splits of pictures, read by row number."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+SPLITS = ("train", "validation", "test")
+_CHUNK = 64  # pictures read together: enough to hide the overhead, small enough for big pictures
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One split of a dataset.
+
+    Attributes:
+        labels: class numbers, int32 [n].
+        images: graph function from row numbers, int64 [b], to pictures, uint8 [b, H, W, C].
+        origins: file names relative to the dataset's folder, when there are files.
+    """
+
+    labels: np.ndarray
+    images: Callable[[tf.Tensor], tf.Tensor]
+    origins: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Sequence[int]) -> np.ndarray:
+        """The pictures of these rows, uint8 [len(indices), H, W, C], in memory."""
+        with tf.device("CPU:0"):
+            return self.images(tf.constant(np.asarray(indices, np.int64))).numpy()
+
+    def dataset(self) -> tf.data.Dataset:
+        """Unbatched (image uint8 [H, W, C], label int32 []), always in the same order."""
+        rows = tf.data.Dataset.range(len(self)).batch(_CHUNK)
+        labels = tf.constant(self.labels, tf.int32)
+        # Read in chunks: a gather of 64 costs little more than a gather of one.
+        chunks = rows.map(
+            lambda i: (self.images(i), tf.gather(labels, i)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        return chunks.unbatch().apply(tf.data.experimental.assert_cardinality(len(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A dataset of labelled pictures in three splits.
+
+    Attributes:
+        spec: the spec it was loaded from.
+        class_names: one name per class number.
+        image_shape: (H, W, C) of every picture, C being 1 or 3.
+        splits: `Split` by name: train, validation, test.
+        fingerprint: sha256 over pictures, labels, class names, shape and who is in which split.
+        notes: what the user should know: skipped files, chosen sizes, tiny classes.
+    """
+
+    spec: str
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    splits: dict[str, Split]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of pictures in each split."""
+        return {name: len(split) for name, split in self.splits.items()}
+
+    @property
+    def train(self) -> tf.data.Dataset:
+        """The training split, unbatched, in stable order."""
+        return self.splits["train"].dataset()
+
+    @property
+    def validation(self) -> tf.data.Dataset:
+        """The validation split, unbatched, in stable order."""
+        return self.splits["validation"].dataset()
+
+    @property
+    def test(self) -> tf.data.Dataset:
+        """The test split, unbatched, in stable order: to be touched once, at the end."""
+        return self.splits["test"].dataset()
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """All pictures of a dataset under common row numbers, before it is divided.
+
+    Attributes:
+        class_names: one name per class number.
+        image_shape: (H, W, C).
+        labels: int32 [n], for all rows.
+        given: row numbers of the splits that come with the data; always train, perhaps the others.
+        images: graph function from row numbers, int64 [b], to uint8 [b, H, W, C].
+        digest: hash of the contents of all rows, in order.
+        origins: a name per row, for files.
+        notes: what the user should know.
+    """
+
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    labels: np.ndarray
+    given: dict[str, np.ndarray]
+    images: Callable[[tf.Tensor], tf.Tensor]
+    digest: bytes
+    origins: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def assemble(spec: str, source: Source, rows: dict[str, np.ndarray]) -> ImageData:
+    """Gives each split its rows of the source."""
+    return ImageData(
+        spec=spec,
+        class_names=source.class_names,
+        image_shape=source.image_shape,
+        splits={name: _split(source, rows[name]) for name in SPLITS},
+        fingerprint=_fingerprint(source, rows),
+        notes=source.notes,
+    )
+
+
+def _split(source: Source, rows: np.ndarray) -> Split:
+    with tf.device("CPU:0"):
+        lookup = tf.constant(rows, tf.int64)
+    return Split(
+        labels=source.labels[rows].astype(np.int32),
+        images=lambda indices: source.images(tf.gather(lookup, indices)),
+        origins=None if source.origins is None else tuple(source.origins[row] for row in rows),
+    )
+
+
+def _fingerprint(source: Source, rows: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(source.digest)
+    digest.update(json.dumps([source.class_names, source.image_shape]).encode())
+    digest.update(source.labels.astype("<i4").tobytes())
+    for name in SPLITS:
+        digest.update(f"{name} {len(rows[name])} ".encode())
+        digest.update(rows[name].astype("<i8").tobytes())
+    return digest.hexdigest()

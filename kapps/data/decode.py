@@ -1,0 +1,167 @@
+"""The one image decoder: TensorFlow graph operations, in training and in exported models alike.
+
+JPEG (CMYK too), PNG, GIF and WebP (first frame) and BMP become uint8 RGB or grey pictures of one
+shape. EXIF orientation of JPEGs is applied, transparency of PNG and WebP is laid on white, 16-bit
+samples keep their upper byte, palettes are resolved. Pictures are squashed to the shape asked for
+(the aspect ratio is not kept) by bilinear interpolation with antialiasing.
+
+Not handled: transparent pixels of a GIF come out black (TensorFlow's decoder drops the
+transparency), the alpha channel of a BMP is ignored, orientation stored in PNG or WebP is ignored.
+"""
+
+import tensorflow as tf
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP")
+# The header of a JPEG is searched this far for EXIF: it comes first, but for a JFIF or ICC block.
+_EXIF_WINDOW = 1 << 17
+_EXIF_START = (0xFF, 0xE1, ord("E"), ord("x"), ord("i"), ord("f"), 0, 0)
+_ORIENTATION_TAG = 0x0112
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG and Pillow have it
+
+
+def decode_image(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+    """Decodes one encoded picture, string [], to uint8 [H, W, C] for `image_shape` (H, W, C).
+
+    Raises:
+        tf.errors.InvalidArgumentError: broken, truncated or unknown data, when it is run.
+    """
+    contents = tf.convert_to_tensor(contents)
+    start = tf.strings.substr(contents, 0, 12) + b"\0" * 12  # so that short strings have 12 bytes
+
+    def starts_with(magic, at=0):
+        return tf.equal(tf.strings.substr(start, at, len(magic)), magic)
+
+    rgb = tf.case(
+        [
+            (starts_with(b"\xff\xd8\xff"), lambda: _jpeg(contents)),
+            (starts_with(b"\x89PNG"), lambda: _png(contents)),
+            (starts_with(b"BM"), lambda: _bmp(contents)),
+            (starts_with(b"RIFF") & starts_with(b"WEBP", 8), lambda: _webp(contents)),
+        ],
+        # GIF, or an error that says which formats there are.
+        default=lambda: tf.io.decode_image(contents, channels=3, expand_animations=False),
+    )
+    return fit(tf.ensure_shape(rgb, [None, None, 3]), image_shape)
+
+
+def fit(images: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+    """Resizes uint8 [..., h, w, 1 or 3] pictures to `image_shape` and makes them grey or RGB."""
+    height, width, channels = image_shape
+    if channels not in (1, 3):
+        raise ValueError(f"pictures have 1 or 3 channels, not {channels}")
+    same_size = tf.reduce_all(tf.equal(tf.shape(images)[-3:-1], (height, width)))
+    # The resizing takes uint8, so that no float copy of a huge picture is made.
+    resized = tf.cond(
+        same_size,
+        lambda: tf.cast(images, tf.float32),
+        lambda: tf.image.resize(images, (height, width), method="bilinear", antialias=True),
+    )
+    if images.shape[-1] == 3 and channels == 1:
+        resized = tf.reduce_sum(resized * _LUMA, axis=-1, keepdims=True)
+    elif images.shape[-1] == 1 and channels == 3:
+        resized = tf.repeat(resized, 3, axis=-1)
+    rounded = tf.saturate_cast(tf.round(resized), tf.uint8)
+    return tf.ensure_shape(rounded, [*images.shape[:-3], *image_shape])
+
+
+def _jpeg(contents):
+    # INTEGER_ACCURATE gives the same pixels as libjpeg's default, the others differ by some levels.
+    image = tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE")
+    return _oriented(image, _exif_orientation(contents))
+
+
+def _png(contents):
+    return _on_white(tf.io.decode_png(contents, channels=4))
+
+
+def _webp(contents):
+    image = tf.io.decode_webp(contents)[0]
+    return tf.cond(
+        tf.equal(tf.shape(image)[-1], 4),
+        lambda: _on_white(tf.ensure_shape(image, [None, None, 4])),
+        lambda: tf.ensure_shape(image, [None, None, 3]),
+    )
+
+
+def _bmp(contents):
+    image = tf.io.decode_bmp(contents)
+
+    def with_palette():  # decode_bmp gives the indices of an 8-bit BMP as if they were grey levels
+        head = tf.cast(tf.io.decode_raw(tf.strings.substr(contents, 0, 2048), tf.uint8), tf.int64)
+        start, end = 14 + _number(head[14:18], little=True), _number(head[10:14], little=True)
+        blue_green_red_zero = tf.reshape(head[start:end], [-1, 4])
+        palette = tf.cast(tf.reverse(blue_green_red_zero[:, :3], [1]), tf.uint8)
+        return tf.gather(palette, tf.cast(image[..., 0], tf.int32))
+
+    return tf.cond(tf.equal(tf.shape(image)[-1], 1), with_palette, lambda: image[..., :3])
+
+
+def _on_white(rgba):
+    rgb, alpha = rgba[..., :3], rgba[..., 3:]
+
+    def composed():  # at most 255 * 255 + 127: it fits 16 bits
+        wide, cover = tf.cast(rgb, tf.uint16), tf.cast(alpha, tf.uint16)
+        return tf.cast((wide * cover + 255 * (255 - cover) + 127) // 255, tf.uint8)
+
+    return tf.cond(tf.reduce_all(tf.equal(alpha, 255)), lambda: rgb, composed)
+
+
+def _oriented(image, orientation):
+    """Turns a picture as EXIF orientation 1..8 asks (Exif 2.32, section 4.6.4, tag Orientation)."""
+
+    def when(orientations, turn, image):
+        asked = tf.reduce_any(tf.equal(orientation, orientations))
+        return tf.ensure_shape(tf.cond(asked, lambda: turn(image), lambda: image), [None, None, 3])
+
+    image = when((5, 6, 7, 8), lambda x: tf.transpose(x, [1, 0, 2]), image)
+    image = when((2, 3, 6, 7), lambda x: tf.reverse(x, [1]), image)
+    return when((3, 4, 7, 8), lambda x: tf.reverse(x, [0]), image)
+
+
+def _exif_orientation(contents):
+    """The EXIF orientation of a JPEG, int64 [], 1 where there is none."""
+    head = tf.io.decode_raw(tf.strings.substr(contents, 0, _EXIF_WINDOW), tf.uint8)
+    size = tf.size(head, tf.int64)
+    head = tf.concat([head, [0]], 0)  # what lies beyond the window reads as 0
+
+    def read(position, count):
+        where = tf.minimum(position + tf.range(count, dtype=tf.int64), size)
+        return tf.cast(tf.gather(head, where), tf.int64)
+
+    def is_exif(position):
+        block = tf.concat([read(position, 2), read(position + 4, 6)], 0)
+        return tf.reduce_all(tf.equal(block, _EXIF_START))
+
+    def goes_on(position):
+        prefix, marker = tf.unstack(read(position, 2), 2)
+        start_of_scan = tf.equal(marker, 0xDA)
+        return tf.equal(prefix, 0xFF) & ~start_of_scan & ~is_exif(position)
+
+    def next_block(position):
+        marker, length = read(position + 1, 1)[0], _number(read(position + 2, 2), little=False)
+        return position + tf.where(tf.equal(marker, 0xFF), tf.constant(1, tf.int64), 2 + length)
+
+    def orientation():
+        start = block + 10  # after FF E1, the length, and "Exif\0\0"
+        little = tf.equal(read(start, 1)[0], ord("I"))
+        directory = start + _number(read(start + 4, 4), little)
+        entries = tf.minimum(_number(read(directory, 2), little), 1000)
+        entry = tf.reshape(read(directory + 2, 12 * entries), [-1, 12])
+        tag, kind = _number(entry[:, :2], little), _number(entry[:, 2:4], little)
+        is_short = tf.equal(kind, 3)
+        short, long = _number(entry[:, 8:10], little), _number(entry[:, 8:12], little)
+        found = tf.where(tf.equal(tag, _ORIENTATION_TAG), tf.where(is_short, short, long), 0)
+        value = tf.reduce_max(found)
+        known = (value >= 1) & (value <= 8)
+        return tf.where(known, value, 1)
+
+    block = tf.while_loop(goes_on, next_block, [tf.constant(2, tf.int64)])[0]
+    return tf.cond(is_exif(block), orientation, lambda: tf.constant(1, tf.int64))
+
+
+def _number(octets, little):
+    """Unsigned number from its bytes, int64 [..., n] -> [...], in either byte order."""
+    count = octets.shape[-1]
+    scale = tf.constant([256**power for power in range(count)], tf.int64)
+    ascending = tf.where(little, scale, tf.reverse(scale, [0]))
+    return tf.reduce_sum(octets * ascending, axis=-1)

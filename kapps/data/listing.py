@@ -1,0 +1,189 @@
+"""What lies in a folder of pictures: classes, splits, pictures, and everything that is neither.
+
+Only names and the first bytes of the files are read here; no TensorFlow.
+"""
+
+import os
+import pathlib
+import unicodedata
+from dataclasses import dataclass, field
+
+from kapps.errors import UserError
+
+_SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+_EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp"}
+_HIDDEN = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"}
+# Pictures that TensorFlow does not read: to be named, so that the user can convert them.
+_FOREIGN_EXTENSIONS = {".svg": "SVG", ".psd": "PSD", ".ico": "ICO", ".tga": "TGA", ".pcx": "PCX"}
+_HEIF_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC"}
+_HEIF_BRANDS |= {b"avif": "AVIF", b"avis": "AVIF"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One file that begins as a picture does."""
+
+    path: str
+    name: str  # relative to the root, with forward slashes
+    class_name: str
+    split: str | None  # None where the folder has no train/ and test/
+    format: str
+
+
+@dataclass
+class Listing:
+    """The content of a folder, in the order of the names.
+
+    Attributes:
+        splits: names of the splits that come with the folder; empty without train/.
+        pictures: what begins as a readable picture.
+        broken: name -> reason, for files that ought to be pictures.
+        foreign: name -> format, for pictures in formats that are not read.
+        others: names of files that are no pictures, or lie outside the class folders.
+        empty: names of class folders without a readable picture.
+        notes: what was noticed about the layout.
+    """
+
+    splits: list[str] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+    foreign: dict[str, str] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def list_folder(root: pathlib.Path) -> Listing:
+    """Lists the pictures below `root`: a folder per class, perhaps under train/, val/ and test/.
+
+    Hidden files (dot-files, Thumbs.db and their like) are passed over in silence. Symbolic links
+    are followed, a folder that contains itself is entered once.
+
+    Raises:
+        UserError: there is val/ or test/ without train/.
+    """
+    listing = Listing()
+    for split, folder in _split_folders(root, listing):
+        folders, files = _entries(folder)
+        listing.others += [_name(path, root) for path in files]
+        for class_folder in folders:
+            _list_class(class_folder, split, root, listing)
+    # By the parts of the name: the order is the same on every file system.
+    listing.pictures.sort(key=lambda picture: picture.name.split("/"))
+    return listing
+
+
+def sniff(start: bytes) -> str | None:
+    """Format of a picture by its first 16 bytes; None for anything else."""
+    if start[:3] == b"\xff\xd8\xff":
+        return "JPEG"
+    if start[:8] == b"\x89PNG\r\n\x1a\n":
+        return "PNG"
+    if start[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF"
+    if start[:2] == b"BM" and start[6:10] == b"\0\0\0\0":
+        return "BMP"
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return "WebP"
+    return None
+
+
+def _split_folders(root: pathlib.Path, listing: Listing) -> list[tuple[str | None, pathlib.Path]]:
+    folders, files = _entries(root)
+    splits = {path: _SPLIT_NAMES.get(path.name.lower()) for path in folders}
+    holds_classes = {path: bool(_entries(path)[0]) for path in folders if splits[path]}
+    # Classes may be called "train" and "bus": only folders that all have split names are splits.
+    if not folders or None in splits.values() or not any(holds_classes.values()):
+        return [(None, root)]
+    found: list[tuple[str | None, pathlib.Path]] = []
+    for path, split in splits.items():
+        if not holds_classes[path]:
+            listing.notes.append(f"{path.name}/ holds no class folders and was left out")
+        elif split in listing.splits:
+            raise UserError(f"'{root}' has two folders for the {split} split, '{path.name}' is one")
+        else:
+            listing.splits.append(split)
+            found.append((split, path))
+    if "train" not in listing.splits:
+        names = ", ".join(f"{path.name}/" for path in folders)
+        raise UserError(f"'{root}' has {names} but no train/ with a folder for each class")
+    listing.others += [_name(path, root) for path in files]
+    return found
+
+
+def _list_class(folder: pathlib.Path, split: str | None, root: pathlib.Path, listing: Listing):
+    # One name for the two ways in which file systems write an accented letter.
+    class_name = unicodedata.normalize("NFC", _text(folder.name))
+    before = len(listing.pictures)
+    for path in _walk(folder, set()):
+        name = _name(path, root)
+        try:
+            with open(path, "rb") as file:
+                start = file.read(16)
+        except FileNotFoundError:
+            listing.broken[name] = "a link to nothing"
+            continue
+        except OSError as error:
+            listing.broken[name] = error.strerror or "unreadable"
+            continue
+        kind, foreign = sniff(start), _foreign_format(path, start)
+        if kind:
+            listing.pictures.append(Picture(str(path), name, class_name, split, kind))
+        elif foreign:
+            listing.foreign[name] = foreign
+        elif path.suffix.lower() in _EXTENSIONS:
+            listing.broken[name] = "not the content of a picture" if start else "an empty file"
+        else:
+            listing.others.append(name)
+    if len(listing.pictures) == before:
+        listing.empty.append(_name(folder, root))
+
+
+def _foreign_format(path: pathlib.Path, start: bytes) -> str | None:
+    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "TIFF"
+    if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
+        return _HEIF_BRANDS[start[8:12]]
+    if start[4:8] == b"jP  " or start[:4] == b"\xff\x4f\xff\x51":
+        return "JPEG 2000"
+    if start[:2] == b"\xff\x0a" or start[4:8] == b"JXL ":
+        return "JPEG XL"
+    return _FOREIGN_EXTENSIONS.get(path.suffix.lower())
+
+
+def _walk(folder: pathlib.Path, visited: set[str]):
+    real = os.path.realpath(folder)
+    if real in visited:
+        return
+    visited.add(real)
+    folders, files = _entries(folder)
+    yield from files
+    for inner in folders:
+        yield from _walk(inner, visited)
+
+
+def _entries(folder: pathlib.Path) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
+    """(folders, everything else) without what is hidden, in the order of the names."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise UserError(f"folder '{folder}' cannot be read: {error.strerror}") from error
+    shown = [folder / name for name in names if name[0] != "." and name.lower() not in _HIDDEN]
+    return [path for path in shown if path.is_dir()], [path for path in shown if not path.is_dir()]
+
+
+def _name(path: pathlib.Path, root: pathlib.Path) -> str:
+    return _text(path.relative_to(root).as_posix())
+
+
+def _text(name: str) -> str:
+    # File names are bytes; those that are not UTF-8 could be neither printed nor written as JSON.
+    return os.fsencode(name).decode("utf-8", "replace")
