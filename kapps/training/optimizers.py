@@ -14,8 +14,9 @@ from keras import ops
 from kapps.errors import UserError
 
 # Biases and the scales and offsets of normalisations: shrinking them only shifts the function
-# (arXiv:1812.01187, sec. 3.1).
-SPARED = ["bias$", "gamma$", "beta$"]
+# (arXiv:1812.01187, sec. 3.1). Keras' TensorFlow backend matches the pattern against the names of
+# the tf.Variables, which end in ":0": the plain "bias$" would spare nothing.
+SPARED = [r"(bias|gamma|beta)(:\d+)?$"]
 
 
 class _Cycled:

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from kapps.data import TrainingBatches, classification_targets, evaluation_batches
+from kapps.data.dataset import Split
+from kapps.errors import UserError
+
+
+def numbered(count):
+    """Pictures whose every pixel is their own row number."""
+    pictures = np.broadcast_to(np.arange(count)[:, None, None, None], (count, 2, 2, 1))
+    pictures = tf.constant(pictures.astype(np.uint8))
+    return Split(np.arange(count, dtype=np.int32), lambda i: tf.gather(pictures, i))
+
+
+def batches(count=50, batch_size=8, seed=0):
+    prepare = lambda images, labels, key: (images[:, 0, 0, 0], labels, key)  # noqa: E731
+    return TrainingBatches(numbered(count), batch_size, seed=seed, prepare=prepare)
+
+
+def rows(dataset):
+    return [tuple(part.numpy().tolist() for part in batch) for batch in dataset]
+
+
+def test_every_epoch_is_another_order_of_examples_seen_once():
+    train = batches()
+    assert train.steps == 6  # 50 // 8: the incomplete batch is dropped
+    epochs = [rows(train.dataset(e, e + 1)) for e in range(2)]
+    orders = [[i for batch in epoch for i in batch[0]] for epoch in epochs]
+    for order in orders:
+        assert len(order) == len(set(order)) == 48
+    assert orders[0] != orders[1]
+    assert orders[0] != sorted(orders[0])
+
+
+def test_pictures_keep_their_labels():
+    for images, labels, _ in rows(batches().dataset(0, 2)):
+        assert images == labels
+
+
+def test_beginning_at_a_step_continues_the_same_stream():
+    whole = rows(batches().dataset(0, 3))
+    assert len(whole) == 18
+    assert rows(batches().dataset(0, 3, start=4)) == whole[4:]
+    assert rows(batches().dataset(1, 3)) == whole[6:]
+    assert rows(batches().dataset(2, 3, start=5)) == whole[17:]
+
+
+def test_augmentation_seeds_never_repeat_and_follow_the_seed():
+    keys = [tuple(key) for *_, key in rows(batches().dataset(0, 3))]
+    assert len(set(keys)) == len(keys)
+    other = [tuple(key) for *_, key in rows(batches(seed=1).dataset(0, 3))]
+    assert not set(keys) & set(other)
+
+
+def test_seed_moves_the_order():
+    assert rows(batches(seed=0).dataset(0, 1)) != rows(batches(seed=1).dataset(0, 1))
+
+
+def test_a_batch_larger_than_the_split_is_the_split():
+    train = batches(count=5, batch_size=64)
+    assert (train.steps, train.batch_size) == (1, 5)
+    assert sorted(rows(train.dataset(0, 1))[0][0]) == [0, 1, 2, 3, 4]
+
+
+def test_cardinality_is_known():
+    assert batches().dataset(0, 2, start=3).cardinality() == 9
+
+
+def test_mistakes_are_named():
+    with pytest.raises(UserError, match="batch size 0"):
+        batches(batch_size=0)
+    with pytest.raises(UserError, match="empty"):
+        batches(count=0)
+
+
+def test_evaluation_sees_every_example_once_in_order():
+    dataset = evaluation_batches(numbered(11), 4, prepare=lambda images, labels: labels)
+    assert [b.numpy().tolist() for b in dataset] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
+
+
+def test_a_limited_evaluation_is_a_fixed_random_part():
+    def part(seed):
+        dataset = evaluation_batches(
+            numbered(100), 10, prepare=lambda images, labels: labels, limit=20, seed=seed
+        )
+        return np.concatenate([b.numpy() for b in dataset]).tolist()
+
+    assert part(0) == part(0) != part(1)
+    assert len(set(part(0))) == 20
+    assert part(0) != list(range(20))
+
+
+def test_smoothed_targets_by_hand():
+    targets = classification_targets(4, label_smoothing=0.2)(tf.constant([1, 3]))
+    np.testing.assert_allclose(targets, [[0.05, 0.85, 0.05, 0.05], [0.05, 0.05, 0.05, 0.85]])
+    with pytest.raises(UserError, match="smoothing"):
+        classification_targets(4, label_smoothing=1.0)
