@@ -1,0 +1,114 @@
+"""Imports point down, and what answers --help does not load TensorFlow."""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# From the lowest layer up. A module imports from its own package or from lower layers.
+LAYERS = (
+    {"errors", "files"},
+    {"layers", "losses"},
+    {"blocks"},
+    {"data", "models"},
+    {"training", "evaluation"},
+    {"tuning", "serving"},
+    {"command_line"},
+    {"cli", "recipes"},
+)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+SOURCES = sorted([*(ROOT / "kapps").rglob("*.py"), *(ROOT / "recipes").rglob("*.py")])
+
+
+def part(module: str) -> str | None:
+    """The layer a dotted module name belongs to: "kapps.data.spec" -> "data"."""
+    names = module.split(".")
+    if names[0] == "recipes":
+        return "recipes"
+    return names[1] if names[0] == "kapps" and len(names) > 1 else None
+
+
+def imports(tree: ast.AST, package: str) -> set[str]:
+    """Dotted names of all that is imported, in functions and under TYPE_CHECKING, too."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = importlib.util.resolve_name("." * node.level + base, package)
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+    return found
+
+
+def upward_imports(path: pathlib.Path, tree: ast.AST) -> list[str]:
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    own = part(module)
+    parts = {part(name): name for name in imports(tree, package)}
+    return [
+        name
+        for to, name in parts.items()
+        # `from kapps import __version__` and the like name no layer.
+        if to is not None and not to.startswith("__") and to != own and RANK[to] >= RANK[own]
+    ]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path):
+    if path == ROOT / "kapps" / "__init__.py":
+        return  # lists the modules for lazy loading
+    assert upward_imports(path, ast.parse(path.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    "module, statement, upward",
+    [
+        ("kapps/blocks.py", "from kapps import models", True),
+        ("kapps/blocks.py", "from kapps.layers import BatchNormalization", False),
+        ("kapps/data/spec.py", "def f():\n    import kapps.models.cnns", True),
+        ("kapps/data/spec.py", "from .. import training", True),
+        ("kapps/data/spec.py", "from . import split", False),
+        ("kapps/data/__init__.py", "from .split import Split", False),
+        ("kapps/training/run.py", "import recipes.image_classifier", True),
+        ("recipes/vae.py", "from kapps import cli, data", True),
+        ("recipes/vae.py", "from kapps import data, training", False),
+    ],
+)
+def test_the_rule_itself(module, statement, upward):
+    assert bool(upward_imports(ROOT / module, ast.parse(statement))) == upward
+
+
+def python(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_importing_is_cheap():
+    heavy = ("tensorflow", "keras", "sklearn", "matplotlib")
+    code = (
+        "import sys, kapps, kapps.data, kapps.training, kapps.evaluation, kapps.serving, "
+        "kapps.models, kapps.cli\n"
+        "kapps.models.classifier_names()\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    assert python(code).strip() == "[]"
+
+
+def test_no_function_is_named_like_its_module():
+    """Importing `x.py` sets `x` of its package to the module, over a function of that name."""
+    for init in (ROOT / "kapps").glob("*/__init__.py"):
+        package = importlib.import_module(f"kapps.{init.parent.name}")
+        modules = {path.stem for path in init.parent.glob("*.py")}
+        for name in modules & set(package.__all__):
+            assert inspect.ismodule(getattr(package, name)), f"{package.__name__}.{name}"
