@@ -1,19 +1,22 @@
 """The one image decoder: TensorFlow graph operations, in training and in exported models alike.
 
-JPEG (CMYK too), PNG, GIF and WebP (first frame) and BMP become uint8 RGB or grey pictures of one
-shape. EXIF orientation of JPEGs is applied, transparency of PNG and WebP is laid on white, 16-bit
-samples keep their upper byte, palettes are resolved. Pictures are squashed to the shape asked for
+JPEG (CMYK too), PNG, GIF (first frame) and BMP become uint8 RGB or grey pictures of one shape. EXIF
+orientation of JPEGs is applied, transparency of PNGs is laid on white, 16-bit samples keep their
+upper byte, palettes are resolved. Pictures are squashed to the shape asked for
 (the aspect ratio is not kept) by bilinear interpolation with antialiasing.
 
 Not handled: transparent pixels of a GIF come out black (TensorFlow's decoder drops the
-transparency), the alpha channel of a BMP is ignored, orientation stored in PNG or WebP is ignored.
+transparency), the alpha channel of a BMP and the orientation of a PNG are ignored. WebP is refused
+although TensorFlow 2.21 reads it: an animated one makes its decoder abort the whole process, which
+nobody should be able to do to a server.
 """
 
 import tensorflow as tf
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP")
 # The header of a JPEG is searched this far for EXIF: it comes first, but for a JFIF or ICC block.
 _EXIF_WINDOW = 1 << 17
+_BMP_WINDOW = 2048  # headers and a palette of 256 colours
 _EXIF_START = (0xFF, 0xE1, ord("E"), ord("x"), ord("i"), ord("f"), 0, 0)
 _ORIENTATION_TAG = 0x0112
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG and Pillow have it
@@ -26,20 +29,18 @@ def decode_image(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.T
         tf.errors.InvalidArgumentError: broken, truncated or unknown data, when it is run.
     """
     contents = tf.convert_to_tensor(contents)
-    start = tf.strings.substr(contents, 0, 12) + b"\0" * 12  # so that short strings have 12 bytes
 
-    def starts_with(magic, at=0):
-        return tf.equal(tf.strings.substr(start, at, len(magic)), magic)
+    def starts_with(magic):
+        return tf.equal(tf.strings.substr(contents, 0, len(magic)), magic)
 
     rgb = tf.case(
         [
             (starts_with(b"\xff\xd8\xff"), lambda: _jpeg(contents)),
             (starts_with(b"\x89PNG"), lambda: _png(contents)),
+            (starts_with(b"GIF8"), lambda: _gif(contents)),
             (starts_with(b"BM"), lambda: _bmp(contents)),
-            (starts_with(b"RIFF") & starts_with(b"WEBP", 8), lambda: _webp(contents)),
         ],
-        # GIF, or an error that says which formats there are.
-        default=lambda: tf.io.decode_image(contents, channels=3, expand_animations=False),
+        default=_refuse,
     )
     return fit(tf.ensure_shape(rgb, [None, None, 3]), image_shape)
 
@@ -71,39 +72,42 @@ def _jpeg(contents):
 
 
 def _png(contents):
-    return _on_white(tf.io.decode_png(contents, channels=4))
+    rgba = tf.io.decode_png(contents, channels=4)
+    # Where a PNG has no alpha, decode_png fills in the highest value of its *bit depth*, which is
+    # 15 for a palette of 4 bits: as good as transparent, if it were taken for alpha.
+    depth = _reader(contents, 32)(24, 1)[0]
+    filler = tf.minimum(tf.bitwise.left_shift(tf.ones_like(depth), depth) - 1, 255)
+    absent = tf.reduce_all(tf.equal(rgba[..., 3], tf.cast(filler, tf.uint8)))
+    return tf.cond(absent, lambda: rgba[..., :3], lambda: _on_white(rgba))
 
 
-def _webp(contents):
-    image = tf.io.decode_webp(contents)[0]
-    return tf.cond(
-        tf.equal(tf.shape(image)[-1], 4),
-        lambda: _on_white(tf.ensure_shape(image, [None, None, 4])),
-        lambda: tf.ensure_shape(image, [None, None, 3]),
-    )
+def _gif(contents):
+    return tf.io.decode_image(contents, channels=3, expand_animations=False)
 
 
 def _bmp(contents):
     image = tf.io.decode_bmp(contents)
 
     def with_palette():  # decode_bmp gives the indices of an 8-bit BMP as if they were grey levels
-        head = tf.cast(tf.io.decode_raw(tf.strings.substr(contents, 0, 2048), tf.uint8), tf.int64)
-        start, end = 14 + _number(head[14:18], little=True), _number(head[10:14], little=True)
-        blue_green_red_zero = tf.reshape(head[start:end], [-1, 4])
+        read = _reader(contents, _BMP_WINDOW)
+        start, end = 14 + _number(read(14, 4), little=True), _number(read(10, 4), little=True)
+        blue_green_red_zero = tf.reshape(read(start, end - start), [-1, 4])
         palette = tf.cast(tf.reverse(blue_green_red_zero[:, :3], [1]), tf.uint8)
         return tf.gather(palette, tf.cast(image[..., 0], tf.int32))
 
     return tf.cond(tf.equal(tf.shape(image)[-1], 1), with_palette, lambda: image[..., :3])
 
 
+def _refuse():
+    refusal = tf.debugging.Assert(False, [f"a picture must be {', '.join(FORMATS)}"])
+    with tf.control_dependencies([refusal] if refusal is not None else []):
+        return tf.zeros([1, 1, 3], tf.uint8)
+
+
 def _on_white(rgba):
-    rgb, alpha = rgba[..., :3], rgba[..., 3:]
-
-    def composed():  # at most 255 * 255 + 127: it fits 16 bits
-        wide, cover = tf.cast(rgb, tf.uint16), tf.cast(alpha, tf.uint16)
-        return tf.cast((wide * cover + 255 * (255 - cover) + 127) // 255, tf.uint8)
-
-    return tf.cond(tf.reduce_all(tf.equal(alpha, 255)), lambda: rgb, composed)
+    color, alpha = tf.cast(rgba[..., :3], tf.uint16), tf.cast(rgba[..., 3:], tf.uint16)
+    # At most 255 * 255 + 127, which fits 16 bits.
+    return tf.cast((color * alpha + 255 * (255 - alpha) + 127) // 255, tf.uint8)
 
 
 def _oriented(image, orientation):
@@ -120,13 +124,7 @@ def _oriented(image, orientation):
 
 def _exif_orientation(contents):
     """The EXIF orientation of a JPEG, int64 [], 1 where there is none."""
-    head = tf.io.decode_raw(tf.strings.substr(contents, 0, _EXIF_WINDOW), tf.uint8)
-    size = tf.size(head, tf.int64)
-    head = tf.concat([head, [0]], 0)  # what lies beyond the window reads as 0
-
-    def read(position, count):
-        where = tf.minimum(position + tf.range(count, dtype=tf.int64), size)
-        return tf.cast(tf.gather(head, where), tf.int64)
+    read = _reader(contents, _EXIF_WINDOW)
 
     def is_exif(position):
         block = tf.concat([read(position, 2), read(position + 4, 6)], 0)
@@ -139,7 +137,8 @@ def _exif_orientation(contents):
 
     def next_block(position):
         marker, length = read(position + 1, 1)[0], _number(read(position + 2, 2), little=False)
-        return position + tf.where(tf.equal(marker, 0xFF), tf.constant(1, tf.int64), 2 + length)
+        step = tf.where(tf.equal(marker, 0xFF), tf.constant(1, tf.int64), 2 + length)
+        return [position + step]
 
     def orientation():
         start = block + 10  # after FF E1, the length, and "Exif\0\0"
@@ -157,6 +156,19 @@ def _exif_orientation(contents):
 
     block = tf.while_loop(goes_on, next_block, [tf.constant(2, tf.int64)])[0]
     return tf.cond(is_exif(block), orientation, lambda: tf.constant(1, tf.int64))
+
+
+def _reader(contents, window):
+    """A function that gives `count` bytes at `position` as int64; those beyond the end are 0."""
+    head = tf.io.decode_raw(tf.strings.substr(contents, 0, window), tf.uint8)
+    size = tf.size(head, tf.int64)
+    head = tf.concat([head, [0]], 0)
+
+    def read(position, count):
+        where = tf.minimum(position + tf.range(count, dtype=tf.int64), size)
+        return tf.cast(tf.gather(head, where), tf.int64)
+
+    return read
 
 
 def _number(octets, little):

@@ -19,7 +19,7 @@ _SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-_EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp"}
+_EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp"}
 _HIDDEN = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"}
 # Pictures that TensorFlow does not read: to be named, so that the user can convert them.
 _FOREIGN_EXTENSIONS = {".svg": "SVG", ".psd": "PSD", ".ico": "ICO", ".tga": "TGA", ".pcx": "PCX"}
@@ -91,8 +91,6 @@ def sniff(start: bytes) -> str | None:
         return "GIF"
     if start[:2] == b"BM" and start[6:10] == b"\0\0\0\0":
         return "BMP"
-    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
-        return "WebP"
     return None
 
 
@@ -152,6 +150,8 @@ def _foreign_format(path: pathlib.Path, start: bytes) -> str | None:
         return "TIFF"
     if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
         return _HEIF_BRANDS[start[8:12]]
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return "WebP"
     if start[4:8] == b"jP  " or start[:4] == b"\xff\x4f\xff\x51":
         return "JPEG 2000"
     if start[:2] == b"\xff\x0a" or start[4:8] == b"JXL ":

@@ -114,7 +114,7 @@ def fetch(name: str, data_dir: str | os.PathLike | None):
             "the names are listed at https://www.tensorflow.org/datasets/catalog/overview"
         ) from error
     except (ValueError, AssertionError) as error:  # an unknown version or configuration
-        reason = _first_line(error.__cause__ or error)
+        reason = _first_line(error).rpartition('": ')[2]  # without TFDS's own preamble
         raise UserError(f"dataset 'tfds:{name}' cannot be set up: {reason}") from error
     if not builder.is_prepared():
         _download(name, builder, where)
