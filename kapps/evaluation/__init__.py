@@ -10,7 +10,9 @@ expected_calibration_error, reliability_bins, fit_temperature
                           mends it
 overfitting_verdict       learning curves -> a `Verdict` in words, with its numbers
 baseline_accuracy         what always answering the most frequent class would reach
+explain_classifier        all of this for one model: an `Explanation` for its report
 grad_cam, overlay         where a convolutional network looked
+summary, file_name        the last lines on the terminal; a title as a file name
 write_report              one self-contained HTML page
 find_runs, read_history, runs_table, compare
                           what `kapps runs` and `kapps compare` show
@@ -36,10 +38,12 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "top_losses",
             "wilson_interval",
         ],
+        "explain": ["Explanation", "explain_classifier"],
         "gradcam": ["grad_cam", "overlay"],
         "report": ["write_report"],
         "history": ["read_history"],
         "runs": ["compare", "find_runs", "runs_table"],
+        "terminal": ["file_name", "summary"],
         "verdict": ["Verdict", "overfitting_verdict"],
     },
 )

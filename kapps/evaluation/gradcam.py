@@ -29,8 +29,8 @@ def grad_cam(
     the class. `class_index` is one class for all pictures or one each; without it, the class that
     the model predicts.
 
-    The last feature maps are those of the last layer with a rank-4 output larger than one place,
-    pooling left aside, that has a convolution before it.
+    The last feature maps are the last rank-4 tensor of the graph with more than one place and a
+    convolution before it; the output of a pooling layer gives way to its input, which is finer.
 
     Raises:
         UserError: the model has no feature maps, for example an MLP.
@@ -38,7 +38,7 @@ def grad_cam(
     import keras
     import tensorflow as tf
 
-    both = keras.Model(model.inputs, [feature_layer(model).output, model.outputs[0]])
+    both = keras.Model(model.inputs, [feature_maps(model), model.outputs[0]])
 
     def maps(pixels: np.ndarray, wanted: np.ndarray | None) -> np.ndarray:
         pixels = tf.cast(pixels, tf.float32)
@@ -66,8 +66,8 @@ def grad_cam(
     )
 
 
-def feature_layer(model: keras.Model) -> keras.Layer:
-    """The layer whose output Grad-CAM looks at.
+def feature_maps(model: keras.Model) -> keras.KerasTensor:
+    """The tensor of `model`'s graph that Grad-CAM looks at.
 
     Raises:
         UserError: there is none.
@@ -75,27 +75,53 @@ def feature_layer(model: keras.Model) -> keras.Layer:
     import keras
 
     pooling = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
-    found, convolved = None, False
+    found, pooled, convolved = [], set(), False
     for layer in model.layers:
+        # A model used as a layer knows its own output, not the one in this graph; the input of
+        # the layer behind it does.
+        found += [t for t in _tensors(layer, "input") if convolved and _is_map(t)]
         convolved = convolved or any(len(weight.shape) == 4 for weight in layer.weights)
-        shape = getattr(getattr(layer, "output", None), "shape", ())
-        if convolved and len(shape) == 4 and tuple(shape[1:3]) != (1, 1):
-            if not isinstance(layer, pooling):
-                found = layer
-    if found is None:
-        raise UserError(
-            f"Grad-CAM needs feature maps, and the model {model.name!r} has none: "
-            "it works for convolutional networks (--model cnn, resnet20 ...), not for an MLP."
-        )
-    return found
+        found += [t for t in _tensors(layer, "output") if convolved and _is_map(t)]
+        if isinstance(layer, pooling):
+            pooled |= {id(t) for t in _tensors(layer, "output")}
+    for tensor in reversed(found):
+        if id(tensor) not in pooled and _is_connected(model, tensor):
+            return tensor
+    raise UserError(
+        f"Grad-CAM needs feature maps, and the model {model.name!r} has none: "
+        "it works for convolutional networks (--model cnn, resnet20 ...), not for an MLP."
+    )
 
 
-def overlay(images: np.ndarray, heatmaps: np.ndarray, strength: float = 0.7) -> np.ndarray:
+def _tensors(layer: keras.Layer, end: str) -> list:
+    try:
+        tensors = getattr(layer, end)
+    except (AttributeError, ValueError):  # never called, or called in several places
+        return []
+    return list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
+
+
+def _is_map(tensor: keras.KerasTensor) -> bool:
+    shape = getattr(tensor, "shape", ())
+    return len(shape) == 4 and tuple(shape[1:3]) != (1, 1)
+
+
+def _is_connected(model: keras.Model, tensor: keras.KerasTensor) -> bool:
+    import keras
+
+    try:
+        keras.Model(model.inputs, tensor)
+    except ValueError:
+        return False
+    return True
+
+
+def overlay(images: np.ndarray, heatmaps: np.ndarray, strength: float = 0.55) -> np.ndarray:
     """Pictures under their heat maps: uint8 `[n, H, W, 3]`.
 
     `images` `[n, H, W]` or `[n, H, W, C]`, uint8 or floats from 0 to 1; `heatmaps` `[n, H, W]`
-    from 0 to 1. Where the heat is 0 the picture is seen, in grey, where it is 1 `strength` of the
-    heat's colour.
+    from 0 to 1. The result is the grey picture with `strength` of the heat's colour, from black
+    over red to yellow: what was not looked at lies in the dark.
     """
     from matplotlib import colormaps
 
@@ -105,7 +131,6 @@ def overlay(images: np.ndarray, heatmaps: np.ndarray, strength: float = 0.7) -> 
     if grey.ndim == 4:
         grey = grey[..., :3].mean(axis=-1)
     heat = np.clip(np.asarray(heatmaps, np.float32), 0, 1)
-    colour = colormaps["inferno"](0.25 + 0.65 * heat)[..., :3]
-    share = strength * heat[..., None]
-    mixed = (1 - share) * grey[..., None] + share * colour
+    colour = colormaps["inferno"](heat)[..., :3]
+    mixed = (1 - strength) * grey[..., None] + strength * colour
     return (mixed * 255).round().astype(np.uint8)

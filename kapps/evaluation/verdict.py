@@ -140,7 +140,7 @@ class _Run:
         tail = min(3, self.after)
         self.level = _level(self.val_loss, tail)
         # One epoch after the best one says nothing: every second epoch is worse than the last.
-        self.raw_rise = (self.level / self.lowest - 1) if self.after > 1 and self.lowest else 0.0
+        self.raw_rise = self.level / max(self.lowest, 1e-12) - 1 if self.after > 1 else 0.0
         self.slope = None
         self.rise = self._rise_beyond_noise()
         self.train_level = _level(self.train_loss, tail)
@@ -273,6 +273,8 @@ def _judge(run: _Run) -> tuple[str, str, str]:
 def _loss_story(run: _Run) -> str:
     ratio = f"the training loss ended at {_loss(run.train_loss[-1])}"
     if run.rise < SLIGHT_RISE:
+        if run.after == 0:
+            return f"The validation loss was lowest at the end ({_loss(run.lowest)}); {ratio}."
         return (
             f"The validation loss did not rise beyond its noise: lowest at epoch {run.best_epoch} "
             f"({_loss(run.lowest)}), {_loss(run.val_loss[-1])} at epoch {run.last_epoch}; {ratio}."
@@ -360,7 +362,8 @@ def _gap_interval(train, train_examples, val, val_examples) -> tuple[float, floa
 
 def _gap(run: _Run) -> str:
     low, high = (100 * end for end in run.gap_interval)
-    return f"a gap of {100 * run.gap:.1f} points (95 % interval {low:.1f} to {high:.1f})"
+    words = f"a gap of {100 * run.gap:.1f} points (95 % interval {low:.1f} to {high:.1f})"
+    return words.replace("-", "\N{MINUS SIGN}")
 
 
 def _epochs(count: int) -> str:

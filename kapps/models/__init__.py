@@ -8,6 +8,8 @@ Image classifiers (raw pixels of 0..255 in, logits out):
     resnet            ResNet-18 to 101, ResNet-20 to 110 for small pictures, two for fast training
     classifier        any of them by name
     classifier_names  the names (does not import Keras)
+
+multiply_adds(model) says what one forward pass costs.
 """
 
 import lazy_loader as lazy
@@ -17,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "classifiers": ["classifier"],
         "cnns": ["cnn"],
+        "cost": ["multiply_adds"],
         "inceptions": ["inception"],
         "mlps": ["mlp"],
         "resnets": ["resnet"],

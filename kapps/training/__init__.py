@@ -4,14 +4,15 @@ fit, History                      training that a killed process can go on with,
 open_run, Run                     the run directory
 learning_rate_schedule, OneCycle, momentum_cycle
                                   learning rate and momentum by step
-optimizer                         Keras' optimizers by name, decay sparing biases and norms
+optimizer, usual_learning_rate    Keras' optimizers by name, decay sparing biases and norms
 range_test                        the learning-rate range test
 strategy, check_devices, check_batch
                                   where to train
 choose_precision, precision_policy
                                   which number format to train in
 seed_everything                   one seed for everything
-CommonConfig, check_common        the flags that every recipe has
+CommonConfig, check_common, command
+                                  the flags that every recipe has
 WeightAverage                     moving average of weights and statistics
 """
 
@@ -21,11 +22,11 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "callbacks": ["WeightAverage"],
-        "config": ["CommonConfig", "check_common"],
+        "config": ["CommonConfig", "check_common", "command"],
         "distribution": ["check_batch", "check_devices", "strategy"],
         "resumable": ["History", "fit"],
         "lr_find": ["range_test"],
-        "optimizers": ["optimizer"],
+        "optimizers": ["optimizer", "usual_learning_rate"],
         "precision": ["choose_precision", "precision_policy"],
         "run": ["Run", "open_run"],
         "schedules": ["OneCycle", "learning_rate_schedule", "momentum_cycle"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import shlex
 from typing import Literal
 
 from kapps import data
@@ -63,3 +64,23 @@ def check_common(config: CommonConfig) -> None:
             path = path.parent
         if not os.access(path, os.W_OK):
             raise UserError(f"--{name.replace('_', '-')}: {path} cannot be written to")
+
+
+def command(config: CommonConfig, script: str) -> str:
+    """The command line that gives this configuration, defaults left out.
+
+    Args:
+        config: a recipe's configuration.
+        script: path of the recipe.
+    """
+    words = ["python", script]
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value == field.default or field.name == "overwrite":
+            continue
+        flag = field.name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", str(value)]
+    return shlex.join(words)

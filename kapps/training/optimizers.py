@@ -93,9 +93,20 @@ LEARNING_RATES = {
     "nesterov": 0.05,
     "adadelta": 1.0,
     "rmsprop": 1e-3,
-    "adam": 1e-3,
-    "adamw": 1e-3,
+    "adam": 3e-3,
+    "adamw": 3e-3,
 }
+
+
+def usual_learning_rate(name: str) -> float:
+    """The learning rate an optimizer is usually run with, as the highest one of a schedule.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    if name not in LEARNING_RATES:
+        raise UserError(f"unknown optimizer {name!r}: it is one of {', '.join(OPTIMIZERS)}")
+    return LEARNING_RATES[name]
 
 
 def optimizer(

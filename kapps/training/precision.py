@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.errors import UserError
+from kapps.models.cost import multiply_adds
 
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 # Below this, a step is over before the format matters, and measuring costs more than it gives.
@@ -37,7 +38,7 @@ def precision_policy(name: str) -> Iterator[None]:
 
 
 def choose_precision(
-    build: Callable[[], keras.Model], batch_size: int, work: float
+    build: Callable[[], keras.Model], batch_size: int, examples: int
 ) -> tuple[str, str]:
     """The precision in which a training step of this model is fastest on this machine.
 
@@ -48,7 +49,7 @@ def choose_precision(
     Args:
         build: makes the model under the current policy.
         batch_size: examples per step.
-        work: multiply-adds of an epoch, about; little work is not measured.
+        examples: how many an epoch has; with little work in an epoch nothing is measured.
 
     Returns:
         The policy, and why.
@@ -63,7 +64,7 @@ def choose_precision(
         return "float32", "the GPU has no units for 16-bit numbers"
     if not _cpu_has_bfloat16():
         return "float32", "the CPU has no bfloat16 instructions"
-    if work < WORTH_MEASURING:
+    if multiply_adds(build()) * examples < WORTH_MEASURING:
         return "float32", "the model is too small for the format to matter"
     seconds = {}
     for name in ("float32", "mixed_bfloat16"):

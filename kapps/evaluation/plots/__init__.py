@@ -2,6 +2,7 @@
 
 They need no display, leave pyplot's global state alone, and are drawn for the width of a phone, in
 colours that the colour-blind can tell apart (Okabe and Ito 2008). Functions:
+    range_test             loss by learning rate
     learning_curves        loss, accuracy and learning rate by epoch
     compare_runs           the validation curves of several runs over one another
     confusion_matrix       who is taken for whom
@@ -21,6 +22,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "classes": ["confusion_matrix", "per_class_bars", "reliability_diagram"],
         "curves": ["compare_runs", "learning_curves"],
+        "rates": ["range_test"],
         "figure": ["png_bytes", "save_png"],
         "pictures": ["class_samples", "grad_cam_grid", "image_grid", "top_losses_grid"],
     },

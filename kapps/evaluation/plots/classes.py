@@ -17,14 +17,14 @@ from kapps.evaluation.plots.figure import (
     WIDTH,
     calm,
     new_figure,
-    shorten,
+    short_names,
 )
 
 WEAKEST = 40
 
 
 def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
-    """Rows are true classes, columns predicted ones; the colour is the share of the true class.
+    """Rows are true classes, columns predicted ones; darker is a larger share of the true class.
 
     `matrix` holds counts, `[true][predicted]`. Up to 15 classes the counts are written in, above
     that the picture grows and its labels get smaller; above 120 only some classes are named.
@@ -36,11 +36,13 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     size = float(np.clip(0.09 * classes + 1.6, WIDTH, 12))
     figure = new_figure(size, size)
     axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    # The square root lets rare mistakes be seen beside a diagonal near 1.
+    axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     step = -(-classes // 120)
     named = np.arange(0, classes, step)
     points = float(np.clip(72 * 0.62 * size / classes * step * 0.8, 3.5, 9))
-    labels = [shorten(class_names[i], 16) for i in named]
+    names = short_names(class_names, 16)
+    labels = [names[i] for i in named]
     axes.set_xticks(named, labels, rotation=90, fontsize=points, parse_math=False)
     axes.set_yticks(named, labels, fontsize=points, parse_math=False)
     axes.tick_params(length=0 if classes > 30 else 2)
@@ -56,7 +58,7 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
                 ha="center",
                 va="center",
                 fontsize=min(points, 8 if matrix.max() < 1000 else 6.5),
-                color="white" if shares[i, j] > 0.55 else "#222222",
+                color="white" if shares[i, j] > 0.3 else "#222222",
             )
     return figure
 
@@ -85,12 +87,14 @@ def per_class_bars(per_class: Sequence[Mapping]) -> Figure:
             fontsize=7.5,
             color="white" if inside else "black",
         )
-    names = [f"{shorten(row['name'], 22)} ({row['support']})" for row in weakest]
-    axes.set_yticks(places, names, fontsize=8, parse_math=False)
+    names = short_names([row["name"] for row in per_class], 22)
+    names = dict(zip((row["name"] for row in per_class), names, strict=True))
+    labels = [f"{names[row['name']]} ({row['support']})" for row in weakest]
+    axes.set_yticks(places, labels, fontsize=8, parse_math=False)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(weakest) - 0.4, -0.6)
     axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     shown = f", the weakest {WEAKEST} of {len(present)}" if len(present) > WEAKEST else ""
     axes.set_xlabel(f"F1 by class (examples){shown}")
     return figure
@@ -134,14 +138,14 @@ def reliability_diagram(
             label=f"{name}{told}: off by {100 * error:.1f} points (ECE)",
         )
         below.stairs(groups.counts / len(labels), groups.edges, color=colour, linewidth=1.6)
-    axes.legend(frameon=False, fontsize=8.5, loc="upper left")
+    figure.legend(frameon=False, fontsize=8.5, loc="outside upper left")
     axes.set_ylabel("Right")
     axes.set_ylim(-0.02, 1.02)
     below.set_ylabel("Examples")
     below.set_xlabel("Confidence in the predicted class")
     below.set_xlim(0, 1)
     for axis in (axes.yaxis, below.yaxis, below.xaxis):
-        axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     return figure
 
 

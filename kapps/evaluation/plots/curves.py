@@ -123,15 +123,17 @@ def _metric_panel(axes: Axes, history, epochs, best, name: str) -> None:
             axes.plot(epochs[best], value, "o", color=ORANGE, markersize=6, zorder=5)
             said = f"{100 * value:.1f} %" if name.endswith("accuracy") else f"{value:.3g}"
             right = best > 0.6 * (len(epochs) - 1)
-            above = name.endswith("loss")
+            _dress(axes, name, "")
+            low, high = axes.get_ylim()
+            above = value < low + 0.15 * (high - low)  # below, it would leave the panel
             axes.annotate(
                 f"epoch {epochs[best]:.0f}: {said}",
                 (epochs[best], value),
-                xytext=(-6 if right else 6, 9 if above else -14),
+                xytext=(-6 if right else 6, 8 if above else -15),
                 textcoords="offset points",
                 ha="right" if right else "left",
                 fontsize=8.5,
-                bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8},
+                bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.65},
             )
     _dress(axes, name, name.replace("_", " ").capitalize())
 
@@ -140,7 +142,7 @@ def _dress(axes: Axes, metric: str, title: str) -> None:
     axes.set_title(title, parse_math=False, **_TITLE)
     low, high = axes.get_ylim()
     if metric.endswith("accuracy"):
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
         axes.set_ylim(max(low, -0.02), min(high, 1.02))
     elif metric.endswith("loss") and 0 < low < 0.7 * high:
         axes.set_ylim(bottom=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -19,7 +20,9 @@ BLUE, ORANGE, SKY, GREEN, PINK, YELLOW, GREY = (
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
     """An empty figure, `width` by `height` inches."""
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
+    return figure
 
 
 def calm(axes: Axes) -> Axes:
@@ -35,8 +38,16 @@ def shorten(name: str, length: int) -> str:
     name = " ".join(str(name).split())
     if len(name) <= length:
         return name
-    head = (length - 1 + 1) // 2
+    head = length // 2
     return name[:head].rstrip() + "…" + name[len(name) - (length - 1 - head) :].lstrip()
+
+
+def short_names(names: Sequence[str], length: int) -> list[str]:
+    """`names` shortened; where two would look the same, all of them get their number in front."""
+    short = [shorten(name, length) for name in names]
+    if len(set(short)) == len(set(names)):
+        return short
+    return [shorten(f"{i} {name}", length) for i, name in enumerate(names)]
 
 
 def png_bytes(figure: Figure, dpi: int = DPI) -> bytes:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kapps.evaluation.gradcam import overlay
-from kapps.evaluation.plots.figure import BLUE, ORANGE, WIDTH, new_figure, shorten
+from kapps.evaluation.plots.figure import BLUE, ORANGE, WIDTH, new_figure, short_names, shorten
 
 GAP = 0.08  # between pictures, in widths of a picture
 MOST_CLASSES = 30
@@ -68,13 +68,13 @@ def class_samples(
 ) -> Figure:
     """A row per class with its first `per_class` pictures of `images`; at most 30 classes."""
     images, labels = _drawable(images), np.asarray(labels)
-    names = list(class_names)[:MOST_CLASSES]
+    names = short_names(list(class_names)[:MOST_CLASSES], 18)
     rows = [np.flatnonzero(labels == i)[:per_class] for i in range(len(names))]
     columns = max((len(row) for row in rows), default=0)
     if columns == 0:
         return _nothing_to_show()
     shape = images.shape[1] / images.shape[2]
-    label_width = 0.075 * max(len(shorten(name, 18)) for name in names) + 0.1  # inches
+    label_width = 0.075 * max(len(name) for name in names) + 0.1  # inches
     inches = min((WIDTH - 0.1 - label_width) / (columns + GAP * (columns - 1)), 0.8)
     cell = shape + GAP
     whole = (WIDTH - 0.1) / inches
@@ -85,7 +85,7 @@ def class_samples(
         axes.text(
             start - 0.06 / inches,
             i * cell + shape / 2,
-            shorten(names[i], 18),
+            names[i],
             ha="right",
             va="center",
             fontsize=8.5,

@@ -1,0 +1,183 @@
+"""A trained classifier, measured and explained: figures, pictures and words for its report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+
+from kapps.errors import UserError
+from kapps.evaluation import plots
+from kapps.evaluation.calibration import (
+    expected_calibration_error,
+    fit_temperature,
+    softmax,
+)
+from kapps.evaluation.classification import (
+    baseline_accuracy,
+    classification_metrics,
+    predict_logits,
+    top_losses,
+)
+from kapps.evaluation.gradcam import grad_cam
+from kapps.evaluation.verdict import Verdict, overfitting_verdict
+
+if TYPE_CHECKING:
+    from kapps.data import ImageData
+
+SAMPLES_PER_CLASS = 8
+MOST_CLASSES_DRAWN = 60
+WORST = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """What there is to say about a trained classifier.
+
+    Attributes:
+        metrics: flat figures under the names of metrics.json (`test_accuracy` ...).
+        temperature: what the logits are to be divided by, fitted on validation.
+        verdict: over-fitted or not, in words.
+        figures: (title, Figure, caption).
+        tables: (title, column names, rows).
+    """
+
+    metrics: dict[str, Any]
+    temperature: float
+    verdict: Verdict
+    figures: list[tuple[str, Figure, str]]
+    tables: list[tuple[str, Sequence[str], Sequence[Sequence]]]
+
+
+def explain_classifier(
+    model: keras.Model,
+    images: ImageData,
+    history: Sequence[Mapping[str, Any]],
+    *,
+    clean_examples: int | None = None,
+    batch_size: int = 256,
+) -> Explanation:
+    """Measure a classifier on validation, then once on test, and draw what explains it.
+
+    The temperature is fitted on validation before the test split is looked at; temperature and
+    test figures never meet.
+
+    Args:
+        model: images -> logits.
+        images: what it was trained on.
+        history: rows of metrics.csv.
+        clean_examples: how many training examples `train_accuracy` was measured on.
+        batch_size: examples at a time.
+
+    Raises:
+        UserError: the model's outputs are not finite numbers.
+    """
+    validation, test = images.splits["validation"], images.splits["test"]
+    val_logits = predict_logits(model, validation, batch_size)
+    try:
+        temperature = fit_temperature(validation.labels, val_logits)
+    except UserError as error:
+        raise UserError(f"{error} Try a lower --learning-rate.") from None
+    logits = predict_logits(model, test, batch_size)
+    found = classification_metrics(test.labels, logits, images.class_names)
+    verdict = overfitting_verdict(
+        history,
+        validation_examples=len(validation),
+        train_examples=clean_examples,
+        baseline_accuracy=baseline_accuracy(validation.labels),
+    )
+    before, after = softmax(logits), softmax(logits, temperature)
+    flat = {
+        f"test_{name}": value
+        for name, value in found.items()
+        if isinstance(value, int | float) and name != "examples"
+    }
+    metrics = {
+        **flat,
+        "test_examples": found["examples"],
+        "test_ece": expected_calibration_error(test.labels, after),
+        "test_ece_before_temperature": expected_calibration_error(test.labels, before),
+        "temperature": temperature,
+        "verdict": verdict.label,
+    }
+    figures = [
+        *_training_figures(images, history),
+        *_test_figures(model, images, logits, temperature, found),
+    ]
+    return Explanation(metrics, temperature, verdict, figures, _tables(found))
+
+
+def _training_figures(images: ImageData, history) -> list[tuple[str, Figure, str]]:
+    figures = [
+        (
+            "Learning curves",
+            plots.learning_curves(history),
+            "Training examples are measured twice: while training (dropout and augmentation on), "
+            "and afterwards as validation examples are. The distance between the latter two is "
+            "over-fitting.",
+        )
+    ]
+    train = images.splits["train"]
+    if images.classes <= MOST_CLASSES_DRAWN:
+        rows = [
+            np.flatnonzero(train.labels == i)[:SAMPLES_PER_CLASS] for i in range(images.classes)
+        ]
+        rows = np.concatenate(rows)
+        samples = plots.class_samples(train.take(rows), train.labels[rows], images.class_names)
+        figures.append(("The data", samples, "Training pictures of every class, as they are."))
+    return figures
+
+
+def _test_figures(model, images, logits, temperature, found) -> list[tuple[str, Figure, str]]:
+    test, names = images.splits["test"], images.class_names
+    worst = top_losses(test.labels, logits, WORST)
+    pictures, labels = test.take(worst), test.labels[worst]
+    probabilities = softmax(logits[worst], temperature)
+    figures = [
+        (
+            "Who is taken for whom",
+            plots.confusion_matrix(np.asarray(found["confusion_matrix"]), names),
+            "Rows are what pictures show, columns what the network said.",
+        ),
+        (
+            "The worst mistakes",
+            plots.top_losses_grid(pictures, labels, probabilities, names),
+            "Test pictures on which the network is most wrong: look here for mislabelled ones.",
+        ),
+        (
+            "Is 90 % sure right in 90 % of the cases?",
+            plots.reliability_diagram(test.labels, logits, temperature),
+            "A temperature fitted on validation is folded into the exported model.",
+        ),
+    ]
+    try:
+        heat = grad_cam(model, pictures[: WORST // 2])
+    except UserError:  # no feature maps: a multi-layer perceptron looks everywhere
+        return figures
+    captions = [f"said {names[i]}" for i in probabilities[: WORST // 2].argmax(-1)]
+    figures.append(
+        (
+            "Where the network looked",
+            plots.grad_cam_grid(pictures[: WORST // 2], heat, captions),
+            "Grad-CAM (arXiv:1610.02391) for the class that was said, on the worst mistakes.",
+        )
+    )
+    return figures
+
+
+def _tables(found: dict[str, Any]) -> list[tuple[str, Sequence[str], Sequence[Sequence]]]:
+    columns = ("class", "precision", "recall", "F1", "pictures")
+    rows = [
+        (row["name"], row["precision"], row["recall"], row["f1"], row["support"])
+        for row in found["per_class"]
+    ]
+    confused = [(r["true"], r["predicted"], r["count"], r["share"]) for r in found["most_confused"]]
+    tables = [("Test split, class by class", columns, rows)]
+    if confused:
+        columns = ("true", "taken for", "times", "share of the class")
+        tables.append(("Most frequent confusions", columns, confused))
+    return tables
