@@ -78,7 +78,7 @@ def parse(
         # What tyro has to say is written after the redirection: help without the blank lines it
         # doubles, an error without its box.
         if out.getvalue():
-            sys.stdout.write(_plain(out.getvalue()))
+            sys.stdout.write(_tidy(out.getvalue(), plain=not out.isatty()))
         if err.getvalue():
             sys.stderr.write(_message(err.getvalue()))
 
@@ -104,8 +104,8 @@ def run(
         SystemExit: 2 for a user's mistake or a disk that cannot be written, 130 when interrupted.
             Any other exception is a bug and keeps its traceback.
     """
-    config = parse(config_class, argv)
     with exit_codes("interrupted; the same command continues"):
+        config = parse(config_class, argv)
         if check is not None:
             check(config)
         import_tensorflow()
@@ -119,6 +119,8 @@ def exit_codes(interrupted: str = "interrupted") -> Iterator[None]:
     Args:
         interrupted: What to say after Ctrl-C.
     """
+    with contextlib.suppress(AttributeError, io.UnsupportedOperation):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a label outside a narrow encoding
     try:
         yield
         sys.stdout.flush()  # a closed pipe shows itself here, not while the interpreter ends
@@ -242,9 +244,10 @@ def _keep_lines(docstring: str) -> str:
     return "\n".join(kept)
 
 
-def _plain(text: str) -> str:
+def _tidy(text: str, plain: bool) -> str:
     lines = "\n".join(line.rstrip() for line in text.splitlines())
-    return re.sub(r"\n{3,}", "\n\n", lines).strip("\n") + "\n"
+    lines = re.sub(r"\n{3,}", "\n\n", lines).strip("\n") + "\n"
+    return lines.replace("•", "*") if plain else lines
 
 
 def _message(box: str) -> str:

@@ -12,8 +12,11 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "card": ["run_card"],
         "classifier": ["export"],
+        "formats": ["convert", "load_model"],
         "prediction": ["load", "predict"],
         "publishing": ["publish", "version_directory", "versions"],
+        "requirements": ["check_format"],
     },
 )

@@ -1,6 +1,38 @@
-"""`model_card.md`: what the recipe says of the model, and how the model is called."""
+"""`model_card.md`: what was trained on what, with which result, and how the model is called."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def run_card(facts: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """What a run directory knows of its model, in Markdown: the `card` that `export` takes.
+
+    Args:
+        facts: What config.json holds: recipe, config, versions, git, data.
+        metrics: What metrics.json holds: flat.
+    """
+    config, versions = facts.get("config", {}), facts.get("versions", {})
+    subject = " on ".join(str(config[name]) for name in ("model", "dataset") if name in config)
+    parts = [f"# {facts['recipe']}" + (f": {subject}" if subject else "")]
+    if metrics:
+        parts.append("## Result\n\n" + _table("measure", "value", metrics))
+    data = {k: v for k, v in facts.get("data", {}).items() if k != "class_names"}
+    if data:
+        parts.append("## Data\n\n" + _table("fact", "value", data))
+    if config:
+        parts.append("## Configuration\n\n" + _table("field", "value", config))
+    made_with = dict(versions) | ({"git": facts["git"]} if facts.get("git") else {})
+    if made_with:
+        parts.append("## Made with\n\n" + _table("package", "version", made_with))
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(left: str, right: str, rows: Mapping[str, Any]) -> str:
+    lines = [f"| {left} | {right} |", "|---|---|"]
+    for name, value in rows.items():
+        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+        lines.append(f"| {name} | {text.replace('|', chr(92) + '|')} |")
+    return "\n".join(lines)
 
 
 def model_card(
@@ -25,7 +57,7 @@ def model_card(
     shape = f"[N, {height}, {width}, {channels}]"
     rows = [f"| `serving_default` | `image`: uint8 {shape}, 0..255 |"]
     if "from_bytes" in signatures:
-        rows.append("| `from_bytes` | `image_bytes`: encoded PNG or JPEG strings [N], any size |")
+        rows.append("| `from_bytes` | `image_bytes`: encoded PNG or JPEG files [N], of any size |")
     parts = [
         (card or f"# {name}").strip(),
         "## How to call it",

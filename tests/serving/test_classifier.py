@@ -107,7 +107,7 @@ def test_a_second_export_is_a_second_version(tmp_path, images):
     )
 
 
-@pytest.mark.parametrize("channels", [1, 2, 4])
+@pytest.mark.parametrize("channels", [1, 2])
 def test_other_numbers_of_channels(tmp_path, channels):
     version = serving.export(build(channels=channels), tmp_path, CLASS_NAMES)
     names = sorted(serving.load(version).signatures)
@@ -170,16 +170,16 @@ def test_a_layer_that_ignores_training_false_is_refused_by_name(tmp_path, layer,
 def test_a_savedmodel_that_disagrees_is_not_published(tmp_path, monkeypatch):
     from kapps.serving import classifier
 
-    save = classifier._save
+    model, save = build(), classifier._save
 
-    def save_other_weights(model, *args):
+    def save_other_weights(*args):
         model.get_layer("logits").bias.assign([0.0, 0.01, 0.0, 0.0])
-        save(model, *args)
+        save(*args)
         model.get_layer("logits").bias.assign([0.0, 0.0, 0.0, 0.0])
 
     monkeypatch.setattr(classifier, "_save", save_other_weights)
     with pytest.raises(RuntimeError, match="differs from the model by"):
-        serving.export(build(), tmp_path, CLASS_NAMES)
+        serving.export(model, tmp_path, CLASS_NAMES)
     assert os.listdir(tmp_path) == []
 
 

@@ -27,9 +27,9 @@ def write(directory):
         (directory / "variables" / str(i)).write_bytes(b"x" * 4096)
     (directory / "saved_model.pb").write_bytes(b"x")
 
-print("ready", flush=True)
 while True:
     publish(sys.argv[1], write)
+    print("published", flush=True)
 """
 
 
@@ -111,12 +111,11 @@ def test_a_kill_at_any_point_leaves_no_partial_version(tmp_path):
     for _ in range(12):
         command = [sys.executable, "-c", PUBLISHER, tmp_path]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-            process.stdout.readline()
+            assert process.stdout.readline() == b"published\n"
             time.sleep(moments.uniform(0.0, 0.05))
             process.send_signal(signal.SIGKILL)
         assert_whole(tmp_path)
-    assert versions(tmp_path)  # some were published
-    assert list(tmp_path.glob(".tmp-*"))  # and some were hit on the way
+    assert list(tmp_path.glob(".tmp-*"))  # some were hit on the way
 
 
 def _publish_five(root, start):

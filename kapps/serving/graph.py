@@ -1,0 +1,105 @@
+"""The graph of a served image classifier: decoder, model, temperature, softmax, labels."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import keras
+import tensorflow as tf
+
+from kapps.data import decode
+from kapps.errors import UserError
+
+_DECODABLE_CHANNELS = (1, 3)  # what decode_image gives
+
+
+def check(
+    model: keras.Model, class_names: Sequence[str], temperature: float
+) -> tuple[tuple[str, ...], tuple[int, int, int]]:
+    """Finds what keeps a model from being served as an image classifier.
+
+    Returns:
+        The class names and the image shape (H, W, C).
+
+    Raises:
+        UserError: shapes that are unknown or do not fit the labels, labels that are no lines or
+            not distinct, or a temperature that is not positive.
+    """
+    names = _checked_names(class_names)
+    image_shape = _checked_image_shape(model, len(names))
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise UserError(f"temperature is {temperature}; a positive number is needed")
+    return names, image_shape
+
+
+def endpoints(
+    model: keras.Model,
+    image_shape: tuple[int, int, int],
+    class_names: tuple[str, ...],
+    temperature: float,
+) -> dict[str, Callable]:
+    """The signatures by name, as `kapps.serving.export` describes them.
+
+    Args:
+        model: Images [N, H, W, C] of 0..255 -> logits [N, classes].
+        image_shape: (H, W, C).
+        class_names: One label per logit.
+        temperature: The logits are divided by it.
+    """
+
+    def classify(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        # training=False reaches Keras' random augmentation layers too, whose own default is True.
+        logits = model(tf.cast(image, tf.float32), training=False)
+        probabilities = tf.nn.softmax(tf.cast(logits, tf.float32) / temperature)
+        label = tf.gather(tf.constant(class_names), tf.argmax(probabilities, axis=-1))
+        return {"probabilities": probabilities, "label": label}
+
+    def classify_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        image = tf.map_fn(
+            lambda contents: decode.decode_image(contents, image_shape),
+            image_bytes,
+            fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
+        )
+        return classify(image)
+
+    image = tf.TensorSpec((None, *image_shape), tf.uint8, name="image")
+    # TF Serving's REST interface takes base64 for tensors whose name ends in _bytes.
+    image_bytes = tf.TensorSpec((None,), tf.string, name="image_bytes")
+    endpoints = {"serving_default": tf.function(classify, autograph=False, input_signature=[image])}
+    if image_shape[-1] in _DECODABLE_CHANNELS:
+        endpoints["from_bytes"] = tf.function(
+            classify_bytes, autograph=False, input_signature=[image_bytes]
+        )
+    return endpoints
+
+
+def trackable(functions: Iterable[Callable]) -> tf.Module:
+    """What `tf.saved_model.save` finds the variables of the functions on.
+
+    Keras' own variables would be saved as well, but converters do not recognise them as constants:
+    LiteRT then answers NaN.
+    """
+    served = tf.Module()
+    used = {id(v): v for f in functions for v in f.get_concrete_function().variables}
+    served.model_variables = list(used.values())
+    return served
+
+
+def _checked_names(class_names: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(str(name) for name in class_names)
+    for name in names:
+        if not name or name.splitlines() != [name]:
+            raise UserError(f"class name {name!r} does not fit on one line of labels.txt")
+    if len(set(names)) < len(names):
+        raise UserError("two classes have the same name; a label must say which class is meant")
+    return names
+
+
+def _checked_image_shape(model: keras.Model, classes: int) -> tuple[int, int, int]:
+    shape = model.input_shape
+    if not (isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]):
+        raise UserError(f"the model's input is {shape}; (None, height, width, channels) is needed")
+    if model.output_shape != (None, classes):
+        raise UserError(
+            f"the model's output is {model.output_shape}, but there are {classes} class names"
+        )
+    return shape[1:]

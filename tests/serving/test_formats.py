@@ -1,0 +1,83 @@
+"""ONNX and LiteRT files, asked by their own runtimes."""
+
+import numpy as np
+import pytest
+from serving.small_classifier import CLASS_NAMES, TEMPERATURE, build, probabilities
+
+from kapps import serving
+from kapps.errors import UserError
+from kapps.serving.formats import in_float32
+
+
+def ask_onnx(path, images):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(["probabilities"], {"image": images})[0]
+
+
+def ask_litert(path, images):
+    import tensorflow as tf
+
+    with pytest.warns(UserWarning, match="tf.lite.Interpreter is deprecated"):
+        interpreter = tf.lite.Interpreter(str(path))
+    return interpreter.get_signature_runner("serving_default")(image=images)["probabilities"]
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    ("format", "name", "ask"),
+    [("onnx", "model.onnx", ask_onnx), ("litert", "model.tflite", ask_litert)],
+)
+def test_another_runtime_agrees(tmp_path, images, policy, format, name, ask):
+    if format == "onnx":
+        pytest.importorskip("tf2onnx")
+    model = build(policy)
+    path = serving.convert(model, tmp_path / "export", format, CLASS_NAMES, temperature=TEMPERATURE)
+    assert path == tmp_path / "export" / name
+    assert (path.parent / "labels.txt").read_text(encoding="utf-8").splitlines()[3] == "Café"
+    expected = probabilities(model, images)
+    tolerance = 1e-4 if policy == "float32" else 1e-2  # the file is float32, predict was not
+    for size in (1, 6):
+        answer = ask(path, images[:size])
+        np.testing.assert_allclose(answer, expected[:size], rtol=0, atol=tolerance)
+
+
+def test_the_published_savedmodel_converts_too(published, images):
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(published.version), signature_keys=["serving_default"]
+    )
+    with pytest.warns(UserWarning, match="tf.lite.Interpreter is deprecated"):
+        interpreter = tf.lite.Interpreter(model_content=converter.convert())
+    answer = interpreter.get_signature_runner("serving_default")(image=images)
+    np.testing.assert_allclose(answer["probabilities"], published.expected, rtol=0, atol=1e-4)
+
+
+def test_float32_is_the_same_model_and_a_copy_when_it_was_not():
+    plain, mixed = build(), build("mixed_bfloat16")
+    assert in_float32(plain) is plain
+    rebuilt = in_float32(mixed)
+    assert {layer.compute_dtype for layer in rebuilt.layers} == {"float32"}
+    assert "bfloat16" in {layer.compute_dtype for layer in mixed.layers}
+    for ours, theirs in zip(rebuilt.get_weights(), mixed.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
+    from kapps.serving import formats
+
+    monkeypatch.setattr(formats, "_litert", lambda f: (b"", lambda images: np.full((3, 4), 0.25)))
+    with pytest.raises(RuntimeError, match="litert model differs"):
+        serving.convert(build(), tmp_path / "export", "litert", CLASS_NAMES)
+    assert not (tmp_path / "export").exists()
+
+
+def test_an_unknown_format_and_a_missing_package_are_named(monkeypatch):
+    from kapps.serving import requirements
+
+    with pytest.raises(UserError, match="onnx, litert"):
+        serving.check_format("torch")
+    monkeypatch.setitem(requirements.FORMATS, "onnx", ("no_such_package",))
+    with pytest.raises(UserError, match="pip install no_such_package"):
+        serving.check_format("onnx")
