@@ -1,0 +1,299 @@
+"""The `kapps` command: look at data and runs, publish a run again, ask a published model.
+
+Arguments, files and directories are checked before TensorFlow is imported.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import (
+    FlagCreatePairsOff,
+    OmitArgPrefixes,
+    OmitSubcommandPrefixes,
+    Positional,
+    PositionalMetavarFromFieldName,
+    arg,
+    subcommand,
+)
+
+from kapps import __version__, command_line
+from kapps.errors import UserError
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Labels of image files, from a published SavedModel."""
+
+    saved_model: Positional[Path]
+    """A version, or the directory of versions: the highest is taken."""
+    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGE...", help_behavior_hint="")]
+    """PNG or JPEG files."""
+    top: int = 3
+    """How many labels per file."""
+    json: bool = False
+    """One JSON object per line."""
+
+    def run(self) -> None:
+        """Writes a line per image."""
+        from kapps import serving
+
+        if not self.images:
+            raise UserError("no image given: kapps predict SAVED_MODEL IMAGE...")
+        if self.top < 1:
+            raise UserError(f"--top is {self.top}; at least one label is needed")
+        serving.version_directory(self.saved_model)
+        for file in self.images:
+            _check_readable(file)
+        command_line.import_tensorflow()
+        answers = serving.predict(self.saved_model, self.images, self.top)
+        for line in _json_lines(answers) if self.json else _aligned_lines(answers):
+            _write(line)
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Fetch, convert or scan a dataset ahead of time."""
+
+    spec: Positional[str]
+    """Dataset: digits, fashion_mnist, tfds:NAME, folder:PATH or npz:PATH."""
+    data_dir: Path | None = None
+    """Where prepared datasets live; TensorFlow Datasets' own place by default."""
+
+    def run(self) -> None:
+        """Writes what was done."""
+        from kapps import data
+
+        data.check(self.spec, self.data_dir)
+        command_line.import_tensorflow()
+        _write(data.prepare(self.spec, data_dir=self.data_dir))
+
+
+@dataclass(frozen=True)
+class Describe:
+    """Counts, sizes, duplicates and unreadable files of a dataset."""
+
+    spec: Positional[str]
+    """Dataset: digits, fashion_mnist, tfds:NAME, folder:PATH or npz:PATH."""
+    data_dir: Path | None = None
+    """Where prepared datasets live; TensorFlow Datasets' own place by default."""
+    image_size: int | None = None
+    """Side that pictures of a folder are resized to; chosen from the pictures by default."""
+    json: bool = False
+    """Machine-readable."""
+
+    def run(self) -> None:
+        """Writes the report."""
+        from kapps import data
+
+        data.check(self.spec, self.data_dir)
+        command_line.import_tensorflow()
+        report = data.describe(
+            self.spec, data_dir=self.data_dir, image_size=self.image_size, skip_broken=True
+        )
+        _write(json.dumps(report, indent=2) if self.json else data.describe_text(report))
+
+
+@dataclass(frozen=True)
+class Data:
+    """Prepare or describe a dataset."""
+
+    command: Annotated[Prepare, subcommand("prepare")] | Annotated[Describe, subcommand("describe")]
+
+    def run(self) -> None:
+        """Runs the command that was given."""
+        self.command.run()
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A table of the runs under a directory."""
+
+    root: Positional[Path] = Path("runs")
+    """Where to look, at any depth."""
+
+    def run(self) -> None:
+        """Writes the table."""
+        _check_directory(self.root)
+        from kapps.evaluation import runs
+
+        found = runs.find_runs(self.root)
+        if not found:
+            raise UserError(f"{self.root}: no run below it (a run has a config.json)")
+        _write_table(runs.runs_table(found))
+
+
+@dataclass(frozen=True)
+class Compare:
+    """The curves and results of several runs in one picture."""
+
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help_behavior_hint="")]
+    """Run directories, two at least."""
+    output: Path = Path("compare.png")
+    """The picture."""
+
+    def run(self) -> None:
+        """Writes the picture."""
+        if len(self.runs) < 2:
+            raise UserError("two runs at least are needed: kapps compare RUN RUN...")
+        for path in self.runs:
+            _check_run(path, "metrics.csv")
+        _check_directory(self.output.parent)
+        from kapps.evaluation import runs
+
+        _write(str(runs.compare(self.runs, self.output)))
+
+
+@dataclass(frozen=True)
+class Export:
+    """Publish a finished run again, or write its model in another format."""
+
+    run_dir: Positional[Path]
+    """The run directory."""
+    export_dir: Path | None = None
+    """Where versions are published; the run's own choice by default."""
+    format: Literal["savedmodel", "onnx", "litert"] = "savedmodel"
+    """savedmodel is published; onnx and litert are written to export/ in the run directory."""
+
+    def run(self) -> None:
+        """Writes the path of what was made."""
+        from kapps import serving
+
+        for name in ("config.json", "model.keras", "metrics.json"):
+            _check_run(self.run_dir, name)
+        facts, metrics = (
+            _read_json(self.run_dir / name) for name in ("config.json", "metrics.json")
+        )
+        class_names = facts.get("data", {}).get("class_names")
+        if not class_names:
+            raise UserError(
+                f"{self.run_dir}: config.json names no classes; only classifiers export"
+            )
+        if self.format != "savedmodel" and self.export_dir is not None:
+            raise UserError(f"--export-dir is for savedmodel; {self.format} goes into the run")
+        export_dir = self.export_dir or Path(
+            facts["config"].get("export_dir") or Path("saved_models", facts["recipe"])
+        )
+        serving.check_format(self.format)
+        command_line.import_tensorflow()
+        model = serving.load_model(self.run_dir / "model.keras")
+        temperature = metrics.get("temperature", 1.0)
+        if self.format == "savedmodel":
+            card = serving.run_card(facts, metrics)
+            made = serving.export(
+                model, export_dir, class_names, temperature=temperature, card=card
+            )
+        else:
+            made = serving.convert(
+                model, self.run_dir / "export", self.format, class_names, temperature=temperature
+            )
+        _write(str(made))
+
+
+Command = (
+    Annotated[Predict, subcommand("predict")]
+    | Annotated[Data, subcommand("data")]
+    | Annotated[Runs, subcommand("runs")]
+    | Annotated[Compare, subcommand("compare")]
+    | Annotated[Export, subcommand("export")]
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The entry point of the `kapps` command.
+
+    Args:
+        argv: Arguments; `sys.argv[1:]` when None.
+
+    Raises:
+        SystemExit: 2 for a user's mistake, with one message.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    with command_line.exit_codes():
+        if argv == ["--version"]:
+            _write(f"kapps {__version__}")
+            return
+        config = Annotated[
+            Command,
+            FlagCreatePairsOff,
+            OmitArgPrefixes,
+            OmitSubcommandPrefixes,
+            PositionalMetavarFromFieldName,
+        ]
+        description = (__doc__ or "").partition("\n")[0]
+        command_line.parse(config, argv or ["--help"], "kapps", description).run()
+
+
+def _json_lines(answers: list) -> list[str]:
+    return [
+        json.dumps(
+            {
+                "file": file,
+                "predictions": [{"label": name, "probability": p} for name, p in best],
+            },
+            ensure_ascii=False,
+        )
+        for file, best in answers
+    ]
+
+
+def _aligned_lines(answers: list) -> list[str]:
+    rows = [[file, *(name for name, _ in best)] for file, best in answers]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for (file, best), (file_width, *label_widths) in zip(
+        answers, [widths] * len(rows), strict=True
+    ):
+        cells = [
+            f"{name:<{width}} {probability:.4f}"
+            for (name, probability), width in zip(best, label_widths, strict=True)
+        ]
+        lines.append("  ".join([f"{file:<{file_width}}", *cells]))
+    return lines
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def _write_table(table: Any) -> None:
+    from rich.console import Console
+
+    # Piped, a table has the width it needs: nothing is cut to a terminal that is not there.
+    width = None if sys.stdout.isatty() else 10_000
+    Console(file=sys.stdout, width=width, highlight=False).print(table)
+
+
+def _check_readable(file: Path) -> None:
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+
+
+def _check_directory(path: Path) -> None:
+    if not path.is_dir():
+        raise UserError(f"{path}: there is no such directory")
+
+
+def _check_run(path: Path, name: str) -> None:
+    _check_directory(path)
+    if not (path / "config.json").is_file():
+        raise UserError(f"{path}: not a run directory (no config.json)")
+    if not (path / name).is_file():
+        raise UserError(
+            f"{path}: there is no {name} yet; the command that began the run finishes it"
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: not what a run writes")
+    return value
