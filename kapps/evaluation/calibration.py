@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, special
 
+from kapps.evaluation.classification import checked
+
 TEMPERATURE_RANGE = (0.05, 20.0)
 
 
@@ -86,8 +88,12 @@ def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
     The result is clipped to 0.05 .. 20 (`TEMPERATURE_RANGE`): a T equal to one of the ends is not
     a calibration but a sign that the logits say nothing (20) or are far too small (0.05). Logits
     that are equal within every example leave T at 1.
+
+    Raises:
+        UserError: logits that are not finite numbers.
+        ValueError: no examples.
     """
-    labels, logits = np.asarray(labels), np.asarray(logits, np.float64)
+    labels, logits = checked(labels, logits)
     count, classes = logits.shape
     if count == 0:
         raise ValueError("a temperature cannot be fitted on no examples")

@@ -60,7 +60,7 @@ def classification_metrics(
         UserError: no examples, or logits that are not finite numbers.
         ValueError: shapes or labels that do not belong together.
     """
-    labels, logits = _check(labels, logits)
+    labels, logits = checked(labels, logits)
     count, classes = logits.shape
     if len(class_names) != classes:
         raise ValueError(f"{len(class_names)} class names for {classes} logits")
@@ -92,7 +92,7 @@ def classification_metrics(
 
 def top_losses(labels: np.ndarray, logits: np.ndarray, k: int = 16) -> np.ndarray:
     """Indices int64 `[min(k, n)]` of the examples with the highest loss, the highest first."""
-    labels, logits = _check(labels, logits)
+    labels, logits = checked(labels, logits)
     return np.argsort(-_losses(labels, logits), kind="stable")[:k]
 
 
@@ -109,7 +109,13 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
     return float(interval.low), float(interval.high)
 
 
-def _check(labels: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def checked(labels: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels int `[n]` and logits float64 `[n, classes]` that belong together and are finite.
+
+    Raises:
+        UserError: logits that are not finite numbers.
+        ValueError: shapes or labels that do not belong together.
+    """
     labels, logits = np.asarray(labels), np.asarray(logits, np.float64)
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, special
 
 from kapps import evaluation
+from kapps.errors import UserError
 from kapps.evaluation.calibration import TEMPERATURE_RANGE
 
 
@@ -90,6 +91,11 @@ def test_perfect_separation_claims_no_certainty():
     assert evaluation.fit_temperature(labels, logits) == pytest.approx(10 / np.log(99), rel=1e-6)
 
 
+def test_logits_of_a_diverged_model_are_a_user_error():
+    with pytest.raises(UserError, match="diverged"):
+        evaluation.fit_temperature(np.array([0, 1]), np.array([[0.0, np.nan], [1.0, 2.0]]))
+
+
 def test_clipped_at_both_ends():
     labels = np.array([0, 1] * 200)
     right = np.eye(2)[labels]
@@ -102,6 +108,7 @@ def test_clipped_at_both_ends():
         evaluation.fit_temperature(np.zeros(0, int), np.zeros((0, 2)))
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), scale=st.floats(0.1, 1e3), shift=st.floats(-1e4, 1e4))
 def test_any_logits_give_a_temperature_in_range_that_shifts_leave_alone(seed, scale, shift):
     rng = np.random.default_rng(seed)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapps import evaluation
@@ -280,6 +280,7 @@ def test_a_real_rise_is_found_under_noise(noise):
     assert found >= 36
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(*[st.one_of(st.floats(0, 1e6), st.just(math.nan))] * 2, *[st.floats(0, 1)] * 2),
