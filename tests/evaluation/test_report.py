@@ -54,13 +54,16 @@ def write(tmp_path, **changes):
         "title": f"cnn on {EVIL}",
         "verdict": verdict,
         "metrics": {
-            "parameters": 19466, "best_epoch": 3, "test_accuracy": 0.944, "test_accuracy_low": 0.9151,
+            "parameters": 19466, "best_epoch": 3, "test_accuracy": 0.944,
+            "test_accuracy_low": 0.9151,
             "test_accuracy_high": 0.9634, "test_loss": 0.22291, "train_seconds": 83.2,
             "precision": "float32", "temperature": np.float32(1.5), "exported": None,
             "test_macro_f1": float("nan"), "learning_rate_high": 0.1,
         },
         "figures": [("Curves", figure(), f'A "caption" {EVIL}')],
-        "tables": [("By class", ["Class", "F1", "Pictures"], [[EVIL, 0.925, 12_000], ["b", None, 1]])],
+        "tables": [
+            ("By class", ["Class", "F1", "Pictures"], [[EVIL, 0.925, 12_000], ["b", None, 1]])
+        ],
         "config": {"model": EVIL, "augment": True, "filters": (32, 64)},
         "commands": {"Again": f"python train.py --name '{EVIL}'"},
         "notes": [f"skipped {EVIL}"],
