@@ -49,7 +49,8 @@ class Predict:
         for file in self.images:
             _check_readable(file)
         command_line.import_tensorflow()
-        answers = serving.predict(self.saved_model, self.images, self.top)
+        with command_line.without_chatter():
+            answers = serving.predict(self.saved_model, self.images, self.top)
         for line in _json_lines(answers) if self.json else _aligned_lines(answers):
             _write(line)
 
@@ -118,12 +119,12 @@ class Runs:
     def run(self) -> None:
         """Writes the table."""
         _check_directory(self.root)
-        from kapps.evaluation import runs
+        from kapps import evaluation
 
-        found = runs.find_runs(self.root)
+        found = evaluation.find_runs(self.root)
         if not found:
             raise UserError(f"{self.root}: no run below it (a run has a config.json)")
-        _write_table(runs.runs_table(found))
+        _write_table(evaluation.runs_table(found))
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,9 @@ class Compare:
         for path in self.runs:
             _check_run(path, "metrics.csv")
         _check_directory(self.output.parent)
-        from kapps.evaluation import runs
+        from kapps import evaluation
 
-        _write(str(runs.compare(self.runs, self.output)))
+        _write(str(evaluation.compare(self.runs, self.output)))
 
 
 @dataclass(frozen=True)
@@ -178,18 +179,23 @@ class Export:
             facts["config"].get("export_dir") or Path("saved_models", facts["recipe"])
         )
         serving.check_format(self.format)
-        command_line.import_tensorflow()
-        model = serving.load_model(self.run_dir / "model.keras")
         temperature = metrics.get("temperature", 1.0)
-        if self.format == "savedmodel":
-            card = serving.run_card(facts, metrics)
-            made = serving.export(
-                model, export_dir, class_names, temperature=temperature, card=card
-            )
-        else:
-            made = serving.convert(
-                model, self.run_dir / "export", self.format, class_names, temperature=temperature
-            )
+        command_line.import_tensorflow()
+        with command_line.without_chatter():
+            model = serving.load_model(self.run_dir / "model.keras")
+            if self.format == "savedmodel":
+                made = serving.export(
+                    model,
+                    export_dir,
+                    class_names,
+                    temperature=temperature,
+                    card=serving.run_card(facts, metrics),
+                )
+            else:
+                directory = self.run_dir / "export"
+                made = serving.convert(
+                    model, directory, self.format, class_names, temperature=temperature
+                )
         _write(str(made))
 
 

@@ -6,6 +6,7 @@ Nothing here imports TensorFlow, so `--help`, a bad flag and a failed check answ
     run                 what the last line of every recipe calls
     exit_codes          context manager: a user's mistake -> one message on stderr, exit code 2
     import_tensorflow   TensorFlow without its start-up lines
+    without_chatter     context manager: holds back TensorFlow's lines that say nothing to a user
 """
 
 import contextlib
@@ -40,6 +41,7 @@ _DISK_ERRORS = {
 _CHATTER = re.compile(
     rb"All log messages before absl::InitializeLog|oneDNN custom operations are on"
     rb"|Could not find cuda drivers|failed call to cuInit|Unable to register cu\w+ factory"
+    rb"|oneDNN supports DT_\w+ only on platforms|Created TensorFlow Lite XNNPACK delegate"
     rb"|binary is optimized to use available CPU|To enable the following instructions"
 )
 
@@ -153,15 +155,18 @@ def import_tensorflow() -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if level in ("0", "1") or "tensorflow" in sys.modules:
         return
-    with _without_chatter():
+    with without_chatter():
         import tensorflow as tf
 
         tf.config.list_physical_devices("GPU")  # logs a failed cuInit where there is no GPU
 
 
 @contextlib.contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Holds back what C++ writes to file descriptor 2, and hands on what is not chatter."""
+def without_chatter() -> Iterator[None]:
+    """Holds back what C++ writes to file descriptor 2, and hands on what is not chatter.
+
+    Not for long work: nothing is seen before it ends, progress neither.
+    """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         stderr = os.dup(2)

@@ -178,10 +178,10 @@ def test_a_text_about_disks_in_another_exception_is_no_disk_error():
 def test_tensorflow_starts_without_a_word_and_lets_real_messages_through():
     code = (
         "import os\n"
-        "from kapps.command_line import import_tensorflow, _without_chatter\n"
+        "from kapps.command_line import import_tensorflow, without_chatter\n"
         "import_tensorflow()\n"
         "import keras\n"
-        "with _without_chatter():\n"
+        "with without_chatter():\n"
         "    os.write(2, b'E0000 x.cc:1] failed call to cuInit: UNKNOWN\\nE0000 a real error\\n')\n"
         "print(keras.backend.backend())\n"
     )

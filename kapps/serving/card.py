@@ -30,6 +30,8 @@ def run_card(facts: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
 def _table(left: str, right: str, rows: Mapping[str, Any]) -> str:
     lines = [f"| {left} | {right} |", "|---|---|"]
     for name, value in rows.items():
+        if value is None:
+            continue
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
         lines.append(f"| {name} | {text.replace('|', chr(92) + '|')} |")
     return "\n".join(lines)
@@ -59,7 +61,7 @@ def model_card(
     if "from_bytes" in signatures:
         rows.append("| `from_bytes` | `image_bytes`: encoded PNG or JPEG files [N], of any size |")
     parts = [
-        (card or f"# {name}").strip(),
+        card.strip() if card and card.startswith("#") else f"# {name}\n\n{card or ''}".strip(),
         "## How to call it",
         "\n".join(
             [

@@ -1,0 +1,191 @@
+"""The `kapps` command: what it prints, its exit codes, and what it does not import."""
+
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+from serving.small_classifier import CLASS_NAMES, TEMPERATURE, build, probabilities
+
+import kapps
+from kapps import cli
+
+# Keras 3.15 saves weights through an `__array__` of TensorFlow 2.21 that predates NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+WITHOUT_TENSORFLOW = """
+import sys
+from kapps import cli
+try:
+    cli.main(sys.argv[1:])
+finally:
+    heavy = {"tensorflow", "keras", "sklearn", "matplotlib"} & set(sys.modules)
+    if heavy:
+        print("IMPORTED", heavy)
+"""
+
+
+def program(*argv, cwd=None):
+    """Runs the command in a process of its own, which must not import TensorFlow."""
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, *map(str, argv)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=cwd)
+    assert "IMPORTED" not in done.stdout
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def run(capsys, *argv):
+    """Runs the command in this process; its standard output."""
+    capsys.readouterr()
+    cli.main([str(argument) for argument in argv])
+    return capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run as a recipe leaves it, and two images with what the model says of them."""
+    path = tmp_path_factory.mktemp("runs") / "image_classifier" / "one"
+    path.mkdir(parents=True)
+    model = build()
+    model.save(path / "model.keras")
+    facts = {
+        "recipe": "image_classifier",
+        "config": {"model": "cnn", "dataset": "digits", "export_dir": str(path.parent / "served")},
+        "versions": {"keras": "3"},
+        "git": "abc1234",
+        "data": {"fingerprint": "f00d", "class_names": list(CLASS_NAMES)},
+    }
+    metrics = {"test_accuracy": 0.875, "temperature": TEMPERATURE}
+    (path / "config.json").write_text(json.dumps(facts))
+    (path / "metrics.json").write_text(json.dumps(metrics))
+    (path / "metrics.csv").write_text(
+        "epoch,loss,accuracy,train_loss,train_accuracy,val_loss,val_accuracy,learning_rate\n"
+        "1,1.5,0.5,1.4,0.5,1.6,0.4,0.001\n2,1.0,0.7,0.9,0.7,1.2,0.6,0.001\n"
+    )
+    images = np.random.default_rng(3).integers(0, 256, (2, 12, 10, 3), np.uint8)
+    files = [path / "first.png", path / "the_second.png"]
+    for image, file in zip(images, files, strict=True):
+        Image.fromarray(image).save(file)
+    return SimpleNamespace(path=path, files=files, expected=probabilities(model, images))
+
+
+@pytest.fixture(scope="module")
+def served(finished):
+    cli.main(["export", str(finished.path)])
+    return finished.path.parent / "served"
+
+
+def test_help_lists_the_commands():
+    done = program("--help")
+    assert done.returncode == 0 and done.stdout.isascii()
+    for command in ("predict", "data", "runs", "compare", "export"):
+        assert f"* {command} " in done.stdout
+    assert program().stdout == done.stdout
+
+
+def test_version():
+    assert program("--version").stdout == f"kapps {kapps.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["predcit"], "predict"),
+        (["predict"], "SAVED-MODEL"),
+        (["predict", "nowhere", "a.png"], "nowhere: there is no such directory"),
+        (["predict", "empty", "a.png"], "empty: no SavedModel here"),
+        (["predict", "empty"], "no image given"),
+        (["predict", "model", "nowhere.png"], "nowhere.png: cannot be read: No such file"),
+        (["predict", "model", "empty"], "empty: cannot be read: Is a directory"),
+        (["predict", "model", "a.png", "--top", "0"], "--top is 0"),
+        (["predict", "model", "a.png", "--top", "x"], "--top"),
+        (["data"], "{prepare, describe}"),
+        (["data", "prepare", "digitz"], "digits"),
+        (["data", "describe", "folder:nowhere"], "nowhere"),
+        (["runs"], "runs: there is no such directory"),
+        (["runs", "empty"], "empty: no run below it"),
+        (["compare", "empty"], "two runs at least"),
+        (["compare", "empty", "nowhere"], "empty: not a run directory"),
+        (["compare", "run", "run"], "run: there is no metrics.csv yet"),
+        (["export", "nowhere"], "nowhere: there is no such directory"),
+        (["export", "empty"], "empty: not a run directory"),
+        (["export", "run"], "run: there is no model.keras yet"),
+        (["export", "run", "--format", "torch"], "invalid choice 'torch'"),
+    ],
+)
+def test_a_mistake_ends_with_2_and_one_message(tmp_path, argv, words):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "saved_model.pb").touch()
+    (tmp_path / "a.png").touch()
+    done = program(*argv, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ") and words in done.stderr
+    assert len(done.stderr.splitlines()) < 8
+
+
+def test_export_publishes_what_predict_reads(finished, served, capsys):
+    assert os.listdir(served) == ["1"]
+    card = (served / "1" / "model_card.md").read_text(encoding="utf-8")
+    assert card.startswith("# image_classifier: cnn on digits\n")
+    for row in ("| test_accuracy | 0.875 |", "| git | abc1234 |", "| fingerprint | f00d |"):
+        assert row in card
+    lines = run(capsys, "predict", served, *finished.files, "--json", "--top", 4).splitlines()
+    for line, file, row in zip(lines, finished.files, finished.expected, strict=True):
+        answer = json.loads(line)
+        assert answer["file"] == str(file)
+        said = {p["label"]: p["probability"] for p in answer["predictions"]}
+        np.testing.assert_allclose([said[n] for n in CLASS_NAMES], row, rtol=0, atol=1e-5)
+
+
+def test_predict_prints_an_aligned_line_per_file(finished, served, capsys):
+    lines = run(capsys, "predict", served / "1", *finished.files, "--top", 2).splitlines()
+    for line, file, row in zip(lines, finished.files, finished.expected, strict=True):
+        best = np.argsort(-row)[:2]
+        words = [str(file), *(w for i in best for w in (CLASS_NAMES[i], f"{row[i]:.4f}"))]
+        assert line.split() == words
+    starts = {line.index(" 0.") for line in lines}
+    assert len(starts) == 1
+
+
+def test_export_again_elsewhere_and_in_another_format(finished, capsys, tmp_path):
+    printed = run(capsys, "export", finished.path, "--export-dir", tmp_path / "there")
+    assert printed == f"{tmp_path / 'there' / '1'}\n"
+    printed = run(capsys, "export", finished.path, "--format", "litert")
+    assert printed == f"{finished.path / 'export' / 'model.tflite'}\n"
+
+
+def test_export_of_a_broken_model_is_one_message(finished, capsys, tmp_path):
+    for name in ("config.json", "metrics.json"):
+        (tmp_path / name).write_bytes((finished.path / name).read_bytes())
+    (tmp_path / "model.keras").write_text("not a model")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["export", str(tmp_path)])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'model.keras'}: the model")
+
+
+def test_runs_lists_a_run_without_cutting_its_line(finished, capsys):
+    printed = run(capsys, "runs", finished.path.parent.parent)
+    [line] = [line for line in printed.splitlines() if "one" in line]
+    assert "87.50" in line and "…" not in printed
+
+
+def test_compare_draws_a_picture(finished, capsys, tmp_path):
+    picture = tmp_path / "both.png"
+    printed = run(capsys, "compare", finished.path, finished.path, "--output", picture)
+    assert printed == f"{picture}\n"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_data_prepare_and_describe(capsys):
+    assert "1,294 train" in run(capsys, "data", "prepare", "digits")
+    assert "1,797 pictures" in run(capsys, "data", "describe", "digits")
+    report = json.loads(run(capsys, "data", "describe", "digits", "--json"))
+    assert report["fingerprint"]
