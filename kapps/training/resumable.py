@@ -215,9 +215,7 @@ class _Checkpoints(keras.callbacks.Callback):
         self._memory = {name: state for name, state in states_now.items() if state is not None}
         if self.run is None:
             return
-        arrays = {f"model/{n}": np.asarray(v) for n, v in _named(self.model.variables)}
-        optimizer = _named(self.model.optimizer.variables)
-        arrays.update({f"optimizer/{n}": np.asarray(v) for n, v in optimizer})
+        arrays = {name: np.asarray(v) for name, v in _variables(self.model)}
         arrays.update({f"metric/{i:04d}": value for i, value in enumerate(metrics)})
         memory = {}
         for name, state in self._memory.items():
@@ -231,8 +229,7 @@ class _Checkpoints(keras.callbacks.Callback):
 
     def _restore(self, model: keras.Model, state: states.State) -> None:
         meta, arrays = state.meta, state.arrays
-        variables = [(f"model/{n}", v) for n, v in _named(model.variables)]
-        variables += [(f"optimizer/{n}", v) for n, v in _named(model.optimizer.variables)]
+        variables = _variables(model)
         for name, variable in variables:
             if name not in arrays or arrays[name].shape != tuple(variable.shape):
                 raise UserError(
@@ -253,9 +250,14 @@ class _Checkpoints(keras.callbacks.Callback):
             self._memory[name] = {**memory, **big}
 
 
-def _named(variables: Sequence[Any]) -> list[tuple[str, Any]]:
-    """Variables under names that are stable and unique: position, then path."""
-    return [(f"{i:04d}:{variable.path}", variable) for i, variable in enumerate(variables)]
+def _variables(model: keras.Model) -> list[tuple[str, Any]]:
+    """All that a step may change, under names that do not depend on the process.
+
+    Weights and states of the model carry their position and kind ("0003:kernel"): Keras numbers
+    layers anew in every process, and the optimizer's names repeat those numbers.
+    """
+    own = [(f"model/{i:04d}:{v.path.rsplit('/', 1)[-1]}", v) for i, v in enumerate(model.variables)]
+    return own + [(f"optimizer/{i:04d}", v) for i, v in enumerate(model.optimizer.variables)]
 
 
 def _named_callbacks(

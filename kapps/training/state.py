@@ -73,7 +73,8 @@ def load_newest(directory: str | os.PathLike) -> tuple[State | None, list[str]]:
 def read(path: str | os.PathLike) -> State | None:
     """One state file, or None if it is missing, truncated or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: on a damaged file, np.load would leave it open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         return State(arrays, json.loads(bytes(arrays.pop(_META))))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError):

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+
 from kapps.errors import UserError
 from kapps.training import momentum_cycle, optimizer
 from kapps.training.optimizers import OPTIMIZERS

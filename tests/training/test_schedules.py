@@ -3,6 +3,7 @@ import math
 import keras
 import numpy as np
 import pytest
+
 from kapps.errors import UserError
 from kapps.training import OneCycle, learning_rate_schedule, momentum_cycle
 
@@ -31,7 +32,9 @@ def test_momentum_moves_against_the_rate():
 
 def test_cosine_rises_then_falls_to_zero():
     cosine = learning_rate_schedule("cosine", 0.5, steps=100, warmup=0.1)
-    np.testing.assert_allclose(values(cosine, [0, 5, 10, 55, 100]), [0, 0.25, 0.5, 0.25, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        values(cosine, [0, 5, 10, 55, 100]), [0, 0.25, 0.5, 0.25, 0], atol=1e-6
+    )
 
 
 def test_step_divides_by_ten_at_half_and_three_quarters():

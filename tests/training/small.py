@@ -1,0 +1,115 @@
+"""A small training with everything switched on that has a state; also a program to be killed.
+
+python small.py RUN_DIR SAVE_STEPS [STEP_TO_DIE_AT]
+"""
+
+import dataclasses
+import hashlib
+import os
+import signal
+import sys
+
+import keras
+import numpy as np
+
+from kapps import data, losses, training
+
+EPOCHS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    run_dir: str
+    overwrite: bool = False
+
+
+class Die(keras.callbacks.Callback):
+    """SIGKILL after that many steps of this process."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.left = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def network():
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.3),
+            layers.Flatten(),
+            layers.Dense(10),
+        ]
+    )
+
+
+def train(
+    run=None,
+    *,
+    ema=0.98,
+    callbacks=(),
+    save_steps=None,
+    epochs=EPOCHS,
+    schedule="one-cycle",
+    augment=True,
+):
+    training.seed_everything(0)
+    images = data.load("digits", seed=0)
+    everything = dict(crop=0.125, rotation=10.0, erasing=0.2, mixup=0.2, cutmix=1.0)
+    augmentation = data.Augmentation(**everything if augment else {})
+    smooth = data.classification_targets(10, label_smoothing=0.1)
+    exact = data.classification_targets(10)
+    batches = data.TrainingBatches(
+        images.splits["train"],
+        128,
+        seed=0,
+        prepare=lambda x, y, seed: augmentation(x, smooth(y), seed),
+    )
+    evaluation = dict(batch_size=128, prepare=lambda x, y: (x, exact(y)))
+    model = network()
+    steps = epochs * batches.steps
+    model.compile(
+        training.optimizer(
+            "adamw",
+            training.learning_rate_schedule(schedule, 0.01, steps=steps),
+            momentum_schedule=training.momentum_cycle(steps),
+            weight_decay=0.05,
+            global_clipnorm=1.0,
+        ),
+        losses.softmax_cross_entropy,
+        metrics=["accuracy"],
+    )
+    history = training.fit(
+        model,
+        batches,
+        data.evaluation_batches(images.splits["validation"], **evaluation),
+        epochs=epochs,
+        run=run,
+        clean_train=data.evaluation_batches(images.splits["train"], **evaluation, limit=200),
+        ema=ema,
+        callbacks=callbacks,
+        save_steps=save_steps,
+        verbose=0,
+    )
+    return model, history
+
+
+def digest(model):
+    return hashlib.sha256(b"".join(np.asarray(w).tobytes() for w in model.variables)).hexdigest()
+
+
+if __name__ == "__main__":
+    with training.open_run("small", Config(sys.argv[1])) as run:
+        stops = [keras.callbacks.EarlyStopping(patience=1)]
+        if len(sys.argv) > 3:
+            stops.append(Die(int(sys.argv[3])))
+        model, history = train(run, callbacks=stops, save_steps=int(sys.argv[2]))
+    print(digest(model), history.best_epoch, *history.notes)

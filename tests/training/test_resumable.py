@@ -1,0 +1,157 @@
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from kapps import training
+from kapps.errors import UserError
+from training import small
+
+PROGRAM = pathlib.Path(small.__file__)
+
+
+def program(run_dir, save_steps, *die):
+    command = [sys.executable, str(PROGRAM), str(run_dir), str(save_steps), *map(str, die)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=PROGRAM.parents[2])
+
+
+def open_run(path):
+    return training.open_run("small", small.Config(str(path)))
+
+
+class Stop(Exception):
+    """Ends a training in the middle, as a crash does."""
+
+
+class Crash(keras.callbacks.Callback):
+    def __init__(self, step):
+        super().__init__()
+        self.left = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            raise Stop
+
+
+def interrupted(path, steps, **settings):
+    """Train with crashes after so many steps each, then to the end."""
+    for step in steps:
+        with open_run(path) as run, pytest.raises(Stop):
+            small.train(run, callbacks=[Crash(step)], **settings)
+    with open_run(path) as run:
+        return small.train(run, **settings)
+
+
+@pytest.mark.slow
+def test_killed_and_repeated_is_bit_equal_to_uninterrupted(tmp_path):
+    whole = program(tmp_path / "whole", 3)
+    assert whole.returncode == 0, whole.stderr
+    for die in (2, 5, 13):  # before the first checkpoint, inside an epoch, epochs later
+        killed = program(tmp_path / "killed", 3, die)
+        assert killed.returncode == -9, killed.stderr
+    resumed = program(tmp_path / "killed", 3)
+    assert resumed.stdout == whole.stdout, resumed.stderr
+    files = [(tmp_path / name / "metrics.csv").read_bytes() for name in ("whole", "killed")]
+    assert files[0] == files[1] and files[0].count(b"\n") > 2
+
+
+@pytest.mark.parametrize("settings", [{"save_steps": 4}, {"ema": 0.0}])
+def test_a_crash_changes_nothing(tmp_path, settings):
+    whole, history = small.train(**{"ema": 0.98, **settings})
+    model, again = interrupted(tmp_path / "run", [7, 12], **settings)
+    assert small.digest(model) == small.digest(whole)
+    assert again.rows == history.rows and again.best_epoch == history.best_epoch
+
+
+def test_plateau_and_patience_are_remembered(tmp_path):
+    """Their counters decide, and Keras resets them whenever `fit` begins."""
+
+    def callbacks():
+        return [
+            keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=10.0),
+            keras.callbacks.EarlyStopping("loss", patience=3, min_delta=10.0),
+        ]
+
+    settings = dict(schedule="constant", epochs=8)
+    _, whole = small.train(callbacks=callbacks(), **settings)
+    assert len(whole.rows) == 4 and whole.rows[-1]["learning_rate"] < 0.01
+    with open_run(tmp_path / "run") as run, pytest.raises(Stop):
+        small.train(run, callbacks=[*callbacks(), Crash(25)], **settings)
+    with open_run(tmp_path / "run") as run:
+        _, again = small.train(run, callbacks=callbacks(), **settings)
+    assert again.rows == whole.rows
+    with open_run(tmp_path / "run") as run:  # stopped early: nothing is left to train
+        _, third = small.train(run, callbacks=callbacks(), **settings)
+    assert third.rows == whole.rows
+
+
+def test_a_damaged_checkpoint_costs_an_epoch_and_is_named(tmp_path):
+    whole, _ = small.train()
+    with open_run(tmp_path / "run") as run, pytest.raises(Stop):
+        small.train(run, callbacks=[Crash(25)])
+    newest = sorted(run.checkpoints.glob("state-*"))[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    with open_run(tmp_path / "run") as run:
+        model, history = small.train(run)
+    assert small.digest(model) == small.digest(whole)
+    assert newest.name in history.notes[0]
+    for path in run.checkpoints.glob("state-*"):
+        path.write_bytes(b"")
+    with open_run(tmp_path / "run") as run, pytest.raises(UserError, match="no checkpoint"):
+        small.train(run)
+
+
+def test_checkpoints_of_another_model_are_refused(tmp_path, monkeypatch):
+    with open_run(tmp_path / "run") as run, pytest.raises(Stop):
+        small.train(run, callbacks=[Crash(15)])
+    other = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    )
+    monkeypatch.setattr(small, "network", lambda: other)
+    with open_run(tmp_path / "run") as run, pytest.raises(UserError, match="another model"):
+        small.train(run)
+
+
+def test_the_best_epoch_is_what_is_kept(tmp_path):
+    """Validated again, the weights give the row of the best epoch and not of the last."""
+
+    class Spoil(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 3:
+                self.model.layers[-1].kernel.assign(self.model.layers[-1].kernel * 50.0)
+
+    with open_run(tmp_path / "run") as run:
+        model, history = small.train(run, ema=0.0, callbacks=[Spoil()])
+    losses = [row["val_loss"] for row in history.rows]
+    assert history.best_epoch == int(np.argmin(losses)) + 1 < 4
+    images = small.data.load("digits", seed=0).splits["validation"]
+    exact = small.data.classification_targets(10)
+    again = model.evaluate(images.take(range(len(images))), exact(images.labels), verbose=0)
+    assert again[0] == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_training_learns_and_reports_its_pace():
+    model, history = small.train(epochs=6, augment=False, ema=0.0)
+    assert history.rows[-1]["val_accuracy"] > 0.6 > history.rows[0]["val_accuracy"]
+    assert history.train_seconds > 0 and history.examples_per_second > 0
+    assert set(history.rows[0]) == {
+        "epoch",
+        "loss",
+        "accuracy",
+        "train_loss",
+        "train_accuracy",
+        "val_loss",
+        "val_accuracy",
+        "learning_rate",
+    }
+
+
+def test_mistakes_are_named():
+    with pytest.raises(UserError, match="epochs 0"):
+        small.train(epochs=0)
+    with pytest.raises(UserError, match="ema 1.5"):
+        small.train(ema=1.5)
