@@ -1,5 +1,6 @@
 """`folder:PATH`: a folder of pictures per class, as users have them."""
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -24,7 +25,7 @@ _NAMED = 10  # files named in a message
 class Report:
     """What was found in a folder, beside the pictures themselves."""
 
-    headers: dict[str, Header] = field(default_factory=dict)
+    headers: dict[str, Header] = field(default_factory=dict)  # of broken files too
     broken: dict[str, str] = field(default_factory=dict)
     foreign: dict[str, str] = field(default_factory=dict)
     others: tuple[str, ...] = ()
@@ -46,14 +47,16 @@ def read_folder(
             classes, or classes in val/ or test/ that train/ lacks.
     """
     listing = list_folder(root)
-    _check_classes(root, listing, listing.pictures)
-    headers = measure(listing.pictures)
-    image_shape, shape_notes = _choose_shape(headers, image_size, channels)
     pictures = listing.pictures
-    fits = len(pictures) * int(np.prod(image_shape)) <= memory_limit
-    pixels = np.empty((len(pictures), *image_shape), np.uint8) if fits else None
-    digests, failures = _decode_all(pictures, image_shape, pixels)
-
+    _check_classes(root, listing, pictures)
+    headers = {p.name: h for p, h in zip(pictures, measure(pictures), strict=True) if h}
+    image_shape, shape_notes = _choose_shape(pictures, headers, image_size, channels)
+    pixels, digests = _decode_all(pictures, image_shape, memory_limit)
+    failures = {
+        picture.name: digest
+        for picture, digest in zip(pictures, digests, strict=True)
+        if isinstance(digest, str)
+    }
     broken = dict(sorted((listing.broken | failures).items()))
     if broken and not skip_broken:
         raise UserError(
@@ -63,6 +66,12 @@ def read_folder(
     good = [row for row, picture in enumerate(pictures) if picture.name not in failures]
     kept = [pictures[row] for row in good]
     class_names = _check_classes(root, listing, kept)
+    if failures:  # they had their say in the common shape, and must not
+        first_shape = image_shape
+        image_shape, shape_notes = _choose_shape(kept, headers, image_size, channels)
+        if image_shape != first_shape:
+            pictures, good = kept, range(len(kept))
+            pixels, digests = _decode_all(pictures, image_shape, memory_limit)
     source = Source(
         class_names=class_names,
         image_shape=image_shape,
@@ -73,8 +82,7 @@ def read_folder(
         origins=tuple(picture.name for picture in kept),
         notes=(*listing.notes, *shape_notes, *_notes(listing, broken, kept)),
     )
-    sizes = {p.name: h for p, h in zip(pictures, headers, strict=True) if h is not None}
-    return source, Report(sizes, broken, listing.foreign, tuple(sorted(listing.others)))
+    return source, Report(headers, broken, listing.foreign, tuple(sorted(listing.others)))
 
 
 def _check_classes(root: pathlib.Path, listing: Listing, kept: list[Picture]) -> tuple[str, ...]:
@@ -106,8 +114,10 @@ def _splits(listing: Listing) -> list[str | None]:
     return list(listing.splits) or [None]
 
 
-def _choose_shape(headers, image_size, channels) -> tuple[tuple[int, int, int], list[str]]:
-    known = [header for header in headers if header is not None]
+def _choose_shape(
+    pictures: list[Picture], headers: dict[str, Header], image_size, channels
+) -> tuple[tuple[int, int, int], list[str]]:
+    known = [headers[picture.name] for picture in pictures if picture.name in headers]
     size, depth, notes = asked_size(image_size), asked_channels(channels), []
     if size is None:
         size, note = common_size((header.height, header.width) for header in known)
@@ -118,36 +128,35 @@ def _choose_shape(headers, image_size, channels) -> tuple[tuple[int, int, int], 
 
 
 def _decode_all(
-    pictures: list[Picture], image_shape: tuple[int, int, int], pixels: np.ndarray | None
-) -> tuple[list[bytes], dict[str, str]]:
-    """Decodes every picture into its row of `pixels`, if any.
+    pictures: list[Picture], image_shape: tuple[int, int, int], memory_limit: int
+) -> tuple[np.ndarray | None, list[bytes | str]]:
+    """Decodes every picture, in parallel.
 
-    Returns the hash of each file's content, and name -> reason for those that do not decode.
+    Returns the pixels, if they fit, and for each file the hash of its content or, where it does not
+    decode, the reason.
     """
+    fits = len(pictures) * int(np.prod(image_shape)) <= memory_limit
+    pixels = np.empty((len(pictures), *image_shape), np.uint8) if fits else None
     decode = _decoder(image_shape)
-    digests, failures = [b""] * len(pictures), {}
 
-    def one(row: int) -> None:
-        picture = pictures[row]
+    def one(row: int) -> bytes | str:
         try:
-            contents = pathlib.Path(picture.path).read_bytes()
+            contents = pathlib.Path(pictures[row].path).read_bytes()
             image = decode(tf.constant(contents))
         except OSError as error:
-            failures[picture.name] = error.strerror or "unreadable"
+            return error.strerror or "unreadable"
         except tf.errors.OpError:
-            failures[picture.name] = f"broken or truncated {picture.format}"
-        else:
-            digests[row] = hashlib.sha256(contents).digest()
-            if pixels is not None:
-                pixels[row] = image.numpy()
+            return f"broken or truncated {pictures[row].format}"
+        if pixels is not None:
+            pixels[row] = image.numpy()
+        return hashlib.sha256(contents).digest()
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = pool.map(one, range(len(pictures)))
-        for _ in track(done, "Decoding pictures", len(pictures)):
-            pass
-    return digests, failures
+        results = pool.map(one, range(len(pictures)))
+        return pixels, list(track(results, "Decoding pictures", len(pictures)))
 
 
+@functools.lru_cache(maxsize=8)
 def _decoder(image_shape: tuple[int, int, int]):
     @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
     def decode(contents):

@@ -80,7 +80,7 @@ def asked_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | No
     """
     if image_size is None:
         return None
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    size = tuple(image_size) if isinstance(image_size, (tuple, list)) else (image_size,) * 2
     if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
         raise UserError(f"image_size wants a side or (height, width) in pixels, not {image_size!r}")
     return size

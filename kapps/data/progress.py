@@ -13,19 +13,19 @@ _LINE_EVERY = 10.0  # seconds between plain lines
 def track(items: Iterable, description: str, total: int, weight=None) -> Iterator:
     """Yields the items and tells how far it is, on stderr; `weight(item)` counts as that many."""
     console = Console(stderr=True)
-    start = last = time.monotonic()
-    done, bar, task = 0, None, None
+    start = time.monotonic()
+    done, shown, bar, task = 0, None, None, None
     try:
         for item in items:
             yield item
             done += 1 if weight is None else weight(item)
             now = time.monotonic()
-            if now - start < _PATIENCE:
+            if shown is None and (now - start < _PATIENCE or done >= total):
                 continue
             if not console.is_terminal:
-                if now - last >= _LINE_EVERY or last == start:
+                if shown is None or now - shown >= _LINE_EVERY or done >= total:
                     console.print(f"{description}: {done:,} of {total:,}", highlight=False)
-                    last = now
+                    shown = now
                 continue
             if bar is None:
                 bar = Progress(
@@ -37,6 +37,7 @@ def track(items: Iterable, description: str, total: int, weight=None) -> Iterato
                 )
                 bar.start()
                 task = bar.add_task(description, total=total)
+                shown = now
             bar.update(task, completed=done)
     finally:
         if bar is not None:
