@@ -2,8 +2,9 @@
 
 Feature maps are `[batch, height, width, channels]`. `name` prefixes the names of the layers.
 `normalization` is "batch" or None; with it the convolutions have no bias (the offset of the
-normalization is one). Convolutions start from He et al. 2015, arXiv:1502.01852 (variance 2/fan_in,
-made for ReLU), before saturating activations from Glorot and Bengio 2010.
+normalization is one). Kernels start from He et al. 2015 (arXiv:1502.01852: variance 2/fan_in, made
+for ReLU), before saturating activations from Glorot and Bengio 2010, before SELU from
+arXiv:1706.02515 (variance 1/fan_in).
 """
 
 from collections.abc import Callable
@@ -17,12 +18,15 @@ from kapps.layers import BatchNormalization
 # of a hundred steps ago are another network's; 0.9 (ten steps) follows, and is what PyTorch does.
 BATCH_NORMALIZATION_MOMENTUM = 0.9
 
-_SATURATING = ("tanh", "sigmoid", "softsign", "hard_tanh", "hard_sigmoid")
+_INITIALIZERS = {
+    **dict.fromkeys(("tanh", "sigmoid", "softsign", "hard_tanh", "hard_sigmoid"), "glorot_uniform"),
+    "selu": "lecun_normal",
+}
 
 
 def kernel_initializer(activation: str | None) -> str:
     """The name of the Keras initializer that keeps the variance through `activation`."""
-    return "glorot_uniform" if activation in _SATURATING else "he_normal"
+    return _INITIALIZERS.get(activation, "he_normal")
 
 
 def conv_bn(

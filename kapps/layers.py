@@ -27,6 +27,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     nothing to the gradients and leaves its moving averages alone, where Keras' layer turns both
     them and gamma, hence the model, into NaN.
 
+    A saved model that contains this layer loads once `kapps.layers` has been imported.
+
     Batch normalization: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1.
     """
 

@@ -59,13 +59,15 @@ def test_unknown_normalization():
         blocks.conv_bn(keras.Input((4, 4, 1)), 2, normalization="instance")
 
 
-@pytest.mark.parametrize("activation, bound", [("relu", 2.0), ("gelu", 2.0), ("tanh", 1.0)])
+@pytest.mark.parametrize(
+    "activation, bound", [("relu", 2.0), ("gelu", 2.0), ("tanh", 1.6), ("selu", 1.0)]
+)
 def test_initial_variance(activation, bound):
-    """Kernel variance is 2 / fan_in (He), or 2 / (fan_in + fan_out) for saturating activations."""
-    layer = keras.layers.Dense(400, kernel_initializer=blocks.kernel_initializer(activation))
+    """fan_in times variance: 2 (He), 2 fan_in / (fan_in + fan_out) (Glorot), 1 (LeCun)."""
+    layer = keras.layers.Dense(100, kernel_initializer=blocks.kernel_initializer(activation))
     layer.build((None, 400))
-    # The mean of 160,000 squares has a relative error of 0.4 %.
-    assert np.var(layer.kernel) * 400 == pytest.approx(bound, rel=0.02)
+    # The mean of 40,000 squares has a relative error of 0.7 %.
+    assert np.var(layer.kernel) * 400 == pytest.approx(bound, rel=0.03)
 
 
 def test_vgg_block():

@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import keras
 
@@ -71,8 +71,10 @@ def image_shape(value) -> tuple[int, int, int]:
 
 def per_channel(name: str, value, channels: int) -> list[float]:
     """A list of `channels` finite numbers: one number is repeated."""
-    values = [value] * channels if isinstance(value, numbers.Real) else list(value)
-    if len(values) != channels or not all(math.isfinite(v) for v in values):
+    one = isinstance(value, numbers.Real)
+    values = [value] * channels if one else list(value) if isinstance(value, Iterable) else []
+    numeric = all(isinstance(v, numbers.Real) and math.isfinite(v) for v in values)
+    if len(values) != channels or not numeric:
         raise UserError(
             f"{name} must be a finite number, or one for each of the {channels} channels; "
             f"got {value!r}."

@@ -1,13 +1,44 @@
 """Plain convolutional network with every dimension open to tuning."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 
 from kapps import blocks
+from kapps.errors import UserError
 from kapps.models import arguments, ends, geometry
 
 _POOLS = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
+
+
+class _Stage(NamedTuple):
+    """One stage, checked; the fields are the arguments of `cnn`, in its order."""
+
+    filters: int
+    kernel_size: int
+    strides: int
+    padding: str
+    convs: int
+    pooling: str | None
+    pool_size: int
+    dropout: float
+
+    def windows(self, number: int) -> list[geometry.Window]:
+        """What a picture has to pass in this stage."""
+        windows = [
+            geometry.Window(
+                f"stage {number}, conv {conv}",
+                self.kernel_size,
+                self.strides if conv == 1 else 1,
+                self.padding,
+            )
+            for conv in range(1, self.convs + 1)
+        ]
+        if self.pooling is not None:
+            size = self.pool_size
+            windows.append(geometry.Window(f"stage {number}, pool", size, size, self.padding))
+        return windows
 
 
 def cnn(
@@ -53,64 +84,26 @@ def cnn(
         UserError: an argument is out of its range, or a window without padding is larger than the
             map it gets: the message names the layer and the smallest picture that would do.
     """
-    filters = arguments.integers("filters", filters)
-    stages = len(filters)
-    kernel_sizes = arguments.integers(
-        "kernel_size", arguments.per_stage("kernel_size", kernel_size, stages)
+    stages = _stages(
+        filters,
+        kernel_size=kernel_size,
+        strides=strides,
+        padding=padding,
+        convs_per_stage=convs_per_stage,
+        pooling=pooling,
+        pool_size=pool_size,
+        stage_dropout=stage_dropout,
     )
-    strides = arguments.integers("strides", arguments.per_stage("strides", strides, stages))
-    paddings = arguments.per_stage("padding", padding, stages)
-    convs = arguments.integers(
-        "convs_per_stage", arguments.per_stage("convs_per_stage", convs_per_stage, stages)
-    )
-    pools = arguments.per_stage("pooling", pooling, stages)
-    pool_sizes = arguments.integers(
-        "pool_size", arguments.per_stage("pool_size", pool_size, stages)
-    )
-    stage_dropouts = arguments.per_stage("stage_dropout", stage_dropout, stages)
-    for stage in range(stages):
-        arguments.one_of("padding", paddings[stage], ("same", "valid"))
-        arguments.one_of("pooling", pools[stage], (*_POOLS, None))
-        arguments.rate("stage_dropout", stage_dropouts[stage])
     dense_units = arguments.integers("dense_units", dense_units)
+    arguments.rate("dropout", dropout)
     arguments.one_of("normalization", normalization, ("batch", None))
     arguments.activation(activation)
-
-    windows = []
-    for stage in range(stages):
-        for conv in range(convs[stage]):
-            windows.append(
-                geometry.Window(
-                    f"stage {stage + 1}, conv {conv + 1}",
-                    kernel_sizes[stage],
-                    strides[stage] if conv == 0 else 1,
-                    paddings[stage],
-                )
-            )
-        if pools[stage] is not None:
-            size = pool_sizes[stage]
-            windows.append(geometry.Window(f"stage {stage + 1}, pool", size, size, paddings[stage]))
+    windows = [w for number, stage in enumerate(stages, 1) for w in stage.windows(number)]
     geometry.check(windows, arguments.image_shape(image_shape))
 
     image, x = ends.image_input(image_shape, pixel_mean, pixel_std)
-    for stage in range(stages):
-        prefix = f"stage{stage + 1}"
-        for conv in range(convs[stage]):
-            x = blocks.conv_bn(
-                x,
-                filters[stage],
-                kernel_sizes[stage],
-                strides=strides[stage] if conv == 0 else 1,
-                padding=paddings[stage],
-                normalization=normalization,
-                activation=activation,
-                name=f"{prefix}_conv{conv + 1}",
-            )
-        if pools[stage] is not None:
-            pool = _POOLS[pools[stage]]
-            x = pool(pool_sizes[stage], padding=paddings[stage], name=f"{prefix}_pool")(x)
-        if stage_dropouts[stage] > 0:
-            x = keras.layers.SpatialDropout2D(stage_dropouts[stage], name=f"{prefix}_dropout")(x)
+    for number, stage in enumerate(stages, start=1):
+        x = _apply(stage, x, normalization, activation, name=f"stage{number}")
     if dense_units:
         x = keras.layers.Flatten(name="flatten")(x)
         x = ends.hidden_layers(
@@ -119,3 +112,40 @@ def cnn(
     else:
         x = keras.layers.GlobalAveragePooling2D(name="global_pool")(x)
     return keras.Model(image, ends.logits(x, classes, dropout), name=name)
+
+
+def _stages(filters, **each) -> list[_Stage]:
+    """Spreads the arguments over the stages and checks them."""
+    filters = arguments.integers("filters", filters)
+    if not filters:
+        raise UserError("filters is empty: give the number of filters of at least one stage.")
+    each = {name: arguments.per_stage(name, value, len(filters)) for name, value in each.items()}
+    for name in ("kernel_size", "strides", "convs_per_stage", "pool_size"):
+        each[name] = arguments.integers(name, each[name])
+    for padding in each["padding"]:
+        arguments.one_of("padding", padding, ("same", "valid"))
+    for pooling in each["pooling"]:
+        arguments.one_of("pooling", pooling, (*_POOLS, None))
+    for rate in each["stage_dropout"]:
+        arguments.rate("stage_dropout", rate)
+    return [_Stage(*values) for values in zip(filters, *each.values(), strict=True)]
+
+
+def _apply(stage: _Stage, x, normalization, activation, name):
+    for conv in range(1, stage.convs + 1):
+        x = blocks.conv_bn(
+            x,
+            stage.filters,
+            stage.kernel_size,
+            strides=stage.strides if conv == 1 else 1,
+            padding=stage.padding,
+            normalization=normalization,
+            activation=activation,
+            name=f"{name}_conv{conv}",
+        )
+    if stage.pooling is not None:
+        pool = _POOLS[stage.pooling]
+        x = pool(stage.pool_size, padding=stage.padding, name=f"{name}_pool")(x)
+    if stage.dropout > 0:
+        x = keras.layers.SpatialDropout2D(stage.dropout, name=f"{name}_dropout")(x)
+    return x

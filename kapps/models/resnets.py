@@ -33,7 +33,8 @@ def resnet(
 
     Strided windows are padded evenly, as in torchvision, whose numbers of parameters those of the
     ImageNet variants equal. `zero_gamma` starts every block at the identity (arXiv:1706.02677,
-    section 5.1). The head is global average pooling; `dropout` precedes the logits.
+    section 5.1): a help to deep networks, not to those of a few blocks. The head is global average
+    pooling; `dropout` precedes the logits.
 
     Returns:
         A functional model: "image" `[batch, *image_shape]`, 0..255 -> "logits" `[batch, classes]`.

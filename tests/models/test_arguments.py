@@ -14,6 +14,7 @@ SHAPE = (8, 8, 1)
         (lambda: models.cnn(SHAPE, 10, filters=-3), r"filters\[0\] .* at least 1; got -3"),
         (lambda: models.cnn(SHAPE, 10, filters=(8, 1.5)), r"filters\[1\] .* got 1.5"),
         (lambda: models.cnn(SHAPE, 10, filters=True), "filters"),
+        (lambda: models.cnn(SHAPE, 10, filters=()), "filters is empty"),
         (lambda: models.cnn(SHAPE, 10, kernel_size=0), "kernel_size"),
         (lambda: models.cnn(SHAPE, 10, strides=0), "strides"),
         (lambda: models.cnn(SHAPE, 10, strides=(1, 2)), "strides has 2 values for 3 stages"),

@@ -60,6 +60,8 @@ def test_names_of_input_and_output():
         ({"pixel_std": 0.0}, "pixel_std must be positive"),
         ({"pixel_std": (0.1, 0.2, -0.3)}, "pixel_std must be positive"),
         ({"pixel_mean": (0.1, 0.2)}, "pixel_mean .* 3 channels"),
+        ({"pixel_mean": None}, "pixel_mean must be a finite number"),
+        ({"pixel_mean": "abc"}, "pixel_mean must be a finite number"),
         ({"pixel_mean": float("nan")}, "pixel_mean must be a finite number"),
     ],
 )
