@@ -93,13 +93,33 @@ def main(config: Config) -> dict[str, object]:
         UserError: a mistake in the flags, the data or the run directory.
     """
     check(config)
-    name = f"{config.dataset.split(':')[0]}-{config.model}"
-    with training.open_run("image_classifier", config, name=name) as run:
+    with open_run(config) as run:
         if run.finished and not config.lr_find:
-            print(f"{run.path} is finished (--overwrite starts afresh)")
-            print(evaluation.summary(run.metrics(), run.path))
             return run.metrics()
         return train(config, run)
+
+
+def open_run(config: Config) -> training.Run:
+    """The run directory of this configuration."""
+    name = f"{config.dataset.split(':')[0]}-{config.model}"
+    return training.open_run("image_classifier", config, name=name)
+
+
+def check_and_show(config: Config) -> None:
+    """Before TensorFlow is imported: refuse mistakes, and show a run that is finished.
+
+    Raises:
+        UserError: a mistake in the flags, or a run directory of another configuration.
+        SystemExit: there is nothing left to do.
+    """
+    check(config)
+    if config.overwrite or config.lr_find:
+        return
+    with open_run(config) as run:
+        if run.finished:
+            print(f"{run.path} is finished; --overwrite starts afresh")
+            print(evaluation.summary(run.metrics(), run.path))
+            raise SystemExit(0)
 
 
 def train(config: Config, run: training.Run) -> dict[str, object]:
@@ -320,4 +340,4 @@ def commands(config: Config, published: object) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    command_line.run(main, Config, check)
+    command_line.run(main, Config, check_and_show)

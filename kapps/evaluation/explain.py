@@ -128,7 +128,7 @@ def _training_figures(images: ImageData, history) -> list[tuple[str, Figure, str
         ]
         rows = np.concatenate(rows)
         samples = plots.class_samples(train.take(rows), train.labels[rows], images.class_names)
-        figures.append(("The data", samples, "Training pictures of every class, as they are."))
+        figures.append(("Training pictures", samples, "Some of every class, as they are."))
     return figures
 
 
@@ -139,19 +139,20 @@ def _test_figures(model, images, logits, temperature, found) -> list[tuple[str, 
     probabilities = softmax(logits[worst], temperature)
     figures = [
         (
-            "Who is taken for whom",
+            "Confusion matrix",
             plots.confusion_matrix(np.asarray(found["confusion_matrix"]), names),
-            "Rows are what pictures show, columns what the network said.",
+            "Who is taken for whom: rows are what pictures show, columns what the network said.",
         ),
         (
-            "The worst mistakes",
+            "Worst mistakes",
             plots.top_losses_grid(pictures, labels, probabilities, names),
             "Test pictures on which the network is most wrong: look here for mislabelled ones.",
         ),
         (
-            "Is 90 % sure right in 90 % of the cases?",
+            "Calibration",
             plots.reliability_diagram(test.labels, logits, temperature),
-            "A temperature fitted on validation is folded into the exported model.",
+            "Is 90 % sure right in 90 % of the cases? A temperature fitted on validation is folded "
+            "into the exported model.",
         ),
     ]
     try:

@@ -21,7 +21,7 @@ def summary(metrics: Mapping[str, Any], run: str | os.PathLike) -> str:
     lines = []
     for name in SHARES:
         if isinstance(metrics.get(name), int | float):
-            line = f"{_words(name):<22}{metrics[name]:.2%}"
+            line = f"{_words(name):<24}{metrics[name]:.2%}"
             if f"{name}_low" in metrics:
                 low, high = metrics[f"{name}_low"], metrics[f"{name}_high"]
                 line += f"  (95 % interval {low:.2%} to {high:.2%})"
@@ -30,10 +30,10 @@ def summary(metrics: Mapping[str, Any], run: str | os.PathLike) -> str:
         value = metrics.get(name)
         if value is not None:
             shown = f"{value:.4g}" if isinstance(value, float) else value
-            lines.append(f"{_words(name):<22}{shown}")
-    lines.append(f"{'report':<22}{pathlib.Path(run) / 'report.html'}")
+            lines.append(f"{_words(name):<24}{shown}")
+    lines.append(f"{'report':<24}{pathlib.Path(run) / 'report.html'}")
     if metrics.get("exported"):
-        lines.append(f"{'saved model':<22}{metrics['exported']}")
+        lines.append(f"{'saved model':<24}{metrics['exported']}")
     return "\n".join(lines)
 
 
