@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from serving.small_classifier import CLASS_NAMES, TEMPERATURE, build, probabilities
 
 from kapps import serving
+from serving.small_classifier import CLASS_NAMES, TEMPERATURE, build, probabilities
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from serving.small_classifier import CLASS_NAMES, build, probabilities
 
 from kapps import serving
 from kapps.errors import UserError
+from serving.small_classifier import CLASS_NAMES, build, probabilities
 
 
 def encoded(image, format):

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from serving.small_classifier import CLASS_NAMES, TEMPERATURE, build, probabilities
 
 from kapps import serving
 from kapps.errors import UserError
 from kapps.serving.formats import in_float32
+from serving.small_classifier import CLASS_NAMES, TEMPERATURE, build, probabilities
 
 
 def ask_onnx(path, images):

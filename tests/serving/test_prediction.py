@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from PIL import Image
-from serving.small_classifier import CLASS_NAMES
 
 from kapps import serving
 from kapps.errors import UserError
+from serving.small_classifier import CLASS_NAMES
 
 
 @pytest.fixture

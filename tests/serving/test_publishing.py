@@ -11,7 +11,7 @@ import time
 import pytest
 
 from kapps.errors import UserError
-from kapps.serving import publish, version_directory, versions
+from kapps.serving import publish, publishing, version_directory, versions
 
 FILES = 20
 
@@ -63,17 +63,15 @@ def test_names_that_are_no_numbers_are_passed_over(tmp_path):
     assert publish(tmp_path, write_content("x")).name == "11"
 
 
-def test_a_number_taken_meanwhile_is_left_alone(tmp_path):
-    def write(directory):
-        directory.joinpath("saved_model.pb").write_text("slow")
-        for number in ("1", "2"):  # other processes are faster
-            (tmp_path / number).mkdir()
-            (tmp_path / number / "saved_model.pb").write_text("fast")
-        (tmp_path / "3").write_text("a file")
-
-    assert publish(tmp_path, write) == tmp_path / "4"
+def test_a_number_taken_meanwhile_is_left_alone(tmp_path, monkeypatch):
+    for number in ("1", "2"):
+        publish(tmp_path, write_content(f"other {number}"))
+    (tmp_path / "3").write_text("a file")
+    monkeypatch.setattr(publishing, "versions", lambda root: {})  # read before the others came
+    assert publish(tmp_path, write_content("ours")) == tmp_path / "4"
     texts = [(tmp_path / n / "saved_model.pb").read_text() for n in ("1", "2", "4")]
-    assert texts == ["fast", "fast", "slow"]
+    assert texts == ["other 1", "other 2", "ours"]
+    assert (tmp_path / "3").read_text() == "a file"
 
 
 def test_nothing_is_seen_before_it_is_whole_and_nothing_stays_after_a_failure(tmp_path):
