@@ -91,7 +91,8 @@ def fit(
         raise UserError("the model has no weights yet: call it on a batch, or give it an Input")
     if epochs < 1:
         raise UserError(f"epochs {epochs}: at least one is needed")
-    model.optimizer.build(model.trainable_variables)
+    with model.distribute_strategy.scope():
+        model.optimizer.build(model.trainable_variables)
     average = kept.WeightAverage(ema) if ema else None
     best_path = run.checkpoints / "best.npz" if run else None
     best = kept.BestWeights(monitor, mode, best_path, average)

@@ -1,0 +1,187 @@
+import csv
+import dataclasses
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kapps import data
+from kapps.errors import UserError
+from recipes import image_classifier
+from recipes.image_classifier import Config
+
+ROOT = pathlib.Path(image_classifier.__file__).parents[1]
+
+
+def command(*flags):
+    return [sys.executable, str(ROOT / "recipes/image_classifier.py"), *map(str, flags)]
+
+
+def shell(*flags, **options):
+    return subprocess.run(command(*flags), capture_output=True, text=True, cwd=ROOT, **options)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run on the embedded data, five epochs long."""
+    root = tmp_path_factory.mktemp("recipe")
+    config = Config(run_dir=str(root / "run"), export_dir=str(root / "served"), epochs=5)
+    return config, image_classifier.main(config)
+
+
+def test_the_run_directory_holds_what_the_design_says(finished):
+    config, metrics = finished
+    run = pathlib.Path(config.run_dir)
+    assert metrics["test_accuracy"] > 0.93
+    assert json.loads((run / "metrics.json").read_text()) == metrics
+    for name in ("test_loss", "best_epoch", "parameters", "train_seconds", "examples_per_second"):
+        assert metrics[name] > 0
+    facts = json.loads((run / "config.json").read_text())
+    assert facts["config"]["epochs"] == 5 and len(facts["data"]["fingerprint"]) == 64
+    rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5"]
+    pictures = {path.name for path in (run / "plots").glob("*.png")}
+    assert {"learning_curves.png", "confusion_matrix.png", "calibration.png"} <= pictures
+    assert list((run / "tensorboard").rglob("events*"))
+    page = (run / "report.html").read_text()
+    assert metrics["verdict"] in page and "python recipes/image_classifier.py" in page
+    assert 'src="http' not in page and "<script" not in page
+
+
+def test_model_keras_and_the_saved_model_give_the_reported_accuracy(finished):
+    config, metrics = finished
+    test = data.load("digits", seed=0).splits["test"]
+    pictures = test.take(range(len(test)))
+    model = keras.models.load_model(pathlib.Path(config.run_dir, "model.keras"))
+    correct = model.predict(pictures, verbose=0).argmax(1) == test.labels
+    assert correct.mean() == pytest.approx(metrics["test_accuracy"], abs=1e-9)
+    served = tf.saved_model.load(str(pathlib.Path(config.export_dir, "1")))
+    answer = served.signatures["serving_default"](image=tf.constant(pictures))
+    said = [label.decode() for label in answer["label"].numpy()]
+    names = data.load("digits").class_names
+    assert np.mean([a == names[b] for a, b in zip(said, test.labels, strict=True)]) == (
+        pytest.approx(metrics["test_accuracy"], abs=1e-9)
+    )
+
+
+def test_again_is_quick_and_changes_nothing(finished):
+    config, metrics = finished
+    stamp = pathlib.Path(config.run_dir, "metrics.json").stat().st_mtime_ns
+    assert image_classifier.main(config) == metrics
+    assert pathlib.Path(config.run_dir, "metrics.json").stat().st_mtime_ns == stamp
+    assert [p.name for p in pathlib.Path(config.export_dir).iterdir()] == ["1"]
+
+
+def test_another_config_is_refused(finished):
+    config, _ = finished
+    with pytest.raises(UserError, match="epochs"):
+        image_classifier.main(dataclasses.replace(config, epochs=6))
+
+
+def test_changed_data_is_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    labels = np.arange(60) % 3
+    np.savez(tmp_path / "data.npz", images=images, labels=labels)
+    config = Config(
+        dataset=f"npz:{tmp_path / 'data.npz'}",
+        run_dir=str(tmp_path / "run"),
+        epochs=1,
+        model="mlp",
+        export=False,
+    )
+    image_classifier.main(config)
+    (tmp_path / "run/metrics.json").unlink()  # as if it had been killed at the end
+    np.savez(tmp_path / "data.npz", images=images[::-1], labels=labels)
+    with pytest.raises(UserError, match="another data"):
+        image_classifier.main(config)
+
+
+def test_every_switch_together(tmp_path):
+    config = Config(
+        run_dir=str(tmp_path),
+        epochs=2,
+        flip="yes",
+        rotation=10.0,
+        erasing=0.2,
+        mixup=0.2,
+        cutmix=1.0,
+        dropout=0.2,
+        label_smoothing=0.1,
+        class_weights=True,
+        optimizer="nesterov",
+        schedule="cosine",
+        warmup=0.1,
+        clip=1.0,
+        ema=0.9,
+        patience=5,
+        export=False,
+    )
+    metrics = image_classifier.main(config)
+    assert np.isfinite(metrics["test_loss"]) and metrics["exported"] is None
+
+
+@pytest.mark.parametrize("schedule", ["constant", "step", "plateau"])
+def test_other_schedules(tmp_path, schedule):
+    config = Config(run_dir=str(tmp_path), epochs=4, schedule=schedule, export=False, model="mlp")
+    assert image_classifier.main(config)["test_accuracy"] > 0.5
+
+
+def test_learning_rate_range_test(tmp_path):
+    config = Config(run_dir=str(tmp_path), lr_find=True)
+    found = image_classifier.main(config)
+    assert 1e-5 < found["suggested_learning_rate"] < 1
+    assert (tmp_path / "plots/lr_find.png").stat().st_size > 5000
+    assert not (tmp_path / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--model", "resnet21"], "resnet20"),
+        (["--dataset", "folder:/does/not/exist"], "/does/not/exist"),
+        (["--dataset", "mnits"], "digits"),
+        (["--epochs", "0"], "--epochs"),
+        (["--devices", "tpu"], "cpu:N"),
+        (["--optimiser", "sgd"], "--optimiser"),
+        (["--learning-rate", "-1"], "--learning-rate"),
+    ],
+)
+def test_a_mistake_is_one_message_and_exit_code_2(tmp_path, flags, words):
+    answer = shell(*flags, "--run-dir", tmp_path / "run")
+    assert answer.returncode == 2
+    assert words in answer.stderr and "Traceback" not in answer.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
+    flags = ["--epochs", "6", "--ema", "0.95", "--dropout", "0.2", "--no-export"]
+    whole = shell(*flags, "--run-dir", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    run = tmp_path / "killed"
+    rng = np.random.default_rng(3)
+    kills = 0
+    while not (run / "metrics.json").exists():
+        process = subprocess.Popen(
+            command(*flags, "--run-dir", run), stdout=subprocess.DEVNULL, cwd=ROOT
+        )
+        if kills < 3:  # from the second checkpoint on, so that there is something to lose
+            before = len(list(run.glob("checkpoints/state-*")))
+            while process.poll() is None and len(list(run.glob("checkpoints/state-*"))) < before:
+                time.sleep(0.01)
+            time.sleep(rng.uniform(4, 9))
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        assert process.wait() in (0, -signal.SIGKILL)
+    assert (run / "metrics.csv").read_bytes() == (tmp_path / "whole/metrics.csv").read_bytes()
+    models = [keras.models.load_model(path / "model.keras") for path in (run, tmp_path / "whole")]
+    for one, other in zip(models[0].weights, models[1].weights, strict=True):
+        np.testing.assert_array_equal(one, other)
