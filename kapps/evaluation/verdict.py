@@ -12,8 +12,7 @@ slightly over-fitted the same with 5 %, or 5 points and twice the loss on unseen
                      that is real and seems to be 10 points, on too few examples to be sure
 still improving      validation loss falls by 2 % or more per epoch, the learning rate is not yet
                      annealed, and there is something left to learn on the training examples
-under-fitted         more than half of the baseline's mistakes are still made on training examples,
-                     or validation is not better than the baseline
+under-fitted         more than half of the baseline's mistakes are still made on training examples
 well fitted          everything else
 
 "Real" and "at least" speak of the lower end of the gap's 95 % interval (Newcombe 1998, method 10:
@@ -148,7 +147,6 @@ class _Run:
         self.gap_interval = _gap_interval(
             self.train_accuracy[-1], train_examples, self.val_accuracy[-1], validation_examples
         )
-        self.val_interval = _interval(self.val_accuracy[-1], validation_examples)
 
     def _rise_beyond_noise(self) -> float:
         """Relative rise of the validation loss that luck does not explain, 0 if none."""
@@ -249,7 +247,7 @@ def _judge(run: _Run) -> tuple[str, str, str]:
             f"{run.last_epoch}, to {_loss(run.val_loss[-1])}. {scores}",
             "Train for more epochs, or with a higher learning rate.",
         )
-    if run.skill < SKILL or run.val_interval[0] <= run.baseline:
+    if run.skill < SKILL:
         guess = (
             f"Always answering the most frequent class would reach {_percent(run.baseline)}. "
             if run.baseline

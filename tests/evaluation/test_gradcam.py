@@ -126,6 +126,17 @@ def test_a_nested_base_is_looked_at_from_outside():
     assert heat.shape == (2, 8, 8) and 0 <= heat.min() <= heat.max() <= 1
 
 
+def test_a_nested_head_is_looked_through():
+    head_in = keras.Input((4, 4, 2))
+    pooled = keras.layers.GlobalAveragePooling2D()(head_in)
+    head = keras.Model(head_in, keras.layers.Dense(2)(pooled))
+    inputs = keras.Input((4, 4, 1))
+    conv = keras.layers.Conv2D(2, 1, trainable=False)(inputs)  # created frozen: not on any tape
+    model = keras.Model(inputs, head(conv))
+    assert feature_maps(model) is conv
+    assert evaluation.grad_cam(model, PICTURE).shape == (1, 4, 4)
+
+
 def test_overlay_dims_what_was_not_looked_at():
     picture = np.full((1, 2, 2, 3), 200, np.uint8)
     heat = np.array([[[0.0, 1.0], [0.0, 1.0]]])

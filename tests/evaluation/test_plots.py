@@ -117,6 +117,23 @@ def test_many_classes_with_long_names(classes):
     drawn(plots.class_samples(images, np.arange(classes), names))
 
 
+def test_no_name_reaches_the_maths_parser():
+    """A name such as $\\bad$ is text; matplotlib would fail to parse it as a formula."""
+    bad = [r"$\bad$", r"$\frac$"]
+    images, labels = np.zeros((2, 4, 4), np.uint8), np.array([0, 1])
+    for figure in (
+        plots.confusion_matrix(np.eye(2), bad),
+        plots.per_class_bars([{"name": name, "f1": 0.5, "support": 1} for name in bad]),
+        plots.class_samples(images, labels, bad),
+        plots.top_losses_grid(images, labels, np.eye(2), bad),
+        plots.grad_cam_grid(images, images / 1.0, bad),
+        plots.learning_curves([{bad[0]: 1.0}], metrics=bad),
+        plots.compare_runs([(name, history()) for name in bad]),
+    ):
+        assert any("$" in text for text in texts(figure))
+        drawn(figure)
+
+
 def test_bars_leave_absent_classes_out():
     rows = [
         {"name": "here", "f1": 0.5, "support": 2},

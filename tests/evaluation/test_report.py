@@ -3,6 +3,7 @@
 import base64
 import html.parser
 import io
+import pathlib
 
 import numpy as np
 import PIL.Image
@@ -139,11 +140,20 @@ def test_durations(tmp_path, seconds, shown):
     assert shown in page.text
 
 
-def test_an_older_report_stays_if_a_new_one_fails(tmp_path):
+def test_an_older_report_stays_if_a_new_one_fails(tmp_path, monkeypatch):
     write(tmp_path)
     path = tmp_path / "run" / "report.html"
     before = path.read_bytes()
     with pytest.raises(ValueError):
         write(tmp_path, tables=[("x", ["one column"], [[1, 2]])])
+    assert path.read_bytes() == before
+
+    def full_disk(file, text, **kwargs):
+        file.write_bytes(text[:100].encode())
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "write_text", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        write(tmp_path)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]

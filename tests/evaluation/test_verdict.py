@@ -110,6 +110,18 @@ PLANTED = {
              train_accuracy={1: 0.7, 15: 1.0}, val_accuracy={1: 0.7, 10: 0.967}),
         SMALL,
     ),
+    "a strong rise on too few examples": (
+        "slightly over-fitted",
+        rows(15, train_loss={1: 0.6, 15: 0.02}, val_loss={1: 0.6, 6: 0.15, 15: 0.3},
+             train_accuracy={1: 0.7, 15: 1.0}, val_accuracy={1: 0.7, 10: 0.983}),
+        SMALL,
+    ),
+    "few examples, a high baseline": (
+        "well fitted",
+        rows(15, train_loss={1: 0.2, 15: 0.02}, val_loss={1: 0.2, 6: 0.05},
+             train_accuracy={1: 0.9, 5: 1.0}, val_accuracy={1: 0.9, 10: 0.967}),
+        SMALL | {"baseline_accuracy": 0.9},
+    ),
     "stopped while falling": (
         "still improving",
         rows(5, train_loss={1: 0.8, 5: 0.4}, val_loss={1: 0.8, 5: 0.42},
