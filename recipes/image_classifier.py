@@ -21,6 +21,7 @@ from kapps.errors import UserError
 
 OPTIMIZERS = Literal["sgd", "momentum", "nesterov", "adadelta", "rmsprop", "adam", "adamw"]
 SCHEDULES = Literal["constant", "step", "cosine", "one-cycle", "plateau"]
+CNN_ONLY = ("filters", "kernel_size", "strides", "padding", "pooling")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,16 @@ class Config(training.CommonConfig):
 
     model: str = "cnn"
     """mlp, cnn, or a variant of vgg, inception or resnet (an unknown name lists them all)"""
+    filters: tuple[int, ...] = (16, 32, 64)
+    """cnn: number of filters of each stage (two convolutions and a pool)"""
+    kernel_size: int = 3
+    """cnn: side of the filters"""
+    strides: int = 1
+    """cnn: stride of the first convolution of each stage"""
+    padding: Literal["same", "valid"] = "same"
+    """cnn: zeros around the picture, or none"""
+    pooling: Literal["max", "average", "none"] = "max"
+    """cnn: what closes a stage"""
     augment: bool = True
     """shift and mirror training pictures"""
     flip: Literal["auto", "yes", "no"] = "auto"
@@ -81,6 +92,11 @@ def check(config: Config) -> None:
     if config.model not in models.classifier_names():
         known = ", ".join(models.classifier_names())
         raise UserError(f"unknown model {config.model!r}: it is one of {known}")
+    for field in dataclasses.fields(config):
+        changed = getattr(config, field.name) != field.default
+        if changed and field.name in CNN_ONLY and config.model != "cnn":
+            flag = field.name.replace("_", "-")
+            raise UserError(f"--{flag} shapes --model cnn; {config.model} has a shape of its own")
 
 
 def main(config: Config) -> dict[str, object]:
@@ -238,6 +254,9 @@ def batch(config: Config, images: data.ImageData) -> tuple:
 def build(config: Config, run: training.Run, images: data.ImageData, batches, strategy) -> tuple:
     """The compiled model, and the precision it computes in."""
     mean, std = data.pixel_statistics(images.splits["train"])
+    shape = {name: getattr(config, name) for name in CNN_ONLY} if config.model == "cnn" else {}
+    if shape.get("pooling") == "none":
+        shape["pooling"] = None
 
     def network():
         return models.classifier(
@@ -247,6 +266,7 @@ def build(config: Config, run: training.Run, images: data.ImageData, batches, st
             pixel_mean=tuple(mean.tolist()),
             pixel_std=tuple(std.tolist()),
             dropout=config.dropout,
+            **shape,
         )
 
     precision = run.facts().get("precision") or config.precision

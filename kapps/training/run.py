@@ -58,6 +58,11 @@ class Run:
         """Whether the run has its final figures."""
         return (self.path / "metrics.json").exists()
 
+    @property
+    def has_results(self) -> bool:
+        """Whether there is anything that a training has left."""
+        return self.finished or any(self.checkpoints.glob("state-*"))
+
     def metrics(self) -> dict[str, Any]:
         """The final figures of a finished run.
 
@@ -153,9 +158,9 @@ def open_run(recipe: str, config: Any, *, name: str = "") -> Run:
     try:
         if config.overwrite:
             _clear(path)
-        if (path / "config.json").exists():
+        if (path / "config.json").exists() and run.has_results:
             _check_same(run)
-        else:
+        else:  # a run that failed before its first checkpoint has nothing to lose
             begin = {"recipe": recipe, "config": values, "versions": versions(), "git": revision()}
             files.write_json(path / "config.json", begin)
         for folder in (path, run.checkpoints, run.plots):

@@ -23,7 +23,9 @@ class Config:
 
 
 def begun(path, **changes):
+    """A run that has a checkpoint, so that there is something to protect."""
     run = open_run("demo", Config(run_dir=str(path), **changes))
+    (run.checkpoints / "state-1.npz").write_bytes(b"weights")
     run.close()
     return run
 
@@ -60,10 +62,15 @@ def test_digest_is_stable_over_versions():
 
 def test_overwrite_starts_afresh(tmp_path):
     run = begun(tmp_path / "run")
-    (run.checkpoints / "state-1.npz").write_bytes(b"old")
     files.write_json(run.path / "metrics.json", {})
-    again = begun(tmp_path / "run", overwrite=True, epochs=9)
-    assert not again.finished and not list(again.checkpoints.iterdir())
+    with open_run("demo", Config(run_dir=str(run.path), overwrite=True, epochs=9)) as again:
+        assert not again.finished and not list(again.checkpoints.iterdir())
+
+
+def test_a_run_that_never_trained_gives_way(tmp_path):
+    for epochs in (3, 4):
+        with open_run("demo", Config(run_dir=str(tmp_path / "run"), epochs=epochs)) as run:
+            assert run.facts()["config"]["epochs"] == epochs
 
 
 def test_finish_marks_the_run(tmp_path):
@@ -153,4 +160,4 @@ def test_leftovers_of_killed_writers_go(tmp_path):
     run = begun(tmp_path / "run")
     (run.checkpoints / ".state.npz.123.tmp").write_bytes(b"half")
     begun(tmp_path / "run")
-    assert not list(run.checkpoints.iterdir())
+    assert [path.name for path in run.checkpoints.iterdir()] == ["state-1.npz"]
