@@ -43,7 +43,8 @@ def grad_cam(
     def maps(pixels: np.ndarray, wanted: np.ndarray | None) -> np.ndarray:
         pixels = tf.cast(pixels, tf.float32)
         with tf.GradientTape() as tape:
-            tape.watch(pixels)  # so that frozen layers are recorded too
+            # Keras leaves frozen weights on the tape, but promises it nowhere: start at the input.
+            tape.watch(pixels)
             features, logits = both(pixels, training=False)
             chosen = tf.argmax(logits, axis=-1) if wanted is None else tf.constant(wanted, tf.int64)
             score = tf.gather(logits, chosen, batch_dims=1)

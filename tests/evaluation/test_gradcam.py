@@ -131,7 +131,7 @@ def test_a_nested_head_is_looked_through():
     pooled = keras.layers.GlobalAveragePooling2D()(head_in)
     head = keras.Model(head_in, keras.layers.Dense(2)(pooled))
     inputs = keras.Input((4, 4, 1))
-    conv = keras.layers.Conv2D(2, 1, trainable=False)(inputs)  # created frozen: not on any tape
+    conv = keras.layers.Conv2D(2, 1, trainable=False)(inputs)
     model = keras.Model(inputs, head(conv))
     assert feature_maps(model) is conv
     assert evaluation.grad_cam(model, PICTURE).shape == (1, 4, 4)
