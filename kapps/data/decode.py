@@ -123,7 +123,7 @@ def _oriented(image, orientation):
 
 
 def _exif_orientation(contents):
-    """The EXIF orientation of a JPEG, int64 [], 1 where there is none."""
+    """The EXIF orientation of a JPEG, int64 []; none of 1..8 where there is none."""
     read = _reader(contents, _EXIF_WINDOW)
 
     def is_exif(position):
@@ -150,12 +150,10 @@ def _exif_orientation(contents):
         is_short = tf.equal(kind, 3)
         short, long = _number(entry[:, 8:10], little), _number(entry[:, 8:12], little)
         found = tf.where(tf.equal(tag, _ORIENTATION_TAG), tf.where(is_short, short, long), 0)
-        value = tf.reduce_max(found)
-        known = (value >= 1) & (value <= 8)
-        return tf.where(known, value, 1)
+        return tf.reduce_max(found)
 
     block = tf.while_loop(goes_on, next_block, [tf.constant(2, tf.int64)])[0]
-    return tf.cond(is_exif(block), orientation, lambda: tf.constant(1, tf.int64))
+    return tf.cond(is_exif(block), orientation, lambda: tf.constant(0, tf.int64))
 
 
 def _reader(contents, window):

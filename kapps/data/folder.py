@@ -163,7 +163,7 @@ def _decoder(image_shape: tuple[int, int, int]):
         with tf.device("CPU:0"):
             return decode_image(contents, image_shape)
 
-    return decode
+    return decode.get_concrete_function()  # traced here, and not by several threads at once
 
 
 def _stream(pictures: list[Picture], image_shape: tuple[int, int, int]):

@@ -103,6 +103,8 @@ def test_values_are_scaled_alike_in_all_splits(save):
     assert sorted(np.unique(all_pixels(loaded, "test"))) == [0, 51]
     loaded = data.load(save(x_train=x * 200, y_train=y, x_test=x[2:] * 2, y_test=y[2:]))
     assert sorted(np.unique(all_pixels(loaded, "test"))) == [0]
+    loaded = data.load(save(images=x * 1.4, labels=y))
+    assert {int(v) for name in loaded.splits for v in np.unique(all_pixels(loaded, name))} == {0, 1}
     loaded = data.load(save(images=(x * 255).astype(np.int64), labels=y))
     assert max(all_pixels(loaded, name).max() for name in loaded.splits) == 255
 
@@ -179,3 +181,15 @@ def test_the_fingerprint_follows_the_content(save):
         data.load(save(images=x, labels=y), channels=3).fingerprint,
     ]
     assert len({same[0], *others}) == 6
+
+
+def test_the_fingerprint_follows_a_label_that_moves_nobody(save):
+    y = labels(10)
+    given = {f"{kind}_{split}": a for split in ("train", "val", "test") for kind, a in pair()}
+    first = data.load(save(**given)).fingerprint
+    y[3] ^= 1
+    assert data.load(save(**given | {"y_test": y})).fingerprint != first
+
+
+def pair():
+    return ("x", images(10, 4, 4)), ("y", labels(10))

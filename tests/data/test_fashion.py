@@ -10,15 +10,16 @@ from kapps import data
 from kapps.data import fashion, tfds
 from kapps.errors import UserError
 
+DEBIAN = fashion.DEBIAN
 NAMES = [f"{p}-{k}-ubyte" for p in ("train", "t10k") for k in ("images-idx3", "labels-idx1")]
 
 
 @pytest.fixture
 def small():
-    """60 + 20 pictures; two of them are the same, with the same label."""
+    """60 + 20 pictures; one comes ten times, with every label."""
     random = np.random.RandomState(0)
     pixels = random.randint(0, 256, (80, 28, 28)).astype(np.uint8)
-    pixels[11] = pixels[1]
+    pixels[10:20] = pixels[9]
     labels = (np.arange(80) % 10).astype(np.uint8)
     return {"train": (pixels[:60], labels[:60]), "t10k": (pixels[60:], labels[60:])}
 
@@ -124,14 +125,12 @@ def test_a_damaged_gzip_is_named(tmp_path, small):
 
 
 @pytest.mark.skipif(
-    not __import__("pathlib").Path("/usr/share/datasets/fashion-mnist").exists(),
+    not fashion.DEBIAN.exists(),
     reason="Debian's package dataset-fashion-mnist is not installed",
 )
 def test_the_real_one(monkeypatch):
     """Published: 60,000 and 10,000, a tenth per class; mean and deviation 0.2860 and 0.3530."""
-    import pathlib
-
-    monkeypatch.setattr(fashion, "DEBIAN", pathlib.Path("/usr/share/datasets/fashion-mnist"))
+    monkeypatch.setattr(fashion, "DEBIAN", DEBIAN)
     loaded = data.load("fashion_mnist")
     assert loaded.counts == {"train": 54_000, "validation": 6_000, "test": 10_000}
     for split, each in (("train", 5_400), ("validation", 600), ("test", 1_000)):

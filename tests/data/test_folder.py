@@ -100,6 +100,10 @@ def test_classes_may_be_named_like_splits(make_folder, classes):
     files = {file.replace("cat", "test"): x for file, x in files.items()}
     loaded = data.load(f"folder:{make_folder(files, 'other')}")
     assert loaded.class_names == ("test", "train")
+    nested = {file.replace("train", "train/steam"): x for file, x in classes.items()}
+    nested |= {f"train/steam/{i}.png": x for i, x in enumerate(classes.values())}
+    loaded = data.load(f"folder:{make_folder(nested, 'nested')}")
+    assert loaded.class_names == ("cat", "dog", "train")
 
 
 def test_an_unlabelled_test_folder_is_left_out(make_folder, classes):
@@ -377,7 +381,7 @@ def test_the_fingerprint_is_of_the_content_and_not_of_the_place(make_folder, cla
         classes | {"dog/07.png": pixel},
         classes | {"dog/10.png": pixel},
         {name.replace("dog", "eel"): x for name, x in classes.items()},
-        {name.replace("dog/07", "dog/7"): x for name, x in classes.items()},
+        {name.replace("dog/07", "dog/07b"): x for name, x in classes.items()},  # in its old place
     ]
     others = {
         data.load(f"folder:{make_folder(files, str(i))}").fingerprint
