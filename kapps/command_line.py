@@ -145,13 +145,13 @@ def exit_codes(interrupted: str = "interrupted") -> Iterator[None]:
 def import_tensorflow() -> None:
     """Imports TensorFlow and finds its devices without the lines that say nothing to a user.
 
-    `TF_CPP_MIN_LOG_LEVEL` is set to 2 unless the environment sets it, and any value there below 2
+    `TF_CPP_MIN_LOG_LEVEL` is set to 3 unless the environment sets it, and any value there below 2
     shows everything. It does not reach the lines logged while the libraries load (TF 2.21), so
     those are held back and all but the known chatter is handed on. Keras is told to use
     TensorFlow, whatever another project left in `keras.json`. Logical devices are not fixed yet:
     `tf.config.set_visible_devices` and the strategies work afterwards.
     """
-    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if level in ("0", "1") or "tensorflow" in sys.modules:
         return

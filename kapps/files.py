@@ -26,9 +26,11 @@ def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], Any]) 
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a failed write does not know where it was going
         raise
 
 

@@ -9,13 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from serving.small_classifier import CLASS_NAMES, TEMPERATURE, build, probabilities
 
 import kapps
 from kapps import cli
-
-# Keras 3.15 saves weights through an `__array__` of TensorFlow 2.21 that predates NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+from serving.small_classifier import CLASS_NAMES, TEMPERATURE, build, probabilities
 
 WITHOUT_TENSORFLOW = """
 import sys

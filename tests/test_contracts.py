@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import CASES
 
+from contracts import CASES
 from kapps import models
 
 

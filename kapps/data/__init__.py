@@ -1,17 +1,17 @@
 """A dataset spec becomes train, validation and test.
 
-    load(spec)              `ImageData`: splits, class names, shapes, fingerprint, notes
-    check(spec, data_dir)   is the spec well-formed, and is its path there? (fast, no TensorFlow)
-    prepare(spec)           fetch, convert or scan ahead of time; says what it did
-    describe(spec)          counts, sizes, duplicates and unreadable files, as a dict
-    describe_text(report)   the same, to be read
-    class_weights           weights that give every class the same share of the loss
-    pixel_statistics        per-channel mean and standard deviation of a split
-    TrainingBatches, evaluation_batches, classification_targets
-                            batches for `fit`, a function of (seed, epoch, step)
-    Augmentation            flip, crop, rotation, erasing, mixup, cutmix
-    ImageData, Split        what `load` returns
-    decode                  the one image decoder, used in training and in exported models
+load(spec)              `ImageData`: splits, class names, shapes, fingerprint, notes
+check(spec, data_dir)   is the spec well-formed, and is its path there? (fast, no TensorFlow)
+prepare(spec)           fetch, convert or scan ahead of time; says what it did
+describe(spec)          counts, sizes, duplicates and unreadable files, as a dict
+describe_text(report)   the same, to be read
+class_weights           weights that give every class the same share of the loss
+pixel_statistics        per-channel mean and standard deviation of a split
+TrainingBatches, evaluation_batches, classification_targets
+                        batches for `fit`, a function of (seed, epoch, step)
+Augmentation            flip, crop, rotation, erasing, mixup, cutmix
+ImageData, Split        what `load` returns
+decode                  the one image decoder, used in training and in exported models
 """
 
 import lazy_loader as lazy

@@ -17,7 +17,7 @@ import tensorflow as tf
 from kapps.errors import UserError
 
 if TYPE_CHECKING:
-    from kapps.data.split import Split
+    from kapps.data.dataset import Split
 
 AUTOTUNE = tf.data.AUTOTUNE
 

@@ -78,10 +78,7 @@ def explain_classifier(
     """
     validation, test = images.splits["validation"], images.splits["test"]
     val_logits = predict_logits(model, validation, batch_size)
-    try:
-        temperature = fit_temperature(validation.labels, val_logits)
-    except UserError as error:
-        raise UserError(f"{error} Try a lower --learning-rate.") from None
+    temperature = fit_temperature(validation.labels, val_logits)
     logits = predict_logits(model, test, batch_size)
     found = classification_metrics(test.labels, logits, images.class_names)
     verdict = overfitting_verdict(

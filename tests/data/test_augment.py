@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from kapps.data import Augmentation
 from kapps.data.augment import cutmix, erase, mixup, move
 from kapps.errors import UserError

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from kapps.data import TrainingBatches, classification_targets, evaluation_batches
 from kapps.data.dataset import Split
 from kapps.errors import UserError
