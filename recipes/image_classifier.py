@@ -1,7 +1,7 @@
 """Train, explain and publish an image classifier.
 
     python recipes/image_classifier.py
-    python recipes/image_classifier.py --dataset fashion_mnist --model resnet10 --batch-size 256
+    python recipes/image_classifier.py --dataset fashion_mnist --model resnet8_wide --batch-size 256
     python recipes/image_classifier.py --dataset folder:PATH --model resnet18 --image-size 96
 
 Networks: multi-layer perceptron; a plain CNN (LeCun 1998); VGG (arXiv:1409.1556), GoogLeNet

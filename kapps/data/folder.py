@@ -61,7 +61,7 @@ def read_folder(
     if broken and not skip_broken:
         raise UserError(
             f"{_count(broken, 'file')} in '{root}' cannot be read: {_some(broken)}. Repair or "
-            "remove them, or leave them out with skip_broken"
+            "remove them, or leave them out with --skip-broken (skip_broken=True)"
         )
     good = [row for row, picture in enumerate(pictures) if picture.name not in failures]
     kept = [pictures[row] for row in good]

@@ -64,10 +64,12 @@ def logits(x: keras.KerasTensor, classes: int, dropout: float) -> keras.KerasTen
     return keras.layers.Dense(classes, dtype="float32", name="logits")(x)
 
 
-def stem_for(stem: str, image_shape: tuple[int, int, int]) -> str:
-    """Resolves `stem` "auto": "imagenet" when both sides have 64 pixels or more, else "small"."""
-    arguments.one_of("stem", stem, ("auto", "imagenet", "small"))
+def stem_for(
+    stem: str, image_shape: tuple[int, int, int], small: str = "small", known: Sequence[str] = ()
+) -> str:
+    """Resolves `stem` "auto": "imagenet" when both sides have 64 pixels or more, else `small`."""
+    arguments.one_of("stem", stem, ("auto", "imagenet", "small", *known))
     if stem != "auto":
         return stem
     height, width, _ = arguments.image_shape(image_shape)
-    return "imagenet" if min(height, width) >= 64 else "small"
+    return "imagenet" if min(height, width) >= 64 else small

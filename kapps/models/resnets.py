@@ -28,8 +28,9 @@ def resnet(
     """A residual network (He et al. 2015, arXiv:1512.03385), one of `variants.RESNET`.
 
     `stem` "imagenet" is a 7x7 convolution and a 3x3 max pool, strides 2 each; "small" is one 3x3
-    convolution without strides, as the paper has it for CIFAR-10; "auto" takes the first from 64
-    pixels on. Every stage but the first halves the sides. Any size of picture will do.
+    convolution without strides, as the paper has it for CIFAR-10; "pooled" is the same and a 2x2
+    max pool; "auto" takes the first from 64 pixels on. Every stage but the first halves the sides.
+    Any size of picture will do.
 
     Strided windows are padded evenly, as in torchvision, whose numbers of parameters those of the
     ImageNet variants equal. `zero_gamma` starts every block at the identity (arXiv:1706.02677,
@@ -44,8 +45,8 @@ def resnet(
     """
     arguments.one_of("variant", variant, tuple(RESNET))
     arguments.activation(activation)
-    stem = ends.stem_for(stem, image_shape)
     row = RESNET[variant]
+    stem = ends.stem_for(stem, image_shape, row.small_stem, known=("pooled",))
     block, shortcut = _BLOCKS[row.block], _SHORTCUTS[row.shortcut]
 
     image, x = ends.image_input(image_shape, pixel_mean, pixel_std)
@@ -59,6 +60,8 @@ def resnet(
         x = keras.layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
     else:
         x = blocks.conv_bn(x, row.filters[0], 3, activation=activation, name="stem")
+        if stem == "pooled":
+            x = keras.layers.MaxPooling2D(2, padding="same", name="stem_pool")(x)
     for stage, (filters, count) in enumerate(zip(row.filters, row.blocks, strict=True), start=1):
         for i in range(1, count + 1):
             x = block(

@@ -9,12 +9,14 @@ class ResNetVariant(NamedTuple):
     `block` is "basic" (two 3x3 convolutions) or "bottleneck" (1x1, 3x3, 1x1; four times as many
     filters leave as the row says). `filters` and `blocks` have one entry per stage. `shortcut` is
     "projection" (option B of He et al. 2015) or "pad" (option A, free of parameters).
+    `small_stem` is the stem for pictures under 64 pixels.
     """
 
     block: str
     filters: tuple[int, ...]
     blocks: tuple[int, ...]
     shortcut: str = "projection"
+    small_stem: str = "small"
 
 
 class InceptionVariant(NamedTuple):
@@ -88,9 +90,10 @@ RESNET = {
     "resnet56": ResNetVariant("basic", (16, 32, 64), (9, 9, 9), shortcut="pad"),
     "resnet110": ResNetVariant("basic", (16, 32, 64), (18, 18, 18), shortcut="pad"),
     # Ours, for a few epochs on a CPU: few, wide layers. Wide 3x3 convolutions are what the
-    # matrix units are fast at, and a shallow network needs few epochs.
-    "resnet8_wide": ResNetVariant("basic", (64, 128, 256), (1, 1, 1)),
-    "resnet10": ResNetVariant("basic", (64, 128, 256, 512), (1, 1, 1, 1)),
+    # matrix units are fast at, and a shallow network needs few epochs. A pool after the stem spares
+    # the largest maps, whose elementwise operations cost more than their convolutions.
+    "resnet8_wide": ResNetVariant("basic", (64, 128, 256), (1, 1, 1), small_stem="pooled"),
+    "resnet10": ResNetVariant("basic", (64, 128, 256, 512), (1, 1, 1, 1), small_stem="pooled"),
 }
 
 

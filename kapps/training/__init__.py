@@ -2,7 +2,7 @@
 
 fit, History                      training that a killed process can go on with, bit for bit
 open_run, Run                     the run directory
-read_rows, versions               metrics.csv as dictionaries; versions of what decides
+read_rows, versions, machine      metrics.csv as dictionaries; what figures depend on
 learning_rate_schedule, OneCycle, momentum_cycle
                                   learning rate and momentum by step
 optimizer, usual_learning_rate    Keras' optimizers by name, decay sparing biases and norms
@@ -29,7 +29,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "lr_find": ["range_test"],
         "optimizers": ["optimizer", "usual_learning_rate"],
         "precision": ["choose_precision", "precision_policy"],
-        "run": ["Run", "open_run", "read_rows", "versions"],
+        "run": ["Run", "open_run", "machine", "read_rows", "versions"],
         "schedules": ["OneCycle", "learning_rate_schedule", "momentum_cycle"],
         "seeds": ["seed_everything"],
     },

@@ -35,7 +35,7 @@ SHAPE = (8, 8, 1)
         (lambda: models.inception("inception_small", SHAPE, 10, stem="big"), "stem 'big'"),
         (lambda: models.inception("inception_small", SHAPE, 10, normalization=""), "normalization"),
         (lambda: models.resnet("resnet21", SHAPE, 10), "'resnet21' .* resnet18"),
-        (lambda: models.resnet("resnet10", SHAPE, 10, stem="7x7"), "auto, imagenet, small"),
+        (lambda: models.resnet("resnet10", SHAPE, 10, stem="7x7"), "auto, imagenet, small, pooled"),
         (lambda: models.classifier("alexnet", SHAPE, 10), "'alexnet' .* mlp, cnn, vgg11"),
         (lambda: models.classifier("vgg11", SHAPE, 10, dropout=1), "dropout"),
     ],

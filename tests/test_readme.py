@@ -1,0 +1,40 @@
+"""What the README shows can be run."""
+
+import pathlib
+import re
+
+import tyro
+
+from kapps import models
+from recipes import image_classifier
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
+    (example,) = re.findall(r"^```python\n(.*?)^```", README, re.S | re.M)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
+    accuracy, version = capsys.readouterr().out.split()[-2:]
+    assert float(accuracy) > 0.9
+    assert (tmp_path / version / "saved_model.pb").exists()
+
+
+def test_every_recipe_command_parses():
+    commands = re.findall(r"python recipes/image_classifier\.py([^`#\n]*)", README)
+    assert len(commands) > 3
+    for flags in commands:
+        tyro.cli(image_classifier.Config, args=flags.replace("PATH", "/tmp").split())
+
+
+def test_every_model_is_listed_and_every_listed_model_exists():
+    (table,) = re.findall(r"^\| `--model` .*?\n\n", README, re.S | re.M)
+    first_column = [row.split("|")[1] for row in table.splitlines()[2:] if row]
+    listed = set(re.findall(r"`([a-z0-9_]+)`", " ".join(first_column)))
+    assert listed == set(models.classifier_names())
+
+
+def test_pictures_are_there():
+    for name in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
+        assert (ROOT / name).exists()
