@@ -154,6 +154,19 @@ def projection_shortcut(
     return conv_bn(x, filters, 1, strides=strides, activation=None, name=_join(name, "shortcut"))
 
 
+def average_shortcut(
+    x: keras.KerasTensor, filters: int, strides: int, name: str | None = None
+) -> keras.KerasTensor:
+    """An average pool, then the projection without strides: ResNet-D of arXiv:1812.01187, fig. 2c.
+
+    A strided 1x1 convolution drops three pixels of four, and its gradient is slow on a CPU.
+    """
+    if strides > 1:
+        pool = keras.layers.AveragePooling2D(strides, padding="same", name=_join(name, "average"))
+        x = pool(x)
+    return projection_shortcut(x, filters, 1, name)
+
+
 def padding_shortcut(
     x: keras.KerasTensor, filters: int, strides: int, name: str | None = None
 ) -> keras.KerasTensor:

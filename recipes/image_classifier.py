@@ -181,6 +181,8 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         callbacks=callbacks(config, run),
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    # Sixteen bits are for training: what is evaluated, saved and served runs anywhere.
+    model = serving.in_float32(model)
     print("evaluating on the test split, once")
     found = evaluation.explain_classifier(
         model, images, history.rows, clean_examples=len(images.splits["validation"])

@@ -96,7 +96,9 @@ def test_inception_block():
 
 
 @pytest.mark.parametrize("strides, filters", [(1, 4), (2, 4), (1, 6)])
-@pytest.mark.parametrize("shortcut", [blocks.projection_shortcut, blocks.padding_shortcut])
+@pytest.mark.parametrize(
+    "shortcut", [blocks.projection_shortcut, blocks.average_shortcut, blocks.padding_shortcut]
+)
 def test_residual_block(strides, filters, shortcut):
     model, x = model_of(
         blocks.residual_block, (8, 7, 4), filters, strides=strides, shortcut=shortcut, name="r"
@@ -107,11 +109,14 @@ def test_residual_block(strides, filters, shortcut):
         kept = x
     elif shortcut is blocks.projection_shortcut:
         kept = convolve(x, model, "r_shortcut", strides)
+    elif shortcut is blocks.average_shortcut:
+        averaged = tf.nn.avg_pool2d(x, strides, strides, "SAME")
+        kept = convolve(averaged, model, "r_shortcut")
     else:
         kept = np.pad(x[:, ::strides, ::strides], [(0, 0)] * 3 + [(0, filters - 4)])
     assert_close(model(x), tf.nn.relu(y + kept))
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
-    projected = shortcut is blocks.projection_shortcut and (strides, filters) != (1, 4)
+    projected = shortcut is not blocks.padding_shortcut and (strides, filters) != (1, 4)
     assert len(convolutions) == 2 + projected
 
 

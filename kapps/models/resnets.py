@@ -9,7 +9,11 @@ from kapps.models import arguments, ends
 from kapps.models.variants import RESNET
 
 _BLOCKS = {"basic": blocks.residual_block, "bottleneck": blocks.bottleneck_block}
-_SHORTCUTS = {"projection": blocks.projection_shortcut, "pad": blocks.padding_shortcut}
+_SHORTCUTS = {
+    "projection": blocks.projection_shortcut,
+    "average": blocks.average_shortcut,
+    "pad": blocks.padding_shortcut,
+}
 
 
 def resnet(

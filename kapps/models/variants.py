@@ -8,7 +8,8 @@ class ResNetVariant(NamedTuple):
 
     `block` is "basic" (two 3x3 convolutions) or "bottleneck" (1x1, 3x3, 1x1; four times as many
     filters leave as the row says). `filters` and `blocks` have one entry per stage. `shortcut` is
-    "projection" (option B of He et al. 2015) or "pad" (option A, free of parameters).
+    "projection" (option B of He et al. 2015), "average" (ResNet-D: averaged, then projected) or
+    "pad" (option A, free of parameters).
     `small_stem` is the stem for pictures under 64 pixels.
     """
 
@@ -92,8 +93,8 @@ RESNET = {
     # Ours, for a few epochs on a CPU: few, wide layers. Wide 3x3 convolutions are what the
     # matrix units are fast at, and a shallow network needs few epochs. A pool after the stem spares
     # the largest maps, whose elementwise operations cost more than their convolutions.
-    "resnet8_wide": ResNetVariant("basic", (64, 128, 256), (1, 1, 1), small_stem="pooled"),
-    "resnet10": ResNetVariant("basic", (64, 128, 256, 512), (1, 1, 1, 1), small_stem="pooled"),
+    "resnet8_wide": ResNetVariant("basic", (64, 128, 256), (1, 1, 1), "average", "pooled"),
+    "resnet10": ResNetVariant("basic", (64, 128, 256, 512), (1, 1, 1, 1), "average", "pooled"),
 }
 
 

@@ -3,8 +3,12 @@
 export(model, export_dir, class_names)   publish the next version, checked by reloading it
 load(path)                               the SavedModel of a version, or of the highest one
 predict(path, files)                     the most probable labels of image files
+convert(model, directory, format, ...)   an ONNX or LiteRT file
+load_model(path)                         a `.keras` file with the layers of kapps in it
+in_float32(model)                        the same model without 16-bit arithmetic
 publish(export_dir, write)               what `export` stands on: a version appears whole
 version_directory(path), versions(root)  what is published (no TensorFlow)
+run_card, check_format                   a run's model card; is a format known? (no TensorFlow)
 """
 
 import lazy_loader as lazy
@@ -14,7 +18,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "card": ["run_card"],
         "classifier": ["export"],
-        "formats": ["convert", "load_model"],
+        "formats": ["convert", "in_float32", "load_model"],
         "prediction": ["load", "predict"],
         "publishing": ["publish", "version_directory", "versions"],
         "requirements": ["check_format"],
