@@ -42,6 +42,8 @@ class Config(training.CommonConfig):
     """cnn: what closes a stage"""
     augment: bool = True
     """shift and mirror training pictures"""
+    crop: float = 0.1
+    """shift them by up to this part of each side (0.125 is usual for long trainings)"""
     flip: Literal["auto", "yes", "no"] = "auto"
     """mirror them left and right; auto: not if the classes are named by single characters"""
     rotation: float = 0.0
@@ -224,7 +226,7 @@ def batch(config: Config, images: data.ImageData) -> tuple:
         flip = any(len(name) > 1 for name in images.class_names)
     augmentation = data.Augmentation(
         flip=config.augment and flip,
-        crop=0.125 if config.augment else 0.0,
+        crop=config.crop if config.augment else 0.0,
         rotation=config.rotation,
         erasing=config.erasing,
         mixup=config.mixup,
@@ -276,10 +278,10 @@ def build(config: Config, run: training.Run, images: data.ImageData, batches, st
         examples = batches.steps * batches.batch_size
         precision, why = training.choose_precision(network, batches.batch_size, examples)
         print(f"precision {precision}: {why}")
-    run.record(precision=precision)  # a resumed run computes as it began
+    rate = config.learning_rate or training.usual_learning_rate(config.optimizer)
+    run.record(precision=precision, learning_rate=rate)  # a resumed run computes as it began
 
     steps = config.epochs * batches.steps
-    rate = config.learning_rate or training.usual_learning_rate(config.optimizer)
     schedule = "constant" if config.lr_find else config.schedule
     with strategy.scope(), training.precision_policy(precision):
         training.seed_everything(config.seed)  # whatever measuring has drawn
@@ -308,7 +310,10 @@ def callbacks(config: Config, run: training.Run) -> list:
     """Keras' own callbacks, as the flags ask for them."""
     import keras
 
-    chosen = [keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False)]
+    chosen = [
+        keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False),
+        keras.callbacks.TerminateOnNaN(),
+    ]
     if config.schedule == "plateau":
         chosen.append(keras.callbacks.ReduceLROnPlateau(factor=0.2, patience=3))
     if config.patience:

@@ -184,9 +184,12 @@ class BestWeights(keras.callbacks.Callback):
             raise UserError(
                 f"nothing named {self.monitor!r} is measured; there is {sorted(logs or {})}"
             )
-        better = self.best is None or self.sign * value < self.sign * self.best
-        # NaN is never better than anything, but a run that begins with it needs some weights.
-        if not better or (np.isnan(value) and self.best is not None):
+        # NaN is better than nothing, since some weights are needed, and worse than anything else.
+        if self.best is None or (np.isnan(self.best) and not np.isnan(value)):
+            better = True
+        else:
+            better = self.sign * value < self.sign * self.best
+        if not better:
             return
         self.best, self.best_epoch = float(value), epoch + 1
         with self.average.swapped() if self.average else contextlib.nullcontext():

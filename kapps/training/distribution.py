@@ -109,7 +109,7 @@ def check_batch(batch_size: int, replicas: int) -> None:
     """
     if batch_size % replicas:
         below = batch_size // replicas * replicas
+        near = " or ".join(str(size) for size in (below, below + replicas) if size)
         raise UserError(
-            f"batch size {batch_size} cannot be divided by {replicas} devices: "
-            f"use {below or replicas} or {below + replicas}"
+            f"batch size {batch_size} cannot be divided by {replicas} devices: use {near}"
         )

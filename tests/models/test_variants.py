@@ -11,14 +11,7 @@ import pytest
 
 from kapps import models
 from kapps.models.variants import INCEPTION, RESNET, VGG
-
-
-def without_weights(build, *args, **kwargs) -> keras.Model:
-    """The model with the shapes of its weights and no memory for them (vgg19 has 143 M)."""
-    with keras.StatelessScope(initialize_variables=False):
-        model = build(*args, **kwargs)
-    keras.utils.clear_session()  # forgets that they were to be initialized later
-    return model
+from models.weightless import without_weights
 
 
 def parameters(build, *args, **kwargs) -> int:
