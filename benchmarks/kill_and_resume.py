@@ -60,6 +60,8 @@ def main(config: Config) -> int:
                     print(f"finished after {len(moments) - 1} kills: use more epochs")
                     moments.pop()
                     break
+                if process.returncode:
+                    raise SystemExit(f"the run failed by itself with code {process.returncode}")
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 process.wait()

@@ -12,6 +12,9 @@ killed, to the same bits, and shows the result of one that is finished.
 from __future__ import annotations
 
 import dataclasses
+import math
+import pathlib
+import re
 import sys
 from typing import Literal
 
@@ -19,9 +22,27 @@ import kapps
 from kapps import command_line, data, evaluation, models, serving, training
 from kapps.errors import UserError
 
+CNN_ONLY = ("filters", "kernel_size", "strides", "padding", "pooling")
+AUGMENTATION = ("flip", "crop", "rotation", "erasing", "mixup", "cutmix")
+# Flag, lowest, highest, the range in words, whether its ends belong to it.
+RANGES = (
+    ("crop", 0, 1, "between 0 and 1", True),
+    ("rotation", 0, 180, "between 0 and 180", True),
+    ("erasing", 0, 1, "between 0 and 1", True),
+    ("mixup", 0, math.inf, "0 or more", True),
+    ("cutmix", 0, math.inf, "0 or more", True),
+    ("dropout", 0, 0.999, "between 0 and 0.999", True),
+    ("label_smoothing", 0, 0.999, "between 0 and 0.999", True),
+    ("warmup", 0, 0.999, "between 0 and 0.999", True),
+    ("weight_decay", 0, math.inf, "0 or more", True),
+    ("clip", 0, math.inf, "0 or more", True),
+    ("ema", 0, 0.999999, "between 0 and 0.999999", True),
+    ("patience", 0, math.inf, "0 or more", True),
+    ("image_size", 0, math.inf, "1 or more", False),
+    ("validation_fraction", 0, 1, "between 0 and 1, ends excluded", False),
+)
 OPTIMIZERS = Literal["sgd", "momentum", "nesterov", "adadelta", "rmsprop", "adam", "adamw"]
 SCHEDULES = Literal["constant", "step", "cosine", "one-cycle", "plateau"]
-CNN_ONLY = ("filters", "kernel_size", "strides", "padding", "pooling")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +62,7 @@ class Config(training.CommonConfig):
     pooling: Literal["max", "average", "none"] = "max"
     """cnn: what closes a stage"""
     augment: bool = True
-    """shift and mirror training pictures"""
+    """shift, mirror and otherwise change training pictures, as the flags below say"""
     crop: float = 0.1
     """shift them by up to this part of each side (0.125 is usual for long trainings)"""
     flip: Literal["auto", "yes", "no"] = "auto"
@@ -66,8 +87,8 @@ class Config(training.CommonConfig):
     """how the learning rate moves; one-cycle moves the momentum, too"""
     warmup: float = 0.0
     """part of the steps in which the rate rises (one-cycle: 0.25 when this is 0)"""
-    weight_decay: float = 0.05
-    """decoupled, times the learning rate; biases and normalisations are spared"""
+    weight_decay: float | None = None
+    """decoupled, times the learning rate; biases and norms are spared; default: the usual one"""
     clip: float = 0.0
     """highest global norm of the gradient; 0 is off"""
     ema: float = 0.0
@@ -99,6 +120,15 @@ def check(config: Config) -> None:
         if changed and field.name in CNN_ONLY and config.model != "cnn":
             flag = field.name.replace("_", "-")
             raise UserError(f"--{flag} shapes --model cnn; {config.model} has a shape of its own")
+        if changed and field.name in AUGMENTATION and not config.augment:
+            raise UserError(f"--{field.name} is part of what --no-augment switches off")
+    for name, low, high, words, ends in RANGES:
+        training.check_range(config, name, low, high, words, ends=ends)
+    if config.warmup and config.schedule in ("step", "plateau"):
+        raise UserError(f"--schedule {config.schedule} has no --warmup")
+    replicas = re.fullmatch(r"(?:cpu|gpu):(\d+)", config.devices)
+    if replicas:
+        training.check_batch(config.batch_size, int(replicas[1]))
 
 
 def main(config: Config) -> dict[str, object]:
@@ -137,6 +167,8 @@ def check_and_show(config: Config) -> None:
         if run.finished:
             print(f"{run.path} is finished; --overwrite starts afresh")
             print(evaluation.summary(run.metrics(), run.path))
+            if config.export and not run.metrics().get("exported"):
+                print(f"it was not exported; this does it: kapps export {run.path}")
             raise SystemExit(0)
 
 
@@ -167,7 +199,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         f"multiply-adds, {precision}\n"
         f"run       {run.path}"
     )
-    for note in images.notes:
+    for note in (*images.notes, *run.notes):
         print(f"note      {note}")
     if config.lr_find:
         return find_learning_rate(run, model, batches)
@@ -187,7 +219,10 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
     model = serving.in_float32(model)
     print("evaluating on the test split, once")
     found = evaluation.explain_classifier(
-        model, images, history.rows, clean_examples=len(images.splits["validation"])
+        model,
+        images,
+        history.rows,
+        clean_examples=min(images.counts["validation"], images.counts["train"]),
     )
     metrics = {
         **found.metrics,
@@ -197,9 +232,13 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         "train_seconds": history.train_seconds,
         "examples_per_second": history.examples_per_second,
         "precision": precision,
+        "exported": None,
     }
     model.save(run.path / "model.keras")
-    published = export(config, run, model, images, found, metrics) if config.export else None
+    for title, figure, _ in found.figures:
+        evaluation.plots.save_png(figure, run.plots / f"{evaluation.file_name(title)}.png")
+    if config.export:
+        metrics["exported"] = export(config, run, model, images, found, metrics)
     evaluation.write_report(
         run.path / "report.html",
         title=f"{config.model} on {images.spec}",
@@ -208,12 +247,9 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         figures=found.figures,
         tables=found.tables,
         config=run.config,
-        commands=commands(config, published),
-        notes=(*images.notes, *history.notes),
+        commands=commands(config, metrics.get("exported")),
+        notes=(*images.notes, *run.notes, *history.notes),
     )
-    for title, figure, _ in found.figures:
-        evaluation.plots.save_png(figure, run.plots / f"{evaluation.file_name(title)}.png")
-    metrics["exported"] = str(published) if published else None
     run.finish(metrics)
     print(evaluation.summary(metrics, run.path))
     return metrics
@@ -223,25 +259,19 @@ def batch(config: Config, images: data.ImageData) -> tuple:
     """Training batches, validation batches, and a clean part of the training split."""
     flip = config.flip == "yes"
     if config.flip == "auto":  # mirrored digits and letters are other ones, or none
-        flip = any(len(name) > 1 for name in images.class_names)
-    augmentation = data.Augmentation(
-        flip=config.augment and flip,
-        crop=config.crop if config.augment else 0.0,
-        rotation=config.rotation,
-        erasing=config.erasing,
-        mixup=config.mixup,
-        cutmix=config.cutmix,
-    )
-    smooth = data.classification_targets(images.classes, label_smoothing=config.label_smoothing)
+        flip = any(len(name) > 1 and not name.isdigit() for name in images.class_names)
+    strengths = {name: getattr(config, name) for name in AUGMENTATION} | {"flip": flip}
+    augmentation = data.Augmentation(**strengths if config.augment else {})
     exact = data.classification_targets(images.classes)
     train = images.splits["train"]
     weights = data.class_weights(train.labels, images.classes) if config.class_weights else None
 
     def prepare(pictures, labels, seed):
-        pictures, targets = augmentation(pictures, smooth(labels), seed)
+        pictures, targets = augmentation(pictures, exact(labels), seed)
+        smoothed = data.smooth(targets, config.label_smoothing)
         if weights is None:
-            return pictures, targets
-        return pictures, targets, targets @ weights[:, None]
+            return pictures, smoothed
+        return pictures, smoothed, targets @ weights[:, None]  # of the classes that are there
 
     def prepare_exact(pictures, labels):
         return pictures, exact(labels)
@@ -279,7 +309,11 @@ def build(config: Config, run: training.Run, images: data.ImageData, batches, st
         precision, why = training.choose_precision(network, batches.batch_size, examples)
         print(f"precision {precision}: {why}")
     rate = config.learning_rate or training.usual_learning_rate(config.optimizer)
-    run.record(precision=precision, learning_rate=rate)  # a resumed run computes as it began
+    decay = config.weight_decay
+    if decay is None:
+        decay = training.usual_weight_decay(config.optimizer)
+    # A resumed run computes as it began.
+    run.record(precision=precision, learning_rate=rate, weight_decay=decay)
 
     steps = config.epochs * batches.steps
     schedule = "constant" if config.lr_find else config.schedule
@@ -297,7 +331,7 @@ def build(config: Config, run: training.Run, images: data.ImageData, batches, st
                     if schedule == "one-cycle"
                     else None
                 ),
-                weight_decay=config.weight_decay,
+                weight_decay=decay,
                 global_clipnorm=config.clip,
             ),
             loss=kapps.losses.softmax_cross_entropy,
@@ -335,8 +369,11 @@ def find_learning_rate(run: training.Run, model, batches) -> dict[str, object]:
     return {"suggested_learning_rate": test.suggestion, "highest_learning_rate": test.highest}
 
 
-def export(config: Config, run: training.Run, model, images, found, metrics) -> object:
-    """Publish the next version of the SavedModel."""
+def export(config: Config, run: training.Run, model, images, found, metrics) -> str:
+    """Publish the next version of the SavedModel, unless this run has done so already."""
+    known = run.facts().get("exported")
+    if known and pathlib.Path(known).exists():  # killed between publishing and the last line
+        return known
     accuracy, low, high = (metrics[f"test_accuracy{part}"] for part in ("", "_low", "_high"))
     card = (
         f"A {config.model} trained on {images.spec} ({images.counts['train']} pictures, "
@@ -353,11 +390,12 @@ def export(config: Config, run: training.Run, model, images, found, metrics) -> 
         card=card,
         sample_images=images.splits["validation"].take(range(min(8, images.counts["validation"]))),
     )
+    run.record(exported=str(version))
     print(f"published {version}")
-    return version
+    return str(version)
 
 
-def commands(config: Config, published: object) -> dict[str, str]:
+def commands(config: Config, published: str | None) -> dict[str, str]:
     """What to type next."""
     shown = {"Repeat or resume": training.command(config, "recipes/image_classifier.py")}
     if published:

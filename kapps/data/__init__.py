@@ -7,7 +7,7 @@ describe(spec)          counts, sizes, duplicates and unreadable files, as a dic
 describe_text(report)   the same, to be read
 class_weights           weights that give every class the same share of the loss
 pixel_statistics        per-channel mean and standard deviation of a split
-TrainingBatches, evaluation_batches, classification_targets
+TrainingBatches, evaluation_batches, classification_targets, smooth
                         batches for `fit`, a function of (seed, epoch, step)
 Augmentation            flip, crop, rotation, erasing, mixup, cutmix
 ImageData, Split        what `load` returns
@@ -24,7 +24,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "audit": ["describe", "describe_text"],
         "dataset": ["ImageData", "Split"],
         "loading": ["load", "prepare"],
-        "pipeline": ["TrainingBatches", "classification_targets", "evaluation_batches"],
+        "pipeline": ["TrainingBatches", "classification_targets", "evaluation_batches", "smooth"],
         "spec": ["check"],
         "statistics": ["class_weights", "pixel_statistics"],
     },

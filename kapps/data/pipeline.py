@@ -124,21 +124,20 @@ def evaluation_batches(
     return batches.map(load, num_parallel_calls=AUTOTUNE, deterministic=True).prefetch(AUTOTUNE)
 
 
-def classification_targets(classes: int, *, label_smoothing: float = 0.0) -> Callable:
-    """One-hot targets float32 [b, classes], smoothed towards the uniform distribution.
+def classification_targets(classes: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function from labels int [b] to one-hot targets float32 [b, classes]."""
+    return lambda labels: tf.one_hot(labels, classes, dtype=tf.float32)
 
-    Smoothing stands here and not in the loss, so that the validation loss stays the plain
-    negative log-likelihood and can be compared between runs (eq. of section 7 in
-    arXiv:1512.00567).
+
+def smooth(targets: tf.Tensor, label_smoothing: float) -> tf.Tensor:
+    """Targets [b, classes] moved towards the uniform distribution (arXiv:1512.00567, section 7).
+
+    Smoothing stands in the training batches and not in the loss, so that the validation loss stays
+    the plain negative log-likelihood and can be compared between runs.
 
     Raises:
         UserError: a smoothing outside [0, 1).
     """
     if not 0.0 <= label_smoothing < 1.0:
         raise UserError(f"label smoothing {label_smoothing}: it must be in [0, 1)")
-
-    def targets(labels: tf.Tensor) -> tf.Tensor:
-        one_hot = tf.one_hot(labels, classes, dtype=tf.float32)
-        return one_hot * (1.0 - label_smoothing) + label_smoothing / classes
-
-    return targets
+    return targets * (1.0 - label_smoothing) + label_smoothing / targets.shape[-1]

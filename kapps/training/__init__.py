@@ -5,14 +5,15 @@ open_run, Run                     the run directory
 read_rows, versions, machine      metrics.csv as dictionaries; what figures depend on
 learning_rate_schedule, OneCycle, momentum_cycle
                                   learning rate and momentum by step
-optimizer, usual_learning_rate    Keras' optimizers by name, decay sparing biases and norms
+optimizer, usual_learning_rate, usual_weight_decay
+                                  Keras' optimizers by name, decay sparing biases and norms
 range_test                        the learning-rate range test
 strategy, check_devices, check_batch
                                   where to train
 choose_precision, precision_policy
                                   which number format to train in
 seed_everything                   one seed for everything
-CommonConfig, check_common, command
+CommonConfig, check_common, check_range, command
                                   the flags that every recipe has
 WeightAverage                     moving average of weights and statistics
 """
@@ -23,11 +24,11 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "callbacks": ["WeightAverage"],
-        "config": ["CommonConfig", "check_common", "command"],
+        "config": ["CommonConfig", "check_common", "check_range", "command"],
         "distribution": ["check_batch", "check_devices", "strategy"],
         "resumable": ["History", "fit"],
         "lr_find": ["range_test"],
-        "optimizers": ["optimizer", "usual_learning_rate"],
+        "optimizers": ["optimizer", "usual_learning_rate", "usual_weight_decay"],
         "precision": ["choose_precision", "precision_policy"],
         "run": ["Run", "open_run", "machine", "read_rows", "versions"],
         "schedules": ["OneCycle", "learning_rate_schedule", "momentum_cycle"],

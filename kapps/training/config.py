@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import pathlib
 import shlex
@@ -54,16 +55,40 @@ def check_common(config: CommonConfig) -> None:
     for name in ("epochs", "batch_size"):
         if getattr(config, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1")
-    if config.learning_rate is not None and not config.learning_rate > 0:
-        raise UserError(f"--learning-rate {config.learning_rate}: it must be above 0")
+    check_range(config, "learning_rate", 0.0, math.inf, "above 0")
     if not 0 <= config.seed < 2**31:
         raise UserError(f"--seed {config.seed}: it must be between 0 and 2147483647")
     for name in ("run_dir", "export_dir"):
         path = pathlib.Path(getattr(config, name) or ".")
         while not path.exists():
             path = path.parent
+        flag = f"--{name.replace('_', '-')}"
+        if not path.is_dir():
+            raise UserError(f"{flag}: {path} is a file, and a directory is needed")
         if not os.access(path, os.W_OK):
-            raise UserError(f"--{name.replace('_', '-')}: {path} cannot be written to")
+            raise UserError(f"{flag}: {path} cannot be written to")
+
+
+def check_range(
+    config: CommonConfig, name: str, low: float, high: float, words: str, *, ends: bool = False
+) -> None:
+    """Refuse a flag outside `low` .. `high`; None passes.
+
+    Args:
+        config: a recipe's configuration.
+        name: field of it.
+        low: lower end.
+        high: upper end.
+        words: the range in words, for the message.
+        ends: whether `low` and a finite `high` belong to the range.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    value = getattr(config, name)
+    if value is None or low < value < high or (ends and value in (low, high) and value < math.inf):
+        return
+    raise UserError(f"--{name.replace('_', '-')} {value}: it must be {words}")
 
 
 def command(config: CommonConfig, script: str) -> str:

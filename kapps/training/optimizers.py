@@ -98,6 +98,15 @@ LEARNING_RATES = {
 }
 
 
+# What usually goes with them, times the learning rate: the L2 penalty of ResNets for momentum.
+WEIGHT_DECAYS = {"momentum": 5e-4, "nesterov": 5e-4, "adamw": 0.05}
+
+
+def usual_weight_decay(name: str) -> float:
+    """The decoupled weight decay an optimizer is usually run with; 0 for most."""
+    return WEIGHT_DECAYS.get(name, 0.0)
+
+
 def usual_learning_rate(name: str) -> float:
     """The learning rate an optimizer is usually run with, as the highest one of a schedule.
 

@@ -54,7 +54,7 @@ def choose_precision(
     Returns:
         The policy, and why.
     """
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = tf.config.get_visible_devices("GPU")
     if gpus:
         capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
         if capability and capability >= (8, 0):

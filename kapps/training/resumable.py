@@ -34,7 +34,8 @@ class History:
     Attributes:
         rows: a dictionary per epoch, the rows of metrics.csv.
         best_epoch: 1-based; the model's weights are that epoch's.
-        train_seconds: time spent training and validating, over all processes of the run.
+        train_seconds: time spent training and validating, over all processes of the run; what a
+            kill threw away is not in it.
         examples_per_second: training examples, over the same time.
         notes: what the user should know, a damaged checkpoint for one.
     """
@@ -106,6 +107,9 @@ def fit(
     ]
     checkpoints = _Checkpoints(train, chain, run, save_minutes * 60.0, save_steps)
     place = checkpoints.load(model)
+    if place.epoch and states.read(best_path) is None:
+        # Now, and not after all epochs.
+        raise UserError(f"{best_path} cannot be read. Start the run afresh with --overwrite.")
 
     def train_epochs(first: int, last: int, start: int) -> None:
         checkpoints.begin(start)
@@ -133,6 +137,11 @@ def fit(
             callback.set_model(model)
         checkpoints.on_train_begin()
     best.restore()
+    if not np.isfinite(table.rows[-1]["loss"]):
+        checkpoints.notes.append(
+            f"the training loss was not finite in epoch {len(table.rows)}; the weights of epoch "
+            f"{best.best_epoch} are kept. A lower learning rate may help."
+        )
     seconds = checkpoints.seconds
     examples = len(table.rows) * train.steps * train.batch_size
     rate = examples / seconds if seconds else 0.0
@@ -199,7 +208,7 @@ class _Checkpoints(keras.callbacks.Callback):
             due = done % self.save_steps == 0
         else:
             due = time.monotonic() - self._saved > self.save_seconds
-        if due and done < self.train.steps:
+        if due and done < self.train.steps and not self.model.stop_training:
             metrics = [np.asarray(v) for v in _metric_variables(self.model)]
             self._save(_Place(self._epoch, done), metrics)
 

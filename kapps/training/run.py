@@ -25,6 +25,8 @@ from kapps.errors import UserError
 
 # These say where things are, or what to do with what is there; not what is trained.
 NOT_IDENTITY = ("run_dir", "export_dir", "export", "data_dir", "overwrite", "lr_find")
+REPLACED = ".replaced"  # what --overwrite replaces, until the new run has a checkpoint
+KEPT_BY_CLEAR = (".lock", REPLACED)
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "kapps")
 
 
@@ -38,10 +40,12 @@ class Run:
         path: the directory.
         recipe: name of the recipe.
         config: the configuration, as plain values.
+        notes: what the user should know about it.
     """
 
     def __init__(self, path: pathlib.Path, recipe: str, config: dict[str, Any]):
         self.path, self.recipe, self.config = path, recipe, config
+        self.notes: list[str] = []
         self._lock = filelock.FileLock(path / ".lock")
 
     @property
@@ -108,7 +112,12 @@ class Run:
         return metrics
 
     def close(self) -> None:
-        """Let another process have the directory."""
+        """Let another process have the directory.
+
+        What `overwrite` replaced goes now, or comes back if nothing was made in its place.
+        """
+        if self._lock.is_locked:
+            _settle_replaced(self)
         self._lock.release()
 
     def __enter__(self) -> Run:
@@ -147,21 +156,22 @@ def open_run(recipe: str, config: Any, *, name: str = "") -> Run:
     )
     if path.exists() and not path.is_dir():
         raise UserError(f"run directory {path} is a file. Use another --run-dir.")
-    if path.is_dir() and any(path.iterdir()) and not (path / "config.json").exists():
-        if not (path / ".lock").exists():
-            raise UserError(
-                f"{path} holds files, but no config.json of a run. "
-                "Use an empty or a new directory as --run-dir."
-            )
+    if path.is_dir() and not _is_ours(path):
+        raise UserError(
+            f"{path} holds files that are not a run's. "
+            "Use an empty or a new directory as --run-dir."
+        )
     path.mkdir(parents=True, exist_ok=True)
     run = Run(path, recipe, values)
     run._acquire()
     try:
+        _settle_replaced(run)
         if config.overwrite:
-            _clear(path)
+            _set_aside(path)
         if (path / "config.json").exists() and run.has_results:
             _check_same(run)
         else:  # a run that failed before its first checkpoint has nothing to lose
+            _clear(path)
             begin = {"recipe": recipe, "config": values, "versions": versions(), "git": revision()}
             files.write_json(path / "config.json", begin)
         for folder in (path, run.checkpoints, run.plots):
@@ -272,6 +282,9 @@ def _check_same(run: Run) -> None:
             f"{run.path} belongs to the recipe {recipe}, not {run.recipe}. Use another --run-dir."
         )
     fields = [name for name in {**was, **run.config} if name not in NOT_IDENTITY]
+    if facts.get("versions") != versions():
+        older, newer = _difference(facts.get("versions"), versions())
+        run.notes.append(f"begun with {older}, goes on with {newer}: not the same to the last bit")
     differing = [name for name in fields if was.get(name) != run.config.get(name)]
     if differing:
         listed = ", ".join(
@@ -283,9 +296,47 @@ def _check_same(run: Run) -> None:
         )
 
 
+def _is_ours(path: pathlib.Path) -> bool:
+    """Whether a directory is empty or a run's: nobody's files are replaced by mistake."""
+    names = {entry.name for entry in path.iterdir()}
+    if not names - {".lock"} or REPLACED in names:
+        return True
+    if {"config.json", "checkpoints", ".lock"} <= names:
+        return True  # also when config.json is damaged
+    try:
+        facts = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # What a killed `open_run` leaves before it has a config.json.
+        return all(name == ".lock" or name.startswith(".config.json.") for name in names)
+    return isinstance(facts, dict) and {"recipe", "config", "versions"} <= set(facts)
+
+
+def _set_aside(path: pathlib.Path) -> None:
+    """Move what is there out of the way, until there is something in its place."""
+    entries = [entry for entry in path.iterdir() if entry.name not in KEPT_BY_CLEAR]
+    if entries:
+        (path / REPLACED).mkdir(exist_ok=True)
+    for entry in entries:
+        entry.rename(path / REPLACED / entry.name)
+
+
+def _settle_replaced(run: Run) -> None:
+    """Drop what was set aside if the new run has results, or else put it back."""
+    aside = run.path / REPLACED
+    if not aside.exists():
+        return
+    if run.has_results:
+        shutil.rmtree(aside, ignore_errors=True)
+        return
+    _clear(run.path)
+    for entry in aside.iterdir():
+        entry.rename(run.path / entry.name)
+    aside.rmdir()
+
+
 def _clear(path: pathlib.Path) -> None:
     for entry in path.iterdir():
-        if entry.name == ".lock":
+        if entry.name in KEPT_BY_CLEAR:
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

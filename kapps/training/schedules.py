@@ -58,6 +58,13 @@ def _constant(learning_rate: float, steps: int, warmup: float):
     return OneCycle(learning_rate, steps, start=0.0, end=learning_rate, warmup=warmup)
 
 
+def _plateau(learning_rate: float, steps: int, warmup: float):
+    """A plain number, which `ReduceLROnPlateau` can change."""
+    if warmup:
+        raise UserError("the plateau schedule has no warm-up: use cosine, or --warmup 0")
+    return learning_rate
+
+
 def _step(learning_rate: float, steps: int, warmup: float):
     """A tenth of the rate after half of the steps, a hundredth after three quarters (He 2015)."""
     if warmup:
@@ -92,7 +99,7 @@ SCHEDULES = {
     "step": _step,
     "cosine": _cosine,
     "one-cycle": _one_cycle,
-    "plateau": _constant,
+    "plateau": _plateau,
 }
 
 

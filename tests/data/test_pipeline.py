@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kapps.data import TrainingBatches, classification_targets, evaluation_batches
+from kapps.data import TrainingBatches, classification_targets, evaluation_batches, smooth
 from kapps.data.dataset import Split
 from kapps.errors import UserError
 
@@ -93,7 +93,7 @@ def test_a_limited_evaluation_is_a_fixed_random_part():
 
 
 def test_smoothed_targets_by_hand():
-    targets = classification_targets(4, label_smoothing=0.2)(tf.constant([1, 3]))
+    targets = smooth(classification_targets(4)(tf.constant([1, 3])), 0.2)
     np.testing.assert_allclose(targets, [[0.05, 0.85, 0.05, 0.05], [0.05, 0.05, 0.05, 0.85]])
     with pytest.raises(UserError, match="smoothing"):
-        classification_targets(4, label_smoothing=1.0)
+        smooth(targets, 1.0)

@@ -85,6 +85,37 @@ def test_another_config_is_refused(finished):
         image_classifier.main(dataclasses.replace(config, epochs=6))
 
 
+def test_nothing_is_lost_by_overwrite_when_the_new_command_fails(finished, tmp_path):
+    config, metrics = finished
+    wrong = dataclasses.replace(config, overwrite=True, dataset=f"folder:{tmp_path}")
+    with pytest.raises(UserError, match="pictures"):
+        image_classifier.main(wrong)
+    assert image_classifier.main(config) == metrics
+
+
+def test_killed_between_publishing_and_the_last_line_publishes_once(finished):
+    config, metrics = finished
+    pathlib.Path(config.run_dir, "metrics.json").unlink()
+    again = image_classifier.main(config)
+    assert [p.name for p in pathlib.Path(config.export_dir).iterdir()] == ["1"]
+    assert again == metrics
+
+
+def test_class_weights_are_those_of_the_true_classes(tmp_path):
+    """Smoothing moves targets, and must not dilute what a rare class counts."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [90, 30])
+    images = rng.integers(0, 256, (120, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "data.npz", images=images, labels=labels)
+    config = Config(class_weights=True, label_smoothing=0.4, batch_size=8, augment=False)
+    loaded = data.load(f"npz:{tmp_path / 'data.npz'}")
+    train, _, _ = image_classifier.batch(config, loaded)
+    weights = data.class_weights(loaded.splits["train"].labels, 2)
+    for _, targets, sample_weights in train.dataset(0, 1):
+        expected = weights[targets.numpy().argmax(1)]
+        np.testing.assert_allclose(sample_weights[:, 0], expected, rtol=1e-5)
+
+
 def test_changed_data_is_refused(tmp_path):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (60, 8, 8), dtype=np.uint8)
@@ -152,6 +183,14 @@ def test_learning_rate_range_test(tmp_path):
         (["--devices", "tpu"], "cpu:N"),
         (["--optimiser", "sgd"], "--optimiser"),
         (["--learning-rate", "-1"], "--learning-rate"),
+        (["--ema", "2"], "--ema"),
+        (["--patience", "-1"], "--patience"),
+        (["--label-smoothing", "1"], "--label-smoothing"),
+        (["--no-augment", "--mixup", "0.2"], "--mixup"),
+        (["--schedule", "plateau", "--warmup", "0.1"], "plateau"),
+        (["--devices", "cpu:2", "--batch-size", "63"], "62 or 64"),
+        (["--model", "mlp", "--filters", "8"], "--filters"),
+        (["--export-dir", __file__], "is a file"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_2(tmp_path, flags, words):
@@ -163,24 +202,26 @@ def test_a_mistake_is_one_message_and_exit_code_2(tmp_path, flags, words):
 
 @pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
-    flags = ["--epochs", "6", "--ema", "0.95", "--dropout", "0.2", "--no-export"]
+    flags = ["--epochs", "12", "--ema", "0.95", "--dropout", "0.2", "--no-export"]
     whole = shell(*flags, "--run-dir", tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
     run = tmp_path / "killed"
     rng = np.random.default_rng(3)
-    kills = 0
-    while not (run / "metrics.json").exists():
+
+    def newest():
+        return max((path.name for path in run.glob("checkpoints/state-*.npz")), default="")
+
+    for _ in range(2):  # each time some epochs further
+        before = newest()
         process = subprocess.Popen(
             command(*flags, "--run-dir", run), stdout=subprocess.DEVNULL, cwd=ROOT
         )
-        if kills < 3:  # from the second checkpoint on, so that there is something to lose
-            before = len(list(run.glob("checkpoints/state-*")))
-            while process.poll() is None and len(list(run.glob("checkpoints/state-*"))) < before:
-                time.sleep(0.01)
-            time.sleep(rng.uniform(4, 9))
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        assert process.wait() in (0, -signal.SIGKILL)
+        while process.poll() is None and newest() <= before:
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0.0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL and newest() > before
+    assert shell(*flags, "--run-dir", run).returncode == 0
     assert (run / "metrics.csv").read_bytes() == (tmp_path / "whole/metrics.csv").read_bytes()
     models = [keras.models.load_model(path / "model.keras") for path in (run, tmp_path / "whole")]
     for one, other in zip(models[0].weights, models[1].weights, strict=True):

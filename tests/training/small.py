@@ -60,18 +60,18 @@ def train(
     epochs=EPOCHS,
     schedule="one-cycle",
     augment=True,
+    save_minutes=5.0,
 ):
     training.seed_everything(0)
     images = data.load("digits", seed=0)
     everything = dict(crop=0.125, rotation=10.0, erasing=0.2, mixup=0.2, cutmix=1.0)
     augmentation = data.Augmentation(**everything if augment else {})
-    smooth = data.classification_targets(10, label_smoothing=0.1)
     exact = data.classification_targets(10)
     batches = data.TrainingBatches(
         images.splits["train"],
         128,
         seed=0,
-        prepare=lambda x, y, seed: augmentation(x, smooth(y), seed),
+        prepare=lambda x, y, seed: augmentation(x, data.smooth(exact(y), 0.1), seed),
     )
     evaluation = dict(batch_size=128, prepare=lambda x, y: (x, exact(y)))
     model = network()
@@ -97,6 +97,7 @@ def train(
         ema=ema,
         callbacks=callbacks,
         save_steps=save_steps,
+        save_minutes=save_minutes,
         verbose=0,
     )
     return model, history

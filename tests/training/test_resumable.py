@@ -67,6 +67,40 @@ def test_a_crash_changes_nothing(tmp_path, settings):
     assert again.rows == history.rows and again.best_epoch == history.best_epoch
 
 
+def test_the_clock_saves_inside_an_epoch_too(tmp_path):
+    with open_run(tmp_path / "run") as run, pytest.raises(Stop):
+        small.train(run, callbacks=[Crash(5)], save_minutes=0.0)
+    assert [path.name for path in run.checkpoints.glob("state-*")][-1:] != []
+    assert max(path.name for path in run.checkpoints.glob("state-*")) >= "state-000000000003"
+
+
+def test_half_precision_with_its_loss_scale(tmp_path):
+    """The scale of mixed_float16 moves with the steps, and has to be resumed."""
+    with training.precision_policy("mixed_float16"):
+        whole, history = small.train()
+        model, again = interrupted(tmp_path / "run", [7, 12], save_steps=4)
+    assert small.digest(model) == small.digest(whole) and again.rows == history.rows
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_a_note():
+    class Explode(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                self.model.layers[-1].bias.assign(np.full(10, np.inf))
+
+    _, history = small.train(ema=0.0, callbacks=[Explode(), keras.callbacks.TerminateOnNaN()])
+    assert len(history.rows) == 2 and history.best_epoch == 1
+    assert "not finite in epoch 2" in history.notes[0]
+
+
+def test_best_weights_that_are_damaged_are_found_at_once(tmp_path):
+    with open_run(tmp_path / "run") as run, pytest.raises(Stop):
+        small.train(run, callbacks=[Crash(25)])
+    (run.checkpoints / "best.npz").write_bytes(b"")
+    with open_run(tmp_path / "run") as run, pytest.raises(UserError, match="best.npz"):
+        small.train(run)
+
+
 def test_plateau_and_patience_are_remembered(tmp_path):
     """Their counters decide, and Keras resets them whenever `fit` begins."""
 

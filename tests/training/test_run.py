@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import json
 import os
 import subprocess
@@ -54,8 +55,7 @@ def test_default_directory_depends_on_the_config_alone(tmp_path, monkeypatch):
     assert len(names) == 2 and all(name.startswith("runs/demo/x-") for name in names)
 
 
-def test_digest_is_stable_over_versions():
-    """A new release must find the runs of the old one."""
+def test_digest_depends_on_what_is_trained_alone():
     assert digest({"epochs": 3, "run_dir": "a"}) == digest({"run_dir": "b", "epochs": 3})
     assert digest({"epochs": 3}) == "543da7ab"
 
@@ -119,13 +119,51 @@ def test_a_damaged_config_is_named(tmp_path, content):
         begun(tmp_path / "run")
 
 
-def test_somebody_elses_files_are_not_touched(tmp_path):
-    (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match="no config.json"):
-        begun(tmp_path, overwrite=True)
-    assert (tmp_path / "thesis.txt").read_text() == "mine"
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    "files_there",
+    [
+        {"thesis.txt": "mine"},
+        {"config.json": '{"model_type": "bert"}', "weights.bin": "mine"},
+        {"config.json": "not even JSON", "weights.bin": "mine"},
+        {".lock": "", "thesis.txt": "mine"},
+    ],
+)
+def test_somebody_elses_files_are_not_touched(tmp_path, files_there, overwrite):
+    for name, content in files_there.items():
+        (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match="not a run's"):
+        begun(tmp_path, overwrite=overwrite)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files_there
+
+
+def test_a_file_is_no_directory(tmp_path):
+    (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
-        begun(tmp_path / "thesis.txt")
+        begun(tmp_path / "file")
+
+
+def test_what_overwrite_replaces_comes_back_if_nothing_takes_its_place(tmp_path):
+    run = begun(tmp_path / "run")
+    files.write_json(run.path / "metrics.json", {"test_accuracy": 0.9})
+    before = sorted(path.name for path in run.path.rglob("*"))
+    with pytest.raises(UserError, match="bad data"):
+        with open_run("demo", Config(run_dir=str(run.path), overwrite=True, epochs=9)) as again:
+            assert not again.finished
+            raise UserError("bad data")
+    assert begun(run.path).metrics() == {"test_accuracy": 0.9}
+    assert sorted(path.name for path in run.path.rglob("*")) == before
+    begun(run.path, overwrite=True, epochs=9)  # leaves a checkpoint
+    assert not (run.path / ".replaced").exists() and not (run.path / "metrics.json").exists()
+
+
+def test_a_new_version_of_a_package_is_noted(tmp_path):
+    run = begun(tmp_path / "run")
+    facts = run.facts()
+    facts["versions"]["keras"] = "2.0"
+    files.write_json(run.path / "config.json", facts)
+    (note,) = begun(tmp_path / "run").notes
+    assert "2.0" in note and "last bit" in note
 
 
 def test_facts_may_not_change_under_a_run(tmp_path):
@@ -149,10 +187,11 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
 
     def fail(file):
         file.write(b"half")
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match="No space left") as caught:
         files.write_atomically(path, fail)
+    assert caught.value.filename == str(path)
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["file"]
 
 

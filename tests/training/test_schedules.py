@@ -61,6 +61,7 @@ def test_one_cycle_survives_saving():
         (dict(name="cosine", learning_rate=0.0), "learning rate"),
         (dict(name="cosine", learning_rate=1.0, warmup=1.0), "warmup"),
         (dict(name="step", learning_rate=1.0, warmup=0.5), "warm-up"),
+        (dict(name="plateau", learning_rate=1.0, warmup=0.5), "warm-up"),
     ],
 )
 def test_mistakes_are_named(arguments, word):

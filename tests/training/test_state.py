@@ -22,15 +22,23 @@ def test_the_newest_two_are_kept(tmp_path):
     np.testing.assert_array_equal(state.arrays["model/0:kernel"], 4.0)
 
 
-@pytest.mark.parametrize("damage", ["empty", "truncated", "flipped", "other"])
+@pytest.mark.parametrize("damage", ["empty", "truncated", "flipped", "encrypted", "other"])
 def test_a_damaged_one_is_noticed_and_the_one_before_used(tmp_path, damage):
     for number in range(2):
         path = states.save(tmp_path, number, example(number))
     content = bytearray(path.read_bytes())
     if damage == "flipped":  # a bit of the array's data
         content[len(content) // 2] ^= 1
+    if damage == "encrypted":  # a bit of the zip directory that says so
+        content[content.rindex(b"PK\x01\x02") + 8] ^= 1
     path.write_bytes(
-        {"empty": b"", "truncated": content[:-1], "flipped": content, "other": b"hello"}[damage]
+        {
+            "empty": b"",
+            "truncated": content[:-1],
+            "flipped": content,
+            "encrypted": content,
+            "other": b"hello",
+        }[damage]
     )
     state, damaged = states.load_newest(tmp_path)
     assert state.meta == {"epoch": 0} and damaged == [path.name]
