@@ -35,7 +35,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "cnn": dict(model="cnn", epochs=20, batch_size=128, learning_rate=0.01, crop=0.07),
     "mlp": dict(model="mlp", epochs=60, batch_size=256, crop=0.04, flip="no", dropout=0.2),
     "resnet_20_epochs": dict(LONGER, epochs=20),
-    "resnet_20_epochs_no_augmentation": dict(LONGER, epochs=20, augment=False),
+    "resnet_20_epochs_no_augmentation": dict(WIDE, learning_rate=0.005, epochs=20, augment=False),
 }
 
 
