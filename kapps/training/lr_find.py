@@ -11,6 +11,8 @@ import tensorflow as tf
 from kapps.errors import UserError
 
 SMOOTHING = 0.9
+SETTLED = 10  # steps until the average holds as many losses as it is meant to: 1 / (1 - SMOOTHING)
+WINDOW = 9  # steps over which the slope is taken; from step to step there is only noise
 DIVERGED = 4.0  # times the smallest loss so far
 
 
@@ -89,7 +91,14 @@ def summarise(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
             "at the model's scale before the learning rate"
         )
     bottom = int(np.argmin(losses))
-    slope = np.gradient(losses, np.log10(rates))
-    # Fastest fall, before the bottom: after it there is only noise and divergence.
-    steepest = int(np.argmin(slope[: max(2, bottom)]))
+    # Fastest fall, before the bottom: after it there is only noise and divergence. The first
+    # averages are noise, too, where there are enough others.
+    first = min(SETTLED, max(0, bottom - WINDOW))
+    decades = np.log10(rates)
+    half = WINDOW // 2
+    slopes = {
+        i: np.polyfit(decades[i - half : i + half + 1], losses[i - half : i + half + 1], 1)[0]
+        for i in range(max(first, half), min(bottom + 1, len(losses) - half))
+    }
+    steepest = min(slopes, key=slopes.get) if slopes else max(0, bottom - 1)
     return RangeTest(rates, losses, float(rates[steepest]), float(rates[bottom] / 10.0))

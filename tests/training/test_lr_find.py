@@ -18,7 +18,9 @@ def test_the_suggestion_on_a_curve_by_hand():
     assert found.highest == pytest.approx(1e-2, rel=0.15)  # a tenth of where it is lowest
 
 
-def test_the_model_is_put_back_and_the_rates_are_tried():
+@pytest.mark.parametrize("seed", range(5))
+def test_the_model_is_put_back_and_the_rates_are_tried(seed):
+    keras.utils.set_random_seed(seed)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
