@@ -60,7 +60,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return (
             mask is None
             and not self.synchronized
-            and not self.renorm
+            and not getattr(self, "renorm", False)  # Keras 3.13 and newer
             and keras.backend.backend() == "tensorflow"
             and len(inputs.shape) == 4
             and self.axis in (-1, 3)

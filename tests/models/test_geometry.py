@@ -1,5 +1,6 @@
 """The shape algebra against Keras' own, and against building the network."""
 
+import contextlib
 import re
 
 import keras
@@ -29,9 +30,9 @@ def test_output_side_is_that_of_keras(side, window):
     for layer in (conv, pool):
         if expected >= 1:
             assert layer.compute_output_shape((None, side, 40, 1))[1] == expected
-        else:
-            with pytest.raises(ValueError):
-                layer(keras.Input((side, 40, 1)))
+        else:  # Keras 3.12 makes an empty picture where later ones refuse
+            with contextlib.suppress(ValueError):
+                assert layer(keras.Input((side, 40, 1))).shape[1] < 1
 
 
 @settings(deadline=None, max_examples=200)
