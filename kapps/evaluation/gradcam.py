@@ -111,8 +111,8 @@ def _is_connected(model: keras.Model, tensor: keras.KerasTensor) -> bool:
     import keras
 
     try:
-        keras.Model(model.inputs, tensor)
-    except ValueError:
+        keras.Model(model.inputs, tensor)(model.inputs)  # Keras 3.12 notices when it is called
+    except (ValueError, KeyError):
         return False
     return True
 
