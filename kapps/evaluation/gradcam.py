@@ -78,11 +78,12 @@ def feature_maps(model: keras.Model) -> keras.KerasTensor:
     pooling = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
     found, pooled, convolved = [], set(), False
     for layer in model.layers:
-        # A model used as a layer knows its own output, not the one in this graph; the input of
-        # the layer behind it does.
-        found += [t for t in _tensors(layer, "input") if convolved and _is_map(t)]
+        # A model used as a layer knows the ends of its own graph, not those in this one; the input
+        # of the layer behind it does.
+        nested = isinstance(layer, keras.Model)
+        found += [t for t in _tensors(layer, "input") if convolved and _is_map(t) and not nested]
         convolved = convolved or any(len(weight.shape) == 4 for weight in layer.weights)
-        found += [t for t in _tensors(layer, "output") if convolved and _is_map(t)]
+        found += [t for t in _tensors(layer, "output") if convolved and _is_map(t) and not nested]
         if isinstance(layer, pooling):
             pooled |= {id(t) for t in _tensors(layer, "output")}
     for tensor in reversed(found):
@@ -111,8 +112,8 @@ def _is_connected(model: keras.Model, tensor: keras.KerasTensor) -> bool:
     import keras
 
     try:
-        keras.Model(model.inputs, tensor)(model.inputs)  # Keras 3.12 notices when it is called
-    except (ValueError, KeyError):
+        keras.Model(model.inputs, tensor)
+    except ValueError:
         return False
     return True
 
