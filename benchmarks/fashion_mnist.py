@@ -22,7 +22,7 @@ import tyro
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # recipes are no package
 
-from kapps import files, training  # noqa: E402
+from kapps import evaluation, files, training  # noqa: E402
 from recipes import image_classifier  # noqa: E402
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -58,7 +58,7 @@ def main(config: Config) -> None:
             )
             shown = dataclasses.replace(settings, run_dir=None)
             metrics = image_classifier.main(dataclasses.replace(settings, export=False))
-            rows = training.read_rows(pathlib.Path(scratch, "metrics.csv"))
+            rows = evaluation.read_history(scratch)
         result = {
             "command": training.command(shown, "recipes/image_classifier.py"),
             "metrics": metrics,

@@ -2,7 +2,7 @@
 
 fit, History                      training that a killed process can go on with, bit for bit
 open_run, Run                     the run directory
-read_rows, versions, machine      metrics.csv as dictionaries; what figures depend on
+versions, machine                 what figures depend on
 learning_rate_schedule, OneCycle, momentum_cycle
                                   learning rate and momentum by step
 optimizer, usual_learning_rate, usual_weight_decay
@@ -30,7 +30,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "lr_find": ["range_test"],
         "optimizers": ["optimizer", "usual_learning_rate", "usual_weight_decay"],
         "precision": ["choose_precision", "precision_policy"],
-        "run": ["Run", "open_run", "machine", "read_rows", "versions"],
+        "run": ["Run", "open_run", "machine", "versions"],
         "schedules": ["OneCycle", "learning_rate_schedule", "momentum_cycle"],
         "seeds": ["seed_everything"],
     },

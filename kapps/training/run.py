@@ -171,7 +171,7 @@ def open_run(recipe: str, config: Any, *, name: str = "") -> Run:
         if (path / "config.json").exists() and run.has_results:
             _check_same(run)
         else:  # a run that failed before its first checkpoint has nothing to lose
-            _clear(path)
+            _clear(path, keep=("plots",))  # the range test's picture may be there
             begin = {"recipe": recipe, "config": values, "versions": versions(), "git": revision()}
             files.write_json(path / "config.json", begin)
         for folder in (path, run.checkpoints, run.plots):
@@ -206,15 +206,6 @@ def write_rows(path: str | os.PathLike, rows: list[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     files.write_text(path, text.getvalue())
-
-
-def read_rows(path: str | os.PathLike) -> list[dict[str, float]]:
-    """Read metrics.csv back; epochs are whole numbers, everything else is a float."""
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        {k: int(v) if k == "epoch" else float(v) for k, v in row.items() if v != ""} for row in rows
-    ]
 
 
 def plain(value: Any) -> Any:
@@ -334,9 +325,9 @@ def _settle_replaced(run: Run) -> None:
     aside.rmdir()
 
 
-def _clear(path: pathlib.Path) -> None:
+def _clear(path: pathlib.Path, keep: tuple[str, ...] = ()) -> None:
     for entry in path.iterdir():
-        if entry.name in KEPT_BY_CLEAR:
+        if entry.name in (*KEPT_BY_CLEAR, *keep):
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from kapps import training
+from kapps import evaluation, training
 from kapps.errors import UserError
 
 
@@ -41,7 +41,7 @@ def test_logical_devices_after_the_fact_are_refused():
     said = in_a_new_process(
         """
         import tensorflow as tf
-        from kapps import training
+        from kapps import evaluation, training
         tf.constant(1)
         try:
             training.strategy("cpu:2")
@@ -65,7 +65,7 @@ def test_two_devices_train_as_one_does(tmp_path):
     for devices in ("cpu:2", "cpu"):
         run = tmp_path / devices.replace(":", "")
         in_a_new_process(code.format(run=str(run), devices=devices))
-        rows.append(training.read_rows(run / "metrics.csv"))
+        rows.append(evaluation.read_history(run))
     for two, one in zip(*rows, strict=True):
         for name in ("loss", "val_loss", "train_loss"):
             assert two[name] == pytest.approx(one[name], rel=2e-4)

@@ -8,10 +8,10 @@ import textwrap
 
 import pytest
 
-from kapps import files
+from kapps import evaluation, files
 from kapps.errors import UserError
 from kapps.training import open_run
-from kapps.training.run import digest, read_rows, write_rows
+from kapps.training.run import digest, write_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +71,9 @@ def test_a_run_that_never_trained_gives_way(tmp_path):
     for epochs in (3, 4):
         with open_run("demo", Config(run_dir=str(tmp_path / "run"), epochs=epochs)) as run:
             assert run.facts()["config"]["epochs"] == epochs
+            picture = run.plots / "lr_find.png"
+            assert picture.exists() == (epochs == 4)  # what the range test drew stays
+            picture.write_bytes(b"png")
 
 
 def test_finish_marks_the_run(tmp_path):
@@ -176,9 +179,12 @@ def test_facts_may_not_change_under_a_run(tmp_path):
 
 
 def test_rows_keep_every_bit(tmp_path):
-    rows = [{"epoch": 1, "loss": 0.1 + 0.2}, {"epoch": 2, "loss": 1e-17, "val_loss": float("inf")}]
+    rows = [
+        {"epoch": 1, "loss": 0.1 + 0.2, "val_loss": 1 / 3},
+        {"epoch": 2, "loss": 1e-17, "val_loss": float("inf")},
+    ]
     write_rows(tmp_path / "metrics.csv", rows)
-    assert read_rows(tmp_path / "metrics.csv") == rows
+    assert evaluation.read_history(tmp_path) == rows
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
