@@ -3,7 +3,7 @@
 import base64
 import html.parser
 import io
-import pathlib
+import os
 
 import numpy as np
 import PIL.Image
@@ -148,11 +148,10 @@ def test_an_older_report_stays_if_a_new_one_fails(tmp_path, monkeypatch):
         write(tmp_path, tables=[("x", ["one column"], [[1, 2]])])
     assert path.read_bytes() == before
 
-    def full_disk(file, text, **kwargs):
-        file.write_bytes(text[:100].encode())
+    def full_disk(descriptor):  # what was written does not fit
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(pathlib.Path, "write_text", full_disk)
+    monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="no space"):
         write(tmp_path)
     assert path.read_bytes() == before

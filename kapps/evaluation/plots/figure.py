@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from kapps import files
 
 WIDTH = 4.8  # inches: ten-point text fills a phone's width as the text of a page does
 DPI = 200
@@ -64,10 +65,6 @@ def save_png(figure: Figure, path: str | Path, dpi: int = DPI) -> Path:
     """Write `figure` to `path`, whole or not at all; missing folders are made."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_bytes(png_bytes(figure, dpi))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    content = png_bytes(figure, dpi)
+    files.write_atomically(path, lambda file: file.write(content))
     return path
