@@ -4,6 +4,7 @@ Nothing here imports TensorFlow, so `--help`, a bad flag and a failed check answ
 
     parse               argv -> a frozen dataclass, the flags and `--help` made by tyro
     run                 what the last line of every recipe calls
+    show_finished       what a recipe shows instead of doing a finished run again
     exit_codes          context manager: a user's mistake -> one message on stderr, exit code 2
     import_tensorflow   TensorFlow without its start-up lines
     without_chatter     context manager: holds back TensorFlow's lines that say nothing to a user
@@ -20,6 +21,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from kapps import evaluation, training
 from kapps.errors import UserError
 
 Config = TypeVar("Config")
@@ -112,6 +114,30 @@ def run(
             check(config)
         import_tensorflow()
         main(config)
+
+
+def show_finished(open_run: Callable[[Config], training.Run], config: Config) -> None:
+    """Shows the result of a run that is finished, and ends the program there.
+
+    Args:
+        open_run: the recipe's own; gives the run directory of a config.
+        config: has `overwrite` and `export`, as every recipe's has.
+
+    Raises:
+        UserError: the run directory belongs to another configuration.
+        SystemExit: code 0: there is nothing left to do.
+    """
+    if config.overwrite:
+        return
+    with open_run(config) as run:
+        if not run.finished:
+            return
+        lines = [f"{run.path} is finished; --overwrite starts afresh"]
+        lines.append(evaluation.summary(run.metrics(), run.path))
+        if config.export and not run.metrics().get("exported"):
+            lines.append(f"it was not exported; this does it: kapps export {run.path}")
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    raise SystemExit(0)
 
 
 @contextlib.contextmanager

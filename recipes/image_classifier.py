@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import pathlib
 import re
 import sys
 from typing import Literal
@@ -161,15 +160,8 @@ def check_and_show(config: Config) -> None:
         SystemExit: there is nothing left to do.
     """
     check(config)
-    if config.overwrite or config.lr_find:
-        return
-    with open_run(config) as run:
-        if run.finished:
-            print(f"{run.path} is finished; --overwrite starts afresh")
-            print(evaluation.summary(run.metrics(), run.path))
-            if config.export and not run.metrics().get("exported"):
-                print(f"it was not exported; this does it: kapps export {run.path}")
-            raise SystemExit(0)
+    if not config.lr_find:
+        command_line.show_finished(open_run, config)
 
 
 def train(config: Config, run: training.Run) -> dict[str, object]:
@@ -371,9 +363,8 @@ def find_learning_rate(run: training.Run, model, batches) -> dict[str, object]:
 
 def export(config: Config, run: training.Run, model, images, found, metrics) -> str:
     """Publish the next version of the SavedModel, unless this run has done so already."""
-    known = run.facts().get("exported")
-    if known and pathlib.Path(known).exists():  # killed between publishing and the last line
-        return known
+    if run.published:
+        return run.published
     accuracy, low, high = (metrics[f"test_accuracy{part}"] for part in ("", "_low", "_high"))
     card = (
         f"A {config.model} trained on {images.spec} ({images.counts['train']} pictures, "

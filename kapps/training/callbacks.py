@@ -45,6 +45,11 @@ def set_state(callback: keras.callbacks.Callback, state: dict[str, Any]) -> None
             setattr(callback, name, value)
 
 
+def further_optimizers(model: keras.Model) -> dict[str, keras.optimizers.Optimizer]:
+    """The optimizers beside `model.optimizer` by name: a GAN has one for its discriminator."""
+    return getattr(model, "further_optimizers", {})
+
+
 class WeightAverage(keras.callbacks.Callback):
     """Exponential moving average of the weights, BatchNormalization's statistics included.
 
@@ -239,8 +244,14 @@ class MetricsFile(keras.callbacks.Callback):
         """Add the epoch's row; the learning rate is the one that the next step would use."""
         row = {name: float(value) for name, value in (logs or {}).items()}
         row.pop("learning_rate", None)
-        rate = float(np.asarray(self.model.optimizer.learning_rate))
-        self.rows.append({"epoch": epoch + 1, **row, "learning_rate": rate})
+        optimizers = {"": self.model.optimizer}
+        for name, optimizer in further_optimizers(self.model).items():
+            optimizers[f"{name}_"] = optimizer
+        rates = {
+            f"{name}learning_rate": float(np.asarray(optimizer.learning_rate))
+            for name, optimizer in optimizers.items()
+        }
+        self.rows.append({"epoch": epoch + 1, **row, **rates})
         if self.path is not None:
             runs.write_rows(self.path, self.rows)
 

@@ -68,7 +68,8 @@ def fit(
     The weights of the best epoch on validation are in the model afterwards.
 
     Args:
-        model: compiled, and built.
+        model: compiled, and built. One that moves its weights by several optimizers names those
+            beside `model.optimizer` in `model.further_optimizers`, a dictionary, and builds all.
         train: batches that can begin at any step.
         validation: batches measured after every epoch.
         epochs: how many in all, those of earlier processes included.
@@ -92,8 +93,9 @@ def fit(
         raise UserError("the model has no weights yet: call it on a batch, or give it an Input")
     if epochs < 1:
         raise UserError(f"epochs {epochs}: at least one is needed")
-    with model.distribute_strategy.scope():
-        model.optimizer.build(model.trainable_variables)
+    if not model.optimizer.built:  # a model with several optimizers has built them on their parts
+        with model.distribute_strategy.scope():
+            model.optimizer.build(model.trainable_variables)
     average = kept.WeightAverage(ema) if ema else None
     best_path = run.checkpoints / "best.npz" if run else None
     best = kept.BestWeights(monitor, mode, best_path, average)
@@ -127,7 +129,10 @@ def fit(
     if not place.stopped and place.epoch < epochs:
         if place.step:  # the rest of the epoch in which the process was killed
             # Keras makes the variables of metrics when they are first used.
+            restored = [(variable, np.array(variable)) for _, variable in _variables(model)]
             model.evaluate(validation.take(1), verbose=0)
+            for variable, value in restored:  # a test step may have drawn random numbers
+                variable.assign(value)
             train_epochs(place.epoch, place.epoch + 1, place.step)
             place = checkpoints.place
         if not place.stopped and place.epoch < epochs:
@@ -267,7 +272,10 @@ def _variables(model: keras.Model) -> list[tuple[str, Any]]:
     layers anew in every process, and the optimizer's names repeat those numbers.
     """
     own = [(f"model/{i:04d}:{v.path.rsplit('/', 1)[-1]}", v) for i, v in enumerate(model.variables)]
-    return own + [(f"optimizer/{i:04d}", v) for i, v in enumerate(model.optimizer.variables)]
+    slots = [(f"optimizer/{i:04d}", v) for i, v in enumerate(model.optimizer.variables)]
+    for name, optimizer in kept.further_optimizers(model).items():
+        slots += [(f"{name}_optimizer/{i:04d}", v) for i, v in enumerate(optimizer.variables)]
+    return own + slots
 
 
 def _named_callbacks(

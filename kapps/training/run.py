@@ -68,6 +68,12 @@ class Run:
         """Whether there is anything that a training has left."""
         return self.finished or any(self.checkpoints.glob("state-*"))
 
+    @property
+    def published(self) -> str | None:
+        """The version this run has published, also if it was killed right after that."""
+        known = self.facts().get("exported")
+        return known if known and pathlib.Path(known).exists() else None
+
     def metrics(self) -> dict[str, Any]:
         """The final figures of a finished run.
 

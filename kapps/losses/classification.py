@@ -1,4 +1,4 @@
-"""Losses: pure functions on logits that return one value per example, computed in float32."""
+"""Losses of classifiers."""
 
 import keras
 from keras import ops
