@@ -9,6 +9,12 @@ Image classifiers (raw pixels of 0..255 in, logits out):
     classifier        any of them by name
     classifier_names  the names (does not import Keras)
 
+Variational autoencoders (a custom training step; raw pixels in, pixels of 0..1 out):
+    VAE               the class: bounds, likelihoods, priors
+    dense_vae, conv_vae, hierarchical_vae
+                      its networks
+    KLWarmup, CyclicKL, VampPrior
+
 multiply_adds(model) says what one forward pass costs.
 """
 
@@ -21,8 +27,12 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "cnns": ["cnn"],
         "cost": ["multiply_adds"],
         "inceptions": ["inception"],
+        "kl_schedules": ["CyclicKL", "KLWarmup"],
         "mlps": ["mlp"],
+        "priors": ["VampPrior"],
         "resnets": ["resnet"],
+        "vae": ["VAE"],
+        "vae_networks": ["conv_vae", "dense_vae", "hierarchical_vae"],
         "variants": ["classifier_names"],
         "vggs": ["vgg"],
     },
