@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ def write_report(
     verdict: Verdict | None = None,
     metrics: Mapping[str, Any] | None = None,
     figures: Iterable[tuple[str, Figure, str]] = (),
+    animations: Iterable[tuple[str, bytes, str]] = (),
     tables: Iterable[tuple[str, Sequence[str], Sequence[Sequence]]] = (),
     config: Mapping[str, Any] | None = None,
     commands: Mapping[str, str] | None = None,
@@ -50,6 +52,8 @@ def write_report(
         metrics: flat, in the order of importance; those of the test split are put first, and the
             first six are shown large. `x_low` and `x_high` are shown as the interval of `x`.
         figures: (title, Figure, caption); title and caption are also the alternative text.
+        animations: (title, content of a GIF or WebP file, caption), shown before the figures. Who
+            asks the system for less motion sees the last frame alone.
         tables: (title, column names, rows); numbers in a column called accuracy, precision,
             recall or F1 are shown as percentages.
         config: the resolved settings.
@@ -74,7 +78,10 @@ def write_report(
         tone=TONES.get(verdict.label, "fair") if verdict else "",
         key_figures=figures_of_merit[:KEY_FIGURES],
         more_figures=figures_of_merit[KEY_FIGURES:],
-        figures=[_picture(*figure) for figure in figures],
+        figures=[
+            *(_animation(*animation) for animation in animations),
+            *(_picture(*figure) for figure in figures),
+        ],
         tables=[
             (
                 name,
@@ -182,7 +189,31 @@ def _picture(title: str, figure: Figure, caption: str) -> dict[str, Any]:
         "title": title,
         "caption": caption,
         "alt": f"{title}. {caption}".strip(),
-        "data": base64.b64encode(png_bytes(figure)).decode("ascii"),
+        "source": _data_url("image/png", png_bytes(figure)),
+        "still": None,
         "width": round(width * DPI),
         "height": round(height * DPI),
     }
+
+
+def _animation(title: str, content: bytes, caption: str) -> dict[str, Any]:
+    from PIL import Image
+
+    still = io.BytesIO()
+    with Image.open(io.BytesIO(content)) as picture:
+        kind, (width, height) = picture.get_format_mimetype(), picture.size
+        picture.seek(getattr(picture, "n_frames", 1) - 1)
+        picture.convert("RGB").save(still, "PNG", optimize=True)
+    return {
+        "title": title,
+        "caption": caption,
+        "alt": f"{title}. {caption}".strip(),
+        "source": _data_url(kind, content),
+        "still": _data_url("image/png", still.getvalue()),
+        "width": width,
+        "height": height,
+    }
+
+
+def _data_url(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

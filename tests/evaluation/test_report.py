@@ -19,7 +19,7 @@ ABSENT = {"link", "script", "iframe", "object", "base", "form"}
 class Page(html.parser.HTMLParser):
     """Tags, attributes and text of a page; fails on tags that do not close in order."""
 
-    VOID = {"meta", "img", "br"}
+    VOID = {"meta", "img", "br", "source"}
 
     def __init__(self, text):
         super().__init__()
@@ -156,3 +156,20 @@ def test_an_older_report_stays_if_a_new_one_fails(tmp_path, monkeypatch):
         write(tmp_path)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize("format", ["gif", "webp"])
+def test_animations_move_unless_less_motion_is_wanted(tmp_path, format):
+    grids = [np.full((1, 8, 8, 1), shade, np.uint8) for shade in (0, 200)]
+    content = evaluation.plots.animation_bytes(grids, format=format)
+    text, page = write(tmp_path, animations=[("Samples", content, f"moving {EVIL}")])
+    moving, _ = page.find("img")
+    kind, _, data = moving["src"].partition(";base64,")
+    assert kind == f"data:image/{format}" and base64.b64decode(data) == content
+    assert moving["alt"] == f"Samples. moving {EVIL}" and "<script" not in text
+    [still] = page.find("source")
+    assert still["media"] == "(prefers-reduced-motion: reduce)"
+    png = base64.b64decode(still["srcset"].removeprefix("data:image/png;base64,"))
+    with PIL.Image.open(io.BytesIO(png)) as picture:  # the last frame
+        assert abs(picture.getpixel((10, 10))[0] - 200) < 4
+        assert (str(picture.width), str(picture.height)) == (moving["width"], moving["height"])

@@ -12,6 +12,21 @@ colours that the colour-blind can tell apart (Okabe and Ito 2008). Functions:
     class_samples          some pictures of every class
     top_losses_grid        the worst mistakes, with what was said and what is true
     grad_cam_grid          pictures beside their heat maps
+    training_curves        whatever metrics.csv holds, a small panel per quantity
+    sample_grid            samples of a generative model
+    epoch_grid             samples of the same noise, epoch by epoch
+    save_animation, animation_bytes
+                           the same as a moving picture
+    reconstruction_grid    originals, reconstructions, and where they differ
+    traversal_grid         what each latent dimension does
+    interpolation_grid     ways from one picture to another
+    manifold_grid          all of a latent space of two dimensions
+    neighbour_grid         samples beside the training pictures nearest to them
+    latent_scatter         where pictures lie in the latent space, by class
+    kl_bars                KL of each latent dimension, and which are active
+    bound_by_samples       importance-sampled NLL by its number of samples
+    picture_rows           rows of pictures with names at the left and above
+    tile                   pictures side by side as one array
     png_bytes, save_png    a Figure as PNG
 """
 
@@ -20,10 +35,28 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "animation": ["animation_bytes", "save_animation", "tile"],
         "classes": ["confusion_matrix", "per_class_bars", "reliability_diagram"],
         "curves": ["compare_runs", "learning_curves"],
         "rates": ["range_test"],
         "figure": ["png_bytes", "save_png"],
-        "pictures": ["class_samples", "grad_cam_grid", "image_grid", "top_losses_grid"],
+        "generative": [
+            "epoch_grid",
+            "interpolation_grid",
+            "manifold_grid",
+            "neighbour_grid",
+            "reconstruction_grid",
+            "sample_grid",
+            "traversal_grid",
+        ],
+        "latent": ["bound_by_samples", "kl_bars", "latent_scatter"],
+        "panels": ["training_curves"],
+        "pictures": [
+            "class_samples",
+            "grad_cam_grid",
+            "image_grid",
+            "picture_rows",
+            "top_losses_grid",
+        ],
     },
 )

@@ -67,32 +67,63 @@ def class_samples(
     per_class: int = 8,
 ) -> Figure:
     """A row per class with its first `per_class` pictures of `images`; at most 30 classes."""
-    images, labels = _drawable(images), np.asarray(labels)
-    names = short_names(list(class_names)[:MOST_CLASSES], 18)
-    rows = [np.flatnonzero(labels == i)[:per_class] for i in range(len(names))]
+    labels = np.asarray(labels)
+    names = list(class_names)[:MOST_CLASSES]
+    rows = [np.asarray(images)[labels == i][:per_class] for i in range(len(names))]
+    return picture_rows(rows, names)
+
+
+def picture_rows(
+    rows: Sequence[np.ndarray],
+    row_names: Sequence[str] | None = None,
+    column_names: Sequence[str] | None = None,
+    *,
+    largest: float = 0.8,
+) -> Figure:
+    """Rows of pictures with names at the left and above.
+
+    Each of `rows` is `[n, H, W]` or `[n, H, W, C]`, as `image_grid` takes them; rows may differ in
+    length and in channels. A picture is at most `largest` inches wide.
+    """
+    rows = [_drawable(row) for row in rows]
     columns = max((len(row) for row in rows), default=0)
     if columns == 0:
         return _nothing_to_show()
-    shape = images.shape[1] / images.shape[2]
-    label_width = 0.075 * max(len(name) for name in names) + 0.1  # inches
-    inches = min((WIDTH - 0.1 - label_width) / (columns + GAP * (columns - 1)), 0.8)
+    height, width = next(row for row in rows if len(row)).shape[1:3]
+    shape = height / width
+    names = short_names(row_names, 18) if row_names is not None else []
+    left = 0.075 * max((len(name) for name in names), default=0) + 0.1 * bool(names)  # inches
+    inches = min((WIDTH - 0.1 - left) / (columns + GAP * (columns - 1)), largest)
+    above = 0.2 / inches if column_names is not None else 0.0
     cell = shape + GAP
-    whole = (WIDTH - 0.1) / inches
-    figure = new_figure((cell * len(rows) - GAP) * inches + 0.1)
-    axes = _canvas(figure, whole, cell * len(rows) - GAP)
-    start = label_width / inches
-    for i, row in enumerate(rows):
+    total = above + cell * len(rows) - GAP
+    figure = new_figure(total * inches + 0.1)
+    axes = _canvas(figure, (WIDTH - 0.1) / inches, total)
+    start = left / inches
+    for j, name in enumerate(column_names or ()):
         axes.text(
-            start - 0.06 / inches,
-            i * cell + shape / 2,
-            names[i],
-            ha="right",
-            va="center",
-            fontsize=8.5,
+            start + j * (1 + GAP) + 0.5,
+            above - 0.04 / inches,
+            shorten(name, max(2, int(inches * 15))),
+            ha="center",
+            va="bottom",
+            fontsize=7.5,
             parse_math=False,
         )
-        for j, index in enumerate(row):
-            _draw(axes, images[index], start + j * (1 + GAP), i * cell)
+    for i, row in enumerate(rows):
+        top = above + i * cell
+        if names:
+            axes.text(
+                start - 0.06 / inches,
+                top + shape / 2,
+                names[i],
+                ha="right",
+                va="center",
+                fontsize=8.5,
+                parse_math=False,
+            )
+        for j, image in enumerate(row):
+            _draw(axes, image, start + j * (1 + GAP), top)
     return figure
 
 
