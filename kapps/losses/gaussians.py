@@ -11,7 +11,7 @@ _LOG_TWO_PI = math.log(2 * math.pi)
 
 
 def gaussian_log_density(z: tf.Tensor, mean: tf.Tensor, log_var: tf.Tensor) -> tf.Tensor:
-    """log N(z; mean, e^log_var), summed over the last axis."""
+    """Log N(z; mean, e^log_var), summed over the last axis."""
     squared = tf.math.squared_difference(z, mean) * tf.exp(-log_var)
     return -0.5 * tf.reduce_sum(_LOG_TWO_PI + log_var + squared, axis=-1)
 

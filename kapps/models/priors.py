@@ -36,7 +36,7 @@ class VampPrior(keras.layers.Layer):
         self.built = True
 
     def log_density(self, z: tf.Tensor, means: tf.Tensor, log_vars: tf.Tensor) -> tf.Tensor:
-        """log p(z), [samples, batch].
+        """Log p(z), [samples, batch].
 
         Args:
             z: where, [samples, batch, latent_dim].
@@ -63,5 +63,5 @@ def _unit_interval(pixels):
 
 
 def standard_normal(z: tf.Tensor) -> tf.Tensor:
-    """log N(z; 0, I), summed over the last axis."""
+    """Log N(z; 0, I), summed over the last axis."""
     return losses.gaussian_log_density(z, tf.zeros_like(z), tf.zeros_like(z))

@@ -2,9 +2,9 @@
 
 In the notation of the paper, for a picture x and latents z:
 
-    log w      = log p(x | z) + log p(z) - log q(z | x),   z ~ q(z | x)
-    ELBO       = E[log w] = E[log p(x | z)] - KL(q(z | x) || p(z))    <=  log p(x)
-    IWAE_K     = E[log 1/K sum_k w_k]                                 <=  log p(x)   arXiv:1509.00519
+    log w   =  log p(x | z) + log p(z) - log q(z | x),   z ~ q(z | x)
+    ELBO    =  E[log w]  =  E[log p(x | z)] - KL(q(z | x) || p(z))  <=  log p(x)
+    IWAE_K  =  E[log 1/K sum_k w_k]  <=  log p(x)         (arXiv:1509.00519, eq. 8)
 
 The loss is minus one of the two bounds, in nats per picture: summed over pixels and over latents,
 averaged over the batch.
@@ -160,7 +160,7 @@ class VAE(keras.Model):
     def log_weights(
         self, x: tf.Tensor, samples: int, seed: tf.Tensor, labels: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """log w of that many draws from the posterior, float32 [samples, batch].
+        """Log w of that many draws from the posterior, float32 [samples, batch].
 
         Args:
             x: pixels of 0..1, zeros and ones for the Bernoulli likelihood.
@@ -211,14 +211,14 @@ class VAE(keras.Model):
         return tf.random.stateless_normal(shape, seed)
 
     def _log_likelihood(self, x, latents, labels, training):
-        """log p(x | z), [samples, batch]."""
+        """Log p(x | z), [samples, batch]."""
         z = [latent.z for latent in latents]
         if self.classes:
             z.append(_repeat(labels, tf.shape(z[0])[0]))
         return -self.pixels.negative_log(x, _on_rows(self.decoder, z, training))
 
     def _log_ratios(self, latents):
-        """log q(z | x) - log p(z) of every level, [samples, batch]."""
+        """Log q(z | x) - log p(z) of every level, [samples, batch]."""
         for latent in latents:
             log_q = losses.gaussian_log_density(latent.z, latent.mean, latent.log_var)
             yield log_q - self._log_prior(latent)
@@ -468,7 +468,7 @@ def _scale(image):
 
 
 def _log_mean_exp(log_w):
-    """log of the mean of w over the samples, [batch]."""
+    """Log of the mean of w over the samples, [batch]."""
     samples = tf.cast(tf.shape(log_w)[0], log_w.dtype)
     return tf.reduce_logsumexp(log_w, axis=0) - tf.math.log(samples)
 

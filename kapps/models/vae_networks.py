@@ -274,7 +274,7 @@ def _conv(x, filters, kernel_size=3, strides=1, **kwargs):
 
 
 def _residual(x, filters):
-    """x + conv(relu(conv(relu(x)))); it begins as the identity, which needs no normalization."""
+    """x + conv(relu(conv(relu(x)))), the identity at first, so that no normalization is needed."""  # noqa: D403
     y = _conv(keras.layers.ReLU()(x), filters)
     y = keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer="zeros")(
         keras.layers.ReLU()(y)
