@@ -24,6 +24,17 @@ classifier_score, class_balance_kl
                           what a classifier makes of samples
 nearest_neighbour_test, classifier_two_sample_test
                           can samples be told from real pictures?
+feature_extractor, Features, random_features, to_uint8
+                          frozen networks whose features stand for pictures
+sample_quality, quality_table, SampleQuality
+                          samples against real pictures, each figure beside its floor; the same
+                          after every epoch
+frechet_distance, kernel_distance, precision_recall, density_coverage
+                          distances between sets of features
+classifier_score, class_balance_kl
+                          what a classifier makes of samples
+nearest_neighbour_test, classifier_two_sample_test
+                          can samples be told from real pictures?
 explain_classifier        all of this for one model: an `Explanation` for its report
 grad_cam, overlay         where a convolutional network looked
 summary, file_name        the last lines on the terminal; a title as a file name
@@ -46,6 +57,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "softmax",
         ],
         "class_scores": ["class_balance_kl", "classifier_score"],
+        "class_scores": ["class_balance_kl", "classifier_score"],
         "classification": [
             "baseline_accuracy",
             "classification_metrics",
@@ -54,9 +66,13 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "wilson_interval",
         ],
         "distances": ["frechet_distance", "kernel_distance"],
+        "distances": ["frechet_distance", "kernel_distance"],
         "explain": ["Explanation", "explain_classifier"],
         "features": ["Features", "feature_extractor", "random_features", "to_uint8"],
+        "features": ["Features", "feature_extractor", "random_features", "to_uint8"],
         "gradcam": ["grad_cam", "overlay"],
+        "manifolds": ["density_coverage", "precision_recall"],
+        "quality": ["SampleQuality", "quality_table", "sample_quality"],
         "manifolds": ["density_coverage", "precision_recall"],
         "quality": ["SampleQuality", "quality_table", "sample_quality"],
         "report": ["write_report"],
@@ -65,6 +81,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "latent": ["lerp", "normal_grid", "slerp", "traversal"],
         "neighbours": ["nearest_neighbours"],
         "terminal": ["file_name", "summary"],
+        "two_sample": ["classifier_two_sample_test", "nearest_neighbour_test"],
         "two_sample": ["classifier_two_sample_test", "nearest_neighbour_test"],
         "verdict": ["Verdict", "overfitting_verdict"],
     },
