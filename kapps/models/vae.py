@@ -344,8 +344,11 @@ class VAE(keras.Model):
         Args:
             count: how many.
             seed: the same seed gives the same pictures.
-            labels: one-hot [count, classes], for a conditional model.
+            labels: one-hot [count, classes], for a conditional model; drawn uniformly if None.
         """
+        if self.classes and labels is None:
+            drawn = np.random.default_rng(seed).integers(self.classes, size=count)
+            labels = np.eye(self.classes, dtype=np.float32)[drawn]
         pictures = []
         for start in range(0, count, _SAMPLED_TOGETHER):
             size = min(_SAMPLED_TOGETHER, count - start)
