@@ -115,11 +115,6 @@ class VAE(keras.Model):
 
     # What Keras calls ---------------------------------------------------------------------------
 
-    def compile(self, optimizer: Any = "adam", **kwargs) -> None:
-        """As in Keras; the loss is the model's own."""
-        kwargs["loss"] = None
-        super().compile(optimizer=optimizer, **kwargs)
-
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step on minus the bound."""
         x, labels = self._unpack(data)
@@ -300,7 +295,7 @@ class VAE(keras.Model):
         """
         z = [tf.cast(z, tf.float32)]
         for inner in self.inner_priors:
-            z.append(inner(z, training=False)[0])
+            z.append(_call(inner, z, False)[0])
         return self.pixels.mean(self._decode(z, labels))
 
     def reconstruct(self, image: Any, labels: Any = None) -> tf.Tensor:
@@ -330,7 +325,7 @@ class VAE(keras.Model):
             noise = tf.gather(means, chosen) + tf.exp(0.5 * tf.gather(log_vars, chosen)) * noise
         z = [noise]
         for level, inner in enumerate(self.inner_priors):
-            mean, log_var = inner(z, training=False)
+            mean, log_var = _call(inner, z, False)
             z.append(
                 mean
                 + tf.exp(0.5 * log_var)
@@ -368,7 +363,7 @@ class VAE(keras.Model):
 
     def _decode(self, z, labels):
         inputs = [*z, self._labels(labels)] if self.classes else list(z)
-        return self.decoder(inputs if len(inputs) > 1 else inputs[0], training=False)
+        return _call(self.decoder, inputs, False)
 
     def _unpack(self, data):
         image, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -481,13 +476,18 @@ def _repeat(x, samples):
     return tf.broadcast_to(x[None], tf.concat([[samples], tf.shape(x)], axis=0))
 
 
+def _call(model, inputs, training):
+    """A functional model; one that has a single input does not take a list."""
+    return model(inputs if len(inputs) > 1 else inputs[0], training=training)
+
+
 def _on_rows(model, inputs, training):
     """A model of [rows, ...] on tensors of [samples, batch, ...]."""
     leading = tf.shape(inputs[0])[:2]
     rows = [tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], axis=0)) for x in inputs]
     for row, x in zip(rows, inputs, strict=True):
         row.set_shape([None, *x.shape[2:]])
-    outputs = model(rows if len(rows) > 1 else rows[0], training=training)
+    outputs = _call(model, rows, training)
 
     def unroll(y):
         return tf.reshape(y, tf.concat([leading, tf.shape(y)[1:]], axis=0))
