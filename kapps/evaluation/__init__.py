@@ -9,6 +9,8 @@ expected_calibration_error, reliability_bins, fit_temperature
                           is 90 % confidence right 90 % of the time, and the one number that
                           mends it
 overfitting_verdict       learning curves -> a `Verdict` in words, with its numbers
+posterior_verdict, gan_verdict, autoencoder_verdict
+                          did a generative model collapse? -> a `Judgement` in words
 baseline_accuracy         what always answering the most frequent class would reach
 lerp, slerp, traversal, normal_grid
                           paths and grids in a latent space, for a decoder
@@ -24,17 +26,12 @@ classifier_score, class_balance_kl
                           what a classifier makes of samples
 nearest_neighbour_test, classifier_two_sample_test
                           can samples be told from real pictures?
-feature_extractor, Features, random_features, to_uint8
-                          frozen networks whose features stand for pictures
-sample_quality, quality_table, SampleQuality
-                          samples against real pictures, each figure beside its floor; the same
-                          after every epoch
-frechet_distance, kernel_distance, precision_recall, density_coverage
-                          distances between sets of features
-classifier_score, class_balance_kl
-                          what a classifier makes of samples
-nearest_neighbour_test, classifier_two_sample_test
-                          can samples be told from real pictures?
+importance_nll, Likelihood, bits_per_dimension
+                          negative log-likelihood of a VAE by importance sampling
+binarization_entropy, floor_note
+                          what no model of binarised pictures can be below
+active_units, kl_per_dimension, mutual_information
+                          does a VAE use its latent variables?
 explain_classifier        all of this for one model: an `Explanation` for its report
 grad_cam, overlay         where a convolutional network looked
 summary, file_name        the last lines on the terminal; a title as a file name
@@ -57,7 +54,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "softmax",
         ],
         "class_scores": ["class_balance_kl", "classifier_score"],
-        "class_scores": ["class_balance_kl", "classifier_score"],
         "classification": [
             "baseline_accuracy",
             "classification_metrics",
@@ -66,14 +62,19 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "wilson_interval",
         ],
         "distances": ["frechet_distance", "kernel_distance"],
-        "distances": ["frechet_distance", "kernel_distance"],
+        "collapse": ["Judgement", "autoencoder_verdict", "gan_verdict", "posterior_verdict"],
         "explain": ["Explanation", "explain_classifier"],
         "features": ["Features", "feature_extractor", "random_features", "to_uint8"],
-        "features": ["Features", "feature_extractor", "random_features", "to_uint8"],
         "gradcam": ["grad_cam", "overlay"],
+        "likelihood": [
+            "Likelihood",
+            "binarization_entropy",
+            "bits_per_dimension",
+            "floor_note",
+            "importance_nll",
+        ],
         "manifolds": ["density_coverage", "precision_recall"],
-        "quality": ["SampleQuality", "quality_table", "sample_quality"],
-        "manifolds": ["density_coverage", "precision_recall"],
+        "posterior": ["active_units", "kl_per_dimension", "mutual_information"],
         "quality": ["SampleQuality", "quality_table", "sample_quality"],
         "report": ["write_report"],
         "history": ["read_history"],
@@ -81,7 +82,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "latent": ["lerp", "normal_grid", "slerp", "traversal"],
         "neighbours": ["nearest_neighbours"],
         "terminal": ["file_name", "summary"],
-        "two_sample": ["classifier_two_sample_test", "nearest_neighbour_test"],
         "two_sample": ["classifier_two_sample_test", "nearest_neighbour_test"],
         "verdict": ["Verdict", "overfitting_verdict"],
     },
