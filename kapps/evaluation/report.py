@@ -14,6 +14,7 @@ from kapps import __version__, files
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from kapps.evaluation.collapse import Judgement
     from kapps.evaluation.verdict import Verdict
 
 KEY_FIGURES = 6
@@ -26,6 +27,14 @@ TONES = {
     "under-fitted": "bad",
     "unstable": "bad",
     "diverged": "bad",
+    "healthy": "good",
+    "partly collapsed": "fair",
+    "no better than PCA": "fair",
+    "posterior collapsed": "bad",
+    "collapsed": "bad",
+    "mode collapse in part": "bad",
+    "not learned": "bad",
+    "dead code": "bad",
 }
 SHARES = ("accuracy", "precision", "recall", "f1", "share")
 
@@ -34,7 +43,7 @@ def write_report(
     path: str | Path,
     *,
     title: str,
-    verdict: Verdict | None = None,
+    verdict: Verdict | Judgement | None = None,
     metrics: Mapping[str, Any] | None = None,
     figures: Iterable[tuple[str, Figure, str]] = (),
     animations: Iterable[tuple[str, bytes, str]] = (),
