@@ -23,6 +23,7 @@ from kapps.errors import UserError
 _LOG_TWO_PI = math.log(2 * math.pi)
 # Log-variances of pixels: from a hundredth of a grey level to far more than there is.
 _LOWEST_LOG_VAR, _HIGHEST_LOG_VAR = -11.0, 2.0
+_LOWEST_LOG_SCALE, _HIGHEST_LOG_SCALE = -7.0, 2.0  # of a logistic
 LEVELS = 256
 
 
@@ -106,7 +107,7 @@ def discretized_logistic(x: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
     Parameters: mean and log-scale. In nats per picture; bits per dimension are nats / (dims ln 2).
     """
     mean, log_scale = tf.split(tf.cast(parameters, tf.float32), 2, axis=-1)
-    inverse = tf.exp(-bound_softly(log_scale, -7.0, 2.0))
+    inverse = tf.exp(-bound_softly(log_scale, _LOWEST_LOG_SCALE, _HIGHEST_LOG_SCALE))
     half = 0.5 / (LEVELS - 1)
     upper, lower = (x + half - mean) * inverse, (x - half - mean) * inverse
     # sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)): no cancellation.
@@ -133,6 +134,17 @@ def _continuous_bernoulli_mean(logits):
     return tf.where(small, 0.5 + logits / 12, exact)
 
 
+def _discretized_logistic_mean(parameters):
+    """Of a logistic cut off at 0 and 1: the integral of P(X > t) dt over them.
+
+    Over the levels it is a sum, which differs by less than half a level.
+    """
+    place, log_scale = tf.split(tf.cast(parameters, tf.float32), 2, axis=-1)
+    scale = tf.exp(bound_softly(log_scale, _LOWEST_LOG_SCALE, _HIGHEST_LOG_SCALE))
+    mean = scale * (tf.nn.softplus(place / scale) - tf.nn.softplus((place - 1.0) / scale))
+    return _clip(mean)
+
+
 def _first_half(parameters):
     return _clip(tf.split(parameters, 2, axis=-1)[0])
 
@@ -149,5 +161,5 @@ LIKELIHOODS = {
     "bernoulli": Likelihood(1, bernoulli, tf.sigmoid),
     "continuous_bernoulli": Likelihood(1, continuous_bernoulli, _continuous_bernoulli_mean),
     "gaussian": Likelihood(2, gaussian, _first_half),
-    "discretized_logistic": Likelihood(2, discretized_logistic, _first_half),
+    "discretized_logistic": Likelihood(2, discretized_logistic, _discretized_logistic_mean),
 }
