@@ -32,6 +32,9 @@ binarization_entropy, floor_note
                           what no model of binarised pictures can be below
 active_units, kl_per_dimension, mutual_information
                           does a VAE use its latent variables?
+train_on_synthetic        are samples of a conditional model good enough to learn from?
+reconstruction_mse, pca_mse
+                          reconstructions beside the best linear ones
 explain_classifier        all of this for one model: an `Explanation` for its report
 grad_cam, overlay         where a convolutional network looked
 summary, file_name        the last lines on the terminal; a title as a file name
@@ -76,11 +79,13 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "manifolds": ["density_coverage", "precision_recall"],
         "posterior": ["active_units", "kl_per_dimension", "mutual_information"],
         "quality": ["SampleQuality", "quality_table", "sample_quality"],
+        "reconstruction": ["pca_mse", "reconstruction_mse"],
         "report": ["write_report"],
         "history": ["read_history"],
         "runs": ["compare", "find_runs", "runs_table"],
         "latent": ["lerp", "normal_grid", "slerp", "traversal"],
         "neighbours": ["nearest_neighbours"],
+        "synthetic": ["train_on_synthetic"],
         "terminal": ["file_name", "summary"],
         "two_sample": ["classifier_two_sample_test", "nearest_neighbour_test"],
         "verdict": ["Verdict", "overfitting_verdict"],
