@@ -23,7 +23,8 @@ class Case:
     name: str
     builder: Callable
     build: Callable[[], keras.Model]
-    inputs: Callable[[int], np.ndarray]  # number of examples -> a batch
+    # Number of examples -> a batch, or a list of them for several inputs.
+    inputs: Callable[[int], np.ndarray | list[np.ndarray]]
     output_shape: tuple[int, ...]  # of one example
     parameters: int
 
@@ -49,6 +50,23 @@ def image_cases(name, builder, size, parameters, *arguments, **kwargs) -> list[C
     return [case(channels) for channels in parameters]
 
 
+def autoencoder_cases(name, builder, size, parameters, **kwargs) -> list[Case]:
+    """A row per entry of `parameters`, {channels: count}; codes of 5 values."""
+
+    def case(channels):
+        shape = (*size, channels)
+        return Case(
+            name=f"{name}-{channels}",
+            builder=builder,
+            build=lambda: builder(shape, 5, **kwargs),
+            inputs=lambda count: images(count, shape),
+            output_shape=shape,
+            parameters=parameters[channels],
+        )
+
+    return [case(channels) for channels in parameters]
+
+
 def conv(filters_in, filters, size=3):
     """A convolution without bias and its batch normalization (scale and offset)."""
     return size * size * filters_in * filters + 2 * filters
@@ -67,7 +85,114 @@ def inception(channels, a, b_reduce, b, c_reduce, c, d):
     )
 
 
+CLASSES, LATENT = 3, 5
+
+
+def gan_case(name, builder, shape, parameters, **kwargs) -> Case:
+    """A network of a GAN; conditional ones get every class in a batch of three or more."""
+    makes = builder in (models.gan_generator, models.gan_dense_generator)
+
+    def inputs(count):
+        if makes:
+            x = np.random.default_rng(count).normal(size=(count, LATENT)).astype("float32")
+        else:
+            x = images(count, shape) / np.float32(127.5) - np.float32(1)
+        labels = np.eye(CLASSES, dtype="float32")[np.arange(count) % CLASSES]
+        return [x, labels] if "classes" in kwargs else x
+
+    return Case(
+        name=name,
+        builder=builder,
+        build=lambda: builder(shape, *([LATENT] if makes else []), **kwargs),
+        inputs=inputs,
+        output_shape=shape if makes else (1,),
+        parameters=parameters,
+    )
+
+
+GANS = [
+    # 10 pixels are 5 in the generator's first map; 19 are 10.
+    *[
+        gan_case(
+            f"gan_generator-{channels}",
+            models.gan_generator,
+            (10, 19, channels),
+            # Scale and offset of the normalization in the place of a bias.
+            (LATENT * 5 * 10 * 8 + 2 * 8)
+            + (4 * 4 * 8 * 4 + 2 * 4)
+            + (3 * 3 * 4 * channels + channels),
+            filters=4,
+        )
+        for channels in (1, 3)
+    ],
+    gan_case(
+        "gan_generator-conditional",
+        models.gan_generator,
+        (8, 9, 2),
+        CLASSES * LATENT + dense(2 * LATENT, 4 * 5 * 7) + (3 * 3 * 7 * 6 + 6) + (3 * 3 * 6 * 2 + 2),
+        filters=(6, 7),
+        normalization=None,
+        upsampling="bilinear",
+        classes=CLASSES,
+    ),
+    *[
+        gan_case(
+            f"gan_discriminator-{channels}",
+            models.gan_discriminator,
+            (10, 19, channels),
+            (3 * 3 * channels * 4 + 4) + (4 * 4 * 4 * 8 + 8) + dense(5 * 10 * 8, 1),
+            filters=4,
+        )
+        for channels in (1, 3)
+    ],
+    gan_case(
+        "gan_discriminator-concat",
+        models.gan_discriminator,
+        (8, 9, 2),
+        CLASSES * 8 * 9  # one map of the class
+        + (3 * 3 * (2 + 1) * 4 + 4)
+        + (4 * 4 * 4 * 8 + 2 * 8)
+        + dense(4 * 5 * 8, 1),
+        filters=4,
+        normalization="layer",
+        classes=CLASSES,
+        conditioning="concat",
+    ),
+    gan_case(
+        "gan_discriminator-projection",
+        models.gan_discriminator,
+        (8, 9, 2),
+        (3 * 3 * 2 * 4 + 4)
+        + (4 * 4 * 4 * 8 + 8)
+        + dense(4 * 5 * 8, 1)
+        + CLASSES * 4 * 5 * 8,  # one vector of each class
+        filters=4,
+        normalization="spectral",
+        classes=CLASSES,
+        conditioning="projection",
+    ),
+    gan_case(
+        "gan_dense_generator",
+        models.gan_dense_generator,
+        (4, 3, 2),
+        (LATENT * 6 + 2 * 6) + (6 * 7 + 2 * 7) + dense(7, 24),
+        units=(6, 7),
+        normalization="layer",
+    ),
+    gan_case(
+        "gan_dense_discriminator",
+        models.gan_dense_discriminator,
+        (4, 3, 2),
+        dense(24, 7) + dense(7, 6) + dense(6, 1) + 6 * CLASSES,
+        units=(7, 6),
+        normalization="spectral",
+        classes=CLASSES,
+        conditioning="projection",
+    ),
+]
+
 CASES = [
+    *GANS,
     *image_cases(
         "mlp",
         models.mlp,
@@ -212,5 +337,42 @@ CASES = [
         {c: dense(64 * c, 5) + dense(5, 10) for c in (1, 3)},
         "mlp",
         units=5,
+    ),
+    *autoencoder_cases(
+        "linear_autoencoder",
+        models.linear_autoencoder,
+        (7, 9),
+        {c: dense(63 * c, 5) + dense(5, 63 * c) for c in (1, 3)},
+    ),
+    *autoencoder_cases(
+        "dense_autoencoder",
+        models.dense_autoencoder,
+        (7, 9),
+        {
+            c: dense(63 * c, 20)
+            + dense(20, 10)
+            + dense(10, 5)
+            + dense(5, 10)
+            + dense(10, 20)
+            + dense(20, 63 * c)
+            for c in (1, 3)
+        },
+        units=(20, 10),
+        reconstruction="bernoulli",
+        corruption="masking",
+        sparsity="l1",
+    ),
+    # 7 x 9 -> 4 x 5 -> 2 x 3 and back; depth to space gives 4 x 6 and 8 x 10, which are cut.
+    *autoencoder_cases(
+        "conv_autoencoder",
+        models.conv_autoencoder,
+        (7, 9),
+        {
+            c: (conv(c, 4) + conv(4, 4) + conv(4, 6) + conv(6, 6) + dense(36, 5))
+            + (5 * 36 + 2 * 36)  # no bias, scale and offset
+            + (conv(6, 6) + conv(6, 16) + conv(4, 4) + conv(4, 16) + (9 * 4 * c + c))
+            for c in (1, 3)
+        },
+        filters=(4, 6),
     ),
 ]

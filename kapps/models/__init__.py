@@ -9,11 +9,24 @@ Image classifiers (raw pixels of 0..255 in, logits out):
     classifier        any of them by name
     classifier_names  the names (does not import Keras)
 
+Autoencoders (a custom training step; raw pixels in, pixels of 0..1 out):
+    Autoencoder       the class: losses, corruption, sparsity, anomaly score
+    linear_autoencoder, dense_autoencoder, conv_autoencoder
+                      its networks
+    greedy_pretrain   trains a dense one layer by layer
+
 Variational autoencoders (a custom training step; raw pixels in, pixels of 0..1 out):
     VAE               the class: bounds, likelihoods, priors
     dense_vae, conv_vae, hierarchical_vae
                       its networks
     KLWarmup, CyclicKL, VampPrior
+
+Generative adversarial networks (raw pixels in, latent vectors to pixels of 0..1 out):
+    GAN               the class: losses, penalties, augmentation, averaged generator
+    gan_generator, gan_discriminator
+                      its convolutional networks
+    gan_dense_generator, gan_dense_discriminator
+                      and those for tiny pictures
 
 multiply_adds(model) says what one forward pass costs.
 """
@@ -23,9 +36,23 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "autoencoder": ["Autoencoder"],
+        "autoencoder_networks": [
+            "conv_autoencoder",
+            "dense_autoencoder",
+            "greedy_pretrain",
+            "linear_autoencoder",
+        ],
         "classifiers": ["classifier"],
         "cnns": ["cnn"],
         "cost": ["multiply_adds"],
+        "gan": ["GAN"],
+        "gan_networks": [
+            "gan_dense_discriminator",
+            "gan_dense_generator",
+            "gan_discriminator",
+            "gan_generator",
+        ],
         "inceptions": ["inception"],
         "kl_schedules": ["CyclicKL", "KLWarmup"],
         "mlps": ["mlp"],
