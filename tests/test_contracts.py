@@ -74,7 +74,7 @@ def test_export(case, model, tmp_path):
     model.export(str(tmp_path), verbose=False)
     served = tf.saved_model.load(str(tmp_path))
     for count in (1, 3):
-        x = case.inputs(count).astype("float32")
+        x = keras.tree.map_structure(lambda a: a.astype("float32"), case.inputs(count))
         np.testing.assert_allclose(served.serve(x), predict(model, x), rtol=1e-5, atol=1e-5)
 
 
