@@ -29,7 +29,7 @@ class VampPrior(keras.layers.Layer):
         self.image_shape, self.count, self.seed = tuple(image_shape), count, seed
         self.pseudo_inputs = self.add_weight(
             shape=(count, *self.image_shape),
-            initializer=keras.initializers.RandomNormal(0.1, 0.05, seed=seed),
+            initializer=keras.initializers.TruncatedNormal(0.1, 0.05, seed=seed),
             constraint=_unit_interval,
             name="pseudo_inputs",
         )
@@ -60,8 +60,3 @@ class VampPrior(keras.layers.Layer):
 
 def _unit_interval(pixels):
     return keras.ops.clip(pixels, 0.0, 1.0)
-
-
-def standard_normal(z: tf.Tensor) -> tf.Tensor:
-    """Log N(z; 0, I), summed over the last axis."""
-    return losses.gaussian_log_density(z, tf.zeros_like(z), tf.zeros_like(z))

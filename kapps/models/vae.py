@@ -111,7 +111,7 @@ class VAE(keras.Model):
         means = ("loss", "reconstruction", "kl", "negative_elbo")
         self.trackers = [keras.metrics.Mean(name) for name in means]
         self.active_units = ActiveUnits(self.latent_dim)
-        self.built = True
+        self.build(self._input_shape())
 
     # What Keras calls ---------------------------------------------------------------------------
 
@@ -144,6 +144,14 @@ class VAE(keras.Model):
             latents = self._infer(x, labels, 1, steps.next_seed(self.seed_generator), True)
             return self.pixels.mean(self._decode([latent.z[0] for latent in latents], labels))
         return self._reconstruct(x, labels)
+
+    def build(self, input_shape: Any) -> None:
+        """Nothing is left to build; Keras notes the shape, for `export`."""
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """That of the pictures."""
+        image = input_shape[0] if self.classes else input_shape
+        return (image[0], *self.image_shape)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -353,6 +361,10 @@ class VAE(keras.Model):
         return np.concatenate(pictures)
 
     # Plumbing -----------------------------------------------------------------------------------
+
+    def _input_shape(self):
+        image = (None, *self.image_shape)
+        return [image, (None, self.classes)] if self.classes else image
 
     def _reconstruct(self, x, labels):
         mean, _, *features = self.encoder(self._with(x, labels), training=False)

@@ -1,0 +1,55 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kapps.models import steps
+
+
+def test_seeds_differ_from_call_to_call_and_come_back():
+    generator = keras.random.SeedGenerator(7)
+    drawn = [tuple(steps.next_seed(generator).numpy()) for _ in range(5)]
+    assert len(set(drawn)) == 5
+    again = keras.random.SeedGenerator(7)
+    assert [tuple(steps.next_seed(again).numpy()) for _ in range(5)] == drawn
+    assert steps.next_seed(again).dtype == "int32"
+
+
+def test_average_is_a_mean_in_float32():
+    values = tf.constant([1.0, 2.0, 6.0], tf.float16)
+    assert float(steps.average(values)) == 3.0 and steps.average(values).dtype == "float32"
+
+
+def test_only_the_variables_that_are_named_move():
+    a, b = keras.Variable([1.0, 2.0]), keras.Variable([3.0])
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build([a])
+    rest = steps.minimize(optimizer, lambda: (tf.reduce_sum(a * a) * b[0], "rest"), [a])
+    assert rest == "rest"
+    np.testing.assert_allclose(a, [1 - 0.1 * 6, 2 - 0.1 * 12], rtol=1e-6)  # 2 a b
+    np.testing.assert_array_equal(b, [3.0])
+
+
+@pytest.mark.parametrize("scale", [2.0, 2.0**15])
+def test_a_scaled_loss_gives_the_same_step(scale):
+    a = keras.Variable([1.0, 2.0])
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), scale)
+    optimizer.build([a])
+    seen = []
+
+    def objective():
+        seen.append(1)
+        return tf.reduce_sum(a * a), None
+
+    steps.minimize(optimizer, objective, [a])
+    np.testing.assert_allclose(a, [0.8, 1.6], rtol=1e-6)
+    assert len(seen) == 1
+
+
+def test_a_step_that_overflows_is_left_out():
+    a = keras.Variable([1.0])
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
+    optimizer.build([a])
+    steps.minimize(optimizer, lambda: (a[0] * 1e38 * 1e5, None), [a])
+    np.testing.assert_array_equal(a, [1.0])
+    assert float(optimizer.dynamic_scale) < 2.0**15
