@@ -14,6 +14,7 @@ Autoencoders (a custom training step; raw pixels in, pixels of 0..1 out):
     linear_autoencoder, dense_autoencoder, conv_autoencoder
                       its networks
     greedy_pretrain   trains a dense one layer by layer
+    corrupt           noise for denoising ones
 
 Variational autoencoders (a custom training step; raw pixels in, pixels of 0..1 out):
     VAE               the class: bounds, likelihoods, priors
@@ -45,6 +46,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         ],
         "classifiers": ["classifier"],
         "cnns": ["cnn"],
+        "corruption": ["corrupt"],
         "cost": ["multiply_adds"],
         "gan": ["GAN"],
         "gan_networks": [

@@ -160,6 +160,7 @@ def greedy_pretrain(
     batches: tf.data.Dataset,
     *,
     epochs: int = 10,
+    steps_per_epoch: int | None = None,
     learning_rate: float = 1e-3,
     verbose: str | int = 0,
 ) -> list[float]:
@@ -172,8 +173,9 @@ def greedy_pretrain(
 
     Args:
         model: from `dense_autoencoder`; its weights are changed.
-        batches: of `image` or `(image, anything)`, an epoch long.
+        batches: of `image` or `(image, anything)`; one epoch, or all with `steps_per_epoch`.
         epochs: for each layer.
+        steps_per_epoch: batches in an epoch; all that there are when None.
         learning_rate: of Adam, for each layer anew; falls to 0 along half a cosine.
         verbose: as in `keras.Model.fit`.
 
@@ -186,13 +188,15 @@ def greedy_pretrain(
     up, down = (_dense_stages(part) for part in (model.encoder, model.decoder))
     if len(up) != len(down):
         raise UserError(f"{model.name} has {len(up)} layers there and {len(down)} back")
-    total = epochs * int(batches.cardinality())
+    total = epochs * (steps_per_epoch or int(batches.cardinality()))
     errors = []
     for level in range(len(up)):
         layer = _Layer(model, up[:level], up[level], down[-1 - level])
         schedule = keras.optimizers.schedules.CosineDecay(learning_rate, max(1, total))
         layer.compile(keras.optimizers.Adam(schedule))
-        history = layer.fit(batches, epochs=epochs, verbose=verbose, shuffle=False)
+        history = layer.fit(
+            batches, epochs=epochs, steps_per_epoch=steps_per_epoch, verbose=verbose, shuffle=False
+        )
         errors.append(history.history["mse"][-1])
     return errors
 
