@@ -39,7 +39,7 @@ class Features:
     Made by `feature_extractor`, `random_features` or `Features.from_model`.
 
     Attributes:
-        sha256: hash of architecture and weights: the same hash, the same scale.
+        sha256: hash of the layers' kinds and the weights: the same hash, the same scale.
         origin: "packaged", "trained", "random" or "given".
         accuracy: of its classes on the validation split of the data it was trained on; None where
             nothing is known.
@@ -113,9 +113,11 @@ class Features:
                 x = tf.image.resize(x, (height, width), method=method, antialias=antialias)
             return x if preprocess is None else preprocess(x)
 
-        # A model of its own: freezing it must not freeze one that is being trained.
-        network = keras.models.clone_model(keras.Model(model.inputs, outputs))
-        network.set_weights(model.get_weights())
+        # A copy: it stays as it is when the model is trained on.
+        given = keras.Model(model.inputs, outputs)
+        with small_classifiers.isolated(0):
+            network = keras.models.clone_model(given)
+        network.set_weights(given.get_weights())
         return cls(network, origin="given", prepare=prepare)
 
     def features(self, pictures: np.ndarray) -> np.ndarray:
@@ -208,7 +210,7 @@ def feature_extractor(
         verbose: as in `keras.Model.fit`.
 
     Raises:
-        UserError: fewer than two classes, or an empty split.
+        UserError: fewer than two classes, an empty split, or no cache folder can be made.
         OSError: the cache cannot be written.
     """
     packaged = PACKAGED.get(images.spec)
@@ -222,8 +224,14 @@ def feature_extractor(
         return read_extractor(path)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass  # not there, or damaged: made again
+    try:  # before minutes of training
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"No feature network can be kept in '{path.parent}' ({error.strerror}): name another "
+            "folder in XDG_CACHE_HOME, or as cache_dir."
+        ) from error
     model, accuracy = train_classifier(images, seed=seed, epochs=epochs, verbose=verbose)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_extractor(path, model, {**key, "accuracy": accuracy})
     return read_extractor(path)
 
