@@ -1,6 +1,9 @@
 """A trained model is published where TensorFlow Serving reads it, and asked.
 
 export(model, export_dir, class_names)   publish the next version, checked by reloading it
+export_vae, export_autoencoder, export_gan, export_any
+                                         the same for generative models: encode, decode, sample ...
+export_generative(endpoints, ...)        what these stand on: any functions become signatures
 load(path)                               the SavedModel of a version, or of the highest one
 predict(path, files)                     the most probable labels of image files
 convert(model, directory, format, ...)   an ONNX or LiteRT file
@@ -18,7 +21,15 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "card": ["run_card"],
         "classifier": ["export"],
+        "families": [
+            "export_any",
+            "export_autoencoder",
+            "export_gan",
+            "export_vae",
+            "is_generative",
+        ],
         "formats": ["convert", "in_float32", "load_model"],
+        "generative": ["export_generative"],
         "prediction": ["load", "predict"],
         "publishing": ["publish", "version_directory", "versions"],
         "requirements": ["check_format"],

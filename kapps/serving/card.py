@@ -61,7 +61,7 @@ def model_card(
     if "from_bytes" in signatures:
         rows.append("| `from_bytes` | `image_bytes`: encoded PNG or JPEG files [N], of any size |")
     parts = [
-        card.strip() if card and card.startswith("#") else f"# {name}\n\n{card or ''}".strip(),
+        beginning(name, card),
         "## How to call it",
         "\n".join(
             [
@@ -84,6 +84,27 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
+def beginning(name: str, card: str | None) -> str:
+    """What comes before the chapter on calling a model: `card`, under a title if it has none."""
+    return card.strip() if card and card.startswith("#") else f"# {name}\n\n{card or ''}".strip()
+
+
+def python_block(call: str) -> str:
+    """A program in Markdown that loads the SavedModel as `model` and then does `call`."""
+    return (
+        "```python\n"
+        "import tensorflow as tf  # nothing else is needed\n\n"
+        'model = tf.saved_model.load("DIRECTORY OF THIS FILE")\n'
+        f"{call}\n"
+        "```"
+    )
+
+
+def rest_block(name: str, body: str) -> str:
+    """A request to TensorFlow Serving in Markdown."""
+    return f"```\nPOST /v1/models/{name}:predict\n{body}\n```"
+
+
 def _python_example(signatures: Sequence[str], shape: str) -> str:
     if "from_bytes" in signatures:
         call = (
@@ -95,14 +116,7 @@ def _python_example(signatures: Sequence[str], shape: str) -> str:
             f"images = ...  # uint8 {shape}\n"
             'answer = model.signatures["serving_default"](image=tf.constant(images))'
         )
-    return (
-        "```python\n"
-        "import tensorflow as tf  # nothing else is needed\n\n"
-        'model = tf.saved_model.load("DIRECTORY OF THIS FILE")\n'
-        f"{call}\n"
-        'answer["label"], answer["probabilities"]\n'
-        "```"
-    )
+    return python_block(f'{call}\nanswer["label"], answer["probabilities"]')
 
 
 def _rest_example(name: str, signatures: Sequence[str]) -> str:
@@ -110,4 +124,4 @@ def _rest_example(name: str, signatures: Sequence[str]) -> str:
         body = '{"signature_name": "from_bytes", "instances": [{"image_bytes": {"b64": "..."}}]}'
     else:
         body = '{"instances": [{"image": [[[0, ...], ...], ...]}]}'
-    return f"```\nPOST /v1/models/{name}:predict\n{body}\n```"
+    return rest_block(name, body)

@@ -6,8 +6,7 @@ publishes, see `kapps.serving.selfcheck`.
 """
 
 import os
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -18,9 +17,7 @@ from kapps.serving import graph
 from kapps.serving.card import model_card
 from kapps.serving.publishing import publish
 from kapps.serving.selfcheck import check_saved_model
-from kapps.serving.warmup import write_warmup
-
-_WARMUP_BATCHES = (1, 8)
+from kapps.serving.warmup import BATCHES, write_warmup
 
 
 def export(
@@ -60,12 +57,12 @@ def export(
         RuntimeError: the reloaded SavedModel disagrees with the model. Nothing is published.
     """
     class_names, image_shape = graph.check(model, class_names, temperature)
-    images = _checked_images(sample_images, image_shape)
+    images = checked_images(sample_images, image_shape)
     export_dir = Path(export_dir)
 
     def write(directory: Path) -> None:
         endpoints = graph.endpoints(model, image_shape, class_names, temperature)
-        _save(directory, endpoints, class_names)
+        graph.save(directory, endpoints, class_names)
         (directory / "model_card.md").write_text(
             model_card(
                 export_dir.name, image_shape, class_names, temperature, tuple(endpoints), card
@@ -78,24 +75,9 @@ def export(
     return publish(export_dir, write)
 
 
-def _save(
-    directory: Path,
-    endpoints: dict[str, Callable],
-    class_names: tuple[str, ...],
-) -> None:
-    # A plain module instead of keras.export.ExportArchive: that keeps variables and lookup
-    # tables and has no place for a file.
-    served = graph.trackable(endpoints.values())
-    with tempfile.TemporaryDirectory() as scratch:
-        labels = Path(scratch, "labels.txt")
-        labels.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
-        served.labels = tf.saved_model.Asset(str(labels))
-        tf.saved_model.save(served, str(directory), signatures=endpoints)
-
-
 def _warmup_requests(images: np.ndarray, endpoints: tuple[str, ...]) -> list:
     requests = []
-    for size in _WARMUP_BATCHES:
+    for size in BATCHES:
         batch = np.resize(images, (size, *images.shape[1:]))
         requests.append(("serving_default", {"image": batch}))
         if "from_bytes" in endpoints:
@@ -104,7 +86,12 @@ def _warmup_requests(images: np.ndarray, endpoints: tuple[str, ...]) -> list:
     return requests
 
 
-def _checked_images(images: np.ndarray | None, image_shape: tuple[int, int, int]) -> np.ndarray:
+def checked_images(images: np.ndarray | None, image_shape: tuple[int, int, int]) -> np.ndarray:
+    """At most eight pictures for the check and the warm-up, noise when None.
+
+    Raises:
+        ValueError: they are not uint8, or of another shape.
+    """
     if images is None:
         noise = np.random.default_rng(0)
         return noise.integers(0, 256, (8, *image_shape), np.uint8)

@@ -1,7 +1,12 @@
-"""The graph of a served image classifier: decoder, model, temperature, softmax, labels."""
+"""The graph of a served image classifier: decoder, model, temperature, softmax, labels.
+
+And what any served graph needs: its image files decoded, its variables found, its files written.
+"""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -9,7 +14,7 @@ import tensorflow as tf
 from kapps.data import decode
 from kapps.errors import UserError
 
-_DECODABLE_CHANNELS = (1, 3)  # what decode_image gives
+DECODABLE_CHANNELS = (1, 3)  # what decode_image gives
 
 
 def check(
@@ -24,7 +29,7 @@ def check(
         UserError: shapes that are unknown or do not fit the labels, labels that are no lines or
             not distinct, or a temperature that is not positive.
     """
-    names = _checked_names(class_names)
+    names = checked_names(class_names)
     image_shape = _checked_image_shape(model, len(names))
     if not (math.isfinite(temperature) and temperature > 0):
         raise UserError(f"temperature is {temperature}; a positive number is needed")
@@ -54,22 +59,47 @@ def endpoints(
         return {"probabilities": probabilities, "label": label}
 
     def classify_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        image = tf.map_fn(
-            lambda contents: decode.decode_image(contents, image_shape),
-            image_bytes,
-            fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
-        )
-        return classify(image)
+        return classify(decode_files(image_bytes, image_shape))
 
     image = tf.TensorSpec((None, *image_shape), tf.uint8, name="image")
-    # TF Serving's REST interface takes base64 for tensors whose name ends in _bytes.
-    image_bytes = tf.TensorSpec((None,), tf.string, name="image_bytes")
     endpoints = {"serving_default": tf.function(classify, autograph=False, input_signature=[image])}
-    if image_shape[-1] in _DECODABLE_CHANNELS:
+    if image_shape[-1] in DECODABLE_CHANNELS:
         endpoints["from_bytes"] = tf.function(
-            classify_bytes, autograph=False, input_signature=[image_bytes]
+            classify_bytes, autograph=False, input_signature=[IMAGE_BYTES]
         )
     return endpoints
+
+
+# TF Serving's REST interface takes base64 for tensors whose name ends in _bytes.
+IMAGE_BYTES = tf.TensorSpec((None,), tf.string, name="image_bytes")
+
+
+def decode_files(image_bytes: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+    """Encoded pictures, string [N], as uint8 [N, H, W, C]; C is one of DECODABLE_CHANNELS."""
+    return tf.map_fn(
+        lambda contents: decode.decode_image(contents, image_shape),
+        image_bytes,
+        fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
+    )
+
+
+def save(directory: Path, endpoints: Mapping[str, Callable], class_names: Sequence[str]) -> None:
+    """Writes a SavedModel whose signatures are `endpoints`, with `assets/labels.txt`.
+
+    Args:
+        directory: Where to.
+        endpoints: A tf.function by the name of its signature.
+        class_names: The lines of labels.txt; without any there is no such file.
+    """
+    # A plain module instead of keras.export.ExportArchive: that keeps variables and lookup
+    # tables and has no place for a file.
+    served = trackable(endpoints.values())
+    with tempfile.TemporaryDirectory() as scratch:
+        if class_names:
+            labels = Path(scratch, "labels.txt")
+            labels.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
+            served.labels = tf.saved_model.Asset(str(labels))
+        tf.saved_model.save(served, str(directory), signatures=dict(endpoints))
 
 
 def trackable(functions: Iterable[Callable]) -> tf.Module:
@@ -84,7 +114,12 @@ def trackable(functions: Iterable[Callable]) -> tf.Module:
     return served
 
 
-def _checked_names(class_names: Sequence[str]) -> tuple[str, ...]:
+def checked_names(class_names: Sequence[str]) -> tuple[str, ...]:
+    """Class names as a tuple.
+
+    Raises:
+        UserError: a name is no line, or two are equal.
+    """
     names = tuple(str(name) for name in class_names)
     for name in names:
         if not name or name.splitlines() != [name]:

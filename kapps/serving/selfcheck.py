@@ -1,4 +1,4 @@
-"""The check every version passes before it is published."""
+"""The check every version passes before it is published: a classifier's, and its parts."""
 
 import contextlib
 import re
@@ -20,7 +20,7 @@ _WRITES = re.compile(r"^Assign|^ResourceScatter|^ResourceApply")
 
 # Largest difference of a probability. In mixed precision the compiler may keep an intermediate
 # result in float32 that another graph rounds, so two right answers differ by a rounding.
-_TOLERANCE = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 2e-2}
+TOLERANCE = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 2e-2}
 
 
 def check_saved_model(
@@ -48,8 +48,8 @@ def check_saved_model(
     """
     loaded = tf.saved_model.load(str(directory))
     for name, signature in loaded.signatures.items():
-        _refuse_state(name, signature)
-    with _full_float32():
+        refuse_state(name, signature)
+    with full_float32():
         for batch in (images[:1], np.concatenate([images, images[:1]])):
             _check_batch(loaded.signatures, model, batch, class_names, temperature)
 
@@ -72,7 +72,7 @@ def _check_batch(
     # Not model.predict: that may be compiled already, with TF32 in it.
     logits = tf.function(model, jit_compile=False)(tf.constant(images, tf.float32), training=False)
     expected = _softmax(tf.cast(logits, tf.float64).numpy() / temperature)
-    tolerance = max(_TOLERANCE[layer.compute_dtype] for layer in model.layers)
+    tolerance = max(TOLERANCE[layer.compute_dtype] for layer in model.layers)
     difference = np.max(np.abs(probabilities - expected))
     if not difference <= tolerance:
         raise RuntimeError(
@@ -89,15 +89,26 @@ def _check_batch(
             raise RuntimeError("the SavedModel answers differently for the same image as PNG")
 
 
-def _refuse_state(name: str, signature: tf.types.experimental.ConcreteFunction) -> None:
-    """Looks at every op a signature reaches: its own graph and the functions called from it."""
+def refuse_state(
+    name: str, signature: tf.types.experimental.ConcreteFunction, seeded: bool = False
+) -> None:
+    """Looks at every op a signature reaches: its own graph and the functions called from it.
+
+    Args:
+        name: Of the signature.
+        signature: The function.
+        seeded: It takes a seed, so it may draw by ops that have no state but their seed.
+
+    Raises:
+        UserError: it draws random numbers otherwise, or writes to its variables.
+    """
     graph = signature.graph.as_graph_def()
     functions = {function.signature.name: function.node_def for function in graph.library.function}
     reached: set[str] = set()
     waiting = [list(graph.node)]
     while waiting:
         for node in waiting.pop():
-            if _RANDOM.search(node.op):
+            if _RANDOM.search(node.op) and not (seeded and node.op.startswith("Stateless")):
                 raise UserError(
                     f"signature {name} draws random numbers: op {node.op} ({node.name}). Two calls"
                     " would differ. A layer ignores training=False; mend it or take it out of the"
@@ -123,7 +134,7 @@ def _called_functions(node: tf.compat.v1.NodeDef) -> set[str]:
 
 
 @contextlib.contextmanager
-def _full_float32() -> Iterator[None]:
+def full_float32() -> Iterator[None]:
     """Switches TensorFloat-32 off: a GPU would round to 10 bits, differently in each graph."""
     enabled = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)

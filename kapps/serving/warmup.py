@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 Request = tuple[str, Mapping[str, np.ndarray]]
+BATCHES = (1, 8)  # sizes of the requests
 
 
 def write_warmup(directory: Path, model_name: str, requests: Iterable[Request]) -> Path:

@@ -168,16 +168,16 @@ def test_a_layer_that_ignores_training_false_is_refused_by_name(tmp_path, layer,
 
 
 def test_a_savedmodel_that_disagrees_is_not_published(tmp_path, monkeypatch):
-    from kapps.serving import classifier
+    from kapps.serving import graph
 
-    model, save = build(), classifier._save
+    model, save = build(), graph.save
 
     def save_other_weights(*args):
         model.get_layer("logits").bias.assign([0.0, 0.01, 0.0, 0.0])
         save(*args)
         model.get_layer("logits").bias.assign([0.0, 0.0, 0.0, 0.0])
 
-    monkeypatch.setattr(classifier, "_save", save_other_weights)
+    monkeypatch.setattr(graph, "save", save_other_weights)
     with pytest.raises(RuntimeError, match="differs from the model by"):
         serving.export(model, tmp_path, CLASS_NAMES)
     assert os.listdir(tmp_path) == []

@@ -1,0 +1,91 @@
+"""`model_card.md` of a generative model."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kapps.serving.card import beginning, python_block, rest_block
+
+_MEANINGS = {
+    "image": "pixels 0..255",
+    "pixels": "0..1",
+    "image_bytes": "encoded PNG or JPEG files, of any size",
+    "z": "latent vectors",
+    "mean": "of the posterior; the same as z",
+    "log_var": "logarithm of the posterior's variance",
+    "error": "anomaly score: mean squared error of the picture's pixels, of 0..1",
+    "count": "how many pictures",
+    "seed": "the same seed gives the same pictures",
+    "label": "number of a class",
+}
+_EXAMPLES = {  # the first of these signatures that there is: a call, and the body of a request
+    "sample": (
+        'answer = model.signatures["sample"](count=tf.constant(16), seed=tf.constant(1){label})\n'
+        'answer["image"]  # uint8 [16, H, W, C]',
+        '{{"signature_name": "sample", "inputs": {{"count": 16, "seed": 1{label}}}}}',
+        (", label=tf.constant(-1)", ', "label": -1'),
+    ),
+    "from_bytes": (
+        'contents = tf.io.read_file("image.png")\n'
+        'answer = model.signatures["from_bytes"](image_bytes=contents[None]{label})\n'
+        'answer["pixels"]',
+        '{{"signature_name": "from_bytes", '
+        '"instances": [{{"image_bytes": {{"b64": "..."}}{label}}}]}}',
+        (", label=tf.constant([0])", ', "label": 0'),
+    ),
+}
+
+
+def generative_card(
+    name: str,
+    kind: str,
+    signatures: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]],
+    class_names: Sequence[str] = (),
+    card: str | None = None,
+) -> str:
+    """The card of a generative model, in Markdown.
+
+    Args:
+        name: What the server calls the model.
+        kind: What it is, in words.
+        signatures: By name, the tensors (or their specs) that each takes and returns, by name.
+        class_names: Of a conditional model.
+        card: What comes first: trained on what, with which result.
+    """
+    rows = [
+        f"| `{signature}` | {_tensors(takes)} | {_tensors(returns)} |"
+        for signature, (takes, returns) in signatures.items()
+    ]
+    used = {key for pair in signatures.values() for tensors in pair for key in tensors}
+    meanings = [f"- `{key}`: {words}" for key, words in _MEANINGS.items() if key in used]
+    parts = [
+        beginning(name, card),
+        "## How to call it",
+        f"A {kind}. It is deterministic: nothing is drawn but from the seed of a request.",
+        "\n".join(["| signature | takes | returns |", "|---|---|---|", *rows]),
+        "\n".join(meanings),
+    ]
+    for signature, (call, body, label) in _EXAMPLES.items():
+        if signature in signatures:
+            labels = label if "label" in signatures[signature][0] else ("", "")
+            parts.append(python_block(call.format(label=labels[0])))
+            parts.append(rest_block(name, body.format(label=labels[1])))
+            break
+    if "label" in used:
+        named = f" (`assets/labels.txt`): {', '.join(class_names)}." if class_names else "."
+        parts.append(
+            "Labels count the classes from 0" + named + " For `sample`, -1 draws a class for each "
+            "picture."
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _tensors(tensors: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"`{name}` {tensor.dtype.name} {_shape(tensor.shape)}" for name, tensor in tensors.items()
+    )
+
+
+def _shape(shape: Any) -> str:
+    if shape.rank is None:
+        return "[] or [1]"
+    return f"[{', '.join('N' if length is None else str(length) for length in shape)}]"
