@@ -171,6 +171,7 @@ class VAE(keras.Model):
             seed: int32 [2].
             labels: one-hot, for a conditional model.
         """
+        x = tf.cast(x, tf.float32)
         latents = self._infer(x, labels, samples, seed, training=False)
         return self._log_likelihood(x, latents, labels, False) - sum(self._log_ratios(latents))
 
@@ -217,7 +218,7 @@ class VAE(keras.Model):
         """Log p(x | z), [samples, batch]."""
         z = [latent.z for latent in latents]
         if self.classes:
-            z.append(_repeat(labels, tf.shape(z[0])[0]))
+            z.append(_repeat(self._labels(labels), tf.shape(z[0])[0]))
         return -self.pixels.negative_log(x, _on_rows(self.decoder, z, training))
 
     def _log_ratios(self, latents):
@@ -352,7 +353,7 @@ class VAE(keras.Model):
         if self.classes and labels is None:
             drawn = np.random.default_rng(seed).integers(self.classes, size=count)
             labels = np.eye(self.classes, dtype=np.float32)[drawn]
-        pictures = []
+        pictures = [np.zeros((0, *self.image_shape), np.uint8)]
         for start in range(0, count, _SAMPLED_TOGETHER):
             size = min(_SAMPLED_TOGETHER, count - start)
             part = None if labels is None else labels[start : start + size]
