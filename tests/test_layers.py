@@ -1,4 +1,4 @@
-"""The fused batch normalization against Keras' own, which is the reference in every test."""
+"""Each layer against what it should be: Keras' own batch normalization, NumPy's SVD."""
 
 import inspect
 import json
@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from kapps import layers
+from kapps.errors import UserError
 
 CHANNELS = 5
 
@@ -251,6 +252,7 @@ ON_TWO_REPLICAS = """
 import json, sys
 import keras, numpy as np, tensorflow as tf
 from kapps import layers
+from kapps.errors import UserError
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -289,3 +291,157 @@ def test_replica_without_examples():
     weights = on_two_replicas(9)
     assert np.isnan(weights["stock"][0]).all()
     assert np.isfinite(weights["fused"]).all()  # [weight, replica, channel]
+
+
+# Spectral normalization ---------------------------------------------------------------------------
+
+WRAPPED = {  # layer, input, and from its kernel to the matrix with a column per output
+    "dense": (lambda: keras.layers.Dense(3), (4,), lambda k: k),
+    "conv": (lambda: keras.layers.Conv2D(5, (2, 3)), (6, 6, 4), lambda k: k.reshape(-1, 5)),
+    "transposed": (
+        lambda: keras.layers.Conv2DTranspose(5, 3, strides=2),
+        (4, 4, 2),
+        lambda k: np.moveaxis(k, 2, 3).reshape(-1, 5),
+    ),
+    "embedding": (lambda: keras.layers.Embedding(7, 3), (2,), lambda k: k),
+}
+
+
+@pytest.fixture(params=WRAPPED)
+def spectral(request):
+    """A wrapped layer whose u has converged, an input, and from its kernel to its matrix."""
+    make, shape, matrix = WRAPPED[request.param]
+    keras.utils.set_random_seed(1)
+    layer = layers.SpectralNormalization(make())
+    x = np.random.default_rng(1).normal(size=(8, *shape)).astype("float32")
+    if request.param == "embedding":
+        x = np.abs(x * 3).astype("int32") % 7
+    layer(x)
+    layer.u.assign(-np.linalg.svd(matrix(layer.kernel.numpy()))[2][0])
+    layer.update()  # stays where it is
+    return layer, x, matrix
+
+
+def largest(matrix):
+    return np.linalg.svd(matrix, compute_uv=False)[0]
+
+
+def test_sigma_is_the_largest_singular_value(spectral):
+    layer, _, matrix = spectral
+    assert float(layer.sigma()) == pytest.approx(largest(matrix(layer.kernel.numpy())), rel=1e-5)
+
+
+def test_updates_converge(spectral):
+    layer, _, matrix = spectral
+    layer.u.assign(np.linspace(0.1, 1.0, layer.u.shape[0]))
+    for _ in range(100):
+        layer.update()
+    assert float(layer.sigma()) == pytest.approx(largest(matrix(layer.kernel.numpy())), rel=1e-3)
+
+
+def test_computes_with_the_kernel_over_sigma_and_stores_the_kernel(spectral):
+    layer, x, matrix = spectral
+    before = [w.numpy() for w in layer.weights]
+    outputs = [layer(x, training=training).numpy() for training in (True, True, False)]
+    for weight, old in zip(layer.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+    layer.kernel.assign(layer.kernel.numpy() / largest(matrix(layer.kernel.numpy())))
+    expected = layer.layer(x)
+    for output in outputs:
+        np.testing.assert_allclose(output, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_gradient_is_the_one_of_w_over_its_norm(spectral):
+    """Against differences of W / |W|_2 by NumPy's SVD, and orthogonal to W."""
+    layer, x, matrix = spectral
+    noise = np.random.default_rng(2).normal(size=layer(x).shape).astype("float32")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(x) * noise)
+    gradient = tf.convert_to_tensor(tape.gradient(loss, layer.kernel.value)).numpy()
+    kernel = layer.kernel.numpy()
+    cosine = np.sum(gradient * kernel) / np.linalg.norm(gradient) / np.linalg.norm(kernel)
+    assert abs(cosine) < 1e-4
+    # Central differences, each kernel normalised by NumPy.
+    direction = np.random.default_rng(3).normal(size=kernel.shape).astype("float32")
+    step = 1e-2 * np.std(kernel)
+    values = []
+    for sign in (1, -1):
+        moved = kernel + sign * step * direction
+        layer.kernel.assign(moved / largest(matrix(moved)))
+        values.append(np.sum(layer.layer(x).numpy() * noise, dtype="float64"))
+    slope = (values[0] - values[1]) / (2 * step)
+    assert np.sum(gradient * direction) == pytest.approx(slope, rel=1e-2)
+
+
+def test_one_update_is_one_step_of_the_power_iteration():
+    layer = layers.SpectralNormalization(keras.layers.Dense(2, use_bias=False))
+    layer.build((None, 2))
+    layer.kernel.assign([[3.0, 0.0], [0.0, 1.0]])
+    layer.u.assign([0.6, 0.8])
+    # W u = (1.8, 0.8); W' W u = (5.4, 0.8)
+    assert float(layer.sigma()) == pytest.approx(np.hypot(1.8, 0.8))
+    layer.update()
+    np.testing.assert_allclose(layer.u, np.array([5.4, 0.8]) / np.hypot(5.4, 0.8), rtol=1e-6)
+    twice = layers.SpectralNormalization(keras.layers.Dense(2), power_iterations=2)
+    twice.build((None, 2))
+    twice.kernel.assign([[3.0, 0.0], [0.0, 1.0]])
+    twice.u.assign([0.6, 0.8])
+    twice.update()
+    layer.update()
+    np.testing.assert_allclose(layer.u, twice.u, rtol=1e-6)
+
+
+def test_spectral_norm_of_zeros_is_finite():
+    layer = layers.SpectralNormalization(keras.layers.Dense(2, kernel_initializer="zeros"))
+    with tf.GradientTape() as tape:
+        y = layer(np.ones((1, 3), "float32"))
+    np.testing.assert_array_equal(y, 0.0)
+    assert np.isfinite(tape.gradient(y, layer.kernel.value)).all()
+    layer.update()
+    assert np.isfinite(layer.u).all()
+
+
+def test_spectral_norm_in_float32_under_sixteen_bits():
+    """bfloat16 has 8 bits; sigma of a kernel cast to it would be off by a thousandth."""
+    layer = layers.SpectralNormalization(keras.layers.Dense(50, dtype="mixed_bfloat16"))
+    model = keras.Sequential([keras.Input((60,)), layer], name="mixed")
+    model.dtype_policy = "mixed_bfloat16"
+    kernel = layer.kernel.numpy()
+    layer.u.assign(np.linalg.svd(kernel)[2][0])
+    seen = []
+    sigma = layer.sigma
+    layer.sigma = lambda: seen.append(sigma()) or seen[-1]
+    y = model(np.ones((1, 60), "float32"))
+    assert y.dtype == tf.bfloat16
+    assert float(seen[0]) == pytest.approx(largest(kernel), rel=1e-5)
+
+
+def test_spectral_normalization_round_trip(tmp_path):
+    model = keras.Sequential(
+        [
+            keras.Input((5, 5, 2)),
+            layers.SpectralNormalization(keras.layers.Conv2D(3, 2), power_iterations=3),
+        ]
+    )
+    model.layers[0].update()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    x = np.random.default_rng(0).normal(size=(2, 5, 5, 2)).astype("float32")
+    np.testing.assert_array_equal(loaded(x), model(x))
+    np.testing.assert_array_equal(loaded.layers[0].u, model.layers[0].u)
+    assert loaded.layers[0].power_iterations == 3
+    assert len(model.trainable_weights) == 2 and len(model.non_trainable_weights) == 1
+
+
+def test_spectral_normalization_obeys_an_outer_stateless_call():
+    layer = layers.SpectralNormalization(keras.layers.Dense(2))
+    layer.build((None, 3))
+    kernel, bias = np.eye(3, 2, dtype="float32"), np.array([5.0, 6.0], "float32")
+    u = np.array([1.0, 0.0], "float32")
+    y, _ = layer.stateless_call([kernel, bias], [u], np.zeros((1, 3), "float32"))
+    np.testing.assert_array_equal(y, [[5.0, 6.0]])
+
+
+def test_a_layer_without_kernel_is_refused():
+    with pytest.raises(UserError, match="has no kernel"):
+        layers.SpectralNormalization(keras.layers.ReLU(name="r")).build((None, 3))
