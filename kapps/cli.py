@@ -168,11 +168,7 @@ class Export:
         facts, metrics = (
             _read_json(self.run_dir / name) for name in ("config.json", "metrics.json")
         )
-        class_names = facts.get("data", {}).get("class_names")
-        if not class_names:
-            raise UserError(
-                f"{self.run_dir}: config.json names no classes; only classifiers export"
-            )
+        class_names = facts.get("data", {}).get("class_names") or ()
         if self.format != "savedmodel" and self.export_dir is not None:
             raise UserError(f"--export-dir is for savedmodel; {self.format} goes into the run")
         export_dir = self.export_dir or Path(
@@ -183,7 +179,13 @@ class Export:
         command_line.import_tensorflow()
         with command_line.without_chatter():
             model = serving.load_model(self.run_dir / "model.keras")
-            if self.format == "savedmodel":
+            if serving.is_generative(model):
+                made = self._generative(model, export_dir, class_names, facts, metrics)
+            elif not class_names:
+                raise UserError(
+                    f"{self.run_dir}: config.json names no classes; a classifier needs them"
+                )
+            elif self.format == "savedmodel":
                 made = serving.export(
                     model,
                     export_dir,
@@ -197,6 +199,17 @@ class Export:
                     model, directory, self.format, class_names, temperature=temperature
                 )
         _write(str(made))
+
+    def _generative(self, model, export_dir, class_names, facts, metrics) -> Path:
+        from kapps import serving
+
+        if self.format != "savedmodel":
+            raise UserError(
+                f"--format {self.format} is for classifiers; a {type(model).__name__} is published "
+                "as a savedmodel"
+            )
+        card = serving.run_card(facts, metrics)
+        return serving.export_any(model, export_dir, class_names=class_names, card=card)
 
 
 Command = (

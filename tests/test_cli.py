@@ -8,10 +8,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import kapps
-from kapps import cli
+from kapps import cli, models, serving
 from serving.small_classifier import CLASS_NAMES, TEMPERATURE, build, probabilities
 
 WITHOUT_TENSORFLOW = """
@@ -156,6 +157,43 @@ def test_export_again_elsewhere_and_in_another_format(finished, capsys, tmp_path
     assert printed == f"{tmp_path / 'there' / '1'}\n"
     printed = run(capsys, "export", finished.path, "--format", "litert")
     assert printed == f"{finished.path / 'export' / 'model.tflite'}\n"
+
+
+def generative_run(path, model):
+    path.mkdir()
+    facts = {
+        "recipe": "vae",
+        "config": {"export_dir": str(path / "served")},
+        "data": {"class_names": ["a", "b"]},
+    }
+    (path / "config.json").write_text(json.dumps(facts))
+    (path / "metrics.json").write_text(json.dumps({"test_nll": 228.5}))
+    model.save(path / "model.keras")
+    return path
+
+
+def test_export_of_a_generative_run(capsys, tmp_path):
+    model = models.dense_vae((4, 4, 1), 2, units=(3,))
+    path = generative_run(tmp_path / "run", model)
+    assert run(capsys, "export", path) == f"{path / 'served' / '1'}\n"
+    sample = serving.load(path / "served").signatures["sample"]
+    drawn = sample(count=tf.constant(3), seed=tf.constant(1))["image"].numpy().astype(int)
+    assert np.abs(drawn - model.sample(3, seed=1)).max() <= 1
+    card = (path / "served" / "1" / "model_card.md").read_text(encoding="utf-8")
+    assert "| test_nll | 228.5 |" in card
+    with pytest.raises(SystemExit):
+        cli.main(["export", str(path), "--format", "litert"])
+    said = capsys.readouterr().err
+    assert said.startswith("error: --format litert is for classifiers; a VAE") and len(said) < 120
+
+
+def test_export_of_a_run_without_classes_is_one_message(finished, capsys, tmp_path):
+    for name in ("metrics.json", "model.keras"):
+        (tmp_path / name).write_bytes((finished.path / name).read_bytes())
+    (tmp_path / "config.json").write_text(json.dumps({"recipe": "x", "config": {}}))
+    with pytest.raises(SystemExit):
+        cli.main(["export", str(tmp_path)])
+    assert "names no classes" in capsys.readouterr().err
 
 
 def test_export_of_a_broken_model_is_one_message(finished, capsys, tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 
 from kapps.errors import UserError
 from kapps.evaluation.history import column, read_history
+from kapps.evaluation.measures import best_validation, headline
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,9 +23,10 @@ def find_runs(root: str | Path) -> list[dict[str, Any]]:
 
     A run directory is one whose config.json names a recipe. The keys: `name` (path from `root`),
     `path`, `recipe`, `config`, `metrics` (of metrics.json, {} without), `epochs` (rows of
-    metrics.csv), `best_val_accuracy`, `lowest_val_loss` (None without), `state` ("finished" with a
-    metrics.json, else "unfinished", or "broken") and `problem` (what is broken, else None). A file
-    that cannot be read makes its own run broken and no other.
+    metrics.csv), `best_val_accuracy`, `lowest_val_loss` (None without), `validation` (the figure of
+    the validation split that it is known by, in words), `state` ("finished" with a metrics.json,
+    else "unfinished", or "broken") and `problem` (what is broken, else None). A file that cannot be
+    read makes its own run broken and no other.
 
     Raises:
         UserError: there is no directory `root`.
@@ -59,8 +61,8 @@ def runs_table(runs: Sequence[dict[str, Any]]) -> Table:
             run["name"],
             run["state"],
             _epochs(run),
-            _percent(run["best_val_accuracy"]),
-            _percent(metrics.get("test_accuracy")),
+            run["validation"],
+            headline(metrics),
             _number(metrics.get("test_loss"), ".4f"),
             _number(metrics.get("parameters"), ","),
             _time(metrics.get("train_seconds")),
@@ -111,6 +113,7 @@ def _read_run(root: Path, path: Path) -> dict[str, Any] | None:
         "epochs": len(history),
         "best_val_accuracy": _best(accuracy, np.max),
         "lowest_val_loss": _best(loss, np.min),
+        "validation": best_validation(history),
         "state": "broken" if problems else "finished" if finished else "unfinished",
         "problem": "; ".join(problems) or None,
     }
@@ -146,10 +149,6 @@ def _epochs(run: dict[str, Any]) -> str:
     if run["state"] == "unfinished" and isinstance(wanted, int):
         return f"{run['epochs']} of {wanted}"
     return str(run["epochs"])
-
-
-def _percent(value: Any) -> str:
-    return f"{100 * value:.2f} %" if isinstance(value, int | float) else ""
 
 
 def _number(value: Any, form: str) -> str:

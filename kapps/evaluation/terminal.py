@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from kapps.evaluation.measures import measured_lines
+
 SHARES = ("test_accuracy", "test_balanced_accuracy", "test_ece")
 
 
@@ -26,6 +28,7 @@ def summary(metrics: Mapping[str, Any], run: str | os.PathLike) -> str:
                 low, high = metrics[f"{name}_low"], metrics[f"{name}_high"]
                 line += f"  (95 % interval {low:.2%} to {high:.2%})"
             lines.append(line)
+    lines += [f"{name:<24}{value}" for name, value in measured_lines(metrics)]
     for name in ("test_loss", "best_epoch", "train_seconds", "verdict"):
         value = metrics.get(name)
         if value is not None:

@@ -200,8 +200,8 @@ def export_any(
 
 
 def is_generative(model: keras.Model) -> bool:
-    """True for what `export_any` publishes."""
-    return isinstance(model, VAE | GAN | Autoencoder)
+    """True for models of pictures that are no classifiers: those that `export_any` is for."""
+    return isinstance(model, VAE | GAN | Autoencoder) or hasattr(model, "latent_dim")
 
 
 def _export(model, endpoints, export_dir, kind, class_names, card, sample_images) -> Path:

@@ -24,12 +24,14 @@ _TOLERANCE = 1e-4  # other kernels, other order of summation
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:
-    """Loads a `.keras` file, with the layers kapps may have put in it.
+    """Loads a `.keras` file, with the layers and models of kapps that may be in it.
 
     Raises:
         UserError: the file is broken.
     """
-    from kapps import layers  # noqa: F401  (its classes register themselves with Keras)
+    # Their classes register themselves with Keras.
+    from kapps import layers  # noqa: F401
+    from kapps.models import GAN, VAE, Autoencoder  # noqa: F401
 
     try:
         return keras.models.load_model(path, compile=False)

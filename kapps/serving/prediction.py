@@ -13,6 +13,14 @@ from kapps.serving.publishing import version_directory
 
 _BATCH = 32
 
+_USES = {  # what the signatures of a generative model do
+    "reconstruct": "reconstructs pictures (reconstruct)",
+    "encode": "encodes them (encode)",
+    "decode": "draws pictures from latent vectors (decode)",
+    "generate": "draws pictures from latent vectors (generate)",
+    "sample": "samples pictures (sample: count, seed)",
+}
+
 Prediction = tuple[str, list[tuple[str, float]]]
 
 
@@ -49,10 +57,12 @@ def predict(
     files = [os.fspath(file) for file in files]
     contents = [_read(file) for file in files]
     directory = version_directory(path)
-    classify = _load(directory).signatures.get("from_bytes")
+    signatures = _load(directory).signatures
+    classify = signatures.get("from_bytes")
     labels = directory / "assets" / "labels.txt"
-    if classify is None or not labels.is_file():
-        raise UserError(f"{directory}: not an image classifier with a from_bytes signature")
+    classifies = classify is not None and "probabilities" in classify.structured_outputs
+    if not classifies or not labels.is_file():
+        raise UserError(_what_it_is(directory, signatures))
     class_names = labels.read_text(encoding="utf-8").splitlines()
     answers = []
     for start in range(0, len(files), _BATCH):
@@ -63,6 +73,17 @@ def predict(
             best = np.argsort(-row, kind="stable")[:top]
             answers.append((file, [(class_names[i], float(row[i])) for i in best]))
     return answers
+
+
+def _what_it_is(directory: Path, signatures: Any) -> str:
+    names = sorted(name for name in signatures if name != "serving_default")
+    if "generate" in names or "decode" in names:
+        uses = [use for name, use in _USES.items() if name in names]
+        return (
+            f"{directory}: a generative model, not an image classifier. It {', '.join(uses)}; "
+            f"{directory / 'model_card.md'} says how to call it"
+        )
+    return f"{directory}: not an image classifier with a from_bytes signature"
 
 
 def _probabilities(classify: Any, files: list[str], contents: list[bytes]) -> np.ndarray:

@@ -95,6 +95,18 @@ def test_comparison_names_every_run_with_its_best_accuracy():
     drawn(plots.compare_runs([]))
 
 
+def test_comparison_of_generative_models():
+    gan = [{"val_loss": 1.5, "val_frechet": 9.0 - i} for i in range(3)]
+    figure = plots.compare_runs([("a", gan), ("b", gan[:2])])
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["Validation frechet (dotted: training)"]
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["a: FD 7", "b: FD 8"]
+    autoencoder = [{"val_loss": 30.0, "val_mse": 0.0125}]
+    figure = plots.compare_runs([("gan", gan), ("ae", autoencoder)])
+    assert len(figure.axes) == 3
+    assert figure.legends[0].get_texts()[1].get_text() == "ae: MSE 0.0125"
+
+
 def test_confusion_matrix_writes_counts_and_colours_shares():
     figure = plots.confusion_matrix(np.array([[90, 10], [0, 0]]), ["a", "b"])
     (image,) = figure.axes[0].images

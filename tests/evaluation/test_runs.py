@@ -99,6 +99,25 @@ def test_table(root):
     assert lines[4][-4:] == ["metrics.json:", "is", "not", "JSON"]
 
 
+def test_generative_runs_are_known_by_their_own_figures(tmp_path):
+    def run(name, header, rows, metrics):
+        path = make_run(tmp_path / name, metrics=metrics)
+        (path / "metrics.csv").write_text("".join(f"{row}\n" for row in (header, *rows)))
+
+    run("ae", "epoch,val_loss,val_mse", ["1,9,0.02", "2,8,0.0125"], {"test_mse": 0.00583})
+    run("gan", "epoch,val_loss,val_frechet", ["1,1,8", "2,2,3.25", "3,0,nan"], {
+        "test_frechet": 3.5, "test_coverage": 0.8, "verdict": "healthy"})  # fmt: skip
+    run("vae", "epoch,val_loss", ["1,250.25", "2,240.125"], {"test_nll": 228.713, "test_mse": 1.0})
+    console = Console(file=io.StringIO(), width=200)
+    console.print(evaluation.runs_table(evaluation.find_runs(tmp_path)))
+    lines = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+    assert lines[1:] == [
+        "ae finished 2 MSE 0.01250 MSE 0.00583",
+        "gan finished 3 FD 3.25 FD 3.5 healthy",
+        "vae finished 2 loss 240.1250 NLL 228.71",
+    ]
+
+
 def test_a_half_written_line_is_dropped(tmp_path):
     run = make_run(tmp_path / "run", rows=(*ROWS[:2], "3,0.3,0."))
     history = evaluation.read_history(run)

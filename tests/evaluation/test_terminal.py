@@ -21,6 +21,21 @@ def test_summary_shows_shares_intervals_and_places(tmp_path):
     assert columns == {24}
 
 
+def test_summary_shows_what_generative_models_have(tmp_path):
+    vae = {"test_nll": 228.7134, "test_nll_error": 0.8361, "test_nll_samples": 5000,
+           "test_nll_floor": 189.86, "test_negative_elbo": 231.5, "verdict": "healthy"}  # fmt: skip
+    lines = [line.split(maxsplit=2) for line in summary(vae, tmp_path).splitlines()]
+    assert lines[0] == ["test", "nll", "228.71 nats  (± 0.84, samples 5000, floor 189.86)"]
+    assert " ".join(" ".join(lines[1]).split()) == "test negative elbo 231.50 nats"
+    assert lines[2] == ["verdict", "healthy"]
+    gan = {"test_frechet": 3.14159, "test_frechet_floor": 0.0712, "test_coverage": 0.871,
+           "test_coverage_floor": 0.96, "test_kid": float("nan"), "test_recall": 0.5}  # fmt: skip
+    text = summary(gan, tmp_path)
+    assert "3.14  (real against real 0.0712)" in text and "87.10%  (real 96.00%)" in text
+    assert "kid" not in text
+    assert "0.00583  (PCA 0.01041)" in summary({"test_mse": 0.005834, "pca_mse": 0.010412}, "x")
+
+
 @pytest.mark.parametrize(
     ("title", "name"), [("Learning curves", "learning_curves"), ("Is 90 % sure?", "is_90_sure")]
 )

@@ -394,7 +394,13 @@ def test_arguments_that_do_not_fit(tmp_path):
 
 def test_any_of_them_by_its_class(tmp_path):
     names = ("a", "b", "c")
-    version = serving.export_any(gan(CLASSES), tmp_path / "gan", class_names=names)
+    model = gan(CLASSES)
+    model.save(tmp_path / "model.keras")
+    saved = serving.load_model(tmp_path / "model.keras")
+    version = serving.export_any(saved, tmp_path / "gan", class_names=names)
+    drawn = call(serving.load(version).signatures["sample"], count=3, seed=4, label=1)["image"]
+    ours = model.sample(3, seed=4, labels=ONE_HOT[[1, 1, 1]])
+    assert np.abs(drawn.astype(int) - ours).max() <= 1
     assert (version / "assets" / "labels.txt").read_text() == "a\nb\nc\n"
     # A run knows the classes of its pictures, also where the model does not use them.
     version = serving.export_any(vae(), tmp_path / "vae", class_names=names)

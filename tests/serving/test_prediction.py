@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kapps import serving
+from kapps import models, serving
 from kapps.errors import UserError
 from serving.small_classifier import CLASS_NAMES
 
@@ -25,6 +25,20 @@ def test_the_most_probable_labels_come_first(published, files):
             order = sorted(range(4), key=lambda i: row[i], reverse=True)[:2]
             assert [label for label, _ in best] == [CLASS_NAMES[i] for i in order]
             np.testing.assert_allclose([p for _, p in best], row[order], rtol=0, atol=1e-5)
+
+
+def test_a_generative_model_is_told_from_a_classifier(files, tmp_path):
+    vae = serving.export_vae(
+        models.dense_vae((4, 4, 1), 2, units=(3,), classes=2), tmp_path, class_names=("a", "b")
+    )
+    with pytest.raises(UserError) as refused:
+        serving.predict(vae, files)
+    message = str(refused.value)
+    assert message.startswith(
+        f"{vae}: a generative model, not an image classifier. It reconstructs"
+    )
+    assert "samples pictures (sample: count, seed)" in message and "model_card.md" in message
+    assert "\n" not in message
 
 
 def test_more_files_than_one_batch_keep_their_order(published, files):

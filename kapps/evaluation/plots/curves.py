@@ -30,6 +30,7 @@ CURVES = (  # prefix of the column, what it is, how it is drawn
     ("val_", "validation", {"color": ORANGE}),
 )
 RUN_COLOURS = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, "#000000")
+COMPARED = ("loss", "accuracy", "mse", "frechet")
 RUN_STYLES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 
 
@@ -67,17 +68,23 @@ def learning_curves(
 
 
 def compare_runs(runs: Sequence[tuple[str, Sequence[Mapping]]]) -> Figure:
-    """Validation loss and accuracy of several runs over one another, training thin and dotted.
+    """Validation figures of several runs over one another, training thin and dotted.
 
-    `runs` holds pairs of a name and a history; the legend tells the best validation accuracy of
-    each (its lowest validation loss where no accuracy was recorded).
+    Those are loss and accuracy, the error of autoencoders, the distance of samples from real
+    pictures: as far as any run has them. `runs` holds pairs of a name and a history; the legend
+    tells the best validation accuracy of each (its lowest distance, error or loss where no accuracy
+    was recorded).
     """
     runs = [(name, history) for name, history in runs if history]
     metrics = [
         name
-        for name in ("loss", "accuracy")
+        for name in COMPARED
         if any(f"val_{name}" in _columns(history, name) for _, history in runs)
     ]
+    if "frechet" in metrics and all(_columns(history, "frechet") for _, history in runs):
+        metrics = [
+            name for name in metrics if name != "loss"
+        ]  # that of two players says nothing about either
     if not metrics:
         return _nothing_to_show()
     figure = new_figure(2.8 * len(metrics) + 0.22 * len(runs) + 0.5)
@@ -183,6 +190,10 @@ def _run_label(name: str, history) -> str:
     accuracy, loss = column(history, "val_accuracy"), column(history, "val_loss")
     if np.isfinite(accuracy).any():
         return f"{name}: {100 * np.nanmax(accuracy):.2f} %"
+    for other, words in (("frechet", "FD"), ("mse", "MSE")):
+        values = column(history, f"val_{other}")
+        if np.isfinite(values).any():
+            return f"{name}: {words} {np.nanmin(values):.4g}"
     if np.isfinite(loss).any():
         return f"{name}: loss {np.nanmin(loss):.4g}"
     return name
