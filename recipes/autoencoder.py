@@ -24,12 +24,25 @@ from kapps.errors import UserError
 
 # Hidden layers of the encoder, where --units does not say.
 UNITS = {"dense": (512,), "stacked": (512, 256, 128)}
+ONLY_FOR = {  # what shapes one kind of network
+    "units": tuple(UNITS),
+    "pretrain": tuple(UNITS),
+    "filters": ("conv",),
+    "width": ("residual",),
+    "depth": ("residual",),
+    "dropout": ("residual",),
+}
+# A linear network is badly conditioned, and stable at rates that others are not.
+LINEAR_LEARNING_RATE = 0.05
 # Flag, lowest, highest, the range in words, whether its ends belong to it.
 RANGES = (
     ("latent_dim", 0, math.inf, "1 or more", False),
     ("noise", 0, math.inf, "above 0", False),
     ("sparse_weight", 0, math.inf, "0 or more", True),
     ("sparse_target", 0, 1, "between 0 and 1, ends excluded", False),
+    ("width", 0, math.inf, "1 or more", False),
+    ("depth", 0, math.inf, "0 or more", True),
+    ("dropout", 0, 0.999, "between 0 and 0.999", True),
     ("pretrain", 0, math.inf, "0 or more", True),
     ("weight_decay", 0, math.inf, "0 or more", True),
     ("ema", 0, 0.999999, "between 0 and 0.999999", True),
@@ -48,12 +61,18 @@ SCHEDULES = Literal["constant", "step", "cosine", "one-cycle", "plateau"]
 class Config(training.CommonConfig):
     """What is trained, on what, and how."""
 
-    model: Literal["linear", "dense", "stacked", "conv"] = "dense"
-    """linear (PCA), dense (one hidden layer), stacked (several), conv"""
+    model: Literal["linear", "dense", "stacked", "residual", "conv"] = "dense"
+    """linear (PCA), dense (one hidden layer), stacked (several), residual (dense blocks), conv"""
     latent_dim: int = 16
     """values in a code"""
     units: tuple[int, ...] = ()
     """dense, stacked: hidden layers of the encoder; default: 512, and 512 256 128"""
+    width: int = 512
+    """residual: values between the blocks; inside them twice as many"""
+    depth: int = 3
+    """residual: blocks of the encoder, and of the decoder"""
+    dropout: float = 0.0
+    """residual: part of the hidden values that is dropped while training"""
     filters: tuple[int, ...] = (32, 64)
     """conv: filters after each halving of the sides"""
     activation: str = "relu"
@@ -101,13 +120,9 @@ def check(config: Config) -> None:
     training.check_common(config)
     for name, low, high, words, ends in RANGES:
         training.check_range(config, name, low, high, words, ends=ends)
-    dense = config.model in UNITS
-    if config.units and not dense:
-        raise UserError(f"--units shapes --model dense and stacked; {config.model} has none")
-    if config.pretrain and not dense:
-        raise UserError(f"--pretrain is for --model dense and stacked, not for {config.model}")
-    if config.filters != Config.filters and config.model != "conv":
-        raise UserError("--filters shapes --model conv")
+    for name, kinds in ONLY_FOR.items():
+        if getattr(config, name) != getattr(Config, name) and config.model not in kinds:
+            raise UserError(f"--{name} is for --model {' and '.join(kinds)}, not {config.model}")
     if config.denoise in ("masking", "salt_and_pepper") and config.noise > 1:
         raise UserError(f"--noise {config.noise}: it is the part of the pixels, at most 1")
     if config.model == "linear" and config.reconstruction == "bernoulli":
@@ -230,10 +245,6 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         notes=(*images.notes, *run.notes, *history.notes),
     )
     run.finish(metrics)
-    print(
-        f"{'test mse':<24}{metrics['test_mse']:.5f}  ({metrics['test_psnr']:.1f} dB; PCA with as "
-        f"many components {metrics['pca_mse']:.5f})"
-    )
     print(evaluation.summary(metrics, run.path))
     return metrics
 
@@ -282,6 +293,11 @@ def network(config: Config, images: data.ImageData) -> models.Autoencoder:
     }
     if config.model == "conv":
         return models.conv_autoencoder(*shape, filters=config.filters, **settings)
+    if config.model == "residual":
+        shape_of_blocks = {"units": config.width, "hidden": 2 * config.width, "depth": config.depth}
+        return models.residual_autoencoder(
+            *shape, **shape_of_blocks, dropout=config.dropout, **settings
+        )
     return models.dense_autoencoder(*shape, units=config.units or UNITS[config.model], **settings)
 
 
@@ -294,7 +310,10 @@ def build(config: Config, run: training.Run, images: data.ImageData, batches, st
             lambda: network(config, images), batches.batch_size, examples
         )
         print(f"precision {precision}: {why}")
-    rate = config.learning_rate or training.usual_learning_rate(config.optimizer)
+    usual = training.usual_learning_rate(config.optimizer)
+    if config.model == "linear" and config.optimizer in ("adam", "adamw"):
+        usual = LINEAR_LEARNING_RATE
+    rate = config.learning_rate or usual
     run.record(precision=precision, learning_rate=rate)  # a resumed run computes as it began
     steps = config.epochs * batches.steps
     with strategy.scope(), training.precision_policy(precision):

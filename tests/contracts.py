@@ -362,6 +362,25 @@ CASES = [
         corruption="masking",
         sparsity="l1",
     ),
+    *autoencoder_cases(
+        "residual_autoencoder",
+        models.residual_autoencoder,
+        (7, 9),
+        {
+            c: dense(63 * c, 12)
+            + dense(12, 5)
+            + dense(5, 12)
+            + dense(12, 63 * c)
+            # A scale and an offset for each block and after the last.
+            + 4 * (dense(12, 20) + dense(20, 12))
+            + 6 * 2 * 12
+            for c in (1, 3)
+        },
+        units=12,
+        hidden=20,
+        depth=2,
+        dropout=0.1,
+    ),
     # 7 x 9 -> 4 x 5 -> 2 x 3 and back; depth to space gives 4 x 6 and 8 x 10, which are cut.
     *autoencoder_cases(
         "conv_autoencoder",

@@ -11,7 +11,7 @@ Image classifiers (raw pixels of 0..255 in, logits out):
 
 Autoencoders (a custom training step; raw pixels in, pixels of 0..1 out):
     Autoencoder       the class: losses, corruption, sparsity, anomaly score
-    linear_autoencoder, dense_autoencoder, conv_autoencoder
+    linear_autoencoder, dense_autoencoder, residual_autoencoder, conv_autoencoder
                       its networks
     greedy_pretrain   trains a dense one layer by layer
     corrupt           noise for denoising ones
@@ -43,6 +43,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "dense_autoencoder",
             "greedy_pretrain",
             "linear_autoencoder",
+            "residual_autoencoder",
         ],
         "classifiers": ["classifier"],
         "cnns": ["cnn"],

@@ -98,6 +98,61 @@ def dense_autoencoder(
     return Autoencoder(encoder, decoder, **{"name": "dense", **settings})
 
 
+def residual_autoencoder(
+    image_shape: tuple[int, int, int],
+    latent_dim: int,
+    *,
+    units: int = 512,
+    hidden: int = 1024,
+    depth: int = 3,
+    activation: str = "relu",
+    dropout: float = 0.0,
+    code_activation: str = "linear",
+    output: str = "sigmoid",
+    **settings: Any,
+) -> Autoencoder:
+    """Residual dense blocks between affine maps: `depth` of them there, as many back.
+
+        x <- x + W2 activation(W1 normalize(x))
+
+    with layer normalization before each block (arXiv:2002.04745, figure 1b) and W2 starting at
+    zero, hence the whole at an affine map there and back. Gradient descent gets further in it than
+    in a stack of plain layers, and matrix products are all that it costs.
+
+    Args:
+        image_shape: (height, width, channels).
+        latent_dim: values in a code.
+        units: width of x.
+        hidden: rows of W1.
+        depth: blocks of the encoder, and of the decoder.
+        activation: inside the blocks.
+        dropout: part of the hidden values that is dropped while training.
+        code_activation: of the code: linear, or sigmoid for `sparsity="kl"`.
+        output: of the pixels: sigmoid or linear, see `dense_autoencoder`.
+        settings: further arguments of `Autoencoder`: reconstruction, corruption, sparsity, seed.
+
+    Raises:
+        UserError: an argument is out of its range.
+    """
+    shape = arguments.image_shape(image_shape)
+    for name, value in (("latent_dim", latent_dim), ("units", units), ("hidden", hidden)):
+        arguments.integer(name, value)
+    arguments.integer("depth", depth, minimum=0)
+    options = (hidden, arguments.activation(activation), arguments.rate("dropout", dropout))
+    x = keras.Input(shape, name="x")
+    y = keras.layers.Flatten(name="flatten")(x)
+    y = keras.layers.Dense(units, name="widen")(y)
+    y = _residual_blocks(y, depth, *options)
+    encoder = keras.Model(x, _code(y, latent_dim, code_activation), name="encoder")
+
+    z = keras.Input((latent_dim,), name="z")
+    y = _residual_blocks(keras.layers.Dense(units, name="widen")(z), depth, *options)
+    y = keras.layers.Dense(math.prod(shape), dtype="float32", name="values")(y)
+    y = keras.layers.Reshape(shape, dtype="float32", name="picture")(y)
+    decoder = keras.Model(z, _pixels(y, output, settings), name="decoder")
+    return Autoencoder(encoder, decoder, **{"name": "residual", **settings})
+
+
 def conv_autoencoder(
     image_shape: tuple[int, int, int],
     latent_dim: int,
@@ -276,6 +331,19 @@ def _apply(stages, x, training):
         else:
             x = part(x)
     return x
+
+
+def _residual_blocks(x, depth, hidden, activation, dropout):
+    """Blocks "block1", "block2", ... on [batch, units], and a last normalization."""
+    units = x.shape[-1]
+    for i in range(1, depth + 1):
+        y = keras.layers.LayerNormalization(name=f"block{i}_norm")(x)
+        y = blocks.dense_bn(y, hidden, activation=activation, name=f"block{i}_hidden")
+        if dropout:
+            y = keras.layers.Dropout(dropout, name=f"block{i}_dropout")(y)
+        y = keras.layers.Dense(units, kernel_initializer="zeros", name=f"block{i}_out")(y)
+        x = keras.layers.Add(name=f"block{i}_add")([x, y])
+    return keras.layers.LayerNormalization(name="last_norm")(x)
 
 
 def _code(y, latent_dim, activation):
