@@ -4,7 +4,9 @@ Both take `image` uint8 [N, H, W, C] and return `probabilities` float32 [N, clas
 graphs: few of their runtimes know bfloat16. The labels are in labels.txt beside the file.
 """
 
+import importlib
 import os
+import pkgutil
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kapps import files
+from kapps import files, models
 from kapps.errors import UserError
 from kapps.serving import graph
 from kapps.serving.requirements import check_format
@@ -29,9 +31,10 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     Raises:
         UserError: the file is broken.
     """
-    # Their classes register themselves with Keras.
-    from kapps import layers  # noqa: F401
-    from kapps.models import GAN, VAE, Autoencoder  # noqa: F401
+    # Classes register themselves with Keras when their module is imported.
+    importlib.import_module("kapps.layers")
+    for module in pkgutil.iter_modules(models.__path__, "kapps.models."):
+        importlib.import_module(module.name)
 
     try:
         return keras.models.load_model(path, compile=False)

@@ -1,9 +1,12 @@
 """ONNX and LiteRT files, asked by their own runtimes."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from kapps import serving
+from kapps import models, serving
 from kapps.errors import UserError
 from kapps.serving.formats import in_float32
 from serving.small_classifier import CLASS_NAMES, TEMPERATURE, build, probabilities
@@ -21,6 +24,23 @@ def ask_litert(path, images):
     with pytest.warns(UserWarning, match="tf.lite.Interpreter is deprecated"):
         interpreter = tf.lite.Interpreter(str(path))
     return interpreter.get_signature_runner("serving_default")(image=images)["probabilities"]
+
+
+LOADING_PROGRAM = """
+import sys
+from kapps import serving
+print(type(serving.load_model(sys.argv[1])).__name__)
+"""
+
+
+def test_models_of_every_module_are_loaded_without_importing_it(tmp_path):
+    """Not the class alone: also the layers of its networks and the schedule of its loss."""
+    beta = models.KLWarmup(10)
+    shape = {"filters": (2, 2), "units": 4, "pseudo_inputs": 2}
+    models.hierarchical_vae((4, 4, 1), 2, beta=beta, **shape).save(tmp_path / "model.keras")
+    command = [sys.executable, "-c", LOADING_PROGRAM, str(tmp_path / "model.keras")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "VAE\n", done.stderr
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])

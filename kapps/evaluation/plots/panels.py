@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kapps.evaluation.history import best_epoch, column, epoch_numbers
+from kapps.evaluation.plots.curves import CURVES
 from kapps.evaluation.plots.figure import (
     BLUE,
     GREEN,
     GREY,
     ORANGE,
     PINK,
-    SKY,
     YELLOW,
     calm,
     new_figure,
@@ -26,16 +26,12 @@ from kapps.evaluation.plots.figure import (
 PANEL = 1.5  # inches
 # Columns that belong into one panel though their names differ: what it is called, and they.
 TOGETHER = {
-    "Losses of both players": ("generator_loss", "discriminator_loss", "critic_loss"),
-    "Logits of the discriminator": ("real_logits", "fake_logits"),
+    "Players": ("generator_loss", "discriminator_loss", "critic_loss"),
+    "Logits": ("real_logits", "fake_logits"),
     "Learning rates": ("learning_rate", "discriminator_learning_rate"),
 }
 WORDS = {"kl": "KL", "elbo": "ELBO", "nll": "NLL", "fd": "FD", "kid": "KID", "mse": "MSE"}
-LOOKS = {  # training and validation look as in `learning_curves`
-    "": {"color": BLUE, "linewidth": 1.6},
-    "train_": {"color": SKY, "linewidth": 1.6},
-    "val_": {"color": ORANGE, "linewidth": 1.6},
-}
+LOOKS = {prefix: {"linewidth": 1.6} | look for prefix, _, look in CURVES}
 FURTHER = (GREEN, PINK, YELLOW, GREY, "#000000")
 NOT_DRAWN = ("epoch", "seconds", "examples_per_second")
 
