@@ -9,6 +9,7 @@ class_weights           weights that give every class the same share of the loss
 pixel_statistics        per-channel mean and standard deviation of a split
 TrainingBatches, evaluation_batches, classification_targets, smooth
                         batches for `fit`, a function of (seed, epoch, step)
+binarized               a split with pixels of 0 and 255, drawn once
 Augmentation            flip, crop, rotation, erasing, mixup, cutmix
 ImageData, Split        what `load` returns
 decode                  the one image decoder, used in training and in exported models
@@ -22,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "augment": ["Augmentation"],
         "audit": ["describe", "describe_text"],
+        "binary": ["binarized"],
         "dataset": ["ImageData", "Split"],
         "loading": ["load", "prepare"],
         "pipeline": ["TrainingBatches", "classification_targets", "evaluation_batches", "smooth"],

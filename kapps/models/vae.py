@@ -111,7 +111,7 @@ class VAE(keras.Model):
         means = ("loss", "reconstruction", "kl", "negative_elbo")
         self.trackers = [keras.metrics.Mean(name) for name in means]
         self.active_units = ActiveUnits(self.latent_dim)
-        self.build(self._input_shape())
+        self.build(self.input_shape)
 
     # What Keras calls ---------------------------------------------------------------------------
 
@@ -147,6 +147,17 @@ class VAE(keras.Model):
 
     def build(self, input_shape: Any) -> None:
         """Nothing is left to build; Keras notes the shape, for `export`."""
+
+    @property
+    def input_shape(self) -> Any:
+        """(None, height, width, channels), and (None, classes) for a conditional model."""
+        image = (None, *self.image_shape)
+        return [image, (None, self.classes)] if self.classes else image
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """(None, height, width, channels)."""
+        return (None, *self.image_shape)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """That of the pictures."""
@@ -362,10 +373,6 @@ class VAE(keras.Model):
         return np.concatenate(pictures)
 
     # Plumbing -----------------------------------------------------------------------------------
-
-    def _input_shape(self):
-        image = (None, *self.image_shape)
-        return [image, (None, self.classes)] if self.classes else image
 
     def _reconstruct(self, x, labels):
         mean, _, *features = self.encoder(self._with(x, labels), training=False)
