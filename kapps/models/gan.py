@@ -119,7 +119,6 @@ class GAN(keras.Model):
 
         self.discriminator_steps = counter("discriminator_steps")
         self.generator_steps = counter("generator_steps")
-        self.seed_generator = keras.random.SeedGenerator(seed)
         names = ["loss", "discriminator_loss", "generator_loss", "real_logits", "fake_logits"]
         names += ["penalty", *(["class_loss"] if self.auxiliary else [])]
         self.trackers = [keras.metrics.Mean(name) for name in names]
@@ -147,7 +146,7 @@ class GAN(keras.Model):
         Returns:
             Its loss, penalties included, [batch].
         """
-        of_z, of_real, of_fake, of_penalty = self._seeds(4)
+        of_z, of_real, of_fake, of_penalty = self._seeds(self.discriminator_steps, 0, 4)
         with keras.StatelessScope():  # what happens to the state of the generator is forgotten
             fake = self._generate(self.latents(tf.shape(x)[0], of_z), labels)
         _update_spectral_norms(self.discriminator)
@@ -157,7 +156,8 @@ class GAN(keras.Model):
                 tape.watch((x, fake))
                 real_logits, real_classes = self._judge(x, labels, of_real)
                 fake_logits, fake_classes = self._judge(fake, labels, of_fake)
-                scaled = self.discriminator_optimizer.scale_loss((real_logits, fake_logits))
+                scale = self.discriminator_optimizer.scale_loss
+                scaled = scale(real_logits), scale(fake_logits)
             loss = self.adversarial.discriminator(real_logits, fake_logits)
             class_loss = self._class_loss(labels, real_classes, fake_classes)
             penalty = self._every_kth_step(
@@ -198,7 +198,7 @@ class GAN(keras.Model):
         Returns:
             Its loss, [batch].
         """
-        of_z, of_real, of_fake = self._seeds(3)
+        of_z, of_real, of_fake = self._seeds(self.generator_steps, 1, 3)
         _update_spectral_norms(self.generator)
 
         def objective():
@@ -223,7 +223,9 @@ class GAN(keras.Model):
         """
         x, labels = self._unpack(data)
         seed = tf.stack([self.seed, tf.bitcast(tf.reduce_sum(x), tf.int32)])
-        fake = self.generator_ema(self._with(self.latents(tf.shape(x)[0], seed), labels))
+        fake = self.generator_ema(
+            self._with(self.latents(tf.shape(x)[0], seed), labels), training=False
+        )
         real_logits, real_classes = self._judge(x, labels)
         fake_logits, fake_classes = self._judge(fake, labels)
         values = {
@@ -434,8 +436,13 @@ class GAN(keras.Model):
             if tracker.name in values:
                 tracker.update_state(values[tracker.name])
 
-    def _seeds(self, count):
-        seed = steps.next_seed(self.seed_generator)
+    def _seeds(self, step, player, count):
+        """Seeds that depend on the step alone, whose count is a weight and saved as such.
+
+        The state of a `SeedGenerator` is in no file that Keras writes.
+        """
+        step = tf.cast(tf.convert_to_tensor(step), tf.int32)
+        seed = steps.of_this_replica(tf.stack([self.seed, 2 * step + player]))
         return tf.unstack(tf.random.experimental.stateless_split(seed, count))
 
     def _part(self, batch, part):

@@ -19,7 +19,11 @@ def next_seed(generator: keras.random.SeedGenerator) -> tf.Tensor:
 
     The state of the generator is a variable of the model, so a checkpoint carries it.
     """
-    seed = tf.cast(tf.convert_to_tensor(generator.next()), tf.int32)
+    return of_this_replica(tf.cast(tf.convert_to_tensor(generator.next()), tf.int32))
+
+
+def of_this_replica(seed: tf.Tensor) -> tf.Tensor:
+    """A seed, int32 [2], that replicas share: another one on each of them."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return seed
