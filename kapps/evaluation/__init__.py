@@ -37,6 +37,7 @@ reconstruction_mse, pca_mse
                           reconstructions beside the best linear ones
 explain_classifier        all of this for one model: an `Explanation` for its report
 grad_cam, overlay         where a convolutional network looked
+SampleGrids               samples of fixed noise after every epoch, kept in files
 summary, file_name        the last lines on the terminal; a title as a file name
 write_report              one self-contained HTML page
 find_runs, read_history, runs_table, compare
@@ -86,6 +87,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "latent": ["lerp", "normal_grid", "slerp", "traversal"],
         "neighbours": ["nearest_neighbours"],
         "synthetic": ["train_on_synthetic"],
+        "sample_grids": ["SampleGrids"],
         "terminal": ["file_name", "summary"],
         "two_sample": ["classifier_two_sample_test", "nearest_neighbour_test"],
         "verdict": ["Verdict", "overfitting_verdict"],
