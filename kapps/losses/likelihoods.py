@@ -61,8 +61,14 @@ def likelihood(name: str, scale: float | None = None) -> Likelihood:
 
 
 def bound_softly(v: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    """Almost `v` between low and high, never outside, with a gradient everywhere."""
-    return low + tf.nn.softplus(v - low) - tf.nn.softplus(v - high)
+    """Almost `v` between low and high, never outside, with a gradient everywhere.
+
+    low + softplus(v - low) - softplus(v - high), and from the middle on the same seen from above:
+    the difference of two large numbers would be noise.
+    """
+    from_below = low + tf.nn.softplus(v - low) - tf.nn.softplus(v - high)
+    from_above = high - tf.nn.softplus(high - v) + tf.nn.softplus(low - v)
+    return tf.where(v < 0.5 * (low + high), from_below, from_above)
 
 
 def bernoulli(x: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
