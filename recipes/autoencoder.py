@@ -32,7 +32,7 @@ ONLY_FOR = {  # what shapes one kind of network
     "depth": ("residual",),
     "dropout": ("residual",),
 }
-# A linear network is badly conditioned, and stable at rates that others are not.
+# A linear network of centred pictures is stable at rates that others are not.
 LINEAR_LEARNING_RATE = 0.05
 # Flag, lowest, highest, the range in words, whether its ends belong to it.
 RANGES = (
@@ -188,7 +188,8 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
     clean = data.evaluation_batches(
         normal["train"], **measured, limit=len(normal["validation"]), seed=config.seed
     )
-    model, precision = build(config, run, images, batches, strategy)
+    mean_picture = mean_of(normal["train"]) if config.model == "linear" else None
+    model, precision = build(config, run, images, batches, strategy, mean_picture)
     print(
         f"data      {images.spec}: {images.counts}, pictures "
         f"{'x'.join(map(str, images.image_shape))}\n"
@@ -273,7 +274,7 @@ def known(config: Config, images: data.ImageData, split: data.Split) -> data.Spl
     )
 
 
-def network(config: Config, images: data.ImageData) -> models.Autoencoder:
+def network(config: Config, images: data.ImageData, mean_picture=None) -> models.Autoencoder:
     """The model of this configuration, untrained."""
     settings = {
         "reconstruction": config.reconstruction,
@@ -286,7 +287,7 @@ def network(config: Config, images: data.ImageData) -> models.Autoencoder:
     }
     shape = images.image_shape, config.latent_dim
     if config.model == "linear":
-        return models.linear_autoencoder(*shape, **settings)
+        return models.linear_autoencoder(*shape, mean_picture=mean_picture, **settings)
     settings |= {
         "activation": config.activation,
         "code_activation": "sigmoid" if config.sparse == "kl" else "linear",
@@ -301,7 +302,14 @@ def network(config: Config, images: data.ImageData) -> models.Autoencoder:
     return models.dense_autoencoder(*shape, units=config.units or UNITS[config.model], **settings)
 
 
-def build(config: Config, run: training.Run, images: data.ImageData, batches, strategy) -> tuple:
+def mean_of(split: data.Split):
+    """The mean picture of a split, float64 [height, width, channels] of 0..255."""
+    parts = range(0, len(split), 1024)
+    sums = (split.take(range(i, min(i + 1024, len(split)))).sum(axis=0) for i in parts)
+    return sum(sums) / len(split)
+
+
+def build(config: Config, run: training.Run, images, batches, strategy, mean_picture) -> tuple:
     """The compiled model, and the precision it computes in."""
     precision = run.facts().get("precision") or config.precision
     if precision == "auto":
@@ -318,7 +326,7 @@ def build(config: Config, run: training.Run, images: data.ImageData, batches, st
     steps = config.epochs * batches.steps
     with strategy.scope(), training.precision_policy(precision):
         training.seed_everything(config.seed)  # whatever measuring has drawn
-        model = network(config, images)
+        model = network(config, images, mean_picture)
         cycle = training.momentum_cycle(steps) if config.schedule == "one-cycle" else None
         model.compile(
             training.optimizer(
@@ -360,10 +368,11 @@ def callbacks(config: Config, run: training.Run) -> list:
         keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False),
         keras.callbacks.TerminateOnNaN(),
     ]
+    error = {"monitor": "val_mse", "mode": "min"}
     if config.schedule == "plateau":
-        chosen.append(keras.callbacks.ReduceLROnPlateau(monitor="val_mse", factor=0.2, patience=3))
+        chosen.append(keras.callbacks.ReduceLROnPlateau(**error, factor=0.2, patience=3))
     if config.patience:
-        chosen.append(keras.callbacks.EarlyStopping(monitor="val_mse", patience=config.patience))
+        chosen.append(keras.callbacks.EarlyStopping(**error, patience=config.patience))
     return chosen
 
 

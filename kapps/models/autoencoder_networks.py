@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kapps import blocks
@@ -28,24 +29,45 @@ _OF_CHAINS = (
 
 
 def linear_autoencoder(
-    image_shape: tuple[int, int, int], latent_dim: int, **settings: Any
+    image_shape: tuple[int, int, int],
+    latent_dim: int,
+    *,
+    mean_picture: np.ndarray | None = None,
+    **settings: Any,
 ) -> Autoencoder:
     """One affine map there and one back.
 
     Its lowest squared error is that of principal component analysis, and the columns of the
-    decoder then span the same space (Baldi and Hornik 1989).
+    decoder then span the same space (Baldi and Hornik 1989). Without the mean picture gradient
+    descent takes very long to get there: the mean outweighs what varies.
 
     Args:
         image_shape: (height, width, channels).
         latent_dim: values in a code.
+        mean_picture: of the training pictures, pixels of 0..255, [height, width, channels]; it is
+            subtracted first and fixed, and the offset of the decoder begins with it.
         settings: further arguments of `Autoencoder`.
 
     Raises:
         UserError: an argument is out of its range.
     """
-    return dense_autoencoder(
-        image_shape, latent_dim, units=(), **{"output": "linear", "name": "linear"} | settings
-    )
+    shape = arguments.image_shape(image_shape)
+    arguments.integer("latent_dim", latent_dim)
+    x = keras.Input(shape, name="x")
+    centre = Centre(name="centre")
+    y = keras.layers.Flatten(name="flatten")(centre(x))
+    encoder = keras.Model(x, _code(y, latent_dim, "linear"), name="encoder")
+    z = keras.Input((latent_dim,), name="z")
+    values = keras.layers.Dense(math.prod(shape), dtype="float32", name="values")
+    y = keras.layers.Reshape(shape, dtype="float32", name="picture")(values(z))
+    decoder = keras.Model(z, _pixels(y, "linear", settings), name="decoder")
+    if mean_picture is not None:
+        if np.shape(mean_picture) != shape:
+            raise UserError(f"mean_picture {np.shape(mean_picture)}: pictures are {shape}")
+        mean = np.asarray(mean_picture, np.float32) / 255.0
+        centre.mean.assign(mean)
+        values.bias.assign(mean.ravel())
+    return Autoencoder(encoder, decoder, **{"name": "linear", **settings})
 
 
 def dense_autoencoder(
@@ -188,26 +210,55 @@ def conv_autoencoder(
         "activation": arguments.activation(activation),
         "normalization": arguments.one_of("normalization", normalization, ("batch", None)),
     }
-    x = y = keras.Input(shape, name="x")
-    sizes = [shape[:2]]  # of the maps, from the picture down
-    for i, n in enumerate(filters, start=1):
-        y = blocks.conv_bn(y, n, 3, strides=2, **options, name=f"encode{i}_halve")
-        y = blocks.conv_bn(y, n, 3, **options, name=f"encode{i}")
-        sizes.append(tuple(y.shape[1:3]))
+    x = keras.Input(shape, name="x")
+    y, sizes = downwards(x, filters, **options)
     y = keras.layers.Flatten(name="flatten")(y)
     encoder = keras.Model(x, _code(y, latent_dim, code_activation), name="encoder")
 
     z = keras.Input((latent_dim,), name="z")
     y = blocks.dense_bn(z, math.prod(sizes[-1]) * filters[-1], **options, name="unfold")
     y = keras.layers.Reshape((*sizes[-1], filters[-1]), name="map")(y)
-    for i in range(len(filters), 0, -1):
-        y = blocks.conv_bn(y, filters[i - 1], 3, **options, name=f"decode{i}")
-        narrower = filters[max(0, i - 2)]
-        y = blocks.conv_bn(y, 4 * narrower, 3, **options, name=f"decode{i}_double")
-        y = _crop(DepthToSpace(name=f"decode{i}_shuffle")(y), sizes[i - 1], f"decode{i}_crop")
+    y = upwards(y, filters, sizes, **options)
     y = keras.layers.Conv2D(shape[2], 3, padding="same", dtype="float32", name="picture")(y)
     decoder = keras.Model(z, _pixels(y, output, settings), name="decoder")
     return Autoencoder(encoder, decoder, **{"name": "conv", **settings})
+
+
+def downwards(x, filters: Sequence[int], **options: Any):
+    """Convolutions that halve the sides, one to each entry of `filters`, and one more after it.
+
+    Args:
+        x: a map.
+        filters: channels after each halving.
+        options: activation and normalization.
+
+    Returns:
+        The map, and the sides (height, width) of all maps from x down.
+    """
+    sizes = [tuple(x.shape[1:3])]
+    for i, n in enumerate(filters, start=1):
+        x = blocks.conv_bn(x, n, 3, strides=2, **options, name=f"encode{i}_halve")
+        x = blocks.conv_bn(x, n, 3, **options, name=f"encode{i}")
+        sizes.append(tuple(x.shape[1:3]))
+    return x, sizes
+
+
+def upwards(y, filters: Sequence[int], sizes: Sequence[tuple[int, int]], **options: Any):
+    """The mirror image of `downwards`: the map of the size of the picture.
+
+    Args:
+        y: a map of the last of the sizes.
+        filters: as `downwards` had them.
+        sizes: as it returned them.
+        options: activation and normalization.
+    """
+    for i in range(len(filters), 0, -1):
+        y = blocks.conv_bn(y, filters[i - 1], 3, **options, name=f"decode{i}")
+        narrower = filters[max(0, i - 2)]
+        # To four times the channels and depth to space: no product is computed twice.
+        y = blocks.conv_bn(y, 4 * narrower, 3, **options, name=f"decode{i}_double")
+        y = _crop(DepthToSpace(name=f"decode{i}_shuffle")(y), sizes[i - 1], f"decode{i}_crop")
+    return y
 
 
 def greedy_pretrain(
@@ -331,6 +382,24 @@ def _apply(stages, x, training):
         else:
             x = part(x)
     return x
+
+
+@keras.saving.register_keras_serializable("kapps")
+class Centre(keras.layers.Layer):
+    """Subtracts a fixed picture, zeros at first: its weight `mean`."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def build(self, input_shape: Any) -> None:
+        """The weight has the shape of a picture."""
+        self.mean = self.add_weight(
+            shape=input_shape[1:], initializer="zeros", trainable=False, name="mean"
+        )
+
+    def call(self, x: Any) -> Any:
+        """The same shape."""
+        return x - self.mean
 
 
 def _residual_blocks(x, depth, hidden, activation, dropout):
