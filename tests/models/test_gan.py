@@ -476,7 +476,7 @@ def test_each_optimizer_is_built_on_its_own_weights():
         (model.optimizer, model.generator),
         (model.further_optimizers["discriminator"], model.discriminator),
     ):
-        moments = [tuple(v.shape) for v in optimizer.variables if v.shape]
+        moments = [tuple(v.shape) for v in optimizer.variables if len(v.shape)]
         shapes = [tuple(w.shape) for w in network.trainable_variables]
         assert sorted(moments) == sorted([*shapes, *shapes])
     assert gan().further_optimizers == {}
