@@ -36,6 +36,7 @@ train_on_synthetic        are samples of a conditional model good enough to lear
 reconstruction_mse, pca_mse
                           reconstructions beside the best linear ones
 explain_classifier        all of this for one model: an `Explanation` for its report
+explain_vae               the same for a VAE
 grad_cam, overlay         where a convolutional network looked
 SampleGrids               samples of fixed noise after every epoch, kept in files
 summary, file_name        the last lines on the terminal; a title as a file name
@@ -68,7 +69,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "distances": ["frechet_distance", "kernel_distance"],
         "collapse": ["Judgement", "autoencoder_verdict", "gan_verdict", "posterior_verdict"],
         "explain": ["Explanation", "explain_classifier"],
-        "features": ["Features", "feature_extractor", "random_features", "to_uint8"],
+        "features": ["PACKAGED", "Features", "feature_extractor", "random_features", "to_uint8"],
         "gradcam": ["grad_cam", "overlay"],
         "likelihood": [
             "Likelihood",
@@ -90,6 +91,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "sample_grids": ["SampleGrids"],
         "terminal": ["file_name", "summary"],
         "two_sample": ["classifier_two_sample_test", "nearest_neighbour_test"],
+        "vae_report": ["explain_vae"],
         "verdict": ["Verdict", "overfitting_verdict"],
     },
 )
