@@ -36,7 +36,7 @@ train_on_synthetic        are samples of a conditional model good enough to lear
 reconstruction_mse, pca_mse
                           reconstructions beside the best linear ones
 explain_classifier        all of this for one model: an `Explanation` for its report
-explain_vae               the same for a VAE
+explain_vae, explain_gan  the same for generative models
 grad_cam, overlay         where a convolutional network looked
 SampleGrids               samples of fixed noise after every epoch, kept in files
 summary, file_name        the last lines on the terminal; a title as a file name
@@ -70,6 +70,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "collapse": ["Judgement", "autoencoder_verdict", "gan_verdict", "posterior_verdict"],
         "explain": ["Explanation", "explain_classifier"],
         "features": ["PACKAGED", "Features", "feature_extractor", "random_features", "to_uint8"],
+        "gan_report": ["explain_gan"],
         "gradcam": ["grad_cam", "overlay"],
         "likelihood": [
             "Likelihood",

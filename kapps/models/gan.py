@@ -342,6 +342,18 @@ class GAN(keras.Model):
         inputs = self._with(tf.cast(z, tf.float32), self._labels(labels))
         return 0.5 * (tf.cast(self.generator_ema(inputs, training=False), tf.float32) + 1.0)
 
+    def judge(self, image: Any, labels: Any = None) -> tf.Tensor:
+        """What the discriminator thinks of pictures: logits, higher for real ones, float32 [batch].
+
+        Args:
+            image: pixels of 0..255, [batch, height, width, channels].
+            labels: one-hot [batch, classes], for a conditional model.
+
+        Raises:
+            UserError: a conditional model without labels.
+        """
+        return self._judge(_scale(image), self._labels(labels))[0]
+
     def sample(self, count: int, seed: int = 0, labels: Any = None) -> np.ndarray:
         """Pictures by the averaged generator, uint8 [count, height, width, channels].
 
@@ -452,7 +464,7 @@ class GAN(keras.Model):
 
     def _unpack(self, data):
         image, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return tf.cast(image, tf.float32) / 127.5 - 1.0, self._labels(labels)
+        return _scale(image), self._labels(labels)
 
     def _labels(self, labels):
         if not self.classes:
@@ -517,6 +529,10 @@ _SETTINGS = (
     "ema",
     "seed",
 )
+
+
+def _scale(image):
+    return tf.cast(image, tf.float32) / 127.5 - 1.0
 
 
 def _check(gan):
