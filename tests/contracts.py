@@ -4,6 +4,7 @@ A new model family adds one row per variant that is worth the seconds. The numbe
 worked out by hand, layer by layer, so that it also checks the architecture.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -70,6 +71,17 @@ def autoencoder_cases(name, builder, size, parameters, **kwargs) -> list[Case]:
 def conv(filters_in, filters, size=3):
     """A convolution without bias and its batch normalization (scale and offset)."""
     return size * size * filters_in * filters + 2 * filters
+
+
+def biased(filters_in, filters, *size):
+    """A convolution with offsets."""
+    return math.prod(size or (3, 3)) * filters_in * filters + filters
+
+
+def code_maps(count: int) -> list[np.ndarray]:
+    """Maps of 2 x 3 codes out of five, and labels."""
+    codes = np.random.default_rng(count).integers(0, 5, (count, 2, 3), dtype=np.int32)
+    return [codes, np.eye(CLASSES, dtype="float32")[np.arange(count) % CLASSES]]
 
 
 def dense(units_in, units):
@@ -393,5 +405,33 @@ CASES = [
             for c in (1, 3)
         },
         filters=(4, 6),
+    ),
+    # 7 x 9 -> 4 x 5 -> 2 x 3 codes of three values; the codebook is moved by averages.
+    *[
+        Case(
+            name=f"vq_vae-{c}",
+            builder=models.vq_vae,
+            build=lambda c=c: models.vq_vae((7, 9, c), codes=8, code_dim=3, filters=(4, 6)),
+            inputs=lambda count, c=c: images(count, (7, 9, c)),
+            output_shape=(7, 9, c),
+            parameters=(biased(c, 4) + biased(4, 4) + biased(4, 6) + biased(6, 6))
+            + biased(6, 3, 1)
+            + (biased(3, 6) + biased(6, 16) + biased(4, 4) + biased(4, 16) + biased(4, c)),
+        )
+        for c in (1, 3)
+    ],
+    # Per layer: rows above, the row to the left, from one to the other, out. The gate of the last
+    # layer's stack of rows leads nowhere, so the class shifts three gates and not four.
+    Case(
+        name="code_prior",
+        builder=models.code_prior,
+        build=lambda: models.code_prior((2, 3), 5, filters=4, depth=1, classes=CLASSES),
+        inputs=code_maps,
+        output_shape=(2, 3, 5),
+        parameters=5 * 4
+        + 2 * (biased(4, 8, 2, 3) + biased(4, 8, 1, 2) + biased(8, 8, 1) + biased(4, 4, 1))
+        + 3 * CLASSES * 8
+        + biased(4, 4, 1)
+        + biased(4, 5, 1),
     ),
 ]

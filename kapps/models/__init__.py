@@ -22,6 +22,11 @@ Variational autoencoders (a custom training step; raw pixels in, pixels of 0..1 
                       its networks
     KLWarmup, CyclicKL, VampPrior
 
+VQ-VAE (a custom training step; raw pixels in, pixels of 0..1 out):
+    VQVAE, vq_vae     the class, and its convolutional networks
+    CodePrior, code_prior
+                      what codes are likely, to sample from: a gated PixelCNN
+
 Generative adversarial networks (raw pixels in, latent vectors to pixels of 0..1 out):
     GAN               the class: losses, penalties, augmentation, averaged generator
     gan_generator, gan_discriminator
@@ -47,6 +52,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         ],
         "classifiers": ["classifier"],
         "cnns": ["cnn"],
+        "code_priors": ["CodePrior", "code_prior"],
         "corruption": ["corrupt"],
         "cost": ["multiply_adds"],
         "gan": ["GAN"],
@@ -65,5 +71,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "vae_networks": ["conv_vae", "dense_vae", "hierarchical_vae"],
         "variants": ["classifier_names"],
         "vggs": ["vgg"],
+        "vector_quantized": ["VQVAE", "vq_vae"],
     },
 )
