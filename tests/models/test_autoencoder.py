@@ -254,6 +254,14 @@ def test_epochs_of_one_dataset_that_holds_them_all():
     np.testing.assert_allclose(errors, again, rtol=1e-5)
 
 
+def test_layer_by_layer_ends_with_the_same_bits():
+    """A recipe that is killed before the whole is trained does it once more."""
+    one, other = (stack(corruption="masking", normalization="batch") for _ in range(2))
+    assert models.greedy_pretrain(one, BATCHES) == models.greedy_pretrain(other, BATCHES)
+    for a, b in zip(one.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_what_has_no_dense_layers_is_refused():
     with pytest.raises(UserError, match="only dense layers"):
         models.greedy_pretrain(models.conv_autoencoder((8, 8, 1), 2), BATCHES)
