@@ -10,8 +10,15 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kapps import models
+
+
+def weighed_outputs(model: keras.Model, x) -> tf.Tensor:
+    """The outputs, each with a weight of its own, so that no gradient cancels."""
+    y = model(x, training=True)
+    return tf.reduce_sum(y * tf.random.stateless_normal(tf.shape(y), (1, 2)))
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,8 @@ class Case:
     inputs: Callable[[int], np.ndarray | list[np.ndarray]]
     output_shape: tuple[int, ...]  # of one example
     parameters: int
+    # What a gradient of every weight is taken of: the prior of a VAE does not touch its outputs.
+    objective: Callable[[keras.Model, np.ndarray | list[np.ndarray]], tf.Tensor] = weighed_outputs
 
 
 def images(count: int, shape: tuple[int, int, int]) -> np.ndarray:
@@ -68,6 +77,34 @@ def autoencoder_cases(name, builder, size, parameters, **kwargs) -> list[Case]:
     return [case(channels) for channels in parameters]
 
 
+def vae_cases(name, builder, parameters, classes=0, **kwargs) -> list[Case]:
+    """A row per entry of `parameters`, {channels: count}; 7 x 9 pixels, three latents."""
+
+    def case(channels):
+        shape = (7, 9, channels)
+
+        def inputs(count):
+            labels = np.eye(CLASSES, dtype="float32")[np.arange(count) % CLASSES]
+            return [images(count, shape), labels] if classes else images(count, shape)
+
+        def objective(model, x):
+            image, labels = x if classes else (x, None)
+            log_w = model.log_weights(image / np.float32(255), 2, (1, 2), labels=labels)
+            return tf.reduce_sum(log_w * tf.random.stateless_normal(tf.shape(log_w), (3, 4)))
+
+        return Case(
+            name=f"{name}-{channels}",
+            builder=builder,
+            build=lambda: builder(shape, 3, **kwargs, **({"classes": classes} if classes else {})),
+            inputs=inputs,
+            output_shape=shape,
+            parameters=parameters[channels],
+            objective=objective,
+        )
+
+    return [case(channels) for channels in parameters]
+
+
 def conv(filters_in, filters, size=3):
     """A convolution without bias and its batch normalization (scale and offset)."""
     return size * size * filters_in * filters + 2 * filters
@@ -86,6 +123,23 @@ def code_maps(count: int) -> list[np.ndarray]:
 
 def dense(units_in, units):
     return units_in * units + units
+
+
+def gated(units_in, units):
+    """A value and its gate; as many numbers as the mean and the log-variance of a Gaussian."""
+    return 2 * dense(units_in, units)
+
+
+def downwards(channels):
+    """Residual convolutions 7 x 9 -> 4 x 5 -> 2 x 3, of four and six filters."""
+    return biased(channels, 4, 5, 5) + 2 * biased(4, 4) + biased(4, 6) + 2 * biased(6, 6)
+
+
+def upwards(channels):
+    """The way back; depth to space gives 4 x 6 and 8 x 10, which are cut."""
+    first = 2 * biased(6, 6) + biased(6, 4 * 4)
+    second = 2 * biased(4, 4) + biased(4, 4 * 2)
+    return first + second + 2 * biased(2, 2) + biased(2, channels)
 
 
 def inception(channels, a, b_reduce, b, c_reduce, c, d):
@@ -405,6 +459,75 @@ CASES = [
             for c in (1, 3)
         },
         filters=(4, 6),
+    ),
+    *vae_cases(
+        "dense_vae",
+        models.dense_vae,
+        {
+            c: gated(63 * c, 8)
+            + gated(8, 6)
+            + gated(6, 3)
+            # back, and two pictures of the prior
+            + gated(3, 6)
+            + gated(6, 8)
+            + dense(8, 63 * c)
+            + 2 * 63 * c
+            for c in (1, 3)
+        },
+        units=(8, 6),
+        pseudo_inputs=2,
+    ),
+    *vae_cases(
+        "conv_vae",
+        models.conv_vae,
+        {
+            c: downwards(c)
+            + gated(36, 8)
+            + gated(8, 3)
+            # a mean and a scale for each channel
+            + gated(3, 8)
+            + dense(8, 36)
+            + upwards(2 * c)
+            for c in (1, 3)
+        },
+        filters=(4, 6),
+        units=8,
+        likelihood="discretized_logistic",
+    ),
+    *vae_cases(
+        "conv_vae-conditional",
+        models.conv_vae,
+        {
+            1: downwards(1)
+            + gated(36 + CLASSES, 8)
+            + gated(8, 3)
+            + gated(3 + CLASSES, 8)
+            + dense(8, 36)
+            + upwards(1)
+        },
+        classes=CLASSES,
+        filters=(4, 6),
+        units=8,
+    ),
+    # The upper latents as a map, three times: beside the features, for the prior of the lower
+    # latents, and beside these (two channels).
+    *vae_cases(
+        "hierarchical_vae",
+        models.hierarchical_vae,
+        {
+            c: downwards(c)
+            + gated(36, 8)
+            + gated(8, 3)
+            + 3 * (gated(3, 8) + dense(8, 36))
+            + biased(6 + 6, 6, 1)
+            + 2 * (2 * biased(6, 6) + 2 * biased(6, 2))
+            + biased(2 + 6, 6)
+            + upwards(c)
+            for c in (1, 3)
+        },
+        filters=(4, 6),
+        units=8,
+        inner_channels=2,
     ),
     # 7 x 9 -> 4 x 5 -> 2 x 3 codes of three values; the codebook is moved by averages.
     *[

@@ -387,6 +387,8 @@ class VAE(keras.Model):
 
     def _unpack(self, data):
         image, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        if isinstance(image, (list, tuple)):  # the inputs of a conditional model, whatever follows
+            image, labels = image
         return _scale(image), self._labels(labels) if self.classes else None
 
     def _with(self, x, labels):
