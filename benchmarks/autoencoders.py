@@ -34,7 +34,7 @@ RESIDUAL = dict(model="residual", width=512, depth=3, batch_size=256, learning_r
 CONV = dict(model="conv", filters=(32, 64), batch_size=128, learning_rate=3e-3, epochs=10)
 # Row: what of the recipe's configuration differs from its defaults.
 ROWS: dict[str, dict[str, Any]] = {
-    "linear_64": dict(model="linear", latent_dim=64, batch_size=256, learning_rate=0.01, epochs=20),
+    "linear_64": dict(model="linear", latent_dim=64, batch_size=256, learning_rate=3e-3, epochs=20),
     "dense_64": dict(DENSE, model="dense", units=(1024,)),
     "stacked_64": STACKED,
     "stacked_64_pretrained": dict(STACKED, pretrain=5),

@@ -32,8 +32,9 @@ ONLY_FOR = {  # what shapes one kind of network
     "depth": ("residual",),
     "dropout": ("residual",),
 }
-# A linear network of centred pictures is stable at rates that others are not.
-LINEAR_LEARNING_RATE = 0.05
+# Of a linear network, divided by the values of a picture: Adam moves every weight by about the
+# learning rate, and a code by as many times that as there are weights to it.
+LINEAR_LEARNING_RATE = 3.0
 # Flag, lowest, highest, the range in words, whether its ends belong to it.
 RANGES = (
     ("latent_dim", 0, math.inf, "1 or more", False),
@@ -320,7 +321,7 @@ def build(config: Config, run: training.Run, images, batches, strategy, mean_pic
         print(f"precision {precision}: {why}")
     usual = training.usual_learning_rate(config.optimizer)
     if config.model == "linear" and config.optimizer in ("adam", "adamw"):
-        usual = LINEAR_LEARNING_RATE
+        usual = LINEAR_LEARNING_RATE / math.prod(images.image_shape)
     rate = config.learning_rate or usual
     run.record(precision=precision, learning_rate=rate)  # a resumed run computes as it began
     steps = config.epochs * batches.steps
