@@ -445,3 +445,16 @@ def test_spectral_normalization_obeys_an_outer_stateless_call():
 def test_a_layer_without_kernel_is_refused():
     with pytest.raises(UserError, match="has no kernel"):
         layers.SpectralNormalization(keras.layers.ReLU(name="r")).build((None, 3))
+
+
+def test_depth_to_space_by_hand(tmp_path):
+    x = np.arange(16, dtype=np.float32).reshape(1, 1, 2, 8)
+    y = layers.DepthToSpace()(x)
+    assert y.shape == (1, 2, 4, 2)
+    # Two channels a pixel: the first four pairs are a square, the next four the one beside it.
+    np.testing.assert_array_equal(y[0, :, :, 0], [[0, 2, 8, 10], [4, 6, 12, 14]])
+    np.testing.assert_array_equal(y[0, :, :, 1], [[1, 3, 9, 11], [5, 7, 13, 15]])
+    model = keras.Sequential([keras.Input((None, 3, 4)), layers.DepthToSpace()])
+    assert model.output_shape == (None, None, 6, 1)
+    model.save(tmp_path / "model.keras")
+    assert keras.models.load_model(tmp_path / "model.keras").output_shape == model.output_shape

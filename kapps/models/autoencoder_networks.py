@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from kapps import blocks
 from kapps.errors import UserError
+from kapps.layers import DepthToSpace
 from kapps.models import arguments, steps
 from kapps.models.autoencoder import Autoencoder, pixels_of, reconstruction_losses
 from kapps.models.corruption import corrupt
-from kapps.models.vae_networks import DepthToSpace
 
 # What may stand between the dense layers of a network that is trained layer by layer.
 _OF_CHAINS = (

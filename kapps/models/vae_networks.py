@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from kapps import losses
+from kapps.layers import DepthToSpace
 from kapps.models import arguments, priors
 from kapps.models.vae import VAE
 
@@ -311,19 +312,3 @@ def _upwards(y, filters, sizes, channels, blocks=1):
     y = _residual(y, narrower)
     y = keras.layers.ReLU()(y)
     return keras.layers.Conv2D(channels, 3, padding="same", dtype="float32", name="pixels")(y)
-
-
-@keras.saving.register_keras_serializable("kapps")
-class DepthToSpace(keras.layers.Layer):
-    """[h, w, 4 c] -> [2 h, 2 w, c] (arXiv:1609.05158, section 2.2)."""
-
-    def call(self, x):
-        """Four channels become a square of pixels."""
-        import tensorflow as tf
-
-        return tf.nn.depth_to_space(x, 2)
-
-    def compute_output_shape(self, input_shape):
-        """As the class says."""
-        batch, height, width, channels = input_shape
-        return (batch, 2 * height, 2 * width, channels // 4)
