@@ -381,15 +381,16 @@ def judge(config: Config, model, images: data.ImageData, normal, history) -> tup
     """Metrics, verdict, figures and tables of a trained model, on the test split."""
     test = normal["test"]
     pictures, labels = test.take(range(len(test))), test.labels
-    made = model.predict(pictures, batch_size=256, verbose=0)
-    codes = model.encoder.predict(pictures / 255.0, batch_size=256, verbose=0)
+    codes = in_parts(model.encode, pictures)
+    made = in_parts(model.decode, codes)
     errors = ((made - pictures / 255.0) ** 2).mean(axis=(1, 2, 3))
     mean_error, pca = linear_errors(model, normal["train"], pictures)
     mse = evaluation.reconstruction_mse(pictures, made)
     verdict = evaluation.autoencoder_verdict(
         mse,
         mean_error=mean_error,
-        pca_error=pca.get(model.latent_dim),
+        # PCA of clean pictures is no measure for who has learned to undo noise.
+        pca_error=pca.get(model.latent_dim) if config.denoise == "none" else None,
         codes=codes,
         linear=config.model == "linear",
     )
@@ -416,6 +417,14 @@ def judge(config: Config, model, images: data.ImageData, normal, history) -> tup
     return metrics, verdict, figures, tables_of(config, images, metrics, pca, labels, errors)
 
 
+def in_parts(function, arrays):
+    """What a function of a batch makes of all rows."""
+    import numpy as np
+
+    parts = range(0, len(arrays), 256)
+    return np.concatenate([function(arrays[i : i + 256]).numpy() for i in parts])
+
+
 def linear_errors(model, train: data.Split, pictures) -> tuple[float, dict[int, float]]:
     """What the mean training picture and PCA reach on these pictures.
 
@@ -439,7 +448,7 @@ def denoise(config: Config, model, pictures) -> tuple:
 
     x = tf.cast(pictures, tf.float32) / 255.0
     noisy = models.corrupt(x, config.denoise, config.noise, tf.constant([config.seed, 1])).numpy()
-    return noisy, model.predict(noisy * 255.0, batch_size=256, verbose=0)
+    return noisy, in_parts(model.reconstruct, noisy * 255.0)
 
 
 def anomaly_auc(config: Config, model, images: data.ImageData) -> float:
