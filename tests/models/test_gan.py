@@ -48,7 +48,8 @@ def step(model, image=WHITE, labels=None):
 def step_in_a_graph(model, image=WHITE, labels=None):
     """The same as `fit` does it."""
     data = tf.data.Dataset.from_tensors(image if labels is None else (image, labels))
-    return {k: v[0] for k, v in model.fit(data, shuffle=False, verbose=0).history.items()}
+    history = model.fit(data, shuffle=False, verbose=0).history
+    return {name: float(values[0]) for name, values in history.items()}
 
 
 # What moves when ----------------------------------------------------------------------------------
@@ -423,9 +424,9 @@ def test_figures_are_means_over_all_pictures():
     image = pictures(20)
     logits = scaled(image).numpy().reshape(20, -1) @ W
     logs = model.evaluate(image, batch_size=8, verbose=0, return_dict=True)
-    assert logs["real_logits"] == pytest.approx(logits.mean(), rel=1e-4)
+    assert float(logs["real_logits"]) == pytest.approx(logits.mean(), rel=1e-4)
     history = model.fit(image, batch_size=8, shuffle=False, verbose=0).history
-    assert history["real_logits"][0] == pytest.approx(logits.mean(), rel=1e-4)
+    assert float(history["real_logits"][0]) == pytest.approx(logits.mean(), rel=1e-4)
 
 
 # Optimizers ---------------------------------------------------------------------------------------
