@@ -11,6 +11,7 @@ from kapps.models.vae import ActiveUnits
 SHAPE, DIMS = (2, 2, 1), 4
 SCALE = 0.3  # of the pixels of the linear model
 SEED = tf.constant([1, 2])
+# Single steps are taken eagerly: tracing costs more. Graphs: test_vae_networks.
 
 
 def pictures(count, shape=(4, 3, 1), seed=0):
@@ -76,7 +77,7 @@ def test_an_undecided_decoder_costs_784_ln_2_nats():
         model.decoder.layers[-2].set_weights(
             [np.zeros_like(w) for w in model.decoder.get_weights()[-2:]]
         )
-        model.compile("sgd")
+        model.compile("sgd", run_eagerly=True)
         found = model.test_on_batch(binary(3, (28, 28, channels)), return_dict=True)
         assert found["reconstruction"] == pytest.approx(543.427 * channels, abs=0.001)
         assert found["loss"] == pytest.approx(found["reconstruction"] + found["kl"], rel=1e-6)
@@ -87,7 +88,7 @@ def test_kl_is_summed_over_latents_and_averaged_over_the_batch():
     model = linear()
     model.encoder.layers[-2].set_weights([0 * A, np.ones(2)])
     model.encoder.layers[-1].set_weights([0 * A, np.zeros(2)])
-    model.compile("sgd")
+    model.compile("sgd", run_eagerly=True)
     for count in (1, 5):
         found = model.test_on_batch(255 * of_batch(count), return_dict=True)
         assert found["kl"] == pytest.approx(1.0, abs=1e-6)
@@ -116,7 +117,7 @@ def test_the_iwae_loss_is_a_log_mean_of_weights(samples):
     noise = np.random.default_rng(1).normal(size=(samples, 5, 2))
     x = of_batch(5)
     model = fix(linear(objective="iwae", samples=samples), noise)
-    model.compile("sgd")
+    model.compile("sgd", run_eagerly=True)
     found = model.test_on_batch(255 * x, return_dict=True)
     flat = x.reshape(5, DIMS)
     log_w = log_joint_over_posterior(flat, flat @ A + B + np.exp(LOG_VAR / 2) * noise)
@@ -165,7 +166,7 @@ def gradients(model, x):
 
 
 def compiled(model):
-    model.compile(keras.optimizers.SGD(1.0))
+    model.compile(keras.optimizers.SGD(1.0), run_eagerly=True)
     return model
 
 
@@ -257,7 +258,7 @@ def test_free_bits_look_at_the_mean_over_the_batch():
 
 def test_the_weight_of_the_kl_is_that_of_the_step_and_validation_has_one():
     model = linear(beta=models.KLWarmup(4, beta=2.0))
-    model.compile(keras.optimizers.SGD(0.0))
+    model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
     x = 255 * of_batch(6)
     for weight in (0.0, 0.5, 1.0, 1.5, 2.0, 2.0):
         checked = model.test_on_batch(x, return_dict=True)
@@ -273,7 +274,7 @@ def test_the_weight_of_the_kl_is_that_of_the_step_and_validation_has_one():
 
 def test_metrics_are_means_over_examples_not_over_batches():
     model, x = fix(linear(), np.zeros((1, 1, 2))), 255 * of_batch(5)
-    model.compile("sgd")
+    model.compile("sgd", run_eagerly=True)
     whole = model.evaluate(x, batch_size=5, verbose=0)
     np.testing.assert_allclose(model.evaluate(x, batch_size=2, verbose=0), whole, rtol=1e-5)
 
@@ -283,7 +284,7 @@ def test_metrics_are_means_over_examples_not_over_batches():
 
 def test_validation_draws_the_same_twice_and_leaves_the_training_alone():
     model = small()
-    model.compile("sgd")
+    model.compile("sgd", run_eagerly=True)
     state = np.array(model.seed_generator.state)
     found = [model.evaluate(pictures(10), batch_size=4, verbose=0) for _ in range(2)]
     assert found[0] == found[1]
@@ -335,7 +336,7 @@ def test_other_likelihoods_see_the_greys(name):
 
 def test_every_training_step_has_noise_of_its_own():
     model = linear()
-    model.compile(keras.optimizers.SGD(0.0))
+    model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
     x = 255 * of_batch(3)
     found = []
     for _ in range(3):
@@ -463,7 +464,7 @@ def test_a_conditional_model_uses_its_labels():
     assert not np.allclose(*weights)
     assert not np.array_equal(model.sample(4, labels=labels), model.sample(4, labels=others))
     np.testing.assert_array_equal(model([image, labels]), model.reconstruct(image, labels))
-    model.compile("adam")
+    model.compile("adam", run_eagerly=True)
     model.fit(image, labels, verbose=0)
     with pytest.raises(UserError, match="one-hot labels of 3"):
         model.encode(image)
