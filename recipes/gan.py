@@ -33,11 +33,12 @@ REGULARIZERS = {
     "gradient_penalty": (("gradient_penalty",), 10.0),  # arXiv:1704.00028
     "weight_clip": (("weight_clip",), 0.01),  # arXiv:1701.07875
 }
-ONLY_FOR = {"filters": "conv", "upsampling": "conv", "units": "dense"}
+ONLY_FOR = {"filters": "conv", "dense_units": "conv", "upsampling": "conv", "units": "dense"}
 # Flag, lowest, highest, the range in words, whether its ends belong to it.
 RANGES = (
     ("latent_dim", 0, math.inf, "1 or more", False),
     ("filters", 0, math.inf, "1 or more", False),
+    ("dense_units", 0, math.inf, "0 or more", True),
     ("label_smoothing", 0, 0.999, "between 0 and 0.999", True),
     ("penalty", 0, math.inf, "0 or more", True),
     ("penalty_interval", 0, math.inf, "1 or more", False),
@@ -82,6 +83,8 @@ class Config(training.CommonConfig):
     """length of the latent vectors"""
     filters: int = 24
     """conv: filters at full size, twice as many after each halving"""
+    dense_units: int = 512
+    """conv: hidden dense layer of both players, next to the smallest map; 0 is none"""
     upsampling: Literal["transposed", "nearest", "bilinear"] = "transposed"
     """conv: how the generator doubles the sides"""
     units: tuple[int, ...] = (128, 256)
@@ -131,7 +134,7 @@ def check(config: Config) -> None:
         training.check_range(config, name, low, high, words, ends=ends)
     for name, kind in ONLY_FOR.items():
         if getattr(config, name) != getattr(Config, name) and config.model != kind:
-            raise UserError(f"--{name} is for --model {kind}, not {config.model}")
+            raise UserError(f"--{name.replace('_', '-')} is for --model {kind}, not {config.model}")
     slopes = config.regularizer not in ("none", "weight_clip")
     wrong = {
         "--label-smoothing is for --loss bce": (
@@ -351,10 +354,11 @@ def players(config: Config, images: data.ImageData) -> tuple:
             models.gan_dense_generator(shape, config.latent_dim, **making),
             models.gan_dense_discriminator(shape, **judging),
         )
+    both = {"filters": config.filters, "dense_units": config.dense_units}
     making["upsampling"] = config.upsampling
     return (
-        models.gan_generator(shape, config.latent_dim, filters=config.filters, **making),
-        models.gan_discriminator(shape, filters=config.filters, **judging),
+        models.gan_generator(shape, config.latent_dim, **both, **making),
+        models.gan_discriminator(shape, **both, **judging),
     )
 
 

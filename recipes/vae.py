@@ -31,7 +31,7 @@ RANGES = (
     ("latent_dim", 0, math.inf, "1 or more", False),
     ("scale", 0, math.inf, "above 0", False),
     ("beta", 0, math.inf, "0 or more", True),
-    ("kl_warmup", 0, math.inf, "0 or more", True),
+    ("kl_warmup", 0, 1, "between 0 and 1", True),
     ("cyclic", 0, math.inf, "0 or more", True),
     ("free_bits", 0, math.inf, "0 or more", True),
     ("samples", 0, math.inf, "1 or more", False),
@@ -72,8 +72,8 @@ class Config(training.CommonConfig):
     """bernoulli: zeros and ones are drawn from the greys in every step, or once"""
     beta: float = 1.0
     """weight of the KL; validation always has 1"""
-    kl_warmup: float = 0.0
-    """epochs over which that weight rises from 0; 0 is off"""
+    kl_warmup: float = 0.2
+    """part of the steps over which that weight rises from 0; 0 is off"""
     cyclic: int = 0
     """how often it rises from 0 again, over the whole training; 0 is off"""
     free_bits: float = 0.0
@@ -137,10 +137,7 @@ def check(config: Config) -> None:
             config.scale is not None and config.likelihood != "gaussian"
         ),
         "--kl-warmup and --cyclic: the weight of the KL moves one way or the other": (
-            config.kl_warmup and config.cyclic
-        ),
-        f"--kl-warmup {config.kl_warmup:g} epochs of {config.epochs}: it would not reach its end": (
-            config.kl_warmup > config.epochs
+            config.cyclic and config.kl_warmup != Config.kl_warmup
         ),
         f"--objective {config.objective} with one sample is elbo: give --samples 2 or more": (
             config.objective != "elbo" and config.samples == 1
@@ -244,7 +241,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         verbose=1 if sys.stdout.isatty() else 2,
     )
     # Sixteen bits are for training: what is evaluated, saved and served runs anywhere.
-    trained, model = model, network(config, images, batches.steps)
+    trained, model = model, network(config, images, config.epochs * batches.steps)
     model.set_weights(trained.get_weights())
     model.save(run.path / "model.keras")
     print("evaluating on the test split, once")
@@ -318,13 +315,12 @@ def batch(config: Config, images: data.ImageData) -> tuple:
 
 
 def network(config: Config, images: data.ImageData, steps: int) -> models.VAE:
-    """The model of this configuration, untrained; `steps` are those of an epoch."""
+    """The model of this configuration, untrained; `steps` are those of the whole training."""
     beta = config.beta
-    if config.kl_warmup:
+    if config.cyclic:
+        beta = models.CyclicKL(max(2, steps // config.cyclic), config.cyclic, config.beta)
+    elif config.kl_warmup:
         beta = models.KLWarmup(max(1, round(config.kl_warmup * steps)), config.beta)
-    elif config.cyclic:
-        period = max(2, config.epochs * steps // config.cyclic)
-        beta = models.CyclicKL(period, config.cyclic, config.beta)
     units = config.units or UNITS[config.model]
     settings = {"units": units} if config.model == "dense" else {"units": units[0]}
     if config.model != "dense":
@@ -353,7 +349,7 @@ def build(config: Config, run: training.Run, images: data.ImageData, batches, st
     if precision == "auto":
         alone = dataclasses.replace(config, conditional=False)
         precision, why = training.choose_precision(
-            lambda: network(alone, images, batches.steps),
+            lambda: network(alone, images, config.epochs * batches.steps),
             batches.batch_size,
             batches.steps * batches.batch_size,
         )
@@ -366,7 +362,7 @@ def build(config: Config, run: training.Run, images: data.ImageData, batches, st
         cycle = training.momentum_cycle(steps, warmup=config.warmup or 0.25)
     with strategy.scope(), training.precision_policy(precision):
         training.seed_everything(config.seed)  # whatever measuring has drawn
-        model = network(config, images, batches.steps)
+        model = network(config, images, config.epochs * batches.steps)
         model.compile(
             training.optimizer(
                 config.optimizer,

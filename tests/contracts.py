@@ -188,6 +188,7 @@ GANS = [
             + (4 * 4 * 8 * 4 + 2 * 4)
             + (3 * 3 * 4 * channels + channels),
             filters=4,
+            dense_units=0,
         )
         for channels in (1, 3)
     ],
@@ -195,8 +196,13 @@ GANS = [
         "gan_generator-conditional",
         models.gan_generator,
         (8, 9, 2),
-        CLASSES * LATENT + dense(2 * LATENT, 4 * 5 * 7) + (3 * 3 * 7 * 6 + 6) + (3 * 3 * 6 * 2 + 2),
+        CLASSES * LATENT
+        + dense(2 * LATENT, 11)
+        + dense(11, 4 * 5 * 7)
+        + (3 * 3 * 7 * 6 + 6)
+        + (3 * 3 * 6 * 2 + 2),
         filters=(6, 7),
+        dense_units=11,
         normalization=None,
         upsampling="bilinear",
         classes=CLASSES,
@@ -208,6 +214,7 @@ GANS = [
             (10, 19, channels),
             (3 * 3 * channels * 4 + 4) + (4 * 4 * 4 * 8 + 8) + dense(5 * 10 * 8, 1),
             filters=4,
+            dense_units=0,
         )
         for channels in (1, 3)
     ],
@@ -220,6 +227,7 @@ GANS = [
         + (4 * 4 * 4 * 8 + 2 * 8)
         + dense(4 * 5 * 8, 1),
         filters=4,
+        dense_units=0,
         normalization="layer",
         classes=CLASSES,
         conditioning="concat",
@@ -230,9 +238,11 @@ GANS = [
         (8, 9, 2),
         (3 * 3 * 2 * 4 + 4)
         + (4 * 4 * 4 * 8 + 8)
-        + dense(4 * 5 * 8, 1)
-        + CLASSES * 4 * 5 * 8,  # one vector of each class
+        + dense(4 * 5 * 8, 6)
+        + dense(6, 1)
+        + CLASSES * 6,  # one vector of each class
         filters=4,
+        dense_units=6,
         normalization="spectral",
         classes=CLASSES,
         conditioning="projection",

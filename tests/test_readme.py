@@ -6,7 +6,7 @@ import re
 import tyro
 
 from kapps import models
-from recipes import image_classifier
+from recipes import autoencoder, gan, image_classifier, vae
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -21,11 +21,20 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / version / "saved_model.pb").exists()
 
 
+RECIPES = {m.__name__.split(".")[-1]: m for m in (autoencoder, gan, image_classifier, vae)}
+
+
 def test_every_recipe_command_parses():
-    commands = re.findall(r"python recipes/image_classifier\.py([^`#\n]*)", README)
-    assert len(commands) > 3
-    for flags in commands:
-        tyro.cli(image_classifier.Config, args=flags.replace("PATH", "/tmp").split())
+    commands = re.findall(r"python recipes/(\w+)\.py([^`#\n]*)", README)
+    assert {name for name, _ in commands} == set(RECIPES)
+    for name, flags in commands:
+        recipe = RECIPES[name]
+        config = tyro.cli(recipe.Config, args=flags.replace("folder:PATH", "digits").split())
+        recipe.check(config)
+
+
+def test_every_recipe_is_shown():
+    assert {path.stem for path in (ROOT / "recipes").glob("*.py")} == set(RECIPES)
 
 
 def test_every_model_is_listed_and_every_listed_model_exists():

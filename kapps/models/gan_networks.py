@@ -33,13 +33,14 @@ def gan_generator(
     *,
     classes: int = 0,
     filters: int | Sequence[int] = 24,
+    dense_units: int = 512,
     normalization: str | None = "batch",
     upsampling: str = "transposed",
     name: str = "generator",
 ) -> keras.Model:
     """A convolutional generator in the manner of DCGAN (arXiv:1511.06434).
 
-    A dense layer makes the smallest map; each stage doubles its sides, normalises and rectifies; a
+    Dense layers make the smallest map; each stage doubles its sides, normalises and rectifies; a
     last 3x3 convolution and tanh make the picture. The ways to double the sides:
 
     * "transposed": 4x4 transposed convolutions of stride 2. The kernel is a multiple of the
@@ -58,6 +59,8 @@ def gan_generator(
         classes: conditional on one-hot labels of that many classes; 0 is not.
         filters: of the largest map, to be doubled (three times at most) for each smaller one; or
             one for each map, the largest first.
+        dense_units: of a hidden layer between the latent vector and the smallest map, as in
+            InfoGAN (arXiv:1606.03657, table 1); 0 is none.
         normalization: "batch", "layer" (over a whole picture, arXiv:1607.06450) or None.
         upsampling: "transposed", "nearest" or "bilinear".
         name: of the model.
@@ -75,6 +78,8 @@ def gan_generator(
     arguments.one_of("upsampling", upsampling, UPSAMPLINGS)
     inputs, x = _latent_input(latent_dim, classes)
 
+    if arguments.integer("dense_units", dense_units, minimum=0):
+        x = _dense(x, dense_units, normalization)
     height, width, n = maps[-1]
     x = keras.layers.Dense(
         height * width * n, use_bias=normalization is None, kernel_initializer="he_normal"
@@ -96,14 +101,16 @@ def gan_discriminator(
     classes: int = 0,
     conditioning: str | None = None,
     filters: int | Sequence[int] = 24,
+    dense_units: int = 512,
     normalization: str | None = None,
     name: str = "discriminator",
 ) -> keras.Model:
     """A convolutional discriminator, the mirror of `gan_generator`.
 
-    A 3x3 convolution, then a 4x4 convolution of stride 2 for each halving, all with leaky ReLU,
-    then a dense layer (SNDCGAN of arXiv:1802.05957, table 3, is of this kind). What it does with
-    labels, which are one-hot:
+    A 3x3 convolution, then a 4x4 convolution of stride 2 for each halving, then a dense layer, all
+    with leaky ReLU, then the logit. The hidden dense layer matters: the last map is of features
+    that have seen 12 of 28 pixels, and their weighted sum alone takes a picture that is half shirt
+    and half shoe for a real one. What it does with labels, which are one-hot:
 
     * None: nothing;
     * "concat": a learned map of the class is one more channel of the picture (arXiv:1411.1784);
@@ -121,6 +128,7 @@ def gan_discriminator(
         conditioning: None, "concat", "projection" or "auxiliary".
         filters: of the largest map, to be doubled (three times at most) for each smaller one; or
             one for each map, the largest first.
+        dense_units: of the hidden layer after the last map; 0 is none.
         normalization: None, "spectral", "layer" or "batch".
         name: of the model.
 
@@ -150,7 +158,11 @@ def gan_discriminator(
         if i:  # the first layer sees the pixels as they are, as in arXiv:1511.06434
             x = _normalize(x, normalization)
         x = keras.layers.LeakyReLU(_LEAK)(x)
-    outputs = _judge(keras.layers.Flatten()(x), labels, classes, conditioning, normalization)
+    x = keras.layers.Flatten()(x)
+    if arguments.integer("dense_units", dense_units, minimum=0):
+        hidden = keras.layers.Dense(dense_units, kernel_initializer="he_normal", name="hidden")
+        x = keras.layers.LeakyReLU(_LEAK)(_spectral(hidden, normalization)(x))
+    outputs = _judge(x, labels, classes, conditioning, normalization)
     return keras.Model(inputs, outputs, name=name)
 
 
@@ -181,9 +193,7 @@ def gan_dense_generator(
     arguments.one_of("normalization", normalization, tuple(_NORMALIZATIONS))
     inputs, x = _latent_input(latent_dim, classes)
     for n in units:
-        bias = normalization is None
-        x = keras.layers.Dense(n, use_bias=bias, kernel_initializer="he_normal")(x)
-        x = keras.layers.ReLU()(_normalize(x, normalization))
+        x = _dense(x, n, normalization)
     x = keras.layers.Dense(math.prod(shape), kernel_initializer="glorot_normal")(x)
     x = keras.layers.Activation("tanh", dtype="float32")(x)
     x = keras.layers.Reshape(shape, dtype="float32", name="pixels")(x)
@@ -306,6 +316,13 @@ def _judge(x, labels, classes, conditioning, normalization):
     if conditioning == "auxiliary":
         return [logits, linear(classes, "class_logits")]
     return logits
+
+
+def _dense(x, units, normalization):
+    """Dense layer of a generator, normalised and rectified."""
+    bias = normalization is None
+    x = keras.layers.Dense(units, use_bias=bias, kernel_initializer="he_normal")(x)
+    return keras.layers.ReLU()(_normalize(x, normalization))
 
 
 def _double(x, filters, upsampling, use_bias):

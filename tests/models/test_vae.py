@@ -292,6 +292,18 @@ def test_validation_draws_the_same_twice_and_leaves_the_training_alone():
     assert model.evaluate(pictures(10, seed=1), batch_size=4, verbose=0) != found[0]
 
 
+def test_another_seed_is_another_draw_in_training_and_in_validation():
+    found = []
+    for seed in (0, 1, 1):
+        model = linear(seed=seed)
+        model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+        x = 255 * of_batch(3)
+        steps = (model.train_on_batch, model.test_on_batch)
+        found.append([step(x, return_dict=True)["reconstruction"] for step in steps])
+    assert found[1] == found[2]
+    assert found[0][0] != found[1][0] and found[0][1] != found[1][1]
+
+
 def seen(model):
     """The list of what the likelihood is asked about, step by step."""
     inner, asked = model.pixels.negative_log, []
