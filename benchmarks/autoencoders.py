@@ -31,7 +31,7 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 DENSE = dict(latent_dim=64, batch_size=256, learning_rate=1e-3, epochs=30)
 STACKED = dict(DENSE, model="stacked", units=(1024, 1024))
 RESIDUAL = dict(model="residual", width=512, depth=3, batch_size=256, learning_rate=1e-3, epochs=30)
-CONV = dict(model="conv", filters=(32, 64), batch_size=128, learning_rate=3e-3, epochs=10)
+CONV = dict(model="conv", filters=(32, 64), batch_size=128, learning_rate=3e-3, epochs=20)
 # Row: what of the recipe's configuration differs from its defaults.
 ROWS: dict[str, dict[str, Any]] = {
     "linear_64": dict(model="linear", latent_dim=64, batch_size=256, learning_rate=3e-3, epochs=20),
