@@ -30,7 +30,7 @@ class VampPrior(keras.layers.Layer):
         self.pseudo_inputs = self.add_weight(
             shape=(count, *self.image_shape),
             initializer=keras.initializers.TruncatedNormal(0.1, 0.05, seed=seed),
-            constraint=_unit_interval,
+            constraint=_UnitInterval(),
             name="pseudo_inputs",
         )
         self.built = True
@@ -58,5 +58,8 @@ class VampPrior(keras.layers.Layer):
         return {**config, "image_shape": self.image_shape, "count": self.count, "seed": self.seed}
 
 
-def _unit_interval(pixels):
-    return keras.ops.clip(pixels, 0.0, 1.0)
+class _UnitInterval(keras.constraints.Constraint):
+    """Pixels of 0..1."""
+
+    def __call__(self, w):
+        return keras.ops.clip(w, 0.0, 1.0)

@@ -352,7 +352,7 @@ def test_every_training_step_has_noise_of_its_own():
     x = 255 * of_batch(3)
     found = []
     for _ in range(3):
-        found.append(model.train_on_batch(x, return_dict=True)["reconstruction"])
+        found.append(float(model.train_on_batch(x, return_dict=True)["reconstruction"]))
         model.reset_metrics()
     assert len(set(found)) == 3
 
