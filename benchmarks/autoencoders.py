@@ -53,6 +53,8 @@ class Config:
     """rows of the table; all of them if none is named"""
     seed: int = 0
     """seed of the split, the weights and the order"""
+    shared: bool = False
+    """other work runs on the machine: the seconds are marked as not measured alone"""
     results: str = str(RESULTS)
     """where the results go"""
 
@@ -71,6 +73,7 @@ def main(config: Config) -> None:
             "command": training.command(shown, "recipes/autoencoder.py"),
             "metrics": metrics,
             "epochs": rows,
+            "measured_alone": not config.shared,
             "machine": training.machine(),
             "versions": training.versions(),
         }

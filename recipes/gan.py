@@ -27,9 +27,9 @@ from kapps.errors import UserError
 # Regularizer: arguments of `models.GAN` that --penalty is given to, and its usual value.
 REGULARIZERS = {
     "none": ((), 0.0),
-    "r1": (("r1",), 0.1),
-    "r2": (("r2",), 0.1),
-    "r1_r2": (("r1", "r2"), 0.1),
+    "r1": (("r1",), 1.0),
+    "r2": (("r2",), 1.0),
+    "r1_r2": (("r1", "r2"), 0.5),
     "gradient_penalty": (("gradient_penalty",), 10.0),  # arXiv:1704.00028
     "weight_clip": (("weight_clip",), 0.01),  # arXiv:1701.07875
 }
@@ -70,7 +70,7 @@ class Config(training.CommonConfig):
     regularizer: Literal["none", "r1", "r2", "r1_r2", "gradient_penalty", "weight_clip"] = "r1_r2"
     """of the discriminator: slope at real pictures, at fakes, at both, between them; clipping"""
     penalty: float | None = None
-    """gamma of r1 and r2, lambda, or the highest weight; default: 0.1, 10, 0.01"""
+    """gamma, lambda, or the highest weight; default: r1 or r2 1, both 0.5 each, 10, 0.01"""
     penalty_interval: int = 1
     """compute penalties in every so many steps, counting them as often"""
     conditioning: Literal["none", "concat", "projection", "auxiliary"] = "none"

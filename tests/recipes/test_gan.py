@@ -185,7 +185,7 @@ def test_a_convolutional_game_of_other_choices(tmp_path, quick):
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        (dict(), dict(r1=0.1, r2=0.1, loss_name="relativistic")),
+        (dict(), dict(r1=0.5, r2=0.5, loss_name="relativistic")),
         (dict(regularizer="none"), dict(r1=0.0, r2=0.0, gradient_penalty=0.0, weight_clip=0.0)),
         (dict(regularizer="r1", penalty=3.0), dict(r1=3.0, r2=0.0)),
         (dict(regularizer="gradient_penalty"), dict(gradient_penalty=10.0, r1=0.0)),
