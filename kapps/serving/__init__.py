@@ -1,7 +1,7 @@
 """A trained model is published where TensorFlow Serving reads it, and asked.
 
 export(model, export_dir, class_names)   publish the next version, checked by reloading it
-export_vae, export_autoencoder, export_gan, export_any
+export_vae, export_vq_vae, export_autoencoder, export_gan, export_any
                                          the same for generative models: encode, decode, sample ...
 export_generative(endpoints, ...)        what these stand on: any functions become signatures
 load(path)                               the SavedModel of a version, or of the highest one
@@ -26,6 +26,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "export_autoencoder",
             "export_gan",
             "export_vae",
+            "export_vq_vae",
             "is_generative",
         ],
         "formats": ["convert", "in_float32", "load_model"],

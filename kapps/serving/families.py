@@ -3,9 +3,11 @@
                  serving_default  further signatures
     autoencoder  reconstruct      from_bytes, encode, decode
     VAE          reconstruct      from_bytes, encode, decode, sample
+    VQ-VAE       reconstruct      from_bytes, encode, decode, and sample where it has a prior
     GAN          generate         sample
 
-`image` is uint8 [N, H, W, C] of 0..255, `pixels` float32 of 0..1, `z` float32 [N, latent_dim].
+`image` is uint8 [N, H, W, C] of 0..255, `pixels` float32 of 0..1, `z` float32 [N, latent_dim]; a
+VQ-VAE has `codes` int32 [N, h, w] in the place of `z`.
 
     reconstruct  image -> image, pixels; of an autoencoder also `error` float32 [N]: the anomaly
                  score, the mean squared error of the picture's pixels
@@ -29,7 +31,7 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.errors import UserError
-from kapps.models import GAN, VAE, Autoencoder
+from kapps.models import GAN, VAE, VQVAE, Autoencoder
 from kapps.serving import graph, selfcheck
 from kapps.serving.generative import (
     TOLERANCE,
@@ -77,7 +79,7 @@ def export_autoencoder(
         return picture(model.decode(z))
 
     endpoints = {
-        **_with_files(reconstruct, model),
+        **_with_files(reconstruct, model, []),
         "encode": (encode, [_image(model)]),
         "decode": (decode, [_z(model)]),
     }
@@ -121,7 +123,7 @@ def export_vae(
 
     labels = _labels(model)
     endpoints = {
-        **_with_files(reconstruct, model),
+        **_with_files(reconstruct, model, labels),
         "encode": (encode, [_image(model), *labels]),
         "decode": (decode, [_z(model), *labels]),
         "sample": _sampler(model, model.generate),
@@ -129,6 +131,47 @@ def export_vae(
     return _export(
         model, endpoints, export_dir, "variational autoencoder", class_names, card, sample_images
     )
+
+
+def export_vq_vae(
+    model: VQVAE,
+    export_dir: str | os.PathLike,
+    *,
+    class_names: Sequence[str] = (),
+    card: str | None = None,
+    sample_images: np.ndarray | None = None,
+) -> Path:
+    """Publishes a VQ-VAE as the next version; see the module and `export_generative`.
+
+    Args:
+        model: With a prior it can be sampled from, as `model.sample` does for the same seed.
+        export_dir: The directory that a server watches; made when missing.
+        class_names: Of a conditional prior.
+        card: Markdown on what was trained on what, with which result.
+        sample_images: uint8 [n, H, W, C] for the check and the warm-up, noise when None.
+
+    Raises:
+        UserError, RuntimeError: as `export_generative`.
+    """
+
+    def reconstruct(image):
+        return picture(model.reconstruct(image))
+
+    def encode(image):
+        return {"codes": model.encode(image)}
+
+    def decode(codes):
+        return picture(model.decode(_checked(codes, 0, model.codes)))
+
+    codes = tf.TensorSpec((None, *model.code_shape), tf.int32, "codes")
+    endpoints = {
+        **_with_files(reconstruct, model, []),
+        "encode": (encode, [_image(model)]),
+        "decode": (decode, [codes]),
+    }
+    if model.prior is not None:
+        endpoints["sample"] = _sampler(model, model.generate)
+    return _export(model, endpoints, export_dir, "VQ-VAE", class_names, card, sample_images)
 
 
 def export_gan(
@@ -181,7 +224,7 @@ def export_any(
     """Publishes a generative model of whatever kind.
 
     Args:
-        model: An `Autoencoder`, a `VAE` or a `GAN`.
+        model: An `Autoencoder`, a `VAE`, a `VQVAE` or a `GAN`.
         export_dir: The directory that a server watches; made when missing.
         class_names: Used where the model is conditional.
         card: Markdown on what was trained on what, with which result.
@@ -192,6 +235,8 @@ def export_any(
     names = class_names if getattr(model, "classes", 0) else ()
     if isinstance(model, VAE):
         return export_vae(model, export_dir, class_names=names, card=card)
+    if isinstance(model, VQVAE):
+        return export_vq_vae(model, export_dir, class_names=names, card=card)
     if isinstance(model, GAN):
         return export_gan(model, export_dir, class_names=names, card=card)
     if isinstance(model, Autoencoder):
@@ -201,7 +246,7 @@ def export_any(
 
 def is_generative(model: keras.Model) -> bool:
     """True for models of pictures that are no classifiers: those that `export_any` is for."""
-    return isinstance(model, VAE | GAN | Autoencoder) or hasattr(model, "latent_dim")
+    return isinstance(model, VAE | VQVAE | GAN | Autoencoder) or hasattr(model, "latent_dim")
 
 
 def _export(model, endpoints, export_dir, kind, class_names, card, sample_images) -> Path:
@@ -223,9 +268,9 @@ def _export(model, endpoints, export_dir, kind, class_names, card, sample_images
     )
 
 
-def _with_files(reconstruct: Callable, model: Any) -> dict[str, Endpoint]:
+def _with_files(reconstruct: Callable, model: Any, labels: list) -> dict[str, Endpoint]:
     """`reconstruct` under its names, and on encoded files where these can be decoded."""
-    by_pixels = (reconstruct, [_image(model), *_labels(model)])
+    by_pixels = (reconstruct, [_image(model), *labels])
     endpoints = {"serving_default": by_pixels, "reconstruct": by_pixels}
     if model.image_shape[-1] in graph.DECODABLE_CHANNELS:
 
@@ -233,7 +278,7 @@ def _with_files(reconstruct: Callable, model: Any) -> dict[str, Endpoint]:
             image = graph.decode_files(image_bytes, model.image_shape)
             return reconstruct(image, *(() if label is None else (label,)))
 
-        endpoints["from_bytes"] = (from_bytes, [graph.IMAGE_BYTES, *_labels(model)])
+        endpoints["from_bytes"] = (from_bytes, [graph.IMAGE_BYTES, *labels])
     return endpoints
 
 
@@ -268,7 +313,7 @@ def _one_hot(label, model):
 
 def _checked(label, lowest, classes):
     """A label outside the classes is an error of the request, not a class of its own."""
-    words = f"a label lies outside {lowest}..{classes - 1}"
+    words = f"a label or code lies outside {lowest}..{classes - 1}"
     checks = [
         tf.debugging.assert_greater_equal(label, lowest, words),
         tf.debugging.assert_less(label, classes, words),

@@ -49,8 +49,8 @@ def export_generative(
         endpoints: By the name of the signature, a function of tensors that returns tensors by name,
             and the specs of its arguments, in order, each with a name. Known names of arguments,
             for which examples can be made: `image` uint8 [N, H, W, C], `image_bytes` string [N],
-            `z` float32 [N, d], `label` int32 [N] or of any shape, `count`, `seed`. One endpoint
-            must be called `serving_default`.
+            `z` float32 [N, d], `codes` int32 [N, h, w], `label` int32 [N] or of any shape,
+            `count`, `seed`. One endpoint must be called `serving_default`.
         export_dir: The directory that a server watches; made when missing.
         kind: What the card calls the model.
         class_names: Lines of `assets/labels.txt`, for conditional models.
@@ -127,13 +127,15 @@ def in_parts(
 
     def part(i, pixels):
         start = i * TOGETHER
-        drawn = draw(tf.minimum(TOGETHER, count - start), tf.stack([seed, start]), start)
+        # Of no samples one is drawn and cut: convolutions do not take an empty batch everywhere.
+        size = tf.clip_by_value(count - start, 1, TOGETHER)
+        drawn = draw(size, tf.stack([seed, start]), start)
         return i + 1, pixels.write(i, drawn)
 
     _, pixels = tf.while_loop(
         lambda i, _: i < parts, part, (tf.constant(0), pixels), parallel_iterations=1
     )
-    return tf.ensure_shape(pixels.concat(), (None, *image_shape))
+    return tf.ensure_shape(pixels.concat()[:count], (None, *image_shape))
 
 
 def picture(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -158,6 +160,8 @@ def _example(spec, size, seed, images, classes) -> np.ndarray:
             return batch
         return np.array([tf.io.encode_png(image).numpy() for image in batch], object)
     shape = [size if length is None else length for length in spec.shape]
+    if spec.name == "codes":
+        return rng.integers(0, 2, shape, np.int32)  # every codebook has these
     return rng.normal(size=shape).astype(spec.dtype.as_numpy_dtype)
 
 

@@ -10,6 +10,7 @@ _MEANINGS = {
     "pixels": "0..1",
     "image_bytes": "encoded PNG or JPEG files, of any size",
     "z": "latent vectors",
+    "codes": "numbers of codebook vectors",
     "mean": "of the posterior; the same as z",
     "log_var": "logarithm of the posterior's variance",
     "error": "anomaly score: mean squared error of the picture's pixels, of 0..1",

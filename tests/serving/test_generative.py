@@ -60,7 +60,16 @@ def autoencoder():
     return randomize(models.linear_autoencoder(SHAPE, 2))
 
 
+def vq_vae():
+    keras.utils.set_random_seed(0)
+    model = models.vq_vae(SHAPE, codes=6, code_dim=3, filters=4)
+    model.compile(keras.optimizers.SGD(0.01))
+    model.train_on_batch(IMAGES)  # the first batch places the codebook
+    return model.with_prior(models.code_prior((3, 3), 6, filters=4, depth=1))
+
+
 MODELS = {
+    "vq_vae": (vq_vae, serving.export_vq_vae),
     "autoencoder": (autoencoder, serving.export_autoencoder),
     "vae": (vae, serving.export_vae),
     "conditional_vae": (lambda: vae(CLASSES), serving.export_vae),
@@ -152,7 +161,33 @@ def test_gan(published, size):
     assert np.ptp(answer["pixels"]) > 0.2
 
 
-@pytest.mark.parametrize("name", ["vae", "vamp_vae", "gan"])
+def test_vq_vae(published):
+    model, signatures = published("vq_vae").model, published("vq_vae").signatures
+    assert set(signatures) == {
+        "serving_default",
+        "reconstruct",
+        "from_bytes",
+        "encode",
+        "decode",
+        "sample",
+    }
+    codes = call(signatures["encode"], image=IMAGES)["codes"]
+    assert codes.dtype == np.int32 and codes.shape == (5, 3, 3)
+    np.testing.assert_array_equal(codes, model.encode(IMAGES))
+    again = call(signatures["decode"], codes=codes)
+    close(again["pixels"], np.clip(model.reconstruct(IMAGES), 0, 1))
+    close(again["pixels"], call(signatures["serving_default"], image=IMAGES)["pixels"])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="outside 0..5"):
+        signatures["decode"](codes=tf.fill([1, 3, 3], 6))
+
+
+def test_a_vq_vae_without_a_prior_cannot_be_sampled_from(tmp_path):
+    model = models.vq_vae(SHAPE, codes=6, code_dim=3, filters=4)
+    signatures = serving.load(serving.export_any(model, tmp_path)).signatures
+    assert "encode" in signatures and "sample" not in signatures
+
+
+@pytest.mark.parametrize("name", ["vae", "vamp_vae", "gan", "vq_vae"])
 def test_samples_are_those_of_the_model_and_belong_to_the_seed(published, name):
     model, sample = published(name).model, published(name).signatures["sample"]
     first = call(sample, count=4, seed=1)
@@ -228,8 +263,14 @@ def test_only_what_is_served_is_saved(published, name):
         "autoencoder": lambda: [*model.encoder.weights, *model.decoder.weights],
         "vae": lambda: [*model.encoder.weights, *model.decoder.weights],
         "gan": lambda: model.generator_ema.weights,
+        "vq_vae": lambda: [
+            *model.encoder.weights,
+            *model.decoder.weights,
+            model.codebook.vectors,  # and not their counts
+            *model.prior.weights,
+        ],
     }
-    expected = served[name.split("_")[-1]]() + (
+    expected = served[name if name in served else name.split("_")[-1]]() + (
         [model.prior.pseudo_inputs] if name == "vamp_vae" else []
     )
     # A GAN is its averaged generator: no discriminator, no counter, no state of a generator of
