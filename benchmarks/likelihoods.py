@@ -177,7 +177,8 @@ def measure(name: str, row: Row, config: Config) -> dict[str, Any]:
         "train_seconds": history.train_seconds,
         "measured_alone": not config.shared,
         "epochs": history.rows,
-        "command": f"python benchmarks/likelihoods.py {name} --seed {config.seed}",
+        "command": f"python benchmarks/likelihoods.py {name} --seed {config.seed} "
+        f"--samples {config.samples}",
         "machine": training.machine(),
         "versions": training.versions(),
     }
