@@ -1,6 +1,7 @@
 """A dataset spec becomes train, validation and test.
 
 load(spec)              `ImageData`: splits, class names, shapes, fingerprint, notes
+parse(spec)             the kind of a spec and what follows its colon (fast, no TensorFlow)
 check(spec, data_dir)   is the spec well-formed, and is its path there? (fast, no TensorFlow)
 prepare(spec)           fetch, convert or scan ahead of time; says what it did
 describe(spec)          counts, sizes, duplicates and unreadable files, as a dict
@@ -9,6 +10,7 @@ class_weights           weights that give every class the same share of the loss
 pixel_statistics        per-channel mean and standard deviation of a split
 TrainingBatches, evaluation_batches, classification_targets, smooth
                         batches for `fit`, a function of (seed, epoch, step)
+IndexedBatches          the same for anything that has row numbers
 binarized               a split with pixels of 0 and 255, drawn once
 Augmentation            flip, crop, rotation, erasing, mixup, cutmix
 ImageData, Split        what `load` returns
@@ -26,8 +28,14 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "binary": ["binarized"],
         "dataset": ["ImageData", "Split"],
         "loading": ["load", "prepare"],
-        "pipeline": ["TrainingBatches", "classification_targets", "evaluation_batches", "smooth"],
-        "spec": ["check"],
+        "pipeline": [
+            "IndexedBatches",
+            "TrainingBatches",
+            "classification_targets",
+            "evaluation_batches",
+            "smooth",
+        ],
+        "spec": ["PICTURES", "check", "parse"],
         "statistics": ["class_weights", "pixel_statistics"],
     },
 )

@@ -22,16 +22,84 @@ if TYPE_CHECKING:
 AUTOTUNE = tf.data.AUTOTUNE
 
 
-class TrainingBatches:
+class IndexedBatches:
     """Shuffled training batches that can start at any step of any epoch.
 
     The last, incomplete batch of an epoch is dropped: every step then has the same shape and the
     same weight, and which examples it loses changes with the permutation.
 
     Args:
+        examples: how many there are.
+        batch_size: examples per step over all devices (the global batch). Fewer examples than one
+            batch become a single batch.
+        seed: seed of the order and of the augmentation.
+        load: `(rows int64 [b], seed int32 [2]) -> batch`, in graph mode; the seed is different
+            for every batch and replica-independent.
+
+    Raises:
+        UserError: no examples or a batch size under 1.
+    """
+
+    def __init__(
+        self,
+        examples: int,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        load: Callable[[tf.Tensor, tf.Tensor], tuple],
+    ):
+        if batch_size < 1:
+            raise UserError(f"batch size {batch_size}: it must be at least 1")
+        if not examples:
+            raise UserError("the training split is empty: there is nothing to learn from")
+        self.batch_size = min(batch_size, examples)
+        self.steps = examples // self.batch_size
+        self._examples, self._seed, self._load = examples, seed, load
+
+    def dataset(self, first: int, last: int, start: int = 0) -> tf.data.Dataset:
+        """The batches of the epochs from `first` to before `last`, one after the other.
+
+        Args:
+            first: first epoch, from 0.
+            last: the epoch before which to end.
+            start: step of the first epoch to begin at.
+        """
+
+        def steps_of_epoch(epoch):
+            order = tf.random.experimental.stateless_shuffle(
+                tf.range(self._examples, dtype=tf.int64), seed=self._key(epoch, 0)
+            )
+            begin = tf.where(epoch == first, tf.constant(start, tf.int64), 0)
+            steps = tf.data.Dataset.range(begin, self.steps)
+            return steps.map(lambda step: (epoch * self.steps + step, self._slice(order, step)))
+
+        batches = tf.data.Dataset.range(first, last).flat_map(steps_of_epoch)
+        batches = batches.map(
+            lambda step, rows: self._load(rows, self._key(step, 1)),
+            num_parallel_calls=AUTOTUNE,
+            deterministic=True,
+        )
+        # flat_map hides the count from Keras, which needs it for its progress bar.
+        count = (last - first) * self.steps - start
+        return batches.apply(tf.data.experimental.assert_cardinality(count)).prefetch(AUTOTUNE)
+
+    def _slice(self, order: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        indices = order[step * self.batch_size : (step + 1) * self.batch_size]
+        return tf.ensure_shape(indices, [self.batch_size])
+
+    def _key(self, counter: tf.Tensor, stream: int) -> tf.Tensor:
+        """Seed of a stateless op; the two streams (order, augmentation) never meet."""
+        return tf.stack(
+            [tf.constant(2 * self._seed + stream, tf.int64), tf.cast(counter, tf.int64)]
+        )
+
+
+class TrainingBatches(IndexedBatches):
+    """`IndexedBatches` of pictures.
+
+    Args:
         split: the training examples.
-        batch_size: examples per step over all devices (the global batch). A split that is
-            smaller than one batch becomes a single batch.
+        batch_size: examples per step over all devices (the global batch).
         seed: seed of the order and of the augmentation.
         prepare: `(images uint8 [b,H,W,C], labels int32 [b], seed int32 [2]) -> batch`, in graph
             mode; the seed is different for every batch and replica-independent.
@@ -48,51 +116,11 @@ class TrainingBatches:
         seed: int = 0,
         prepare: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple],
     ):
-        if batch_size < 1:
-            raise UserError(f"batch size {batch_size}: it must be at least 1")
-        if not len(split):
-            raise UserError("the training split is empty: there is nothing to learn from")
-        self.batch_size = min(batch_size, len(split))
-        self.steps = len(split) // self.batch_size
-        self._split, self._seed, self._prepare = split, seed, prepare
+        def load(rows, key):
+            labels = tf.constant(split.labels, tf.int32)
+            return prepare(split.images(rows), tf.gather(labels, rows), key)
 
-    def dataset(self, first: int, last: int, start: int = 0) -> tf.data.Dataset:
-        """The batches of the epochs from `first` to before `last`, one after the other.
-
-        Args:
-            first: first epoch, from 0.
-            last: the epoch before which to end.
-            start: step of the first epoch to begin at.
-        """
-        labels = tf.constant(self._split.labels, tf.int32)
-
-        def steps_of_epoch(epoch):
-            order = tf.random.experimental.stateless_shuffle(
-                tf.range(len(self._split), dtype=tf.int64), seed=self._key(epoch, 0)
-            )
-            begin = tf.where(epoch == first, tf.constant(start, tf.int64), 0)
-            steps = tf.data.Dataset.range(begin, self.steps)
-            return steps.map(lambda step: (epoch * self.steps + step, self._slice(order, step)))
-
-        def load(step, indices):
-            key = self._key(step, 1)
-            return self._prepare(self._split.images(indices), tf.gather(labels, indices), key)
-
-        batches = tf.data.Dataset.range(first, last).flat_map(steps_of_epoch)
-        batches = batches.map(load, num_parallel_calls=AUTOTUNE, deterministic=True)
-        # flat_map hides the count from Keras, which needs it for its progress bar.
-        count = (last - first) * self.steps - start
-        return batches.apply(tf.data.experimental.assert_cardinality(count)).prefetch(AUTOTUNE)
-
-    def _slice(self, order: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        indices = order[step * self.batch_size : (step + 1) * self.batch_size]
-        return tf.ensure_shape(indices, [self.batch_size])
-
-    def _key(self, counter: tf.Tensor, stream: int) -> tf.Tensor:
-        """Seed of a stateless op; the two streams (order, augmentation) never meet."""
-        return tf.stack(
-            [tf.constant(2 * self._seed + stream, tf.int64), tf.cast(counter, tf.int64)]
-        )
+        super().__init__(len(split), batch_size, seed=seed, load=load)
 
 
 def evaluation_batches(

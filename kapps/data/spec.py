@@ -5,13 +5,25 @@ import os
 import pathlib
 import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kapps.errors import UserError
 
-KNOWN = ("digits", "fashion_mnist", "tfds:NAME", "folder:PATH", "npz:PATH")
-_BARE = ("digits", "fashion_mnist")
-_WITH_ARGUMENT = {"tfds": "NAME", "folder": "PATH", "npz": "PATH"}
+# What follows the colon of a kind; None: nothing does.
+_ARGUMENTS = {
+    "digits": None,
+    "fashion_mnist": None,
+    "tfds": "NAME",
+    "folder": "PATH",
+    "npz": "PATH",
+    "text": "PATH",
+    "csv": "PATH",
+    "ts": "PATH",
+}
+PICTURES = ("digits", "fashion_mnist", "tfds", "folder", "npz")
+# Data of one file: which endings it has, for the hint of a path without its kind.
+_ENDINGS = {".npz": "npz", ".txt": "text", ".csv": "csv", ".ts": "ts"}
 _TFDS_NAME = re.compile(r"[A-Za-z_]\w*(/[\w.-]+)?(:(\d+\.\d+\.\d+|\d+\.\*\.\*|\d+\.\d+\.\*))?")
 
 
@@ -24,26 +36,34 @@ class Spec:
 
     @property
     def path(self) -> pathlib.Path:
-        """The argument of `folder:` and `npz:` as a path, with `~` expanded."""
+        """The argument as a path, with `~` expanded."""
         return pathlib.Path(self.argument).expanduser()
 
 
-def parse(spec: str) -> Spec:
+def parse(spec: str, kinds: Sequence[str] = PICTURES, names: Sequence[str] = ()) -> Spec:
     """Splits a spec into kind and argument.
+
+    Args:
+        spec: what `--dataset` was given.
+        kinds: those that the recipe can read.
+        names: further data that the recipe knows by a bare name, such as generated tasks.
 
     Raises:
         UserError: the kind is unknown, or its argument is missing, superfluous or malformed.
     """
     kind, colon, argument = spec.partition(":")
-    if kind in _BARE:
+    if kind not in (*names, *kinds):
+        known = [*names, *map(_written, kinds)]
+        raise UserError(
+            f"unknown dataset '{spec}'{_hint(spec, kinds, names)}; known are {', '.join(known)}"
+        )
+    wanted = _ARGUMENTS.get(kind) if kind in kinds else None
+    if wanted is None:
         if colon:
             raise UserError(f"dataset '{spec}': '{kind}' takes nothing after it, write '{kind}'")
         return Spec(kind)
-    if kind not in _WITH_ARGUMENT:
-        raise UserError(f"unknown dataset '{spec}'{_hint(spec)}; known are {', '.join(KNOWN)}")
     if not argument:
-        wanted = f"{kind}:{_WITH_ARGUMENT[kind]}"
-        raise UserError(f"dataset '{spec}' lacks its {_WITH_ARGUMENT[kind]}: write {wanted}")
+        raise UserError(f"dataset '{spec}' lacks its {wanted}: write {_written(kind)}")
     if kind == "tfds" and not _TFDS_NAME.fullmatch(argument):
         raise UserError(
             f"dataset '{spec}': '{argument}' is no name of a TensorFlow dataset; "
@@ -52,27 +72,40 @@ def parse(spec: str) -> Spec:
     return Spec(kind, argument)
 
 
-def check(spec: str, data_dir: str | os.PathLike | None = None) -> None:
-    """Finds a mistyped spec or path at once, without importing TensorFlow or reading pictures.
+def check(
+    spec: str,
+    data_dir: str | os.PathLike | None = None,
+    kinds: Sequence[str] = PICTURES,
+    names: Sequence[str] = (),
+) -> None:
+    """Finds a mistyped spec or path at once, without importing TensorFlow or reading the data.
+
+    Args:
+        spec: what `--dataset` was given.
+        data_dir: where prepared datasets live.
+        kinds: those that the recipe can read.
+        names: as `parse`.
 
     Raises:
         UserError: the spec is malformed, its path does not exist or is of the wrong kind, a folder
             has no class folders, or `data_dir` is a file.
     """
-    parsed = parse(spec)
+    parsed = parse(spec, kinds, names)
     if data_dir is not None and pathlib.Path(data_dir).expanduser().is_file():
         raise UserError(f"data directory '{data_dir}' is a file; give a directory")
     if parsed.kind == "folder":
         _check_folder(parsed.path)
-    elif parsed.kind == "npz":
-        _check_npz(parsed.path)
+    elif _ARGUMENTS.get(parsed.kind) == "PATH" and parsed.argument:
+        _check_file(parsed.kind, parsed.path)
 
 
 def _check_folder(path: pathlib.Path) -> None:
     if not path.exists():
         raise UserError(f"no folder '{path}'; folder:PATH wants one sub-folder of pictures a class")
     if not path.is_dir():
-        raise UserError(f"'{path}' is a file; folder:PATH wants a folder{_hint(str(path))}")
+        raise UserError(
+            f"'{path}' is a file; folder:PATH wants a folder{_hint(str(path), PICTURES, ())}"
+        )
     try:
         with os.scandir(path) as entries:
             empty = not any(entry.is_dir() and entry.name[0] != "." for entry in entries)
@@ -85,22 +118,31 @@ def _check_folder(path: pathlib.Path) -> None:
         )
 
 
-def _check_npz(path: pathlib.Path) -> None:
+def _check_file(kind: str, path: pathlib.Path) -> None:
+    wants = {"npz": "a file written by numpy.savez", "text": "a text file"}
     if not path.exists():
-        raise UserError(f"no file '{path}'; npz:PATH wants a file written by numpy.savez")
+        wanted = wants.get(kind, f"a .{kind} file")
+        raise UserError(f"no file '{path}'; {kind}:PATH wants {wanted}")
     if path.is_dir():
-        raise UserError(f"'{path}' is a folder; npz:PATH wants a file. Perhaps 'folder:{path}'?")
+        perhaps = f" Perhaps 'folder:{path}'?" if kind == "npz" else ""
+        raise UserError(f"'{path}' is a folder; {kind}:PATH wants a file.{perhaps}")
     if not os.access(path, os.R_OK):
         raise UserError(f"file '{path}' may not be read")
-    if not zipfile.is_zipfile(path):
+    if kind == "npz" and not zipfile.is_zipfile(path):
         raise UserError(f"file '{path}' is no .npz archive (or a broken one); see numpy.savez")
 
 
-def _hint(spec: str) -> str:
+def _written(kind: str) -> str:
+    argument = _ARGUMENTS[kind]
+    return f"{kind}:{argument}" if argument else kind
+
+
+def _hint(spec: str, kinds: Sequence[str], names: Sequence[str]) -> str:
     path = pathlib.Path(spec).expanduser()
-    if path.is_dir():
+    if path.is_dir() and "folder" in kinds:
         return f" (perhaps 'folder:{spec}'?)"
-    if path.suffix == ".npz":
-        return f" (perhaps 'npz:{spec}'?)"
-    near = difflib.get_close_matches(spec, [*_BARE, *_WITH_ARGUMENT], n=1)
+    kind = _ENDINGS.get(path.suffix)
+    if kind in kinds:
+        return f" (perhaps '{kind}:{spec}'?)"
+    near = difflib.get_close_matches(spec, [*names, *kinds], n=1)
     return f" (perhaps '{near[0]}'?)" if near else ""

@@ -7,6 +7,7 @@ import math
 import os
 import pathlib
 import shlex
+from collections.abc import Sequence
 from typing import Literal
 
 from kapps import data
@@ -44,13 +45,20 @@ class CommonConfig:
     """throw away what is in the run directory"""
 
 
-def check_common(config: CommonConfig) -> None:
+def check_common(
+    config: CommonConfig, kinds: Sequence[str] = data.PICTURES, names: Sequence[str] = ()
+) -> None:
     """What can be found wrong with the common flags before TensorFlow is imported.
+
+    Args:
+        config: a recipe's configuration.
+        kinds: kinds of datasets that the recipe reads.
+        names: further data that it knows by name.
 
     Raises:
         UserError: naming the flag.
     """
-    data.check(config.dataset, config.data_dir)
+    data.check(config.dataset, config.data_dir, kinds, names)
     check_devices(config.devices)
     for name in ("epochs", "batch_size"):
         if getattr(config, name) < 1:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kapps.data import check
-from kapps.data.spec import KNOWN, Spec, parse
+from kapps.data.spec import PICTURES, Spec, parse
 from kapps.errors import UserError
 
 
@@ -44,8 +44,28 @@ def test_what_is_wrong_with_a_spec(spec, said):
 def test_an_unknown_dataset_is_answered_with_the_known_ones():
     with pytest.raises(UserError) as error:
         parse("imagenet")
-    for known in KNOWN:
+    for known in PICTURES:
         assert known in str(error.value)
+    assert "folder:PATH" in str(error.value)
+
+
+def test_a_recipe_names_what_it_reads(tmp_path):
+    kinds, names = ("csv", "digits"), ("adding",)
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    assert parse("csv:a.csv", kinds) == Spec("csv", "a.csv")
+    assert parse("adding", kinds, names) == Spec("adding")
+    check(f"csv:{tmp_path}/a.csv", None, kinds)
+    for spec, said in [
+        ("folder:x", "unknown dataset 'folder:x'; known are adding, csv:PATH, digits"),
+        ("addin", "perhaps 'adding'"),
+        ("adding:3", "'adding' takes nothing after it"),
+        (f"{tmp_path}/a.csv", f"perhaps 'csv:{tmp_path}/a.csv'"),
+        (f"csv:{tmp_path}/b.csv", "csv:PATH wants a .csv file"),
+        (f"csv:{tmp_path}", "is a folder; csv:PATH wants a file"),
+    ]:
+        with pytest.raises(UserError) as error:
+            check(spec, None, kinds, names)
+        assert said in str(error.value)
 
 
 def test_paths_are_checked(tmp_path):
