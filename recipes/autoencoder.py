@@ -202,6 +202,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         print(f"note      {note}")
     verbose = 1 if sys.stdout.isatty() else 2
     layers = pretrain(config, run, model, batches, strategy)
+    flow = training.gradient_flow(config, run, batches)
     history = training.fit(
         model,
         batches,
@@ -211,7 +212,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         clean_train=clean,
         monitor="val_mse",
         ema=config.ema,
-        callbacks=callbacks(config, run),
+        callbacks=[*flow, *callbacks(config, run)],
         verbose=verbose,
     )
     # Sixteen bits are for training: what is evaluated, saved and served runs anywhere.
@@ -219,6 +220,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
     model.set_weights(trained.get_weights())
     print("evaluating on the test split, once")
     metrics, verdict, figures, tables = judge(config, model, images, normal, history.rows)
+    figures += evaluation.explain_gradient_flow(flow)
     metrics |= {
         "best_epoch": history.best_epoch,
         "parameters": model.count_params(),

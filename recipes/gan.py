@@ -137,6 +137,8 @@ def check(config: Config) -> None:
             raise UserError(f"--{name.replace('_', '-')} is for --model {kind}, not {config.model}")
     slopes = config.regularizer not in ("none", "weight_clip")
     wrong = {
+        "--gradient-flow: a GAN is not trained on one loss whose gradient could be shown; its "
+        "report shows the losses of both players": config.gradient_flow,
         "--label-smoothing is for --loss bce": (
             config.label_smoothing is not None and config.loss != "bce"
         ),

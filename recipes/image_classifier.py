@@ -196,6 +196,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
     if config.lr_find:
         return find_learning_rate(run, model, batches)
 
+    flow = training.gradient_flow(config, run, batches)
     history = training.fit(
         model,
         batches,
@@ -204,7 +205,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         run=run,
         clean_train=clean,
         ema=config.ema,
-        callbacks=callbacks(config, run),
+        callbacks=[*flow, *callbacks(config, run)],
         verbose=1 if sys.stdout.isatty() else 2,
     )
     # Sixteen bits are for training: what is evaluated, saved and served runs anywhere.
@@ -216,6 +217,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         history.rows,
         clean_examples=min(images.counts["validation"], images.counts["train"]),
     )
+    figures = [*found.figures, *evaluation.explain_gradient_flow(flow)]
     metrics = {
         **found.metrics,
         "best_epoch": history.best_epoch,
@@ -227,7 +229,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         "exported": None,
     }
     model.save(run.path / "model.keras")
-    for title, figure, _ in found.figures:
+    for title, figure, _ in figures:
         evaluation.plots.save_png(figure, run.plots / f"{evaluation.file_name(title)}.png")
     if config.export:
         metrics["exported"] = export(config, run, model, images, found, metrics)
@@ -236,7 +238,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         title=f"{config.model} on {images.spec}",
         verdict=found.verdict,
         metrics=metrics,
-        figures=found.figures,
+        figures=figures,
         tables=found.tables,
         config=run.config,
         commands=commands(config, metrics.get("exported")),

@@ -229,6 +229,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
     grids = evaluation.SampleGrids(
         lambda: model.sample(SAMPLES_SHOWN, config.seed), run.path / "samples"
     )
+    flow = training.gradient_flow(config, run, batches)
     history = training.fit(
         model,
         batches,
@@ -237,7 +238,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         run=run,
         clean_train=clean,
         ema=config.ema,
-        callbacks=[grids, *callbacks(config, run)],
+        callbacks=[grids, *flow, *callbacks(config, run)],
         verbose=1 if sys.stdout.isatty() else 2,
     )
     # Sixteen bits are for training: what is evaluated, saved and served runs anywhere.
@@ -270,6 +271,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
             evaluation.plots.epoch_grid(drawn, epochs),
             "Of the same noise, as the training went on.",
         ),
+        *evaluation.explain_gradient_flow(flow),
     ]
     for title, figure, _ in figures:
         evaluation.plots.save_png(figure, run.plots / f"{evaluation.file_name(title)}.png")

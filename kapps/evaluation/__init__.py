@@ -38,6 +38,8 @@ reconstruction_mse, pca_mse
 explain_classifier        all of this for one model: an `Explanation` for its report
 explain_vae, explain_gan  the same for generative models
 grad_cam, overlay         where a convolutional network looked
+explain_gradient_flow, gradient_story
+                          do gradients vanish or explode?
 SampleGrids               samples of fixed noise after every epoch, kept in files
 summary, file_name        the last lines on the terminal; a title as a file name
 write_report              one self-contained HTML page
@@ -72,6 +74,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "features": ["PACKAGED", "Features", "feature_extractor", "random_features", "to_uint8"],
         "gan_report": ["explain_gan"],
         "gradcam": ["grad_cam", "overlay"],
+        "gradient_report": ["explain_gradient_flow", "gradient_story"],
         "likelihood": [
             "Likelihood",
             "binarization_entropy",

@@ -106,16 +106,18 @@ class Autoencoder(keras.Model):
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step on the loss of the corrupted pictures."""
         x = pixels_of(data)
-        given, kind = x, self.settings["corruption"]
-        if kind is not None:
-            seed = steps.next_seed(self.seed_generator)
-            given = corrupt(x, kind, self.settings["corruption_amount"], seed)
+        given = self._corrupted(x)
 
         def objective():
             loss, squared_error = self._errors(x, given, training=True)
             return steps.average(loss), (loss, squared_error)
 
         return self._log(steps.minimize(self.optimizer, objective, self.trainable_variables))
+
+    def training_loss(self, data: Any) -> tf.Tensor:
+        """What a step on this batch would minimise, float32 []: for `training.GradientFlow`."""
+        x = pixels_of(data)
+        return steps.average(self._errors(x, self._corrupted(x), training=True)[0])
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """The same loss on clean pictures."""
@@ -128,6 +130,14 @@ class Autoencoder(keras.Model):
         return self.trackers
 
     # The equations ------------------------------------------------------------------------------
+
+    def _corrupted(self, x):
+        """The pictures that are given to the encoder while training."""
+        kind = self.settings["corruption"]
+        if kind is None:
+            return x
+        seed = steps.next_seed(self.seed_generator)
+        return corrupt(x, kind, self.settings["corruption_amount"], seed)
 
     def _errors(self, x, given, training):
         """Loss and squared error per pixel of each picture, float32 [batch]."""

@@ -117,16 +117,17 @@ class VAE(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step on minus the bound."""
-        x, labels = self._unpack(data)
-        binarized = self._binarize(x, steps.next_seed(self.seed_generator))
-        seed = steps.next_seed(self.seed_generator)
-        beta = self.beta(self.optimizer.iterations) if callable(self.beta) else self.beta
+        drawn = self._drawn(data)
 
         def objective():
-            loss, terms = self._bound(binarized, labels, seed, beta, training=True)
+            loss, terms = self._bound(*drawn, training=True)
             return steps.average(loss), (loss, *terms)
 
         return self._log(steps.minimize(self.optimizer, objective, self.trainable_variables))
+
+    def training_loss(self, data: Any) -> tf.Tensor:
+        """What a step on this batch would minimise, float32 []: for `training.GradientFlow`."""
+        return steps.average(self._bound(*self._drawn(data), training=True)[0])
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """The same terms with beta = 1. The draws depend on the pictures only: twice the same."""
@@ -185,6 +186,14 @@ class VAE(keras.Model):
         x = tf.cast(x, tf.float32)
         latents = self._infer(x, labels, samples, seed, training=False)
         return self._log_likelihood(x, latents, labels, False) - sum(self._log_ratios(latents))
+
+    def _drawn(self, data):
+        """Binarised pictures, labels, a seed, and beta of this step."""
+        x, labels = self._unpack(data)
+        binarized = self._binarize(x, steps.next_seed(self.seed_generator))
+        seed = steps.next_seed(self.seed_generator)
+        beta = self.beta(self.optimizer.iterations) if callable(self.beta) else self.beta
+        return binarized, labels, seed, beta
 
     def _bound(self, x, labels, seed, beta, training):
         """Loss [batch], then reconstruction, KL, -ELBO [batch] and the means of the posterior."""

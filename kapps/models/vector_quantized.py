@@ -104,6 +104,13 @@ class VQVAE(keras.Model):
         self.codebook.update(z, later)
         return self._log(values)
 
+    def training_loss(self, data: Any) -> tf.Tensor:
+        """What a step on this batch would minimise, float32 []: for `training.GradientFlow`."""
+        x = pixels_of(data)
+        z = tf.cast(self.encoder(x, training=True), tf.float32)
+        self.codebook.place(z, tf.cast(tf.convert_to_tensor(self.seed_generator.next()), tf.int32))
+        return steps.average(self._terms(x, z, training=True)[0])
+
     def test_step(self, data: Any) -> dict[str, Any]:
         """The same terms; nothing moves."""
         x = pixels_of(data)

@@ -15,6 +15,7 @@ choose_precision, precision_policy
 seed_everything                   one seed for everything
 CommonConfig, check_common, check_range, command
                                   the flags that every recipe has
+GradientFlow, gradient_flow       the norm of the gradient in each layer; what --gradient-flow adds
 WeightAverage                     moving average of weights and statistics
 """
 
@@ -26,6 +27,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "callbacks": ["WeightAverage"],
         "config": ["CommonConfig", "check_common", "check_range", "command"],
         "distribution": ["check_batch", "check_devices", "strategy"],
+        "gradients": ["GradientFlow", "gradient_flow"],
         "resumable": ["History", "fit"],
         "lr_find": ["range_test"],
         "optimizers": ["optimizer", "usual_learning_rate", "usual_weight_decay"],

@@ -41,6 +41,8 @@ class CommonConfig:
     """where versions are published; default: saved_models/RECIPE"""
     export: bool = True
     """publish a SavedModel"""
+    gradient_flow: bool = False
+    """also measure and draw the norm of the gradient in each layer; training stays the same"""
     overwrite: bool = False
     """throw away what is in the run directory"""
 

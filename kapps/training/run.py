@@ -23,8 +23,17 @@ import filelock
 from kapps import files
 from kapps.errors import UserError
 
-# These say where things are, or what to do with what is there; not what is trained.
-NOT_IDENTITY = ("run_dir", "export_dir", "export", "data_dir", "overwrite", "lr_find")
+# These say where things are, what to do with what is there, or what to look at; not what is
+# trained.
+NOT_IDENTITY = (
+    "run_dir",
+    "export_dir",
+    "export",
+    "data_dir",
+    "overwrite",
+    "lr_find",
+    "gradient_flow",
+)
 REPLACED = ".replaced"  # what --overwrite replaces, until the new run has a checkpoint
 KEPT_BY_CLEAR = (".lock", REPLACED)
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "kapps")

@@ -25,6 +25,7 @@ colours that the colour-blind can tell apart (Okabe and Ito 2008). Functions:
     latent_scatter         where pictures lie in the latent space, by class
     kl_bars                KL of each latent dimension, and which are active
     bound_by_samples       importance-sampled NLL by its number of samples
+    gradient_flow          the norm of the gradient in each layer
     picture_rows           rows of pictures with names at the left and above
     tile                   pictures side by side as one array
     png_bytes, save_png    a Figure as PNG
@@ -38,6 +39,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "animation": ["animation_bytes", "save_animation", "tile"],
         "classes": ["confusion_matrix", "per_class_bars", "reliability_diagram"],
         "curves": ["compare_runs", "learning_curves"],
+        "gradients": ["gradient_flow"],
         "rates": ["range_test"],
         "figure": ["png_bytes", "save_png"],
         "generative": [
