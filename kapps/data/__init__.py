@@ -14,6 +14,10 @@ IndexedBatches          the same for anything that has row numbers
 binarized               a split with pixels of 0 and 255, drawn once
 Augmentation            flip, crop, rotation, erasing, mixup, cutmix
 ImageData, Split        what `load` returns
+load_table(spec, ...)   a table: `TableData`, with what its training part says of each column
+check_target, TABLES    is there such a column; tables that come with scikit-learn (fast)
+describe_table, describe_table_text
+                        what is in a table, as a dict and to be read
 decode                  the one image decoder, used in training and in exported models
 """
 
@@ -37,5 +41,14 @@ __getattr__, __dir__, __all__ = lazy.attach(
         ],
         "spec": ["PICTURES", "check", "parse"],
         "statistics": ["class_weights", "pixel_statistics"],
+        "tables": [
+            "TABLES",
+            "TableData",
+            "TableSplit",
+            "check_target",
+            "describe_table",
+            "describe_table_text",
+            "load_table",
+        ],
     },
 )

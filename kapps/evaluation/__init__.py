@@ -37,6 +37,11 @@ reconstruction_mse, pca_mse
                           reconstructions beside the best linear ones
 explain_classifier        all of this for one model: an `Explanation` for its report
 explain_vae, explain_gan  the same for generative models
+explain_table             the same for a model of a table, beside scikit-learn's
+regression_metrics, regression_verdict
+                          errors of a regression with intervals; its learning curves in words
+column_importance, predict_table, fit_baselines
+                          what a model of a table rests on; its answers; others to compare with
 grad_cam, overlay         where a convolutional network looked
 explain_gradient_flow, gradient_story
                           do gradients vanish or explode?
@@ -95,6 +100,9 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "sample_grids": ["SampleGrids"],
         "terminal": ["file_name", "summary"],
         "two_sample": ["classifier_two_sample_test", "nearest_neighbour_test"],
+        "regression": ["regression_metrics", "regression_verdict"],
+        "tabular_baselines": ["fit_baselines"],
+        "tabular_report": ["column_importance", "explain_table", "predict_table"],
         "vae_report": ["explain_vae"],
         "verdict": ["Verdict", "overfitting_verdict"],
     },

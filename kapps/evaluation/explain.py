@@ -80,32 +80,49 @@ def explain_classifier(
     val_logits = predict_logits(model, validation, batch_size)
     temperature = fit_temperature(validation.labels, val_logits)
     logits = predict_logits(model, test, batch_size)
-    found = classification_metrics(test.labels, logits, images.class_names)
+    found, metrics = measure_classifier(test.labels, logits, images.class_names, temperature)
     verdict = overfitting_verdict(
         history,
         validation_examples=len(validation),
         train_examples=clean_examples,
         baseline_accuracy=baseline_accuracy(validation.labels),
     )
-    before, after = softmax(logits), softmax(logits, temperature)
-    flat = {
-        f"test_{name}": value
-        for name, value in found.items()
-        if isinstance(value, int | float) and name != "examples"
-    }
-    metrics = {
-        **flat,
-        "test_examples": found["examples"],
-        "test_ece": expected_calibration_error(test.labels, after),
-        "test_ece_before_temperature": expected_calibration_error(test.labels, before),
-        "temperature": temperature,
-        "verdict": verdict.label,
-    }
+    metrics["verdict"] = verdict.label
     figures = [
         *_training_figures(images, history),
         *_test_figures(model, images, logits, temperature, found),
     ]
-    return Explanation(metrics, temperature, verdict, figures, _tables(found))
+    return Explanation(metrics, temperature, verdict, figures, class_tables(found))
+
+
+def measure_classifier(
+    labels: np.ndarray, logits: np.ndarray, class_names: Sequence[str], temperature: float
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All that `classification_metrics` finds on the test split, and its figures for metrics.json.
+
+    Args:
+        labels: int [n].
+        logits: [n, classes].
+        class_names: one per class.
+        temperature: fitted on validation.
+
+    Raises:
+        UserError: no examples, or logits that are not finite numbers.
+    """
+    found = classification_metrics(labels, logits, class_names)
+    before, after = softmax(logits), softmax(logits, temperature)
+    metrics = {
+        f"test_{name}": value
+        for name, value in found.items()
+        if isinstance(value, int | float) and name != "examples"
+    }
+    return found, {
+        **metrics,
+        "test_examples": found["examples"],
+        "test_ece": expected_calibration_error(labels, after),
+        "test_ece_before_temperature": expected_calibration_error(labels, before),
+        "temperature": temperature,
+    }
 
 
 def _training_figures(images: ImageData, history) -> list[tuple[str, Figure, str]]:
@@ -167,8 +184,16 @@ def _test_figures(model, images, logits, temperature, found) -> list[tuple[str, 
     return figures
 
 
-def _tables(found: dict[str, Any]) -> list[tuple[str, Sequence[str], Sequence[Sequence]]]:
-    columns = ("class", "precision", "recall", "F1", "pictures")
+def class_tables(
+    found: dict[str, Any], examples: str = "pictures"
+) -> list[tuple[str, Sequence[str], Sequence[Sequence]]]:
+    """What `classification_metrics` says of each class, as tables of a report.
+
+    Args:
+        found: its result.
+        examples: what is counted.
+    """
+    columns = ("class", "precision", "recall", "F1", examples)
     rows = [
         (row["name"], row["precision"], row["recall"], row["f1"], row["support"])
         for row in found["per_class"]

@@ -49,6 +49,15 @@ MEASURES = {  # the first that a run has is the one it is known by
     ),
     "coverage": Measure("coverage", SHARE, "", (("test_coverage_floor", "real"),), best="max"),
     "mse": Measure("MSE", ".5f", "", (("pca_mse", "PCA"),)),
+    "r2": Measure(
+        "R²",
+        ".3f",
+        "",
+        (("gradient_boosting_r2", "gradient boosting"), ("linear_r2", "linear")),
+        best="max",
+    ),
+    "mae": Measure("MAE", ".4g"),
+    "rmse": Measure("RMSE", ".4g"),
     "tstr_accuracy": Measure("TSTR", SHARE, best="max"),
     "loss": Measure("loss", ".4f"),
 }

@@ -25,7 +25,7 @@ does not reach. A rise too slow for that test counts if its fitted slope is thre
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +58,8 @@ class Verdict:
     best_epoch: int | None = None
     """The epoch (counted from 1) with the lowest validation loss."""
     gap: float | None = None
-    """Training minus validation accuracy at the last epoch, 0.05 is five points."""
+    """Training minus validation accuracy at the last epoch, 0.05 is five points. Of a regression:
+    of the share of the variance that is explained."""
     gap_interval: tuple[float, float] | None = None
     """95 % interval of `gap`."""
     best_gap: float | None = None
@@ -92,16 +93,63 @@ def overfitting_verdict(
     Raises:
         ValueError: a column is missing.
     """
-    curves = _curves(history)
-    epochs = len(history)
+    curves = curves_of(history, COLUMNS)
+
+    def interval(run: Run) -> tuple[float, float]:
+        return _gap_interval(
+            run.train_accuracy[-1], train_examples, run.val_accuracy[-1], validation_examples
+        )
+
+    def skill(run: Run) -> float:
+        """Share of the baseline's mistakes that are gone on the training examples."""
+        if baseline_accuracy >= 1:
+            return 1.0
+        return float(1 - (1 - run.train_accuracy[-1]) / (1 - baseline_accuracy))
+
+    def scores(run: Run) -> str:
+        return (
+            f"It is right on {percent(run.train_accuracy[-1])} of the training examples and on "
+            f"{percent(run.val_accuracy[-1])} of the validation examples"
+        )
+
+    guess = (
+        f"Always answering the most frequent class would reach {percent(baseline_accuracy)}."
+        if baseline_accuracy
+        else ""
+    )
+    return judge_curves(curves, Terms(interval, skill, SKILL, scores, guess))
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What differs between the verdicts on a classifier and on a regression."""
+
+    interval: Callable[[Run], tuple[float, float]]
+    """95 % interval of the gap at the last epoch."""
+    skill: Callable[[Run], float]
+    """Of the training examples at the last epoch: 0 has learned nothing, 1 all there is."""
+    enough: float
+    """The skill below which a network under-fits."""
+    scores: Callable[[Run], str]
+    """How good it is on training and on validation examples: a sentence without its end."""
+    guess: str
+    """What is reached without a network: a sentence, or nothing."""
+
+
+def judge_curves(curves: Mapping[str, np.ndarray], terms: Terms) -> Verdict:
+    """The verdict on `COLUMNS` and the learning rate, float64 [epochs] each.
+
+    `train_accuracy` and `val_accuracy` may be any score of which 1 is the best.
+    """
+    epochs = len(curves["val_loss"])
     if epochs == 0:
         return Verdict("too short to say", "No epoch has been trained yet.", 0)
-    best = best_epoch(history)
+    best = best_epoch([{"val_loss": value} for value in curves["val_loss"]])
     broken = ~np.all([np.isfinite(curves[c]) for c in COLUMNS if c.endswith("loss")], axis=0)
     if broken[-1]:
         return _diverged(curves, broken, best)
 
-    run = _Run(curves, best, broken, validation_examples, train_examples, baseline_accuracy)
+    run = Run(curves, best, broken, terms)
     label, reasons, advice = _judge(run)
     return Verdict(
         label=label,
@@ -118,10 +166,10 @@ def overfitting_verdict(
     )
 
 
-class _Run:
+class Run:
     """The numbers that the rules speak of; broken epochs in the middle are left out."""
 
-    def __init__(self, curves, best, broken, validation_examples, train_examples, baseline):
+    def __init__(self, curves, best, broken, terms):
         kept = np.flatnonzero(~broken)
         self.number = kept + 1
         self.best_epoch = best + 1
@@ -131,7 +179,7 @@ class _Run:
         self.train_accuracy = curves["train_accuracy"][kept]
         self.val_accuracy = curves["val_accuracy"][kept]
         self.learning_rate = curves["learning_rate"][kept]
-        self.baseline = baseline
+        self.terms = terms
         self.best = int(np.argmin(self.val_loss))
         self.lowest = float(self.val_loss[self.best])
         self.noise = _noise(self.val_loss)
@@ -144,9 +192,8 @@ class _Run:
         self.rise = self._rise_beyond_noise()
         self.train_level = _level(self.train_loss, tail)
         self.loss_ratio = float(self.val_loss[-1] / max(self.train_loss[-1], 1e-12))
-        self.gap_interval = _gap_interval(
-            self.train_accuracy[-1], train_examples, self.val_accuracy[-1], validation_examples
-        )
+        self.gap_interval = terms.interval(self)
+        self.skill = terms.skill(self)
 
     def _rise_beyond_noise(self) -> float:
         """Relative rise of the validation loss that luck does not explain, 0 if none."""
@@ -164,17 +211,12 @@ class _Run:
 
     @property
     def gap(self) -> float:
+        """Training minus validation accuracy at the last epoch."""
         return float(self.train_accuracy[-1] - self.val_accuracy[-1])
 
     @property
-    def skill(self) -> float:
-        """Share of the baseline's mistakes that are gone on the training examples."""
-        if self.baseline >= 1:
-            return 1.0
-        return float(1 - (1 - self.train_accuracy[-1]) / (1 - self.baseline))
-
-    @property
     def improving(self) -> bool:
+        """Whether the validation loss still falls, and there is something left to learn."""
         window = min(len(self.val_loss), max(4, min(10, len(self.val_loss) // 4)))
         recent = self.val_loss[-window:]
         slope, error = _line(self.number[-window:], recent, 0.0)
@@ -188,7 +230,7 @@ class _Run:
         )
 
 
-def _judge(run: _Run) -> tuple[str, str, str]:
+def _judge(run: Run) -> tuple[str, str, str]:
     """Label, reasons, advice."""
     start = run.train_loss[0]
     if run.train_level > max(EXPLODED * start, start + 0.1) and len(run.val_loss) > 1:
@@ -198,10 +240,7 @@ def _judge(run: _Run) -> tuple[str, str, str]:
             f"{_loss(run.train_level)}, above the {_loss(start)} of the first epoch.",
             "Try a tenth of the learning rate, a warm-up, or gradient clipping.",
         )
-    scores = (
-        f"It is right on {_percent(run.train_accuracy[-1])} of the training examples and on "
-        f"{_percent(run.val_accuracy[-1])} of the validation examples, {_gap(run)}."
-    )
+    scores = f"{run.terms.scores(run)}, {_gap(run)}."
     if len(run.val_loss) < SHORTEST:
         return (
             "too short to say",
@@ -247,16 +286,11 @@ def _judge(run: _Run) -> tuple[str, str, str]:
             f"{run.last_epoch}, to {_loss(run.val_loss[-1])}. {scores}",
             "Train for more epochs, or with a higher learning rate.",
         )
-    if run.skill < SKILL:
-        guess = (
-            f"Always answering the most frequent class would reach {_percent(run.baseline)}. "
-            if run.baseline
-            else ""
-        )
+    if run.skill < run.terms.enough:
         return (
             "under-fitted",
             f"The network under-fits: it has not even learned its training examples. {scores} "
-            f"{guess}".rstrip(),
+            f"{run.terms.guess}".rstrip(),
             "Try a larger network, another learning rate (ten times lower or higher), less "
             "dropout and augmentation, or more epochs; and look whether the labels are right.",
         )
@@ -268,7 +302,7 @@ def _judge(run: _Run) -> tuple[str, str, str]:
     )
 
 
-def _loss_story(run: _Run) -> str:
+def _loss_story(run: Run) -> str:
     ratio = f"the training loss ended at {_loss(run.train_loss[-1])}"
     if run.rise < SLIGHT_RISE:
         if run.after == 0:
@@ -308,11 +342,16 @@ def _diverged(curves: dict, broken: np.ndarray, best: int | None) -> Verdict:
     )
 
 
-def _curves(history: Sequence[Mapping]) -> dict[str, np.ndarray]:
-    missing = [name for name in COLUMNS if any(name not in row for row in history)]
+def curves_of(history: Sequence[Mapping], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The columns of a history and its learning rate, float64 [epochs] each.
+
+    Raises:
+        ValueError: a column is missing.
+    """
+    missing = [name for name in names if any(name not in row for row in history)]
     if missing:
-        raise ValueError(f"the history lacks {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
-    return {name: column(history, name) for name in (*COLUMNS, "learning_rate")}
+        raise ValueError(f"the history lacks {', '.join(missing)}; it needs {', '.join(names)}")
+    return {name: column(history, name) for name in (*names, "learning_rate")}
 
 
 def _noise(values: np.ndarray) -> float:
@@ -358,7 +397,7 @@ def _gap_interval(train, train_examples, val, val_examples) -> tuple[float, floa
     )
 
 
-def _gap(run: _Run) -> str:
+def _gap(run: Run) -> str:
     low, high = (100 * end for end in run.gap_interval)
     words = f"a gap of {100 * run.gap:.1f} points (95 % interval {low:.1f} to {high:.1f})"
     return words.replace("-", "\N{MINUS SIGN}")
@@ -368,7 +407,8 @@ def _epochs(count: int) -> str:
     return "One epoch" if count == 1 else f"{count} epochs"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A share with one digit after the point."""
     return f"{100 * share:.1f} %"
 
 

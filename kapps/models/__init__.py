@@ -9,6 +9,9 @@ Image classifiers (raw pixels of 0..255 in, logits out):
     classifier        any of them by name
     classifier_names  the names (does not import Keras)
 
+Tables (raw columns by name in, logits or a quantity out):
+    tabular_mlp       multilayer perceptron behind a FeatureSpace
+
 Autoencoders (a custom training step; raw pixels in, pixels of 0..1 out):
     Autoencoder       the class: losses, corruption, sparsity, anomaly score
     linear_autoencoder, dense_autoencoder, residual_autoencoder, conv_autoencoder
@@ -33,6 +36,10 @@ Generative adversarial networks (raw pixels in, latent vectors to pixels of 0..1
                       its convolutional networks
     gan_dense_generator, gan_dense_discriminator
                       and those for tiny pictures
+
+Recurrent networks (series padded with NaN in, logits or numbers out):
+    rnn               simple, LSTM and GRU layers, in both directions, residual, from step to step
+    rnn_fcn           LSTM-FCN and GRU-FCN: one of them beside three convolutions over time
 
 multiply_adds(model) says what one forward pass costs.
 """
@@ -66,7 +73,9 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "kl_schedules": ["CyclicKL", "KLWarmup"],
         "mlps": ["mlp"],
         "priors": ["VampPrior"],
+        "tabular": ["tabular_mlp"],
         "resnets": ["resnet"],
+        "rnns": ["rnn", "rnn_fcn"],
         "vae": ["VAE"],
         "vae_networks": ["conv_vae", "dense_vae", "hierarchical_vae"],
         "variants": ["classifier_names"],

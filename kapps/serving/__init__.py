@@ -4,6 +4,8 @@ export(model, export_dir, class_names)   publish the next version, checked by re
 export_vae, export_vq_vae, export_autoencoder, export_gan, export_any
                                          the same for generative models: encode, decode, sample ...
 export_generative(endpoints, ...)        what these stand on: any functions become signatures
+export_table(model, export_dir, ...)     the same for a model of a table: raw columns by name
+predict_table_file(path, file)           what a published model says of the rows of a CSV file
 load(path)                               the SavedModel of a version, or of the highest one
 predict(path, files)                     the most probable labels of image files
 convert(model, directory, format, ...)   an ONNX or LiteRT file
@@ -34,5 +36,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "prediction": ["load", "predict"],
         "publishing": ["publish", "version_directory", "versions"],
         "requirements": ["check_format"],
+        "tabular": ["export_table", "is_tabular", "predict_table_file"],
     },
 )

@@ -88,7 +88,8 @@ def save(directory: Path, endpoints: Mapping[str, Callable], class_names: Sequen
 
     Args:
         directory: Where to.
-        endpoints: A tf.function by the name of its signature.
+        endpoints: A tf.function with an input signature, or a concrete function, by the name of
+            its signature.
         class_names: The lines of labels.txt; without any there is no such file.
     """
     # A plain module instead of keras.export.ExportArchive: that keeps variables and lookup
@@ -109,7 +110,9 @@ def trackable(functions: Iterable[Callable]) -> tf.Module:
     LiteRT then answers NaN.
     """
     served = tf.Module()
-    used = {id(v): v for f in functions for v in f.get_concrete_function().variables}
+    known = tf.types.experimental.ConcreteFunction
+    concrete = [f if isinstance(f, known) else f.get_concrete_function() for f in functions]
+    used = {id(v): v for f in concrete for v in f.variables}
     served.model_variables = list(used.values())
     return served
 

@@ -28,6 +28,10 @@ colours that the colour-blind can tell apart (Okabe and Ito 2008). Functions:
     gradient_flow          the norm of the gradient in each layer
     picture_rows           rows of pictures with names at the left and above
     tile                   pictures side by side as one array
+    predicted_against_true, residuals
+                           a regression, and what it leaves over
+    threshold_curves       ROC and precision-recall of two classes
+    column_importance      what a model of a table rests on
     png_bytes, save_png    a Figure as PNG
 """
 
@@ -41,7 +45,10 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "curves": ["compare_runs", "learning_curves"],
         "gradients": ["gradient_flow"],
         "rates": ["range_test"],
+        "regressions": ["predicted_against_true", "residuals"],
+        "thresholds": ["threshold_curves"],
         "figure": ["png_bytes", "save_png"],
+        "importance": ["column_importance"],
         "generative": [
             "epoch_grid",
             "interpolation_grid",
