@@ -267,6 +267,37 @@ GANS = [
     ),
 ]
 
+
+def gates(units_in, units, count):
+    """As many kernels from the inputs and from the units themselves, each with its offsets."""
+    return count * (units_in * units + units * units + units)
+
+
+def fcn(features):
+    """128, 256 and 128 filters over 8, 5 and 3 steps, scales and offsets: arXiv:1709.05206."""
+    return (8 * features * 128 + 2 * 128) + (5 * 128 * 256 + 2 * 256) + (3 * 256 * 128 + 2 * 128)
+
+
+def series(count: int) -> np.ndarray:
+    """Series of up to eleven steps of two values, all but the first padded with NaN."""
+    x = np.random.default_rng(count).normal(size=(count, 11, 2)).astype("float32")
+    for i in range(1, count):
+        x[i, 11 - i :] = np.nan
+    return x
+
+
+def series_case(name, builder, parameters, **kwargs) -> Case:
+    """Two values per step, three outputs."""
+    return Case(
+        name=name,
+        builder=builder,
+        build=lambda: builder(2, 3, **kwargs),
+        inputs=series,
+        output_shape=(3,),
+        parameters=parameters,
+    )
+
+
 CASES = [
     *GANS,
     *image_cases(
@@ -566,5 +597,55 @@ CASES = [
         + 3 * CLASSES * 8
         + biased(4, 4, 1)
         + biased(4, 5, 1),
+    ),
+    # A GRU has two offsets per gate, one of them inside what the reset gate multiplies.
+    series_case(
+        "rnn-gru",
+        models.rnn,
+        gates(2, 4, 3) + 3 * 4 + gates(4, 5, 3) + 3 * 5 + dense(5, 3),
+        units=(4, 5),
+        dropout=0.1,
+        recurrent_dropout=0.1,
+    ),
+    # Both directions projected to 3: six features a step, a scale and an offset for each; two
+    # values a step become six through the first shortcut.
+    series_case(
+        "rnn-lstm-both-ways",
+        models.rnn,
+        2 * (gates(2, 4, 4) + dense(4, 3))
+        + (2 * 6 + 2 * 6)
+        + 2 * (gates(6, 5, 4) + dense(5, 3))
+        + 2 * 6
+        + dense(6, 3),
+        cell="lstm",
+        units=(4, 5),
+        bidirectional=True,
+        residual=True,
+        projection=3,
+    ),
+    # Four values for every two steps.
+    series_case(
+        "rnn-simple",
+        models.rnn,
+        gates(4, 6, 1) + dense(6, 3),
+        cell="simple",
+        activation="relu",
+        units=6,
+        frame=2,
+        pooling="mean",
+    ),
+    series_case(
+        "rnn_fcn-lstm",
+        models.rnn_fcn,
+        gates(2, 8, 4) + fcn(2) + dense(8 + 128, 3),
+    ),
+    # The shuffled series have two steps of eleven values.
+    series_case(
+        "rnn_fcn-gru",
+        models.rnn_fcn,
+        gates(11, 4, 3) + 3 * 4 + fcn(2) + dense(4 + 128, 3),
+        cell="gru",
+        units=4,
+        shuffle_steps=11,
     ),
 ]

@@ -1,0 +1,271 @@
+"""Recurrent networks: simple cells, LSTM and GRU, and these beside a convolutional network.
+
+Series are [batch, steps, features], those of unequal lengths padded with NaN
+(`kapps.models.series`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+
+from kapps.errors import UserError
+from kapps.layers import BatchNormalization
+from kapps.models import arguments, series
+
+# Recurrent kernels are orthogonal, forget gates open (bias 1; Jozefowicz 2015): Keras' defaults,
+# written down because everything here depends on them.
+CELLS = {
+    "simple": (keras.layers.SimpleRNN, {}),
+    "lstm": (keras.layers.LSTM, {"unit_forget_bias": True}),
+    "gru": (keras.layers.GRU, {}),
+}
+STATES = {"simple": 1, "lstm": 2, "gru": 1}  # vectors that a layer hands on from step to step
+POOLINGS = ("last", "mean", "max")
+FCN = ((128, 8), (256, 5), (128, 3))  # filters and kernel of each convolution
+
+
+def rnn(
+    features: int,
+    outputs: int,
+    *,
+    cell: str = "gru",
+    units: int | Sequence[int] = 64,
+    activation: str = "tanh",
+    bidirectional: bool = False,
+    residual: bool = False,
+    projection: int = 0,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+    frame: int = 1,
+    pooling: str = "last",
+    return_sequences: bool = False,
+    carry_state: bool = False,
+    embedding: int = 0,
+    feature_mean: float | Sequence[float] = 0.0,
+    feature_std: float | Sequence[float] = 1.0,
+    per_series: bool = False,
+    name: str = "rnn",
+) -> keras.Model:
+    """A stack of recurrent layers and a linear one, from series to a vector each, or one per step.
+
+    Padding does not change any answer: of a layer that runs forwards the last valid step is read,
+    and one that runs backwards begins at it.
+
+    Args:
+        features: values per step; with `embedding`, the number of symbols.
+        outputs: logits of as many classes, or numbers to predict.
+        cell: "simple", "lstm" (Hochreiter and Schmidhuber 1997; Gers 2000) or "gru"
+            (arXiv:1406.1078, the variant that cuDNN has).
+        units: of each layer.
+        activation: "tanh", or "relu" for the simple cell alone: an IRNN, whose recurrent kernel
+            begins as the identity and whose input kernel is small (arXiv:1504.00941, section 3).
+        bidirectional: a second layer of the same width runs backwards beside each.
+        residual: `layer(x)` becomes `x + LayerNormalization(layer(x))`; where the widths differ, x
+            goes through a linear layer first.
+        projection: width of a linear layer after each recurrent one (and direction); 0 has none.
+        dropout: part of a layer's inputs that is dropped, the same ones at every step of a series
+            (variational dropout, arXiv:1512.05287), and of what the last layer sees.
+        recurrent_dropout: the same of what a layer hands on to itself.
+        frame: as many steps are put together into one, before the first layer.
+        pooling: what of the steps goes into the vector: the "last" valid one, or "mean" or "max".
+        return_sequences: an output for each step instead; those of padded steps are 0.
+        carry_state: the model also takes the states of its layers, and returns them as they are
+            after the last step. Its series have no padding.
+        embedding: the input is int32 symbols "tokens" [batch, steps], each of which becomes a
+            learned vector of that length; 0 is none.
+        feature_mean: of the training split, one number or one per feature.
+        feature_std: the same, positive.
+        per_series: bring each series to mean 0 and deviation 1 first.
+        name: of the model.
+
+    Returns:
+        A functional model: "sequence" float32 [batch, steps, features] -> "logits"
+        [batch, outputs], or [batch, steps, outputs] with `return_sequences`. With `carry_state`,
+        [sequence, *states] -> [logits, *states]: for each layer a state [batch, units], for an
+        LSTM two (output and cell).
+
+    Raises:
+        UserError: an argument is out of its range, or does not go with another.
+    """
+    units = arguments.integers("units", units)
+    if not units:
+        raise UserError("units is empty: at least one recurrent layer is needed.")
+    arguments.one_of("cell", cell, tuple(CELLS))
+    arguments.one_of("activation", activation, ("tanh", "relu"))
+    arguments.one_of("pooling", pooling, POOLINGS)
+    arguments.integer("outputs", outputs)
+    arguments.integer("frame", frame)
+    for what, value in (("projection", projection), ("embedding", embedding)):
+        arguments.integer(what, value, minimum=0)
+    for what, value in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
+        arguments.rate(what, value)
+    if activation == "relu" and cell != "simple":
+        raise UserError(f"activation relu is for the simple cell: the gates of {cell} need tanh.")
+    _refuse_contradictions(bidirectional, return_sequences, carry_state, frame, embedding)
+
+    lengths = None
+    if embedding:
+        arguments.integer("features", features)
+        sequence = keras.Input((None,), name="tokens", dtype="int32")
+        x = keras.layers.Embedding(features, embedding, name="embedding")(sequence)
+    else:
+        sequence, x, lengths = series.sequence_input(
+            features, feature_mean, feature_std, per_series
+        )
+    if frame > 1:
+        x, lengths = series.Frames(frame, name="frames")(x, lengths)
+
+    def recurrent(n, part):
+        kind, arguments_ = CELLS[cell]
+        starts = {"recurrent_initializer": "orthogonal"}
+        if activation == "relu":
+            starts = {
+                "recurrent_initializer": keras.initializers.Identity(),
+                "kernel_initializer": keras.initializers.RandomNormal(stddev=0.001),
+            }
+        return kind(
+            n,
+            activation=activation,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            return_sequences=True,
+            return_state=carry_state,
+            name=part,
+            **arguments_,
+            **starts,
+        )
+
+    def projected(y, part):
+        return keras.layers.Dense(projection, name=part)(y) if projection else y
+
+    states, left = [], []
+    for i, n in enumerate(units, start=1):
+        below = x
+        if carry_state:
+            given = [keras.Input((n,), name=f"state{len(states) + j}") for j in range(STATES[cell])]
+            x, *after = recurrent(n, f"{cell}{i}")(x, initial_state=given)
+            states += given
+            left += after
+        else:
+            x = recurrent(n, f"{cell}{i}")(x)
+        x = projected(x, f"projection{i}")
+        if bidirectional:
+            y = series.TurnSteps(name=f"turn{i}")(below, lengths)
+            y = projected(recurrent(n, f"{cell}{i}_backwards")(y), f"projection{i}_backwards")
+            y = series.TurnSteps(name=f"turn{i}_back")(y, lengths)
+            x = keras.layers.Concatenate(name=f"concat{i}")([x, y])
+        if residual:
+            x = _residual(below, x, i)
+
+    if not return_sequences:
+        backwards = x.shape[-1] // 2 if bidirectional else 0
+        x = series.ReadOut(pooling, backwards, name="read_out")(x, lengths)
+    if dropout:  # the same for every step here, too
+        shape = (None, 1, None) if return_sequences else None
+        x = keras.layers.Dropout(dropout, noise_shape=shape, name="dropout")(x)
+    x = keras.layers.Dense(outputs, dtype="float32", name="logits")(x)
+    if return_sequences and lengths is not None and not carry_state:
+        x = series.ZeroPadding(dtype="float32", name="zero_padding")(x, lengths)
+    if carry_state:
+        return keras.Model([sequence, *states], [x, *left], name=name)
+    return keras.Model(sequence, x, name=name)
+
+
+def rnn_fcn(
+    features: int,
+    outputs: int,
+    *,
+    cell: str = "lstm",
+    units: int = 8,
+    dropout: float = 0.8,
+    shuffle_steps: int = 0,
+    feature_mean: float | Sequence[float] = 0.0,
+    feature_std: float | Sequence[float] = 1.0,
+    per_series: bool = False,
+    name: str = "rnn_fcn",
+) -> keras.Model:
+    """LSTM-FCN or GRU-FCN: a recurrent layer beside three convolutions over time.
+
+    The convolutions have 128, 256 and 128 filters over 8, 5 and 3 steps, batch normalization and
+    ReLU, and are averaged over the valid steps; the recurrent layer's last valid step goes through
+    `dropout`; both together go into the linear layer. LSTM-FCN: arXiv:1709.05206, section III;
+    GRU-FCN: arXiv:1812.07683. Padding counts in none of it, the statistics included.
+
+    Args:
+        features: values per step.
+        outputs: logits of as many classes.
+        cell: "lstm", "gru" or "simple".
+        units: of the recurrent layer; the papers choose 8, 64 or 128.
+        dropout: part of the recurrent features that is dropped while training.
+        shuffle_steps: with the papers' "dimension shuffle" the recurrent layer sees one step per
+            feature, whose values are all steps of the series: the longest series there may be
+            (what is beyond is not seen by it). 0: it runs along the series.
+        feature_mean: of the training split, one number or one per feature.
+        feature_std: the same, positive.
+        per_series: bring each series to mean 0 and deviation 1 first.
+        name: of the model.
+
+    Returns:
+        A functional model: "sequence" float32 [batch, steps, features] -> "logits"
+        [batch, outputs].
+
+    Raises:
+        UserError: an argument is out of its range.
+    """
+    arguments.one_of("cell", cell, tuple(CELLS))
+    arguments.integer("units", units)
+    arguments.integer("outputs", outputs)
+    arguments.integer("shuffle_steps", shuffle_steps, minimum=0)
+    arguments.rate("dropout", dropout)
+    sequence, x, lengths = series.sequence_input(features, feature_mean, feature_std, per_series)
+    kind, further = CELLS[cell]
+    layer = kind(units, return_sequences=not shuffle_steps, name=cell, **further)
+    if shuffle_steps:
+        shuffled = series.ZeroPadding(shuffle_steps, name="all_steps")(x, lengths)
+        memory = layer(keras.layers.Permute((2, 1), name="shuffle")(shuffled))
+    else:
+        memory = series.ReadOut(name="last_step")(layer(x), lengths)
+    if dropout:
+        memory = keras.layers.Dropout(dropout, name="dropout")(memory)
+
+    valid = series.ValidMask(name="valid")(x, lengths)
+    for i, (filters, kernel_size) in enumerate(FCN, start=1):
+        x = keras.layers.Conv1D(
+            filters,
+            kernel_size,
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_uniform",
+            name=f"conv{i}",
+        )(x)
+        x = BatchNormalization(name=f"conv{i}_bn")(x, mask=valid)
+        x = keras.layers.Activation("relu", name=f"conv{i}_relu")(x)
+        x = series.ZeroPadding(name=f"conv{i}_valid")(x, lengths)
+    x = series.ReadOut("mean", name="global_pool")(x, lengths)
+    x = keras.layers.Concatenate(name="concat")([memory, x])
+    logits = keras.layers.Dense(outputs, dtype="float32", name="logits")(x)
+    return keras.Model(sequence, logits, name=name)
+
+
+def _residual(x, y, i):
+    """The sum of x, made as wide as y, and LayerNormalization(y)."""
+    if x.shape[-1] != y.shape[-1]:
+        x = keras.layers.Dense(y.shape[-1], use_bias=False, name=f"shortcut{i}")(x)
+    y = keras.layers.LayerNormalization(name=f"norm{i}")(y)
+    return keras.layers.Add(name=f"add{i}")([x, y])
+
+
+def _refuse_contradictions(bidirectional, return_sequences, carry_state, frame, embedding) -> None:
+    if carry_state and bidirectional:
+        raise UserError("carry_state: a layer that runs backwards has no state to hand on.")
+    if embedding and (bidirectional or not return_sequences):
+        raise UserError(
+            "embedding: symbols have no padding, so it goes with return_sequences and without "
+            "bidirectional."
+        )
+    if carry_state and not return_sequences:
+        raise UserError("carry_state goes with return_sequences.")
+    if frame > 1 and (return_sequences or embedding):
+        raise UserError("frame: an output for each step cannot be had of several steps in one.")
