@@ -18,6 +18,9 @@ load_table(spec, ...)   a table: `TableData`, with what its training part says o
 check_target, TABLES    is there such a column; tables that come with scikit-learn (fast)
 describe_table, describe_table_text
                         what is in a table, as a dict and to be read
+load_points, load_xor, load_function, PointData
+                        generated points of the plane, and functions of one number
+only_classes            the pictures of some classes, in memory
 decode                  the one image decoder, used in training and in exported models
 """
 
@@ -38,6 +41,15 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "classification_targets",
             "evaluation_batches",
             "smooth",
+        ],
+        "points": [
+            "FUNCTIONS",
+            "POINT_SETS",
+            "PointData",
+            "load_function",
+            "load_points",
+            "load_xor",
+            "only_classes",
         ],
         "spec": ["PICTURES", "check", "parse"],
         "statistics": ["class_weights", "pixel_statistics"],

@@ -43,9 +43,16 @@ regression_metrics, regression_verdict
 column_importance, predict_table, fit_baselines
                           what a model of a table rests on; its answers; others to compare with
 grad_cam, overlay         where a convolutional network looked
+separation, highest_learning_rate, best_linear_accuracy
+                          can a plane separate classes, with which margin; the largest step
 explain_gradient_flow, gradient_story
                           do gradients vanish or explode?
+linear_verdict            what became of a network of one layer
 SampleGrids               samples of fixed noise after every epoch, kept in files
+Contestant, comparison_figures, comparison_table, optimizer_findings, judge_standings, standing
+                          what a comparison of optimizers shows, settled by pairs of seeds
+SURFACES, descend, surface_figures, surface_table, surface_findings
+                          paths of optimizers on functions of two variables
 summary, file_name        the last lines on the terminal; a title as a file name
 write_report              one self-contained HTML page
 find_runs, read_history, runs_table, compare
@@ -78,6 +85,12 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "explain": ["Explanation", "explain_classifier"],
         "features": ["PACKAGED", "Features", "feature_extractor", "random_features", "to_uint8"],
         "gan_report": ["explain_gan"],
+        "separations": [
+            "Separation",
+            "best_linear_accuracy",
+            "highest_learning_rate",
+            "separation",
+        ],
         "gradcam": ["grad_cam", "overlay"],
         "gradient_report": ["explain_gradient_flow", "gradient_story"],
         "likelihood": [
@@ -88,14 +101,26 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "importance_nll",
         ],
         "manifolds": ["density_coverage", "precision_recall"],
+        "optimizer_report": [
+            "Contestant",
+            "comparison_figures",
+            "comparison_table",
+            "optimizer_findings",
+            "surface_figures",
+            "surface_findings",
+            "surface_table",
+        ],
         "posterior": ["active_units", "kl_per_dimension", "mutual_information"],
         "quality": ["SampleQuality", "quality_table", "sample_quality"],
         "reconstruction": ["pca_mse", "reconstruction_mse"],
         "report": ["write_report"],
         "history": ["read_history"],
         "runs": ["compare", "find_runs", "runs_table"],
+        "linear_report": ["linear_verdict"],
         "latent": ["lerp", "normal_grid", "slerp", "traversal"],
         "neighbours": ["nearest_neighbours"],
+        "standings": ["judge_standings", "standing"],
+        "surfaces": ["SURFACES", "descend"],
         "synthetic": ["train_on_synthetic"],
         "sample_grids": ["SampleGrids"],
         "terminal": ["file_name", "summary"],

@@ -28,6 +28,7 @@ TONES = {
     "unstable": "bad",
     "diverged": "bad",
     "healthy": "good",
+    "clear winner": "good",
     "partly collapsed": "fair",
     "no better than PCA": "fair",
     "posterior collapsed": "bad",
@@ -35,6 +36,12 @@ TONES = {
     "mode collapse in part": "bad",
     "not learned": "bad",
     "dead code": "bad",
+    "converged": "good",
+    "not separable": "fair",
+    "not converged": "bad",
+    "solved": "good",
+    "solved in part": "fair",
+    "not solved": "bad",
 }
 SHARES = ("accuracy", "precision", "recall", "f1", "share")
 

@@ -9,6 +9,11 @@ Image classifiers (raw pixels of 0..255 in, logits out):
     classifier        any of them by name
     classifier_names  the names (does not import Keras)
 
+Networks of one layer (a training step of their own; raw pixels or points in, scores out):
+    perceptron        Rosenblatt's rule, and the pocket: `Perceptron`
+    delta_rule        Widrow and Hoff's: `DeltaRule`
+    class_logits      either of them, trained, as a classifier with a logit per class
+
 Tables (raw columns by name in, logits or a quantity out):
     tabular_mlp       multilayer perceptron behind a FeatureSpace
 
@@ -72,6 +77,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "inceptions": ["inception"],
         "kl_schedules": ["CyclicKL", "KLWarmup"],
         "mlps": ["mlp"],
+        "perceptrons": ["DeltaRule", "Perceptron", "class_logits", "delta_rule", "perceptron"],
         "priors": ["VampPrior"],
         "tabular": ["tabular_mlp"],
         "resnets": ["resnet"],

@@ -1,4 +1,4 @@
-"""`model_card.md` of a generative model."""
+"""`model_card.md` of a model that is no image classifier: its signatures, and what names mean."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +16,9 @@ _MEANINGS = {
     "error": "anomaly score: mean squared error of the picture's pixels, of 0..1",
     "count": "how many pictures",
     "seed": "the same seed gives the same pictures",
-    "label": "number of a class",
+    "points": "coordinates as they are, not standardised",
+    "probabilities": "of the classes, in the order of assets/labels.txt",
+    "prediction": "value of the function",
 }
 _EXAMPLES = {  # the first of these signatures that there is: a call, and the body of a request
     "sample": (
@@ -57,7 +59,10 @@ def generative_card(
         for signature, (takes, returns) in signatures.items()
     ]
     used = {key for pair in signatures.values() for tensors in pair for key in tensors}
+    label_given = any("label" in takes for takes, _ in signatures.values())
     meanings = [f"- `{key}`: {words}" for key, words in _MEANINGS.items() if key in used]
+    if "label" in used:
+        meanings.append(f"- `label`: {'number' if label_given else 'name'} of a class")
     parts = [
         beginning(name, card),
         "## How to call it",
@@ -65,13 +70,16 @@ def generative_card(
         "\n".join(["| signature | takes | returns |", "|---|---|---|", *rows]),
         "\n".join(meanings),
     ]
+    if "points" in signatures["serving_default"][0]:
+        call = 'model.signatures["serving_default"](points=tf.constant([[...], ...]))'
+        parts += [python_block(call), rest_block(name, '{"instances": [[...], ...]}')]
     for signature, (call, body, label) in _EXAMPLES.items():
         if signature in signatures:
             labels = label if "label" in signatures[signature][0] else ("", "")
             parts.append(python_block(call.format(label=labels[0])))
             parts.append(rest_block(name, body.format(label=labels[1])))
             break
-    if "label" in used:
+    if label_given:
         named = f" (`assets/labels.txt`): {', '.join(class_names)}." if class_names else "."
         parts.append(
             "Labels count the classes from 0" + named + " For `sample`, -1 draws a class for each "

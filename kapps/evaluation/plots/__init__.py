@@ -25,6 +25,10 @@ colours that the colour-blind can tell apart (Okabe and Ito 2008). Functions:
     latent_scatter         where pictures lie in the latent space, by class
     kl_bars                KL of each latent dimension, and which are active
     bound_by_samples       importance-sampled NLL by its number of samples
+    decision_regions, decision_frame
+                           where a classifier of points in the plane draws its lines
+    weight_pictures        what a linear classifier of pictures looks at
+    updates_and_bound      updates of a perceptron beside Novikoff's bound
     gradient_flow          the norm of the gradient in each layer
     picture_rows           rows of pictures with names at the left and above
     tile                   pictures side by side as one array
@@ -32,6 +36,8 @@ colours that the colour-blind can tell apart (Okabe and Ito 2008). Functions:
                            a regression, and what it leaves over
     threshold_curves       ROC and precision-recall of two classes
     column_importance      what a model of a table rests on
+    seed_curves, Panel     curves of many trainings, each the mean of its seeds
+    surface_paths          paths of optimizers on a function of two variables
     png_bytes, save_png    a Figure as PNG
 """
 
@@ -42,8 +48,10 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "animation": ["animation_bytes", "save_animation", "tile"],
         "classes": ["confusion_matrix", "per_class_bars", "reliability_diagram"],
+        "comparison": ["Panel", "seed_curves"],
         "curves": ["compare_runs", "learning_curves"],
         "gradients": ["gradient_flow"],
+        "planes": ["decision_frame", "decision_regions", "updates_and_bound", "weight_pictures"],
         "rates": ["range_test"],
         "regressions": ["predicted_against_true", "residuals"],
         "thresholds": ["threshold_curves"],
@@ -60,6 +68,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         ],
         "latent": ["bound_by_samples", "kl_bars", "latent_scatter"],
         "panels": ["training_curves"],
+        "paths": ["surface_paths"],
         "pictures": [
             "class_samples",
             "grad_cam_grid",
