@@ -2,6 +2,7 @@
 
 fit, History                      training that a killed process can go on with, bit for bit
 open_run, Run                     the run directory
+write_rows                        metrics.csv
 versions, machine                 what figures depend on
 learning_rate_schedule, OneCycle, momentum_cycle
                                   learning rate and momentum by step
@@ -16,6 +17,7 @@ seed_everything                   one seed for everything
 CommonConfig, check_common, check_range, command
                                   the flags that every recipe has
 GradientFlow, gradient_flow       the norm of the gradient in each layer; what --gradient-flow adds
+Cells, Candidate                  many small trainings that differ in their optimizer alone
 WeightAverage                     moving average of weights and statistics
 """
 
@@ -25,6 +27,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "callbacks": ["WeightAverage"],
+        "cells": ["Candidate", "Cells"],
         "config": ["CommonConfig", "check_common", "check_range", "command"],
         "distribution": ["check_batch", "check_devices", "strategy"],
         "gradients": ["GradientFlow", "gradient_flow"],
@@ -32,7 +35,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "lr_find": ["range_test"],
         "optimizers": ["optimizer", "usual_learning_rate", "usual_weight_decay"],
         "precision": ["choose_precision", "precision_policy"],
-        "run": ["Run", "open_run", "machine", "versions"],
+        "run": ["Run", "open_run", "machine", "versions", "write_rows"],
         "schedules": ["OneCycle", "learning_rate_schedule", "momentum_cycle"],
         "seeds": ["seed_everything"],
     },
