@@ -26,33 +26,54 @@ from kapps.errors import UserError
 
 @dataclass(frozen=True)
 class Predict:
-    """Labels of image files, from a published SavedModel."""
+    """Labels of image files, or of the rows of a table, from a published SavedModel."""
 
     saved_model: Positional[Path]
     """A version, or the directory of versions: the highest is taken."""
-    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGE...", help_behavior_hint="")]
-    """PNG or JPEG files."""
+    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE...", help_behavior_hint="")]
+    """PNG or JPEG files, or CSV files whose first line names the columns."""
     top: int = 3
-    """How many labels per file."""
+    """How many labels per image."""
     json: bool = False
     """One JSON object per line."""
 
     def run(self) -> None:
-        """Writes a line per image."""
+        """Writes a line per image or row."""
         from kapps import serving
 
         if not self.images:
-            raise UserError("no image given: kapps predict SAVED_MODEL IMAGE...")
+            raise UserError("no file given: kapps predict SAVED_MODEL FILE...")
         if self.top < 1:
             raise UserError(f"--top is {self.top}; at least one label is needed")
         serving.version_directory(self.saved_model)
         for file in self.images:
             _check_readable(file)
+        tables = [file.suffix.lower() in TABLE_FILES for file in self.images]
+        if any(tables) and not all(tables):
+            raise UserError("images and tables together: a model takes one or the other")
         command_line.import_tensorflow()
+        if all(tables):
+            for file in self.images:
+                self._table(file)
+            return
         with command_line.without_chatter():
             answers = serving.predict(self.saved_model, self.images, self.top)
         for line in _json_lines(answers) if self.json else _aligned_lines(answers):
             _write(line)
+
+    def _table(self, file: Path) -> None:
+        from kapps import serving
+
+        with command_line.without_chatter():
+            rows = serving.predict_table_file(self.saved_model, file)
+        for number, row in enumerate(rows, 1):
+            if self.json:
+                row = {"file": str(file), "row": number, **row}
+                _write(json.dumps(row, ensure_ascii=False))
+            elif "prediction" in row:
+                _write(f"{file}:{number}  {row['prediction']:.6g}")
+            else:
+                _write(f"{file}:{number}  {row['label']} {row['probabilities'][row['label']]:.4f}")
 
 
 @dataclass(frozen=True)
@@ -75,10 +96,10 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Describe:
-    """Counts, sizes, duplicates and unreadable files of a dataset."""
+    """Counts, sizes, duplicates and unreadable files of a dataset; the columns of a table."""
 
     spec: Positional[str]
-    """Dataset: digits, fashion_mnist, tfds:NAME, folder:PATH or npz:PATH."""
+    """Dataset: digits, fashion_mnist, tfds:NAME, folder:PATH, npz:PATH or csv:PATH."""
     data_dir: Path | None = None
     """Where prepared datasets live; TensorFlow Datasets' own place by default."""
     image_size: int | None = None
@@ -90,7 +111,11 @@ class Describe:
         """Writes the report."""
         from kapps import data
 
-        data.check(self.spec, self.data_dir)
+        data.check(self.spec, self.data_dir, (*data.PICTURES, "csv"), data.TABLES)
+        if self.spec in data.TABLES or self.spec.startswith("csv:"):
+            report = data.describe_table(self.spec)
+            _write(json.dumps(report, indent=2) if self.json else data.describe_table_text(report))
+            return
         command_line.import_tensorflow()
         report = data.describe(
             self.spec, data_dir=self.data_dir, image_size=self.image_size, skip_broken=True
@@ -181,6 +206,8 @@ class Export:
             model = serving.load_model(self.run_dir / "model.keras")
             if serving.is_generative(model):
                 made = self._generative(model, export_dir, class_names, facts, metrics)
+            elif serving.is_tabular(model):
+                made = self._tabular(model, export_dir, class_names, facts, metrics)
             elif not class_names:
                 raise UserError(
                     f"{self.run_dir}: config.json names no classes; a classifier needs them"
@@ -200,17 +227,33 @@ class Export:
                 )
         _write(str(made))
 
+    def _tabular(self, model, export_dir, class_names, facts, metrics) -> Path:
+        from kapps import serving
+
+        self._only_saved_model("a model of a table")
+        return serving.export_table(
+            model,
+            export_dir,
+            class_names,
+            temperature=metrics.get("temperature", 1.0),
+            card=serving.run_card(facts, metrics),
+        )
+
+    def _only_saved_model(self, what: str) -> None:
+        if self.format != "savedmodel":
+            raise UserError(
+                f"--format {self.format} is for classifiers; {what} is published as a savedmodel"
+            )
+
     def _generative(self, model, export_dir, class_names, facts, metrics) -> Path:
         from kapps import serving
 
-        if self.format != "savedmodel":
-            raise UserError(
-                f"--format {self.format} is for classifiers; a {type(model).__name__} is published "
-                "as a savedmodel"
-            )
+        self._only_saved_model(f"a {type(model).__name__}")
         card = serving.run_card(facts, metrics)
         return serving.export_any(model, export_dir, class_names=class_names, card=card)
 
+
+TABLE_FILES = (".csv", ".tsv")
 
 Command = (
     Annotated[Predict, subcommand("predict")]

@@ -14,6 +14,9 @@ import tensorflow as tf
 
 from kapps import models
 
+# Texts come as tensors: Keras does not convert arrays of them.
+Inputs = np.ndarray | list[np.ndarray] | dict[str, tf.Tensor]
+
 
 def weighed_outputs(model: keras.Model, x) -> tf.Tensor:
     """The outputs, each with a weight of its own, so that no gradient cancels."""
@@ -31,12 +34,12 @@ class Case:
     name: str
     builder: Callable
     build: Callable[[], keras.Model]
-    # Number of examples -> a batch, or a list of them for several inputs.
-    inputs: Callable[[int], np.ndarray | list[np.ndarray]]
+    # Number of examples -> a batch, or a list or a dictionary of them for several inputs.
+    inputs: Callable[[int], Inputs]
     output_shape: tuple[int, ...]  # of one example
     parameters: int
     # What a gradient of every weight is taken of: the prior of a VAE does not touch its outputs.
-    objective: Callable[[keras.Model, np.ndarray | list[np.ndarray]], tf.Tensor] = weighed_outputs
+    objective: Callable[[keras.Model, Inputs], tf.Tensor] = weighed_outputs
 
 
 def images(count: int, shape: tuple[int, int, int]) -> np.ndarray:
@@ -298,6 +301,23 @@ def series_case(name, builder, parameters, **kwargs) -> Case:
     )
 
 
+COLUMNS = {
+    "age": {"kind": "number", "mean": 40.0, "std": 12.0, "median": 38.0, "indicator": True},
+    "City": {"kind": "string", "vocabulary": ["Köln", "Oslo"], "missing": ["", "?"]},
+    "rooms": {"kind": "integer", "vocabulary": [1, 2, 3], "missing": []},
+}
+
+
+def table_rows(count: int) -> dict[str, tf.Tensor]:
+    """Raw columns by name, in another order than the builder got them, with gaps."""
+    columns = {
+        "rooms": np.arange(count, dtype=np.int32) % 3 + 1,
+        "age": np.where(np.arange(count) % 4 == 3, np.nan, 30.0 + np.arange(count)).astype("f4"),
+        "City": np.array(["Köln", "Oslo", "Rome", "?"], object)[np.arange(count) % 4],
+    }
+    return {name: tf.constant(values[:, None]) for name, values in columns.items()}
+
+
 CASES = [
     *GANS,
     *image_cases(
@@ -308,6 +328,28 @@ CASES = [
         units=(20, 15),
         dropout=0.3,
     ),
+    # Inputs: a number and whether it is missing, two cities and none, three sizes.
+    *[
+        Case(
+            name=f"tabular_mlp-{name}",
+            builder=models.tabular_mlp,
+            build=lambda classes=classes, options=options: models.tabular_mlp(
+                COLUMNS, classes, units=(7, 6), **options
+            ),
+            inputs=table_rows,
+            output_shape=(classes or 1,),
+            parameters=parameters + dense(6, classes or 1),
+        )
+        for name, classes, options, parameters in (
+            ("classes", 3, {"dropout": 0.2}, dense(2 + 3 + 3, 7) + dense(7, 6)),
+            (
+                "regression",
+                0,
+                {"normalization": "batch", "target_mean": 5.0, "target_std": 2.0},
+                (2 + 3 + 3) * 7 + 2 * 7 + 7 * 6 + 2 * 6,
+            ),
+        )
+    ],
     *image_cases(
         "mlp-normalized",
         models.mlp,

@@ -68,6 +68,14 @@ def served_name(name: str, taken: Sequence[str] = ()) -> str:
     return unique
 
 
+def served_names(names: Sequence[str]) -> list[str]:
+    """The served name of each column of a file, all of them different."""
+    served: list[str] = []
+    for name in names:
+        served.append(served_name(name, served))
+    return served
+
+
 def describe_column(name: str, cells: Sequence[str]) -> dict[str, Any] | str:
     """The kind of a column with its statistics, or the reason why it is of no use.
 

@@ -131,14 +131,14 @@ def load_table(
     splits = {name: np.array(kept)[rows[name]] for name in SPLITS}
 
     described, titles, dropped = {}, {}, {}
-    for name in table.names:
+    # Those left out have a name, too, so that a file to predict, with all columns, has the same.
+    for name, served in zip(table.names, kinds.served_names(table.names), strict=True):
         if name == target or name in drop:
             continue
         found = kinds.describe_column(name, [cells[name][i] for i in splits["train"]])
         if isinstance(found, str):
             dropped[name] = found
         else:
-            served = kinds.served_name(name, [*described])
             described[served], titles[served] = found, name
     if not described:
         reasons = "; ".join(f"'{name}': {reason}" for name, reason in dropped.items())
@@ -223,7 +223,7 @@ def find_column(spec: str, names: Sequence[str], name: str) -> str:
     """
     if name in names:
         return name
-    served = {kinds.served_name(known): known for known in names}
+    served = dict(zip(kinds.served_names(names), names, strict=True))
     if name in served:
         return served[name]
     near = difflib.get_close_matches(name, names, 1, cutoff=0.5)
@@ -369,7 +369,10 @@ def _duplicate_notes(data: TableData) -> list[str]:
     seen: dict[str, set] = {}
     rows = {}
     for name, split in data.splits.items():
-        values = [[repr(v) for v in column.tolist()] for column in split.inputs.values()]
+        values = [
+            [repr(value) for value in column.tolist()]  # of NaN, too, there is one text
+            for column in (*split.inputs.values(), split.targets)
+        ]
         rows[name] = list(zip(*values, strict=True))
         seen[name] = set(rows[name])
     notes = []
@@ -377,8 +380,8 @@ def _duplicate_notes(data: TableData) -> list[str]:
         shared = sum(row in seen[first] for row in rows[second])
         if shared:
             notes.append(
-                f"{shared} of {len(rows[second])} {second} rows have the same inputs as a row of "
-                f"{first}"
+                f"{shared} of {len(rows[second])} {second} rows are the same as a row of {first}, "
+                "target included"
             )
     return notes
 

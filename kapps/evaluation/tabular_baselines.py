@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import threadpoolctl  # scikit-learn stands on it
 
 if TYPE_CHECKING:
     from kapps.data import TableData, TableSplit
@@ -14,6 +15,9 @@ NAMES = {
     "linear": "linear model (scikit-learn)",
     "constant": "always the same answer",
 }
+
+
+MANY_ROWS = 20_000  # from which on threads are worth their waiting
 
 
 def fit_baselines(table: TableData, seed: int = 0) -> dict[str, Any]:
@@ -53,8 +57,10 @@ def fit_baselines(table: TableData, seed: int = 0) -> dict[str, Any]:
     }
     train = table.splits["train"]
     x = as_matrix(table, train)
-    for model in models.values():
-        model.fit(x, train.targets)
+    # Threads wait for each other in small steps; where others use the cores, too, for very long.
+    with threadpoolctl.threadpool_limits(1 if len(train) < MANY_ROWS else None):
+        for model in models.values():
+            model.fit(x, train.targets)
     return models
 
 

@@ -129,9 +129,10 @@ def predict_table_file(path: str | os.PathLike, file: str | os.PathLike) -> list
     columns = [spec.dtype in _KINDS and spec.shape.rank is None for spec in takes.values()]
     if not (columns and all(columns) and {"label", "prediction"} & set(answers)):
         raise UserError(f"{directory}: not a model of a table, so it cannot read {file}")
-    known: dict[str, list[str]] = {}
-    for name, cells in zip(table.names, table.columns, strict=True):
-        known[kinds.served_name(name, [*known])] = cells
+    served = kinds.served_names(table.names)
+    known = dict(zip(served, table.columns, strict=True))
+    # A name to the letter comes first: the training data may have had it beside another like it.
+    known |= dict(zip(table.names, table.columns, strict=True))
     absent = [name for name in takes if name not in known]
     if absent:
         raise UserError(f"{file}: there is no column {', '.join(map(repr, absent))}")

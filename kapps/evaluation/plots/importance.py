@@ -35,6 +35,6 @@ def column_importance(names: Sequence[str], drops: np.ndarray, words: str) -> Fi
     for label in axes.get_yticklabels():
         label.set_parse_math(False)
     axes.tick_params(axis="y", labelsize=8)
-    axes.invert_yaxis()
+    axes.set_ylim(len(order) - 0.4, -0.6)
     axes.set_xlabel(words)
     return figure

@@ -37,7 +37,7 @@ def threshold_curves(positive: np.ndarray, scores: np.ndarray, name: str) -> Fig
     left.set_xlabel("of the others, taken for it")
     left.set_ylabel(f"found of {shorten(name, 16)}", parse_math=False)
     average = metrics.average_precision_score(positive, scores)
-    _panel(right, recall, precision, f"Precision, average {average:.3f}")
+    _panel(right, recall, precision, f"Precision, mean {average:.3f}")
     right.axhline(positive.mean(), color=GREY, linewidth=0.9, linestyle=":")
     if said.any():
         right.plot(hits / positive.sum(), hits / said.sum(), "o", color=ORANGE)
@@ -49,7 +49,7 @@ def threshold_curves(positive: np.ndarray, scores: np.ndarray, name: str) -> Fig
 def _panel(axes, x, y, title: str) -> None:
     calm(axes)
     axes.plot(x, y, color=BLUE, linewidth=1.8, drawstyle="steps-post")
-    axes.set_title(title, loc="left", fontsize=9, fontweight="bold")
+    axes.set_title(title, loc="left", fontsize=8.5, fontweight="bold")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     axes.set_xlim(-0.03, 1.03)
