@@ -118,10 +118,10 @@ class Cells:
         Returns:
             Lists with a number per measurement, the first before the first step: `examples`
             (pictures seen), `loss` (of the steps since the measurement before), `train_loss`,
-            `train_accuracy` (of a part of the training split, in inference mode), `val_loss`,
-            `val_accuracy`, `learning_rate` (of the last step). `seconds`, a number. With
-            `keep_best`, `model`. A cell whose loss is not finite ends there, and its lists are
-            filled up with NaN.
+            `train_accuracy` (of a part of the training split, in inference mode; NaN inside an
+            epoch), `val_loss`, `val_accuracy`, `learning_rate` (of the last step). `seconds`, a
+            number. With `keep_best`, `model`. A cell whose loss is not finite ends there, and its
+            lists are filled up with NaN.
         """
         began = time.monotonic()
         loop = self._loop(candidate)
@@ -153,15 +153,17 @@ class Cells:
         for callback in (*plateau, *callbacks):
             callback.set_model(loop.model)
             callback.on_train_begin()
-        yield [{"examples": 0, "loss": np.nan, "learning_rate": rates[0], **loop.measure()}]
+        yield [
+            {"examples": 0, "loss": np.nan, "learning_rate": rates[0], **loop.measure(train=True)}
+        ]
         for epoch in range(self.epochs):
             order = order_of_epoch(len(self._images.splits["train"]), seed, epoch)
             order = order[: self.pictures].reshape(-1, steps, batch)
             for callback in callbacks:
                 callback.on_epoch_begin(epoch)
             rows = []
-            for part, chosen in enumerate(order):
-                seen = epoch * self.pictures + (part + 1) * self.interval
+            for part, chosen in enumerate(order, start=1):
+                seen = epoch * self.pictures + part * self.interval
                 told = rates[seen // batch - steps : seen // batch]
                 loss = loop.train(chosen, told)
                 rows.append(
@@ -169,7 +171,7 @@ class Cells:
                         "examples": seen,
                         "loss": loss,
                         "learning_rate": told[-1],
-                        **loop.measure(),
+                        **loop.measure(train=part == len(order)),
                     }
                 )
                 if not np.isfinite(rows[-1]["val_loss"]):
@@ -268,10 +270,10 @@ class _Loop:
         self.model.reset_metrics()
         return float(self._train_steps(tf.constant(rows, tf.int64), tf.constant(rates, tf.float32)))
 
-    def measure(self) -> dict[str, float]:
-        """Loss and accuracy of training and validation pictures, in inference mode."""
-        found = {}
-        for prefix, chunks in self._measured:
+    def measure(self, *, train: bool) -> dict[str, float]:
+        """Loss and accuracy of validation and perhaps training pictures, in inference mode."""
+        found = {"train_loss": float("nan"), "train_accuracy": float("nan")}
+        for prefix, chunks in self._measured[0 if train else 1 :]:
             sums = [self._evaluate[prefix](chunk).numpy() for chunk in chunks]
             loss, right = np.sum(sums, axis=0) / sum(len(chunk) for chunk in chunks)
             found |= {f"{prefix}loss": loss, f"{prefix}accuracy": right}

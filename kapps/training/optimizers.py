@@ -1,7 +1,24 @@
 """Keras optimizers by name, with weight decay that spares what should not decay.
 
 Names and their settings are rows of `OPTIMIZERS`; the classes are Keras' own, except that the
-momentum of each may follow a schedule.
+momentum of each may follow a schedule. What they do with a gradient g at a rate r, entry by entry,
+with averages that begin at 0:
+
+sgd        w <- w - r g
+momentum   v <- 0.9 v - r g                     w <- w + v
+           (Polyak 1964, USSR Computational Mathematics and Mathematical Physics 4)
+nesterov   v <- 0.9 v - r g                     w <- w + 0.9 v - r g
+           (Sutskever et al. 2013, equations 3 and 4, where w is the point looked ahead to)
+adadelta   s <- 0.95 s + 0.05 g^2               d <- sqrt(u + 1e-6) / sqrt(s + 1e-6) g
+           u <- 0.95 u + 0.05 d^2               w <- w - r d, where the paper has r = 1
+           (arXiv:1212.5701, algorithm 1)
+rmsprop    s <- 0.9 s + 0.1 g^2                 w <- w - r g / sqrt(s + 1e-7)
+           (Tieleman and Hinton 2012, lecture 6.5)
+adam       m <- 0.9 m + 0.1 g                   s <- 0.999 s + 0.001 g^2, then at step t
+           w <- w - r sqrt(1 - 0.999^t) / (1 - 0.9^t) m / (sqrt(s) + 1e-7)
+           (arXiv:1412.6980, the form at the end of section 2: epsilon is added to the root before
+           it is corrected, where algorithm 1 adds it afterwards)
+adamw      w <- w - r c w, with the decay c, then as adam (arXiv:1711.05101, algorithm 2)
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from kapps.errors import UserError
-from kapps.training import momentum_cycle, optimizer
+from kapps.training import momentum_cycle, optimizer, usual_learning_rate
 from kapps.training.optimizers import OPTIMIZERS
 
 GRADIENTS = [np.array([1.0, -2.0]), np.array([0.5, 0.25]), np.array([-3.0, 1.0])]
@@ -30,7 +30,8 @@ def adam_by_hand(betas, rate=0.1, decay=0.0):
         w = w - decay * rate * w
         m = beta * m + (1 - beta) * g
         v = 0.999 * v + 0.001 * g * g
-        w = w - rate * (m / (1 - beta**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-7)
+        corrected = rate * np.sqrt(1 - 0.999**t) / (1 - beta**t)
+        w = w - corrected * m / (np.sqrt(v) + 1e-7)
     return w
 
 
@@ -116,3 +117,89 @@ def test_mistakes_are_named():
         optimizer("lion")
     with pytest.raises(UserError, match="weight decay"):
         optimizer("sgd", weight_decay=-1.0)
+
+
+SLOPES = np.array([1.0, 20.0])  # of the quadratic sum(SLOPES * w^2) / 2
+
+
+def descent(built, steps=12):
+    """The points that an optimizer visits on the quadratic, [steps + 1, 2]."""
+    variable = keras.Variable(np.array([1.0, -1.0], "float32"), name="kernel")
+    path = [variable.numpy()]
+    for _ in range(steps):
+        built.apply([keras.ops.convert_to_tensor(SLOPES * path[-1], "float32")], [variable])
+        path.append(variable.numpy())
+    return np.array(path)
+
+
+def test_nesterovs_two_forms():
+    """Sutskever 2013, equations 3 and 4: the gradient is taken at the point looked ahead to.
+
+    Keras keeps that point itself; both forms are the same walk, seen from two places.
+    """
+    rate, m = 0.03, 0.9
+    theta, v = np.array([1.0, -1.0]), np.zeros(2)
+    ahead = []
+    for _ in range(13):
+        ahead.append(theta + m * v)
+        v = m * v - rate * SLOPES * ahead[-1]
+        theta = theta + v
+    np.testing.assert_allclose(descent(optimizer("nesterov", rate)), ahead, rtol=1e-3, atol=1e-5)
+    heavy_ball = descent(optimizer("momentum", rate))
+    assert np.abs(heavy_ball - ahead).max() > 0.05
+
+
+def test_momentum_is_polyaks_recurrence():
+    """w(t+1) = w(t) - r g(t) + m (w(t) - w(t-1)), Polyak 1964, without a velocity."""
+    path = [np.array([1.0, -1.0])] * 2
+    for _ in range(12):
+        path.append(path[-1] - 0.02 * SLOPES * path[-1] + 0.9 * (path[-1] - path[-2]))
+    found = descent(optimizer("momentum", 0.02))
+    np.testing.assert_allclose(found, path[1:], rtol=1e-3, atol=1e-5)
+
+
+def test_adadelta_as_the_paper_has_it():
+    """Rate 1, and epsilon under both roots: the first step is sqrt(e / (0.05 g^2 + e)) g."""
+    assert usual_learning_rate("adadelta") == 1.0
+    moved = 1.0 - run(optimizer("adadelta"), [np.array([1.0, -2.0])])
+    np.testing.assert_allclose(moved, [4.47209e-3, -4.47212e-3], rtol=1e-4)
+    half = 1.0 - run(optimizer("adadelta", 0.5), [np.array([1.0, -2.0])])
+    np.testing.assert_allclose(half, moved / 2, rtol=1e-4)
+
+
+def test_rmsprop_of_a_constant_gradient_by_hand():
+    """s = 0.1, 0.19, 0.271 times g^2; the steps are the rate over their roots."""
+    moved = 1.0 - run(optimizer("rmsprop", 0.1), [np.array([3.0, -1e-2])] * 3)
+    by_hand = 0.1 * (1 / 0.1**0.5 + 1 / 0.19**0.5 + 1 / 0.271**0.5)
+    np.testing.assert_allclose(moved, [by_hand, -by_hand], rtol=5e-3)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_bias_correction_makes_first_steps_as_long_as_the_rate(name):
+    """Of a constant gradient m' = g and s' = g^2 at every t, so that each step is rate sign(g)."""
+    for steps in (1, 5):
+        moved = 1.0 - run(optimizer(name, 0.01), [np.array([0.5, -300.0])] * steps)
+        np.testing.assert_allclose(moved, [0.01 * steps, -0.01 * steps], rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_epsilon_of_adam_stands_by_the_uncorrected_root(name):
+    """arXiv:1412.6980, end of section 2: the first step is r g / (g + e / sqrt(0.001))."""
+    gradient = np.array([1e-5, -1e-6])
+    moved = 1.0 - run(optimizer(name, 0.1), [gradient])
+    by_hand = 0.1 * gradient / (np.abs(gradient) + 1e-7 / np.sqrt(0.001))
+    np.testing.assert_allclose(moved, by_hand, rtol=1e-4)  # 0.076 and -0.024
+
+
+def test_decay_is_decoupled_from_the_gradient():
+    """With a gradient of 0, AdamW shrinks by 1 - r c; an L2 penalty inside Adam would step by r."""
+    moved = run(optimizer("adamw", 0.1, weight_decay=0.5), [np.zeros(2)] * 4)
+    np.testing.assert_allclose(moved, 0.95**4, rtol=1e-6)
+    penalty = run(optimizer("adam", 0.1), [0.5 * np.ones(2)])
+    np.testing.assert_allclose(penalty, 0.9, rtol=1e-4)
+
+
+def test_sgd_in_closed_form():
+    path = descent(optimizer("sgd", 0.09))
+    expected = np.array([1.0, -1.0]) * (1 - 0.09 * SLOPES) ** np.arange(13)[:, None]
+    np.testing.assert_allclose(path, expected, rtol=1e-4, atol=1e-6)

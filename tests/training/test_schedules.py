@@ -47,6 +47,27 @@ def test_constant_is_a_number_so_that_callbacks_may_change_it():
     assert learning_rate_schedule("plateau", 0.3, steps=10) == 0.3
 
 
+@pytest.mark.parametrize(
+    ("name", "first", "middle", "last"),
+    [  # of 100 steps at a rate of 2: steps 0, 50 and 99
+        ("constant", 2.0, 2.0, 2.0),
+        ("plateau", 2.0, 2.0, 2.0),
+        ("step", 2.0, 2.0, 0.02),  # a tenth from step 51 on, a hundredth from step 76 on
+        ("cosine", 2.0, 1.0, 1.0 + math.cos(math.pi * 0.99)),
+        (
+            "one-cycle",  # a quarter up from 2/25, three quarters down to 2e-4: 74 steps
+            0.08,
+            2e-4 + (2 - 2e-4) * (1 + math.cos(math.pi * 25 / 74)) / 2,
+            2e-4,
+        ),
+    ],
+)
+def test_first_middle_and_last_step_by_hand(name, first, middle, last):
+    schedule = learning_rate_schedule(name, 2.0, steps=100)
+    found = values(schedule, [0, 50, 99]) if callable(schedule) else [schedule] * 3
+    np.testing.assert_allclose(found, [first, middle, last], rtol=1e-4)
+
+
 def test_one_cycle_survives_saving():
     cycle = OneCycle(0.1, 50, start=0.01, end=0.001)
     config = keras.optimizers.schedules.serialize(cycle)
