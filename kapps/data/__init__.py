@@ -11,6 +11,7 @@ pixel_statistics        per-channel mean and standard deviation of a split
 TrainingBatches, evaluation_batches, classification_targets, smooth
                         batches for `fit`, a function of (seed, epoch, step)
 IndexedBatches          the same for anything that has row numbers
+FullBatches             the same batch at every step
 binarized               a split with pixels of 0 and 255, drawn once
 Augmentation            flip, crop, rotation, erasing, mixup, cutmix
 ImageData, Split        what `load` returns
@@ -21,6 +22,11 @@ describe_table, describe_table_text
 load_points, load_xor, load_function, PointData
                         generated points of the plane, and functions of one number
 only_classes            the pictures of some classes, in memory
+load_sequences(spec)    series, `SequenceData`: a class or a number each, or a class per step
+memory_task             new series of the adding problem or the copying task
+PACKAGED_SERIES         names of the sets that come with aeon (fast, no TensorFlow)
+sequence_statistics, SeriesAugmentation
+                        mean and deviation of each feature; warps, windows, noise
 decode                  the one image decoder, used in training and in exported models
 """
 
@@ -36,6 +42,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "dataset": ["ImageData", "Split"],
         "loading": ["load", "prepare"],
         "pipeline": [
+            "FullBatches",
             "IndexedBatches",
             "TrainingBatches",
             "classification_targets",
@@ -51,6 +58,14 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "load_xor",
             "only_classes",
         ],
+        "series_files": ["PACKAGED_SERIES"],
+        "sequences": [
+            "SequenceData",
+            "SequenceSplit",
+            "load_sequences",
+            "memory_task",
+            "sequence_statistics",
+        ],
         "spec": ["PICTURES", "check", "parse"],
         "statistics": ["class_weights", "pixel_statistics"],
         "tables": [
@@ -62,5 +77,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "describe_table_text",
             "load_table",
         ],
+        "warps": ["SeriesAugmentation"],
     },
 )

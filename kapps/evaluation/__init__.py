@@ -42,6 +42,8 @@ regression_metrics, regression_verdict
                           errors of a regression with intervals; its learning curves in words
 column_importance, predict_table, fit_baselines
                           what a model of a table rests on; its answers; others to compare with
+explain_sequences, memory_verdict
+                          the same for series; was a memory task solved?
 grad_cam, overlay         where a convolutional network looked
 separation, highest_learning_rate, best_linear_accuracy
                           can a plane separate classes, with which margin; the largest step
@@ -123,6 +125,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "surfaces": ["SURFACES", "descend"],
         "synthetic": ["train_on_synthetic"],
         "sample_grids": ["SampleGrids"],
+        "sequence_report": ["explain_sequences", "memory_verdict"],
         "terminal": ["file_name", "summary"],
         "two_sample": ["classifier_two_sample_test", "nearest_neighbour_test"],
         "regression": ["regression_metrics", "regression_verdict"],

@@ -48,7 +48,7 @@ MEASURES = {  # the first that a run has is the one it is known by
         (("test_kid_error", "±"), ("test_kid_floor", "real against real")),
     ),
     "coverage": Measure("coverage", SHARE, "", (("test_coverage_floor", "real"),), best="max"),
-    "mse": Measure("MSE", ".5f", "", (("pca_mse", "PCA"),)),
+    "mse": Measure("MSE", ".5f", "", (("pca_mse", "PCA"), ("trivial_mse", "always the mean"))),
     "r2": Measure(
         "R²",
         ".3f",
@@ -58,6 +58,12 @@ MEASURES = {  # the first that a run has is the one it is known by
     ),
     "mae": Measure("MAE", ".4g"),
     "rmse": Measure("RMSE", ".4g"),
+    "nats_per_step": Measure(
+        "nats a step",
+        ".4g",
+        "",
+        (("trivial_nats_per_step", "no memory"), ("test_symbol_accuracy", "symbols right")),
+    ),
     "tstr_accuracy": Measure("TSTR", SHARE, best="max"),
     "loss": Measure("loss", ".4f"),
 }

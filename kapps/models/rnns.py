@@ -46,6 +46,8 @@ def rnn(
     feature_mean: float | Sequence[float] = 0.0,
     feature_std: float | Sequence[float] = 1.0,
     per_series: bool = False,
+    output_mean: float = 0.0,
+    output_std: float = 1.0,
     name: str = "rnn",
 ) -> keras.Model:
     """A stack of recurrent layers and a linear one, from series to a vector each, or one per step.
@@ -78,6 +80,8 @@ def rnn(
         feature_mean: of the training split, one number or one per feature.
         feature_std: the same, positive.
         per_series: bring each series to mean 0 and deviation 1 first.
+        output_mean: of the numbers to predict, over the training split; 0 for logits.
+        output_std: the same; the last layer's outputs are multiplied by it, then shifted.
         name: of the model.
 
     Returns:
@@ -166,6 +170,9 @@ def rnn(
         shape = (None, 1, None) if return_sequences else None
         x = keras.layers.Dropout(dropout, noise_shape=shape, name="dropout")(x)
     x = keras.layers.Dense(outputs, dtype="float32", name="logits")(x)
+    if (output_mean, output_std) != (0.0, 1.0):
+        scale = keras.layers.Rescaling(output_std, output_mean, dtype="float32", name="numbers")
+        x = scale(x)
     if return_sequences and lengths is not None and not carry_state:
         x = series.ZeroPadding(dtype="float32", name="zero_padding")(x, lengths)
     if carry_state:

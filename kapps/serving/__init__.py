@@ -6,6 +6,7 @@ export_vae, export_vq_vae, export_autoencoder, export_gan, export_any
 export_generative(endpoints, ...)        what these stand on: any functions become signatures
 export_table(model, export_dir, ...)     the same for a model of a table: raw columns by name
 predict_table_file(path, file)           what a published model says of the rows of a CSV file
+export_sequences(model, export_dir, ...) the same for a model of series, padded with NaN
 export_points(model, export_dir, ...)    the same for a model of points: classes, or a function
 load(path)                               the SavedModel of a version, or of the highest one
 predict(path, files)                     the most probable labels of image files
@@ -38,6 +39,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "prediction": ["load", "predict"],
         "publishing": ["publish", "version_directory", "versions"],
         "requirements": ["check_format"],
+        "sequences": ["export_sequences"],
         "tabular": ["export_table", "is_tabular", "predict_table_file"],
     },
 )

@@ -16,9 +16,10 @@ _MEANINGS = {
     "error": "anomaly score: mean squared error of the picture's pixels, of 0..1",
     "count": "how many pictures",
     "seed": "the same seed gives the same pictures",
+    "sequence": "series as they are, not standardised; shorter ones end in steps of NaN",
     "points": "coordinates as they are, not standardised",
     "probabilities": "of the classes, in the order of assets/labels.txt",
-    "prediction": "value of the function",
+    "prediction": "number that was learned",
 }
 _EXAMPLES = {  # the first of these signatures that there is: a call, and the body of a request
     "sample": (

@@ -31,6 +31,7 @@ colours that the colour-blind can tell apart (Okabe and Ito 2008). Functions:
     updates_and_bound      updates of a perceptron beside Novikoff's bound
     gradient_flow          the norm of the gradient in each layer
     picture_rows           rows of pictures with names at the left and above
+    series_grid            series as small curves with captions
     tile                   pictures side by side as one array
     predicted_against_true, residuals
                            a regression, and what it leaves over
@@ -53,6 +54,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "gradients": ["gradient_flow"],
         "planes": ["decision_frame", "decision_regions", "updates_and_bound", "weight_pictures"],
         "rates": ["range_test"],
+        "series": ["series_grid"],
         "regressions": ["predicted_against_true", "residuals"],
         "thresholds": ["threshold_curves"],
         "figure": ["png_bytes", "save_png"],
