@@ -12,6 +12,7 @@ from kapps.errors import UserError
 from kapps.evaluation.verdict import Run, Terms, Verdict, curves_of, judge_curves, percent
 
 RESAMPLES = 2000
+TOGETHER = 2**20  # numbers drawn at a time
 HARDLY_ANY = 0.05  # of the variance; below, nothing was learned
 BEHIND_LINEAR = 0.05  # of the variance that a linear model explains more
 CONFIDENT = float(stats.norm.ppf(0.975))
@@ -48,15 +49,15 @@ def regression_metrics(
     errors = predictions - targets
     metrics: dict[str, float] = {"examples": len(targets)}
     random, count = np.random.default_rng(seed), len(targets)
-    samples: dict[str, list[float]] = {"mae": [], "rmse": [], "r2": []}
-    for _ in range(resamples):
-        rows = random.integers(0, count, count)
-        for name, value in _measures(targets[rows], errors[rows]).items():
-            samples[name].append(value)
+    together = max(1, TOGETHER // count)
+    samples = []
+    for start in range(0, resamples, together):
+        rows = random.integers(0, count, (min(together, resamples - start), count))
+        samples.append(_measures(targets[rows], errors[rows]))
     for name, value in _measures(targets, errors).items():
-        drawn = np.array(samples[name])
+        drawn = np.concatenate([sample[name] for sample in samples])
         low, high = np.percentile(drawn[np.isfinite(drawn)], (2.5, 97.5))
-        metrics |= {name: value, f"{name}_low": float(low), f"{name}_high": float(high)}
+        metrics |= {name: float(value), f"{name}_low": float(low), f"{name}_high": float(high)}
     return metrics | {"bias": float(errors.mean())}
 
 
@@ -139,11 +140,10 @@ def regression_verdict(
     return judge_curves(curves, Terms(interval, skill, enough, scores, guess))
 
 
-def _measures(targets: np.ndarray, errors: np.ndarray) -> dict[str, float]:
-    squares = float(np.mean(errors**2))
-    variance = float(np.var(targets))
-    return {
-        "mae": float(np.mean(np.abs(errors))),
-        "rmse": math.sqrt(squares),
-        "r2": 1.0 - squares / variance if variance else math.nan,
-    }
+def _measures(targets: np.ndarray, errors: np.ndarray) -> dict[str, np.ndarray]:
+    """By name, over the last axis: [..., n] -> [...]."""
+    squares = np.mean(errors**2, axis=-1)
+    variance = np.var(targets, axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a sample of one row, again and again
+        r2 = 1.0 - squares / variance
+    return {"mae": np.mean(np.abs(errors), axis=-1), "rmse": np.sqrt(squares), "r2": r2}

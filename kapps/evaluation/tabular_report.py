@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -58,7 +58,7 @@ def explain_table(
 
 def predict_table(model: keras.Model, split: TableSplit) -> np.ndarray:
     """Logits [n, classes] or predictions [n] for every row of a split, in order, float32."""
-    return _predict(model, split.inputs)
+    return _answers(model)(split.inputs)
 
 
 def column_importance(
@@ -80,12 +80,12 @@ def column_importance(
 
     split = table.splits["validation"]
     rows = np.random.default_rng(seed).permutation(len(split))[:IMPORTANCE_ROWS]
-    targets = split.targets[rows]
+    targets, answer = split.targets[rows], _answers(model)
 
     def score(_, places: np.ndarray, targets: np.ndarray) -> float:
         # Scikit-learn shuffles a matrix of row numbers: the columns are of several types.
         inputs = {name: split.inputs[name][places[:, i]] for i, name in enumerate(table.columns)}
-        answers = _predict(model, inputs)
+        answers = answer(inputs)
         if table.task == "classification":
             return -classification_metrics(targets, answers, table.class_names)["loss"]
         return 1.0 - float(np.mean((answers - targets) ** 2) / np.var(targets))
@@ -296,14 +296,18 @@ def _facts(column: Mapping[str, Any]) -> str:
     )
 
 
-def _predict(model: keras.Model, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    count = len(next(iter(inputs.values())))
-    answers = []
-    for start in range(0, count, TOGETHER):
-        batch = {
-            name: tf.constant(values[start : start + TOGETHER, None])
-            for name, values in inputs.items()
-        }
-        answers.append(np.asarray(model(batch, training=False), np.float32))
-    answers = np.concatenate(answers)
-    return answers[:, 0] if model.output_shape[-1] == 1 else answers
+def _answers(model: keras.Model) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+    """A function from columns [n] by name to logits [n, classes] or predictions [n]."""
+    # A graph: a table has many columns, and as many small operations.
+    ask = tf.function(lambda columns: model(columns, training=False), reduce_retracing=True)
+
+    def answer(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        count, answers = len(next(iter(inputs.values()))), []
+        for start in range(0, count, TOGETHER):
+            part = slice(start, start + TOGETHER)
+            columns = {name: tf.constant(values[part, None]) for name, values in inputs.items()}
+            answers.append(np.asarray(ask(columns), np.float32))
+        answers = np.concatenate(answers)
+        return answers[:, 0] if model.output_shape[-1] == 1 else answers
+
+    return answer
