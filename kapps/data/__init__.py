@@ -24,7 +24,8 @@ load_points, load_xor, load_function, PointData
 only_classes            the pictures of some classes, in memory
 load_sequences(spec)    series, `SequenceData`: a class or a number each, or a class per step
 memory_task             new series of the adding problem or the copying task
-PACKAGED_SERIES         names of the sets that come with aeon (fast, no TensorFlow)
+PACKAGED_SERIES, packaged_path
+                        names of the sets that come with aeon, and their files (fast)
 sequence_statistics, SeriesAugmentation
                         mean and deviation of each feature; warps, windows, noise
 decode                  the one image decoder, used in training and in exported models
@@ -58,7 +59,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "load_xor",
             "only_classes",
         ],
-        "series_files": ["PACKAGED_SERIES"],
+        "series_files": ["PACKAGED_SERIES", "packaged_path"],
         "sequences": [
             "SequenceData",
             "SequenceSplit",

@@ -94,6 +94,26 @@ class IndexedBatches:
         )
 
 
+class FullBatches:
+    """The same batch at every step, all examples in it: full-batch gradient descent for `fit`.
+
+    Args:
+        x: [n, ...].
+        y: [n, ...].
+        steps: how many make an epoch.
+    """
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, steps: int):
+        self.batch_size, self.steps = len(x), steps
+        with tf.device("CPU:0"):
+            self._batch = tf.constant(x), tf.constant(y)
+
+    def dataset(self, first: int, last: int, start: int = 0) -> tf.data.Dataset:
+        """As that of `IndexedBatches`."""
+        count = (last - first) * self.steps - start
+        return tf.data.Dataset.from_tensors(self._batch).repeat(count)
+
+
 class TrainingBatches(IndexedBatches):
     """`IndexedBatches` of pictures.
 

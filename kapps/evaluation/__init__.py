@@ -49,7 +49,8 @@ separation, highest_learning_rate, best_linear_accuracy
                           can a plane separate classes, with which margin; the largest step
 explain_gradient_flow, gradient_story
                           do gradients vanish or explode?
-linear_verdict            what became of a network of one layer
+linear_verdict, mlp_verdict
+                          what became of a network of one layer, of many small ones
 SampleGrids               samples of fixed noise after every epoch, kept in files
 Contestant, comparison_figures, comparison_table, optimizer_findings, judge_standings, standing
                           what a comparison of optimizers shows, settled by pairs of seeds
@@ -118,7 +119,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "report": ["write_report"],
         "history": ["read_history"],
         "runs": ["compare", "find_runs", "runs_table"],
-        "linear_report": ["linear_verdict"],
+        "linear_report": ["linear_verdict", "mlp_verdict"],
         "latent": ["lerp", "normal_grid", "slerp", "traversal"],
         "neighbours": ["nearest_neighbours"],
         "standings": ["judge_standings", "standing"],

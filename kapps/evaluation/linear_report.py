@@ -1,4 +1,6 @@
-"""What became of a network of one layer, in words.
+"""What became of a network of one layer, or of many small ones with two, in words.
+
+Of one layer (`linear_verdict`):
 
 converged       every training example is right: for the perceptron rule, nothing moves any more
 not separable   no plane separates the classes, and the best that was found is kept
@@ -6,6 +8,10 @@ not converged   a plane separates them and was not found: more epochs are needed
 separable, not separated
                 the same of the delta rule, which is not after such a plane
 diverged        weights or losses are no finite numbers: the step was too large
+
+Of many networks (`mlp_verdict`): solved (at least 99 % of the seeds, or an error of at most 5 % of
+the function's standard deviation), solved in part (half of the seeds, or 25 %), not solved,
+diverged.
 """
 
 from __future__ import annotations
@@ -17,6 +23,8 @@ import numpy as np
 
 from kapps.evaluation.collapse import Judgement
 from kapps.evaluation.separations import Separation
+
+SMALL_ERROR, LARGE_ERROR = 0.05, 0.25  # of a function's standard deviation
 
 
 def linear_verdict(
@@ -88,3 +96,46 @@ def _of_the_data(found: Separation) -> str:
         )
     surely = "No plane separates" if found.certain else "No plane was found that separates"
     return f"{surely} the classes, so a perceptron's walk has no end and no bound."
+
+
+def mlp_verdict(
+    measured: Mapping[str, float],
+    history: Sequence[Mapping[str, Any]],
+    *,
+    networks: int,
+    best_linear: float | None = None,
+    scale: float = 1.0,
+) -> Judgement:
+    """Judge many networks that learned exclusive or, or a function.
+
+    Args:
+        measured: `test_solved`, the share of networks with all points right, or `test_rmse`, their
+            median error, with `test_rmse_lowest` and `test_rmse_highest`.
+        history: rows of metrics.csv.
+        networks: how many.
+        best_linear: the highest accuracy of a network of one layer.
+        scale: standard deviation of the function.
+    """
+    numbers = {name: float(value) for name, value in measured.items()}
+    if not np.isfinite([*numbers.values(), history[-1]["loss"]]).all():
+        return Judgement("diverged", "The loss grew: lower --learning-rate.", {})
+    if best_linear is not None:
+        solved = numbers["test_solved"]
+        places = (solved >= 0.99, solved >= 0.5)
+        sentence = (
+            f"{round(solved * networks)} of {networks} seeds have all points right after "
+            f"{len(history)} epochs; one layer has {best_linear:.0%} at best, whatever its weights."
+        )
+    else:
+        share = numbers["test_rmse"] / scale
+        places = (share <= SMALL_ERROR, share <= LARGE_ERROR)
+        sentence = (
+            f"The root mean squared error on test points is {numbers['test_rmse']:.3g} in the "
+            f"median of {networks} seeds ({numbers['test_rmse_lowest']:.3g} to "
+            f"{numbers['test_rmse_highest']:.3g}), {share:.1%} of the function's standard "
+            "deviation."
+        )
+    label = "solved" if places[0] else "solved in part" if places[1] else "not solved"
+    if label != "solved":
+        sentence += " More --units, more --epochs or another --optimizer may help."
+    return Judgement(label, sentence, numbers)

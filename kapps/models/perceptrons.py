@@ -451,19 +451,19 @@ def squared_distance(scores: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
 
 
 def class_logits(model: Perceptron | DeltaRule) -> keras.Model:
-    """The trained network with a logit per class, as classifiers are evaluated and served.
-
-    A score s of two classes becomes the logits (0, s).
-    """
-    raw, scores = model.inputs, model.output
+    """The trained network with a logit per class, as classifiers are evaluated and served."""
     if model.classes == 2:
-        kernel = np.array([[0.0, 1.0]], np.float32)
-        pair = keras.layers.Dense(2, use_bias=False, dtype="float32", name="logits")
-        logits = pair(scores)
-        pair.set_weights([kernel])
-    else:
-        logits = keras.layers.Activation("linear", dtype="float32", name="logits")(scores)
-    return keras.Model(raw, logits, name=f"{model.name}_logits")
+        return pair_of_logits(model)
+    logits = keras.layers.Activation("linear", dtype="float32", name="logits")(model.output)
+    return keras.Model(model.input, logits, name=f"{model.name}_logits")
+
+
+def pair_of_logits(model: keras.Model) -> keras.Model:
+    """A model with one score s, the logit of class 1, as one with the logits (0, s)."""
+    pair = keras.layers.Dense(2, use_bias=False, dtype="float32", name="logits")
+    logits = pair(model.output)
+    pair.set_weights([np.array([[0.0, 1.0]], np.float32)])
+    return keras.Model(model.input, logits, name=f"{model.name}_logits")
 
 
 def _track(trackers, values):

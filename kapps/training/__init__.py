@@ -1,7 +1,7 @@
 """What stands around `fit`.
 
 fit, History                      training that a killed process can go on with, bit for bit
-open_run, Run                     the run directory
+open_run, Run, read_json          the run directory
 write_rows                        metrics.csv
 versions, machine                 what figures depend on
 learning_rate_schedule, OneCycle, momentum_cycle
@@ -35,7 +35,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "lr_find": ["range_test"],
         "optimizers": ["optimizer", "usual_learning_rate", "usual_weight_decay"],
         "precision": ["choose_precision", "precision_policy"],
-        "run": ["Run", "open_run", "machine", "versions", "write_rows"],
+        "run": ["Run", "machine", "open_run", "read_json", "versions", "write_rows"],
         "schedules": ["OneCycle", "learning_rate_schedule", "momentum_cycle"],
         "seeds": ["seed_everything"],
     },

@@ -28,6 +28,8 @@ colours that the colour-blind can tell apart (Okabe and Ito 2008). Functions:
     decision_regions, decision_frame
                            where a classifier of points in the plane draws its lines
     weight_pictures        what a linear classifier of pictures looks at
+    function_fit, error_by_width, success_rates, curve_frame
+                           what networks of some width make of a function, or of XOR
     updates_and_bound      updates of a perceptron beside Novikoff's bound
     gradient_flow          the norm of the gradient in each layer
     picture_rows           rows of pictures with names at the left and above
@@ -47,6 +49,7 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "approximation": ["curve_frame", "error_by_width", "function_fit", "success_rates"],
         "animation": ["animation_bytes", "save_animation", "tile"],
         "classes": ["confusion_matrix", "per_class_bars", "reliability_diagram"],
         "comparison": ["Panel", "seed_curves"],
