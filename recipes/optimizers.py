@@ -25,6 +25,7 @@ from kapps import command_line, data, evaluation, files, models, serving, traini
 from kapps.errors import UserError
 
 Optimizer = Literal["sgd", "momentum", "nesterov", "adadelta", "rmsprop", "adam", "adamw"]
+Surface = Literal["quadratic", "rotated quadratic", "rosenbrock", "beale", "saddle"]
 Schedule = Literal["constant", "step", "cosine", "one-cycle", "plateau"]
 # Flag, lowest, highest, the range in words, whether its ends belong to it.
 RANGES = (
@@ -66,8 +67,12 @@ class Config(training.CommonConfig):
     """choose the rate of each candidate by validation loss; else the usual one is taken"""
     target_accuracy: float = 0.9
     """steps are counted until validation accuracy is this"""
+    surfaces: tuple[Surface, ...] = (
+        "quadratic", "rotated quadratic", "rosenbrock", "beale", "saddle"
+    )  # fmt: skip
+    """functions of two variables on which paths are drawn"""
     surface_steps: int = 300
-    """steps on functions of two variables"""
+    """steps of these paths"""
     image_size: int | None = None
     """side that pictures of a folder are resized to; default: chosen from the pictures"""
     validation_fraction: float = 0.2
@@ -270,7 +275,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         figures=figures,
         tables=[
             evaluation.comparison_table(contestants, config.target_accuracy),
-            evaluation.surface_table(paths, rates),
+            *([evaluation.surface_table(paths, rates)] if paths else []),
             *((f"Winner: {title}", *rest) for title, *rest in found.tables),
         ],
         config=run.config,
@@ -419,10 +424,15 @@ def walk(config: Config, run: training.Run) -> tuple[dict, dict]:
     from kapps.evaluation import surfaces
 
     def best(name: str, rates: tuple[float, ...]) -> dict[str, Any]:
-        walked = surfaces.descend(training.optimizer(name, 1.0), rates, config.surface_steps)
-        chosen = {s: surfaces.best_path(surfaces.SURFACES[s], p) for s, p in walked.items()}
+        walked = surfaces.descend(
+            training.optimizer(name, 1.0), rates, config.surface_steps, walked_on
+        )
+        chosen = {s: surfaces.best_path(walked_on[s], p) for s, p in walked.items()}
         return {s: [rates[i], *walked[s][i].ravel().tolist()] for s, i in chosen.items()}
 
+    walked_on = {name: surfaces.SURFACES[name] for name in config.surfaces}
+    if not walked_on:
+        return {}, {}
     # Without weights to decay, AdamW is Adam.
     names = [
         name for name in config.optimizers if name != "adamw" or "adam" not in config.optimizers
@@ -430,8 +440,8 @@ def walk(config: Config, run: training.Run) -> tuple[dict, dict]:
     wanted = {name: (name, SURFACE_RATES) for name in names}
     if "adadelta" in names:
         wanted[PAPER] = ("adadelta", (training.usual_learning_rate("adadelta"),))
-    paths: dict[str, dict] = {name: {} for name in surfaces.SURFACES}
-    rates: dict[str, dict] = {name: {} for name in surfaces.SURFACES}
+    paths: dict[str, dict] = {name: {} for name in walked_on}
+    rates: dict[str, dict] = {name: {} for name in walked_on}
     for label, (name, tried) in wanted.items():
         kind = f"surfaces-{name}-{len(tried)}"
         kept = cell(run, kind, lambda n=name, t=tried: best(n, t))

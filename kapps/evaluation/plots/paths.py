@@ -14,7 +14,7 @@ from kapps.evaluation.plots.figure import calm, new_figure
 if TYPE_CHECKING:
     from kapps.evaluation.surfaces import Surface
 
-RESOLUTION = 200  # points along each side of the drawn window
+RESOLUTION = 120  # points along each side of the drawn window
 LEVELS = 18
 FLOOR = 1e-8  # distances below it are drawn there
 
