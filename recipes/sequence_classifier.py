@@ -29,7 +29,7 @@ KINDS = ("digits", "fashion_mnist", "npz", "csv", "ts")
 MEMORY_TASKS = ("adding", "copy")
 # Flags of one kind of network, or of one kind of data: what they belong to.
 RNN_ONLY = ("bidirectional", "residual", "projection", "activation", "frame", "pooling")
-RNN_ONLY += ("recurrent_dropout",)
+RNN_ONLY += ("recurrent_dropout", "memory")
 FCN_ONLY = ("shuffle",)
 GENERATED_ONLY = ("length", "examples", "fresh")
 AUGMENTATION = ("window", "warp", "scale", "jitter")
@@ -77,6 +77,8 @@ class Config(training.CommonConfig):
     """of each recurrent layer"""
     activation: Literal["tanh", "relu"] = "tanh"
     """relu, of --cell simple: with an identity to begin with, an IRNN (arXiv:1504.00941)"""
+    memory: int = 0
+    """lstm, gru: gates that begin with keeping a state for so many steps (arXiv:1804.11188)"""
     bidirectional: bool = False
     """a second layer runs backwards beside each"""
     residual: bool = False
@@ -130,8 +132,6 @@ class Config(training.CommonConfig):
     lowest loss on the training series is taken"""
     repeats: int = 0
     """passes over the training series in an epoch; 0: one, or as many as make 20 steps"""
-    jit: bool = False
-    """compile by XLA: long series train nearly twice as fast, but a minute later"""
 
 
 def check(config: Config) -> None:
@@ -141,6 +141,8 @@ def check(config: Config) -> None:
         UserError: a mistake in the flags.
     """
     training.check_common(config, KINDS, (*MEMORY_TASKS, *data.PACKAGED_SERIES))
+    if config.dataset in data.PACKAGED_SERIES:
+        data.packaged_path(config.dataset)
     for name, low, high, words, ends in RANGES:
         training.check_range(config, name, low, high, words, ends=ends)
     if not config.units or min(config.units) < 1:
@@ -162,6 +164,8 @@ def check(config: Config) -> None:
         raise UserError(f"--model {config.model} has one recurrent layer: give one of --units")
     if config.activation == "relu" and config.cell != "simple":
         raise UserError("--activation relu is for --cell simple: the gates of others need tanh")
+    if config.memory and (config.cell == "simple" or config.memory < 3):
+        raise UserError("--memory: 3 steps or more, of the gates of --cell lstm and gru")
     if config.dataset == "copy" and config.frame > 1:
         raise UserError("--frame: the copying task wants an answer at each step")
     if config.warmup and config.schedule in ("step", "plateau"):
@@ -387,7 +391,6 @@ def build(config: Config, run: training.Run, series: data.SequenceData, batches,
             loss=loss,
             loss_weights=[scale],
             metrics=metrics,
-            jit_compile=config.jit,
         )
     return model
 

@@ -665,17 +665,6 @@ CASES = [
         residual=True,
         projection=3,
     ),
-    # Four values for every two steps.
-    series_case(
-        "rnn-simple",
-        models.rnn,
-        gates(4, 6, 1) + dense(6, 3),
-        cell="simple",
-        activation="relu",
-        units=6,
-        frame=2,
-        pooling="mean",
-    ),
     series_case(
         "rnn_fcn-lstm",
         models.rnn_fcn,
@@ -689,5 +678,29 @@ CASES = [
         cell="gru",
         units=4,
         shuffle_steps=11,
+    ),
+    # A vector of 4 for each of six symbols; GRUs with two offsets per gate; the first shortcut.
+    Case(
+        name="char_rnn-gru",
+        builder=models.char_rnn,
+        build=lambda: models.char_rnn(
+            "\ufffdabcde",
+            cell="gru",
+            units=5,
+            layers=2,
+            embedding=4,
+            residual=True,
+            k1=7,
+            k2=10,
+            lanes=4,
+        ),
+        inputs=lambda count: np.random.default_rng(count).integers(0, 6, (count, 7), np.int32),
+        output_shape=(7, 6),
+        parameters=6 * 4
+        + gates(4, 5, 3)
+        + gates(5, 5, 3)
+        + 2 * (3 * 5 + 2 * 5)
+        + 4 * 5
+        + dense(5, 6),
     ),
 ]

@@ -259,10 +259,16 @@ READERS = {"ts": read_ts, "csv": read_csv, "npz": read_npz}
 
 
 def _with_classes(path, series, texts, given, origins) -> Series:
-    names = sorted(set(texts), key=lambda text: (not text.isdigit(), text.zfill(9), text))
+    names = sorted(set(texts), key=_order)
     numbers = {name: i for i, name in enumerate(names)}
     labels = np.asarray([numbers[text] for text in texts], np.int32)
     return _assemble(path, series, labels, tuple(names), given, origins)
+
+
+def _order(name: str) -> tuple[bool, int, str]:
+    """Whole numbers by their value, then all else by its letters."""
+    number = name.isdecimal()
+    return not number, int(name) if number else 0, name
 
 
 def _assemble(path, series, labels, class_names, given, origins) -> Series:

@@ -183,6 +183,29 @@ def test_initial_values_of_gates():
     np.testing.assert_array_equal(bias, [0] * 5 + [1] * 5 + [0] * 10)  # input, forget, cell, output
 
 
+@pytest.mark.parametrize("cell, gates, keeps, opposite", [("lstm", 4, 1, 0), ("gru", 3, 0, None)])
+def test_gates_can_begin_with_a_long_memory(cell, gates, keeps, opposite):
+    """Keras' order of gates: input, forget, cell, output; update, reset, candidate."""
+    model = models.rnn(2, 3, cell=cell, units=200, memory=100)
+    bias = model.get_layer(f"{cell}1").get_weights()[2]
+    row = (bias[0] if cell == "gru" else bias).reshape(gates, 200)
+    steps = np.exp(row[keeps])  # uniform from 1 to 99: mean 50, deviation 28.3 / sqrt(200)
+    assert 1 <= steps.min() < 5 and 94 < steps.max() <= 99
+    assert abs(steps.mean() - 50) < 4 * 2.0
+    zeros = [gate for gate in range(gates) if gate not in (keeps, opposite)]
+    assert not row[zeros].any()
+    if opposite is not None:
+        np.testing.assert_array_equal(row[opposite], -row[keeps])
+    loaded = keras.Model.from_config(model.get_config())
+    assert loaded.get_layer(f"{cell}1").cell.bias_initializer.memory == 100
+    # What is let in is kept: 40 steps later a change of the first step is still seen.
+    x = np.zeros((2, 40, 2), "float32")
+    x[1, 0] = 1.0
+    usual = models.rnn(2, 3, cell=cell, units=200)
+    seen = [float(np.ptp(predict(m, x), axis=0).max()) for m in (model, usual)]
+    assert seen[0] > 10 * seen[1]
+
+
 def test_an_output_for_each_step():
     model = models.rnn(2, 3, units=(4, 5), return_sequences=True)
     x = series()
@@ -224,6 +247,8 @@ def test_shuffled_steps_are_features():
         (dict(units=(4, 0)), r"units\[1\]"),
         (dict(activation="relu"), "simple cell"),
         (dict(dropout=1.0), "dropout"),
+        (dict(cell="simple", memory=20), "memory"),
+        (dict(memory=2), "memory"),
         (dict(feature_std=(1.0, 0.0)), "feature_std"),
         (dict(feature_mean=(1.0, 0.0, 2.0)), "2 channels"),
         (dict(frame=2, return_sequences=True), "frame"),
