@@ -46,6 +46,10 @@ Generative adversarial networks (raw pixels in, latent vectors to pixels of 0..1
 Recurrent networks (series padded with NaN in, logits or numbers out):
     rnn               simple, LSTM and GRU layers, in both directions, residual, from step to step
     rnn_fcn           LSTM-FCN and GRU-FCN: one of them beside three convolutions over time
+    TruncatedBPTT     the class of truncated back-propagation: streams, lanes, memory
+    char_rnn          it, saying which character comes next
+    generate_text, score_text
+                      texts from it, and the bits that it needs for them
 
 Many small networks at once (points in, an output per network out):
     stacked_mlp       multilayer perceptrons that differ in their initial weights
@@ -70,6 +74,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "linear_autoencoder",
             "residual_autoencoder",
         ],
+        "char_rnns": ["char_rnn", "generate_text", "score_text"],
         "classifiers": ["classifier"],
         "cnns": ["cnn"],
         "code_priors": ["CodePrior", "code_prior"],
@@ -98,6 +103,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "tabular": ["tabular_mlp"],
         "resnets": ["resnet"],
         "rnns": ["rnn", "rnn_fcn"],
+        "truncated": ["TruncatedBPTT"],
         "vae": ["VAE"],
         "vae_networks": ["conv_vae", "dense_vae", "hierarchical_vae"],
         "variants": ["classifier_names"],

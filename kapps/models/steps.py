@@ -47,6 +47,7 @@ def minimize(
     optimizer: keras.optimizers.Optimizer,
     objective: Callable[[], tuple[tf.Tensor, Any]],
     variables: Sequence[keras.Variable],
+    clip: float = 0.0,
 ) -> Any:
     """One step of gradient descent on `variables`, and on nothing else.
 
@@ -55,6 +56,8 @@ def minimize(
             same.
         objective: returns the loss, as `average` gives it, and anything else.
         variables: those to move.
+        clip: highest global norm of the gradient of the global batch; 0 is off. An optimizer's own
+            `global_clipnorm` clips the part of each replica before they are summed.
 
     Returns:
         What else the objective returned.
@@ -63,5 +66,22 @@ def minimize(
         loss, rest = objective()
         loss = optimizer.scale_loss(loss)
     gradients = tape.gradient(loss, list(variables))
+    if clip:
+        gradients = _clipped(gradients, clip * optimizer.scale_loss(tf.constant(1.0)))
     optimizer.apply(gradients, list(variables))
     return rest
+
+
+def _clipped(gradients: Sequence[tf.Tensor | None], norm: tf.Tensor) -> list[tf.Tensor | None]:
+    """This replica's share of the summed gradients, scaled to a global norm of at most `norm`."""
+    places = [i for i, gradient in enumerate(gradients) if gradient is not None]
+    dense = [tf.convert_to_tensor(gradients[i]) for i in places]  # embeddings have sparse ones
+    context = tf.distribute.get_replica_context()
+    replicas = context.num_replicas_in_sync if context else 1
+    if replicas > 1:
+        dense = context.all_reduce(tf.distribute.ReduceOp.SUM, dense)
+    dense, _ = tf.clip_by_global_norm(dense, norm)
+    clipped = list(gradients)
+    for i, gradient in zip(places, dense, strict=True):
+        clipped[i] = gradient / replicas  # the optimizer sums over the replicas once more
+    return clipped
