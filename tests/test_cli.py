@@ -96,7 +96,7 @@ def test_version():
         (["predict"], "SAVED-MODEL"),
         (["predict", "nowhere", "a.png"], "nowhere: there is no such directory"),
         (["predict", "empty", "a.png"], "empty: no SavedModel here"),
-        (["predict", "empty"], "no image given"),
+        (["predict", "empty"], "no file given"),
         (["predict", "model", "nowhere.png"], "nowhere.png: cannot be read: No such file"),
         (["predict", "model", "empty"], "empty: cannot be read: Is a directory"),
         (["predict", "model", "a.png", "--top", "0"], "--top is 0"),
@@ -224,3 +224,12 @@ def test_data_prepare_and_describe(capsys):
     assert "1,797 pictures" in run(capsys, "data", "describe", "digits")
     report = json.loads(run(capsys, "data", "describe", "digits", "--json"))
     assert report["fingerprint"]
+
+
+def test_images_and_tables_do_not_mix(tmp_path):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").touch()
+    for name in ("a.csv", "b.png"):
+        (tmp_path / name).touch()
+    done = program("predict", tmp_path, tmp_path / "a.csv", tmp_path / "b.png")
+    assert done.returncode == 2 and "one or the other" in done.stderr
