@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from kapps.evaluation.plots.curves import RUN_COLOURS, RUN_STYLES
 from kapps.evaluation.plots.figure import calm, new_figure, shorten
@@ -65,6 +66,8 @@ def seed_curves(panels: Sequence[Panel]) -> Figure:
                 )
         axes.set_xscale(panel.x_scale)
         axes.set_yscale(panel.y_scale)
+        if panel.x_scale == "log":
+            _few_ticks(axes)
         axes.set_xlabel(panel.x_label, fontsize=9)
         axes.set_title(panel.title, loc="left", fontsize=10, fontweight="bold")
         if panel.share:
@@ -81,6 +84,14 @@ def seed_curves(panels: Sequence[Panel]) -> Figure:
     for text in legend.get_texts():
         text.set_parse_math(False)
     return figure
+
+
+def _few_ticks(axes: Axes) -> None:
+    """Powers of ten, and threes where there are few: Matplotlib's labels run into one another."""
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if high < 300 * low else (1.0,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _marker(marks: bool) -> dict:
