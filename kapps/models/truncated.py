@@ -40,7 +40,7 @@ class TruncatedBPTT(keras.Model):
         x       k1 steps of input, [lanes, k1] int32 or [lanes, k1, features]
         y       what belongs to them: class numbers [lanes, k1], or numbers [lanes, k1, outputs]
         lane    int32 [lanes], which lane each row continues
-        first   bool [lanes]: the row begins a stream, what came before is forgotten
+        first   int32 [lanes], 1: the row begins a stream, what came before is forgotten; or 0
         weight  float32 [lanes, k1], how much each step counts; optional
 
     A pair (x, y) stands for streams that are one batch long. Validation takes batches of any length
@@ -247,7 +247,7 @@ class TruncatedBPTT(keras.Model):
             "x": x if x.dtype == self.inputs[0].dtype else tf.cast(x, self.inputs[0].dtype),
             "y": y,
             "lane": tf.range(rows) + rows * number,
-            "first": tf.fill([rows], True),
+            "first": tf.ones([rows], tf.int32),
         } | ({} if weight is None else {"weight": weight})
 
     def _check_length(self, x):
@@ -311,7 +311,7 @@ class Memory(keras.layers.Layer):
         self.built = True
 
     def read(self, lane: tf.Tensor, first: tf.Tensor) -> dict[str, Any]:
-        """What is remembered of these lanes: nothing of those that are `first`, bool [rows].
+        """What is remembered of these lanes: nothing of those whose `first` is not 0.
 
         Returns:
             `states`, and with a past: `past`, the last steps, and `age`, how many of them the lane
@@ -320,7 +320,7 @@ class Memory(keras.layers.Layer):
 
         def rows(weight):
             value = tf.gather(tf.convert_to_tensor(weight.value), lane)
-            forget = tf.reshape(first, [-1] + [1] * (len(weight.shape) - 1))
+            forget = tf.reshape(tf.cast(first, tf.bool), [-1] + [1] * (len(weight.shape) - 1))
             return tf.where(forget, tf.zeros_like(value), value)
 
         found = {"states": [rows(state) for state in self.states]}
