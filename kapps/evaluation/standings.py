@@ -142,10 +142,10 @@ def judge_standings(standings: Sequence[Standing]) -> Judgement:
     ranked = sorted(standings, key=lambda s: float(s.val_loss.mean()))
     winner = ranked[0]
     seeds = _seeds(winner)
+    of_seeds = seeds if seeds == "1 seed" else f"mean and standard deviation of {seeds}"
     sentence = (
         f"{_first(winner.label)} at a learning rate of {winner.learning_rate:.2g} has the lowest "
-        f"validation loss, {_spread(winner.val_loss, '.4f')} nats (mean and standard deviation of "
-        f"{seeds})."
+        f"validation loss, {_spread(winner.val_loss, '.4f')} nats ({of_seeds})."
     )
     numbers = {"val_loss": float(winner.val_loss.mean())}
     settled = False
