@@ -67,7 +67,7 @@ class Config(training.CommonConfig):
     """adding or copy (made here), digits or fashion_mnist (their rows), GunPoint, ArrowHead,
     ItalyPowerDemand, BasicMotions, JapaneseVowels, OSULeaf ... (with aeon), ts:PATH, csv:PATH or
     npz:PATH"""
-    epochs: int = 8
+    epochs: int = 5
     """passes over the training data"""
     model: Literal["rnn", "lstm_fcn", "gru_fcn"] = "rnn"
     """recurrent layers, or one beside three convolutions over time (arXiv:1709.05206)"""
