@@ -75,6 +75,7 @@ ROWS = {
         1.0,
     ),
 }
+NOTHING = 1e-12  # of the gradient of the last step: not drawn below
 BATCH, STEPS, EVERY, TESTED = 64, 1500, 100, 1000
 
 
@@ -175,11 +176,15 @@ def draw(found: dict) -> None:
             panels.append(
                 Panel(title, "steps of training; 1/6 is no memory", curves, y_scale="log")
             )
-    back = {}
-    for name, runs in found.items():
-        norms = np.array([run["reach_before"] for run in runs])[:, ::-1]
-        back[name] = (np.arange(norms.shape[1]), norms / norms[:, :1])
-    panels.append(Panel("Gradient before training", "steps back from the end", back, y_scale="log"))
+    for when in ("before", "after"):
+        back = {}
+        for name, runs in found.items():
+            norms = np.array([run[f"reach_{when}"] for run in runs])[:, ::-1]
+            norms = norms / norms[:, :1]
+            back[name] = (np.arange(norms.shape[1]), np.where(norms > NOTHING, norms, np.nan))
+        panels.append(
+            Panel(f"Gradient {when} training", "steps back from the end", back, y_scale="log")
+        )
     evaluation.plots.save_png(seed_curves(panels), PICTURE)
 
 
@@ -188,7 +193,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--draw", action="store_true", help="draw what is there, measure nothing")
     options = parser.parse_args()
+    if options.draw:
+        draw(json.loads(RESULTS.read_text())["runs"])
+        return
     for name in options.only:
         runs = [measure(name, seed) for seed in range(options.seeds)]
         known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"runs": {}}

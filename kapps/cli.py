@@ -207,7 +207,19 @@ class Export:
             if serving.is_generative(model):
                 made = self._generative(model, export_dir, class_names, facts, metrics)
             elif serving.is_tabular(model):
-                made = self._tabular(model, export_dir, class_names, facts, metrics)
+                made = self._raw(
+                    serving.export_table, "a table", model, export_dir, class_names, facts, metrics
+                )
+            elif serving.is_sequence(model):
+                made = self._raw(
+                    serving.export_sequences,
+                    "series",
+                    model,
+                    export_dir,
+                    class_names,
+                    facts,
+                    metrics,
+                )
             elif not class_names:
                 raise UserError(
                     f"{self.run_dir}: config.json names no classes; a classifier needs them"
@@ -227,11 +239,12 @@ class Export:
                 )
         _write(str(made))
 
-    def _tabular(self, model, export_dir, class_names, facts, metrics) -> Path:
+    def _raw(self, export, what, model, export_dir, class_names, facts, metrics) -> Path:
+        """Publishes a model that takes raw columns or series and may predict a number."""
         from kapps import serving
 
-        self._only_saved_model("a model of a table")
-        return serving.export_table(
+        self._only_saved_model(f"a model of {what}")
+        return export(
             model,
             export_dir,
             class_names,

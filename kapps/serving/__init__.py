@@ -39,7 +39,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "prediction": ["load", "predict"],
         "publishing": ["publish", "version_directory", "versions"],
         "requirements": ["check_format"],
-        "sequences": ["export_sequences"],
+        "sequences": ["export_sequences", "is_sequence"],
         "tabular": ["export_table", "is_tabular", "predict_table_file"],
     },
 )

@@ -78,6 +78,11 @@ def export_sequences(
     )
 
 
+def is_sequence(model: keras.Model) -> bool:
+    """Whether a model takes series padded with NaN, as those of `kapps.models.rnns` do."""
+    return [tensor.name for tensor in model.inputs] == ["sequence"]
+
+
 def _check_padding(predict, series: np.ndarray) -> None:
     series = np.asarray(series, np.float32)
     nothing = np.full((len(series), 3, series.shape[2]), np.nan, np.float32)

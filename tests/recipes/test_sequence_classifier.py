@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kapps import serving
+from kapps import cli, serving
 from kapps.errors import UserError
 from recipes import sequence_classifier as recipe
 from recipes.sequence_classifier import Config
@@ -75,6 +75,18 @@ def test_a_finished_run_answers_at_once(finished):
     assert done.returncode == 0 and "is finished" in done.stdout, done.stderr
     assert "test mse" in done.stdout
     assert time.monotonic() - begin < 10  # TensorFlow alone takes longer on a busy machine
+
+
+def test_a_run_is_published_again(finished, tmp_path, capsys):
+    config, metrics = finished
+    cli.main(["export", config.run_dir, "--export-dir", str(tmp_path)])
+    assert capsys.readouterr().out.strip() == str(tmp_path / "1")
+    x = tf.constant(np.random.default_rng(0).uniform(size=(3, 8, 2)).astype("float32"))
+    one, other = (
+        tf.saved_model.load(str(path)).signatures["serving_default"](sequence=x)["prediction"]
+        for path in (metrics["exported"], tmp_path / "1")
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
 class Stop(keras.callbacks.Callback):
