@@ -93,7 +93,9 @@ def keras_io(name: str, seed: int) -> dict[str, Any]:
         prepare=lambda image, label, seed: image,
     )
     example, optimizer = keras_io_gans.EXAMPLES[name]
-    with training.precision_policy("mixed_bfloat16"):
+    fast = "avx512_bf16" in training.machine()["flags"]
+    precision = "mixed_bfloat16" if fast else "float32"
+    with training.precision_policy(precision):
         model = example()
     model.compile(optimizer())
     started = time.monotonic()
@@ -121,6 +123,7 @@ def keras_io(name: str, seed: int) -> dict[str, Any]:
             **metrics,
             "generator_steps": COMPARED_EPOCHS * batches.steps,
             "train_seconds": seconds,
+            "precision": precision,
             "parameters": int(sum(np.prod(w.shape) for w in model.trainable_weights)),
         },
     }
