@@ -71,7 +71,8 @@ def load_text(spec: str = DEFAULT, fractions: tuple[float, float] = (0.05, 0.05)
 
     Args:
         spec: text:PATH, a file in UTF-8; or python_topics: what the `help()` of this Python tells
-            about the language (`pydoc_data.topics`, part of Python and under its licence, PSF-2.0).
+            about the language (`pydoc_data.topics`, part of Python and under its licence, PSF-2.0),
+            paragraphs that stand in several topics once.
         fractions: parts of the text that are kept for validation and for the test.
 
     Raises:
@@ -227,7 +228,9 @@ def _python_topics() -> str:
             "this Python lacks pydoc_data, the text that it explains itself with. Give another "
             "text: --dataset text:PATH"
         ) from None
-    return "\n\n".join(text.strip() for _, text in sorted(topics.topics.items())) + "\n"
+    texts = [text.strip() for _, text in sorted(topics.topics.items())]
+    paragraphs = dict.fromkeys("\n\n".join(texts).split("\n\n"))
+    return "\n\n".join(paragraphs) + "\n"
 
 
 def _symbols(text: str, vocabulary: str) -> np.ndarray:

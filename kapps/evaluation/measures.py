@@ -31,6 +31,17 @@ class Measure(NamedTuple):
 
 SHARE = ".2%"
 MEASURES = {  # the first that a run has is the one it is known by
+    "bits_per_character": Measure(
+        "bits",
+        ".3f",
+        "",
+        (
+            ("unigram_bits_per_character", "unigram"),
+            ("five_gram_bits_per_character", "5-gram"),
+            ("nine_gram_bits_per_character", "9-gram"),
+            ("xz_bits_per_character", "xz"),
+        ),
+    ),
     "accuracy": Measure("", SHARE, best="max"),
     "nll": Measure(
         "NLL",

@@ -147,7 +147,7 @@ def generate_text(
     Returns:
         `text`, string [batch]: prompt and continuation; `continuation` alone.
     """
-    characters, network = Characters(model.vocabulary), model.network
+    characters = Characters(model.vocabulary)
     prompt = tf.convert_to_tensor(prompt)
     length, seed, top_k = (tf.cast(value, tf.int32) for value in (length, seed, top_k))
     length, temperature = tf.maximum(length, 0), tf.maximum(tf.cast(temperature, tf.float32), 0.0)
@@ -160,7 +160,7 @@ def generate_text(
     kept = tf.where(top_k > 0, tf.minimum(top_k, known - 1), known - 1)
 
     def step(i, fed, states, drawn):
-        logits, *states = network([fed, *states], training=False)
+        logits, *states = model.answer(fed, states)
         logits = tf.cast(logits[:, 0], tf.float32)
         logits = tf.concat([tf.fill([batch, 1], -1e30), logits[:, 1:]], axis=1)  # never UNKNOWN
         lowest = tf.math.top_k(logits, kept).values[:, -1:]
@@ -171,7 +171,7 @@ def generate_text(
         symbol = tf.where(i < lengths, given[:, i], chosen)
         return i + 1, symbol[:, None], states, drawn.write(i, symbol)
 
-    states = [tf.zeros([batch, state.shape[-1]]) for state in network.inputs[1:]]
+    states = model.fresh_states(batch)
     drawn = tf.TensorArray(tf.int32, last, element_shape=[None])
     _, _, _, drawn = tf.while_loop(
         lambda i, *_: i < last, step, (tf.constant(0), start, states, drawn)
@@ -196,14 +196,14 @@ def score_text(model: TruncatedBPTT, text: Any) -> dict[str, tf.Tensor]:
     Returns:
         `bits_per_character` float32 [batch], 0 of an empty text; `characters` int32 [batch].
     """
-    characters, network = Characters(model.vocabulary), model.network
+    characters = Characters(model.vocabulary)
     symbols, lengths = characters.symbols(tf.convert_to_tensor(text))
     # An empty batch of steps has no loop to run.
     symbols = tf.pad(symbols, [[0, 0], [0, tf.cast(tf.shape(symbols)[1] == 0, tf.int32)]])
     start = tf.fill([tf.shape(symbols)[0], 1], characters.start)
-    states = [tf.zeros([tf.shape(symbols)[0], s.shape[-1]]) for s in network.inputs[1:]]
     fed = tf.concat([start, symbols[:, :-1]], axis=1)
-    logits = tf.cast(network([fed, *states], training=False)[0], tf.float32)
+    logits = model.answer(fed, model.fresh_states(tf.shape(fed)[0]))[0]
+    logits = tf.cast(logits, tf.float32)
     nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=symbols, logits=logits)
     there = tf.sequence_mask(lengths, tf.shape(symbols)[1], tf.float32)
     bits = tf.reduce_sum(nats * there, axis=1) / tf.math.log(2.0)

@@ -18,7 +18,7 @@ algorithm keeps the activations of the older weights. The two agree in the limit
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -27,6 +27,7 @@ from keras import ops
 
 from kapps.errors import UserError
 from kapps.models import arguments, steps
+from kapps.models.resting_cells import cells_at_rest
 
 LOSSES = ("cross_entropy", "squared_error")
 
@@ -142,7 +143,7 @@ class TruncatedBPTT(keras.Model):
         """The same figures, without dropout; remembered apart from the training lanes."""
         batch = self._batch(data)
         states = self.validation_memory.read(batch["lane"], batch["first"])["states"]
-        outputs, *states = self.network([batch["x"], *states], training=False)
+        outputs, *states = self.answer(batch["x"], states)
         self.validation_memory.write(batch["lane"], {"states": states})
         return self._log(self._figures(batch, outputs))
 
@@ -154,6 +155,20 @@ class TruncatedBPTT(keras.Model):
     def training_loss(self, data: Any) -> tf.Tensor:
         """What `train_step` minimises, this replica's part, float32 []; nothing is remembered."""
         return self._window_loss(self._batch(data), training=True)[0]
+
+    def answer(self, x: tf.Tensor, states: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Outputs [batch, steps, outputs] and the states after the last step, in inference mode.
+
+        Args:
+            x: [batch, steps, ...].
+            states: as they were before the first step; `fresh_states` at a beginning.
+        """
+        with cells_at_rest(self.network):
+            return self.network([x, *states], training=False)
+
+    def fresh_states(self, rows: int | tf.Tensor) -> list[tf.Tensor]:
+        """The states at the beginning of a stream, float32 [rows, units] each."""
+        return [tf.zeros([rows, state.shape[-1]]) for state in self.network.inputs[1:]]
 
     # The equations ------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ export_table(model, export_dir, ...)     the same for a model of a table: raw co
 predict_table_file(path, file)           what a published model says of the rows of a CSV file
 export_sequences(model, export_dir, ...) the same for a model of series, padded with NaN
 export_points(model, export_dir, ...)    the same for a model of points: classes, or a function
+export_text(model, export_dir)           the same for a character model: generate, score
 load(path)                               the SavedModel of a version, or of the highest one
 predict(path, files)                     the most probable labels of image files
 convert(model, directory, format, ...)   an ONNX or LiteRT file
@@ -40,6 +41,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "publishing": ["publish", "version_directory", "versions"],
         "requirements": ["check_format"],
         "sequences": ["export_sequences", "is_sequence"],
+        "texts": ["export_text"],
         "tabular": ["export_table", "is_tabular", "predict_table_file"],
     },
 )

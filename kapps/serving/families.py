@@ -32,7 +32,7 @@ import tensorflow as tf
 
 from kapps.errors import UserError
 from kapps.models import GAN, VAE, VQVAE, Autoencoder
-from kapps.serving import graph, selfcheck
+from kapps.serving import graph, selfcheck, texts
 from kapps.serving.generative import (
     TOLERANCE,
     Endpoint,
@@ -224,7 +224,7 @@ def export_any(
     """Publishes a generative model of whatever kind.
 
     Args:
-        model: An `Autoencoder`, a `VAE`, a `VQVAE` or a `GAN`.
+        model: An `Autoencoder`, a `VAE`, a `VQVAE`, a `GAN`, or a character model.
         export_dir: The directory that a server watches; made when missing.
         class_names: Used where the model is conditional.
         card: Markdown on what was trained on what, with which result.
@@ -241,12 +241,15 @@ def export_any(
         return export_gan(model, export_dir, class_names=names, card=card)
     if isinstance(model, Autoencoder):
         return export_autoencoder(model, export_dir, card=card)
+    if texts.is_text(model):
+        return texts.export_text(model, export_dir, card=card)
     raise UserError(f"a {type(model).__name__} is no generative model that can be exported")
 
 
 def is_generative(model: keras.Model) -> bool:
-    """True for models of pictures that are no classifiers: those that `export_any` is for."""
-    return isinstance(model, VAE | VQVAE | GAN | Autoencoder) or hasattr(model, "latent_dim")
+    """True for what `export_any` is for: models of pictures or texts that are no classifiers."""
+    known = isinstance(model, VAE | VQVAE | GAN | Autoencoder) or texts.is_text(model)
+    return known or hasattr(model, "latent_dim")
 
 
 def _export(model, endpoints, export_dir, kind, class_names, card, sample_images) -> Path:

@@ -25,6 +25,9 @@ CHECKED_BATCHES = (1, 5)
 TOLERANCE = 1e-4  # of float32: other kernels, other order of summation
 # Pictures drawn at a time. The seed of a part says where it begins, so it belongs to the result.
 TOGETHER = 256
+# Examples of what a model of texts takes.
+_NUMBERS = {"length": np.int32(20), "temperature": np.float32(0.8), "top_k": np.int32(0)}
+_TEXTS = (b"The ", b"", b"And\n", "na\u00efve \u2014 ".encode(), b"x")
 
 
 def export_generative(
@@ -50,7 +53,8 @@ def export_generative(
             and the specs of its arguments, in order, each with a name. Known names of arguments,
             for which examples can be made: `image` uint8 [N, H, W, C], `image_bytes` string [N],
             `z` float32 [N, d], `codes` int32 [N, h, w], `label` int32 [N] or of any shape,
-            `count`, `seed`. One endpoint must be called `serving_default`.
+            `count`, `seed`; `prompt`, `text` string [N], `length`, `temperature`, `top_k`. One
+            endpoint must be called `serving_default`.
         export_dir: The directory that a server watches; made when missing.
         kind: What the card calls the model.
         class_names: Lines of `assets/labels.txt`, for conditional models.
@@ -147,6 +151,10 @@ def picture(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
 def _example(spec, size, seed, images, classes) -> np.ndarray:
     """An input of a signature; scalars where its spec leaves the rank open."""
     rng = np.random.default_rng(seed)
+    if spec.name in _NUMBERS:
+        return _NUMBERS[spec.name]
+    if spec.dtype == tf.string and spec.name != "image_bytes":
+        return np.resize(np.array(_TEXTS, object), size)
     if spec.name == "count":
         return np.int32(size)
     if spec.name == "seed":

@@ -15,7 +15,13 @@ _MEANINGS = {
     "log_var": "logarithm of the posterior's variance",
     "error": "anomaly score: mean squared error of the picture's pixels, of 0..1",
     "count": "how many pictures",
-    "seed": "the same seed gives the same pictures",
+    "seed": "the same seed gives the same answer",
+    "prompt": "UTF-8, how a text begins; characters that are not known stand for one another",
+    "length": "how many characters to add",
+    "temperature": "the logits are divided by it; 0 takes the most probable character",
+    "top_k": "only the so many most probable characters are drawn; 0 is all",
+    "text": "UTF-8; of an answer the prompt and its continuation",
+    "bits_per_character": "what a text costs the model, a new line being before it",
     "sequence": "series as they are, not standardised; shorter ones end in steps of NaN",
     "points": "coordinates as they are, not standardised",
     "probabilities": "of the classes, in the order of assets/labels.txt",
@@ -71,6 +77,19 @@ def generative_card(
         "\n".join(["| signature | takes | returns |", "|---|---|---|", *rows]),
         "\n".join(meanings),
     ]
+    if "prompt" in signatures["serving_default"][0]:
+        call = (
+            'answer = model.signatures["generate"](\n'
+            '    prompt=tf.constant(["The "]), length=tf.constant(200),\n'
+            "    temperature=tf.constant(0.8), top_k=tf.constant(0), seed=tf.constant(1),\n"
+            ")\n"
+            'print(answer["text"][0].numpy().decode())'
+        )
+        body = (
+            '{"signature_name": "generate", "inputs": {"prompt": ["The "], "length": 200, '
+            '"temperature": 0.8, "top_k": 0, "seed": 1}}'
+        )
+        parts += [python_block(call), rest_block(name, body)]
     if "points" in signatures["serving_default"][0]:
         call = 'model.signatures["serving_default"](points=tf.constant([[...], ...]))'
         parts += [python_block(call), rest_block(name, '{"instances": [[...], ...]}')]

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.errors import UserError
+from kapps.models.resting_cells import cells_at_rest
 from kapps.serving.generative import export_generative
 
 PADDING_TOLERANCE = 1e-4  # of an answer, when more padding is sent
@@ -57,14 +58,18 @@ def export_sequences(
     if not (math.isfinite(temperature) and temperature > 0):
         raise UserError(f"temperature is {temperature}; a positive number is needed")
 
+    def answer(sequence):
+        with cells_at_rest(model):
+            return tf.cast(model(sequence, training=False), tf.float32)
+
     def classify(sequence):
-        logits = tf.cast(model(sequence, training=False), tf.float32)
+        logits = answer(sequence)
         probabilities = tf.nn.softmax(logits / temperature)
         label = tf.gather(tf.constant(names), tf.argmax(probabilities, axis=-1))
         return {"probabilities": probabilities, "label": label}
 
     def predict(sequence):
-        return {"prediction": tf.cast(model(sequence, training=False), tf.float32)}
+        return {"prediction": answer(sequence)}
 
     if sample_series is not None:
         _check_padding(predict, sample_series)

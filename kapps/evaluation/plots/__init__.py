@@ -41,6 +41,8 @@ colours that the colour-blind can tell apart (Okabe and Ito 2008). Functions:
     column_importance      what a model of a table rests on
     seed_curves, Panel     curves of many trainings, each the mean of its seeds
     surface_paths          paths of optimizers on a function of two variables
+    bits_curves, coloured_text, text_samples
+                           a character model: bits by epoch, where they go, what it wrote
     png_bytes, save_png    a Figure as PNG
 """
 
@@ -81,5 +83,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "picture_rows",
             "top_losses_grid",
         ],
+        "text": ["bits_curves", "coloured_text", "text_samples"],
     },
 )
