@@ -157,7 +157,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         verbose=1 if sys.stdout.isatty() else 2,
     )
     print("evaluating on the test split, once")
-    logits_of = models.class_logits(model)
+    logits_of = models.perceptrons.class_logits(model)
     logits_of.save(run.path / "model.keras")
     said = {
         split: logits_of.predict(points.x[split], verbose=0, batch_size=1024)

@@ -198,7 +198,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         verbose=1 if sys.stdout.isatty() else 2,
     )
     best = int(np.argmin(task.losses(model, "validation")))
-    one = models.copy_of(model, best)
+    one = models.stacked.copy_of(model, best)
     one.save(run.path / "model.keras")
     cells = compare(config, run, task, strategy) if config.compare else []
     by_hand = back_propagation(config, task)
@@ -470,7 +470,7 @@ def back_propagation(config: Config, task: Task) -> list[tuple]:
     """Rows of the table: gradients by hand against the tape and against finite differences."""
     by_hand = models.backprop
     stacked = task.network(chosen(config, "units"))
-    one = models.copy_of(stacked, 0)
+    one = models.stacked.copy_of(stacked, 0)
     x, y = task.x["train"], task.y["train"][:, 0]
     seen = np.asarray(one.get_layer("rescaling")(x), np.float64)
     weights, settings = by_hand.two_layers(one), (config.activation, task.kind)
@@ -502,7 +502,7 @@ def export(config: Config, run, task: Task, one, verdict) -> str:
         f"{verdict.label}: {verdict.sentence}\n\nRun directory: {run.path.name}\n"
     )
     version = serving.export_points(
-        models.pair_of_logits(one) if task.is_xor else one,
+        models.perceptrons.pair_of_logits(one) if task.is_xor else one,
         config.export_dir or "saved_models/xor_mlp",
         task.class_names,
         kind="multilayer perceptron of points",

@@ -480,6 +480,22 @@ CASES = [
         "resnet8_wide",
     ),
     *image_cases(
+        "perceptron",
+        models.perceptron,
+        (7, 9),
+        {c: dense(63 * c, 10) for c in (1, 3)},
+        pocket=True,
+    ),
+    *image_cases("delta_rule", models.delta_rule, (7, 9), {c: dense(63 * c, 10) for c in (1, 3)}),
+    Case(
+        name="stacked_mlp",
+        builder=models.stacked_mlp,
+        build=lambda: models.stacked_mlp(5, 2, (4, 3), 2, mean=0.2, std=0.5, spread=1.0),
+        inputs=lambda count: np.random.default_rng(count).normal(size=(count, 2)).astype("f4"),
+        output_shape=(5, 2),
+        parameters=5 * (dense(2, 4) + dense(4, 3) + dense(3, 2)),
+    ),
+    *image_cases(
         "classifier",
         models.classifier,
         (8, 8),

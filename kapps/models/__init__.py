@@ -12,7 +12,7 @@ Image classifiers (raw pixels of 0..255 in, logits out):
 Networks of one layer (a training step of their own; raw pixels or points in, scores out):
     perceptron        Rosenblatt's rule, and the pocket: `Perceptron`
     delta_rule        Widrow and Hoff's: `DeltaRule`
-    class_logits, pair_of_logits
+    perceptrons.class_logits, perceptrons.pair_of_logits
                       either of them, trained, as a classifier with a logit per class
 
 Tables (raw columns by name in, logits or a quantity out):
@@ -53,7 +53,7 @@ Recurrent networks (series padded with NaN in, logits or numbers out):
 
 Many small networks at once (points in, an output per network out):
     stacked_mlp       multilayer perceptrons that differ in their initial weights
-    stacked_loss, losses_of_copies, copy_of
+    stacked_loss, losses_of_copies, stacked.copy_of
                       their loss, and one of them as a model of its own
 backprop              module: back-propagation by hand, against tf.GradientTape
 
@@ -64,7 +64,7 @@ import lazy_loader as lazy
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
-    submodules=["backprop"],
+    submodules=["backprop", "perceptrons", "stacked"],
     submod_attrs={
         "autoencoder": ["Autoencoder"],
         "autoencoder_networks": [
@@ -90,16 +90,9 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "inceptions": ["inception"],
         "kl_schedules": ["CyclicKL", "KLWarmup"],
         "mlps": ["mlp"],
-        "perceptrons": [
-            "DeltaRule",
-            "Perceptron",
-            "class_logits",
-            "delta_rule",
-            "pair_of_logits",
-            "perceptron",
-        ],
+        "perceptrons": ["DeltaRule", "Perceptron", "delta_rule", "perceptron"],
         "priors": ["VampPrior"],
-        "stacked": ["copy_of", "losses_of_copies", "stacked_loss", "stacked_mlp"],
+        "stacked": ["losses_of_copies", "stacked_loss", "stacked_mlp"],
         "tabular": ["tabular_mlp"],
         "resnets": ["resnet"],
         "rnns": ["rnn", "rnn_fcn"],

@@ -81,6 +81,10 @@ def linear_features(
     """
     if len(input_shape) == 3:
         raw, x = ends.image_input(tuple(input_shape), mean, std)
+    elif len(input_shape) != 1:
+        raise UserError(
+            f"input_shape must be (height, width, channels) or (features,); got {input_shape!r}."
+        )
     else:
         (features,) = arguments.integers("input_shape", tuple(input_shape))
         mean = arguments.per_channel("mean", mean, features)
@@ -127,7 +131,7 @@ class Perceptron(keras.Model):
     ):
         classes = arguments.integer("classes", classes, 2)
         scores = _scores(features, classes)
-        super().__init__(features.inputs, scores(features.output), name=name, **kwargs)
+        super().__init__(features.input, scores(features.output), name=name, **kwargs)
         self.features, self.scores = features, scores
         self.classes, self.pocket = classes, bool(pocket)
         if self.pocket:
@@ -142,7 +146,7 @@ class Perceptron(keras.Model):
         self.updates = keras.metrics.Sum("updates")
         self.trackers = [keras.metrics.Mean("loss"), keras.metrics.Mean("error")]
 
-    def compile(self, optimizer: Any = "sgd", **kwargs: Any) -> None:
+    def compile(self, optimizer: Any = "sgd", *args: Any, **kwargs: Any) -> None:
         """As Keras' own; the optimizer is not asked.
 
         Raises:
@@ -154,7 +158,14 @@ class Perceptron(keras.Model):
                 f"the perceptron rule looks at one example after another, so {replicas} devices "
                 "cannot share the work: use --devices cpu or gpu:1, or the delta rule"
             )
-        super().compile(optimizer=optimizer, **kwargs)
+        super().compile(optimizer, *args, **kwargs)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Nothing: a loaded model that is to learn on is compiled again."""
+        return {}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """As `get_compile_config` says."""
 
     # What Keras calls ---------------------------------------------------------------------------
 
@@ -261,7 +272,7 @@ class DeltaRule(keras.Model):
     ):
         classes = arguments.integer("classes", classes, 2)
         scores = _scores(features, classes)
-        super().__init__(features.inputs, scores(features.output), name=name, **kwargs)
+        super().__init__(features.input, scores(features.output), name=name, **kwargs)
         self.features, self.scores, self.classes = features, scores, classes
         self.trackers = [keras.metrics.Mean("loss"), keras.metrics.Mean("error")]
 
@@ -421,7 +432,8 @@ def criterion(scores: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
         scores: [n, 1] or [n, classes].
         classes: int32 [n].
     """
-    return tf.nn.relu(-margins(scores, classes))
+    margin = margins(scores, classes)
+    return tf.where(margin <= 0.0, -margin, 0.0)  # at 0 the slope is that of a mistake
 
 
 def misclassified(scores: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:

@@ -69,7 +69,8 @@ class GradientFlow(keras.callbacks.Callback):
             groups = by_layer(self.model.trainable_variables)
             self._names = self._names or list(groups)
             self._norms = tf.function(
-                lambda: _norms(self.model, objective, self.batch, groups.values())
+                lambda: _norms(self.model, objective, self.batch, groups.values()),
+                autograph=False,
             )
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:

@@ -15,6 +15,7 @@ CLASS_COLOURS = (ORANGE, BLUE)  # of class 0 and class 1
 MARGIN = 0.15  # around the points, as a part of their range
 TINT = 0.3  # of the class' colour in its region
 SIDE = 160  # pixels of a frame
+FEW = 50  # points that are drawn large
 
 Scores = Callable[[np.ndarray], np.ndarray]
 
@@ -45,7 +46,7 @@ def decision_frame(
     frame[_edges(sure > 0)] = 0.15
     column = (x[:, 0] - box[0]) / (box[1] - box[0]) * (side - 1)
     row = (box[3] - x[:, 1]) / (box[3] - box[2]) * (side - 1)
-    size = 1 if len(x) > 50 else 3
+    size = 1 if len(x) > FEW else 3
     for j, i, c in zip(np.rint(column).astype(int), np.rint(row).astype(int), classes, strict=True):
         frame[max(0, i - size) : i + size + 1, max(0, j - size) : j + size + 1] = colours[int(c)]
     return np.rint(255 * frame).astype(np.uint8)
@@ -75,13 +76,16 @@ def decision_regions(
     if (sure > 0).any() and (sure <= 0).any():
         axes.contour(axis[0], axis[1][::-1], sure[::-1], levels=[0.0], colors="#222222")
     right = (scores(x.astype(np.float32)) > 0) == (np.asarray(classes) == 1)
+    size = 14 if len(x) > FEW else 70
     for c, (name, colour) in enumerate(zip(class_names, CLASS_COLOURS, strict=False)):
         of_class = np.asarray(classes) == c
-        axes.scatter(*x[of_class & right].T, s=14, color=colour, ec="white", lw=0.4, label=name)
-        axes.scatter(*x[of_class & ~right].T, s=24, facecolors="white", ec=colour, lw=1.6)
+        axes.scatter(*x[of_class & right].T, s=size, color=colour, ec="white", lw=0.4, label=name)
+        axes.scatter(*x[of_class & ~right].T, s=1.7 * size, fc="white", ec=colour, lw=1.6)
     axes.set(xlim=box[:2], ylim=box[2:])
     axes.set_aspect("equal")
-    legend = axes.legend(title="Class", frameon=True, fontsize=8, loc="upper right")
+    legend = axes.legend(
+        title="Class", frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0)
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)
     return figure
