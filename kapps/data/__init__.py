@@ -13,7 +13,8 @@ TrainingBatches, evaluation_batches, classification_targets, smooth
 IndexedBatches          the same for anything that has row numbers
 FullBatches             the same batch at every step
 load_text, TextData     a text in three contiguous parts, as symbols
-TextLanes, text_stream  it in batches that go on where those before ended
+TextLanes, text_stream, text_stretches
+                        it in batches that go on where those before ended
 binarized               a split with pixels of 0 and 255, drawn once
 Augmentation            flip, crop, rotation, erasing, mixup, cutmix
 ImageData, Split        what `load` returns
@@ -70,7 +71,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "sequence_statistics",
         ],
         "spec": ["PICTURES", "check", "parse"],
-        "text": ["TextData", "TextLanes", "load_text", "text_stream"],
+        "text": ["TextData", "TextLanes", "load_text", "text_stream", "text_stretches"],
         "statistics": ["class_weights", "pixel_statistics"],
         "tables": [
             "TABLES",

@@ -183,16 +183,47 @@ def text_stream(symbols: np.ndarray, *, lanes: int = 1, steps: int = 256) -> tf.
     places = np.minimum(places, count - 1)
     symbols = np.asarray(symbols, np.int32)
     x, y = symbols[places], symbols[places + 1]
+    return _stream(x, y, weight, steps)
 
+
+def text_stretches(
+    symbols: np.ndarray, count: int, *, lanes: int, steps: int = 256
+) -> tf.data.Dataset:
+    """About `count` characters of a text, in `lanes` stretches at equal distances.
+
+    A text is not the same everywhere: its end alone would not stand for it.
+
+    Args:
+        symbols: int32 [characters].
+        count: how many to take.
+        lanes: how many stretches; each begins with nothing remembered.
+        steps: characters of a batch's rows; the state goes on from one to the next.
+
+    Raises:
+        UserError: there are fewer characters than lanes.
+    """
+    count = min(count, len(symbols) - lanes)
+    if count < lanes:
+        raise UserError(f"{len(symbols)} characters are too few for {lanes} lanes: use fewer")
+    lane = count // lanes
+    starts = np.linspace(0, len(symbols) - lane - 1, lanes).round().astype(np.int64)
+    places = starts[:, None] + np.arange(lane)
+    symbols = np.asarray(symbols, np.int32)
+    return _stream(symbols[places], symbols[places + 1], np.ones(places.shape, np.float32), steps)
+
+
+def _stream(x: np.ndarray, y: np.ndarray, weight: np.ndarray, steps: int) -> tf.data.Dataset:
+    """Lanes [lanes, characters] in batches of `steps` characters, the last one perhaps shorter."""
+    lanes, length = x.shape
     with tf.device("CPU:0"):
         x, y, weight = tf.constant(x), tf.constant(y), tf.constant(weight)
 
     def load(start):
-        part = slice(start, tf.minimum(start + steps, lane))
+        part = slice(start, tf.minimum(start + steps, length))
         found = {"x": x[:, part], "y": y[:, part], "weight": weight[:, part]}
         return _of_lanes(lanes, start == 0) | found
 
-    return tf.data.Dataset.range(0, lane, steps).map(load).prefetch(tf.data.AUTOTUNE)
+    return tf.data.Dataset.range(0, length, steps).map(load).prefetch(tf.data.AUTOTUNE)
 
 
 def _of_lanes(lanes: int, first: tf.Tensor) -> dict[str, tf.Tensor]:

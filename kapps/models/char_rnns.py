@@ -169,12 +169,15 @@ def generate_text(
         chosen = tf.where(logits >= lowest, logits + temperature * noise, -1e30)
         chosen = tf.argmax(chosen, axis=-1, output_type=tf.int32)
         symbol = tf.where(i < lengths, given[:, i], chosen)
+        # What is known of the shapes when the loop begins has to be known at its end.
+        symbol = tf.ensure_shape(symbol, start.shape[:1])
+        states = [tf.ensure_shape(s, fresh.shape) for s, fresh in zip(states, begin, strict=True)]
         return i + 1, symbol[:, None], states, drawn.write(i, symbol)
 
-    states = model.fresh_states(batch)
+    begin = model.fresh_states(batch)
     drawn = tf.TensorArray(tf.int32, last, element_shape=[None])
     _, _, _, drawn = tf.while_loop(
-        lambda i, *_: i < last, step, (tf.constant(0), start, states, drawn)
+        lambda i, *_: i < last, step, (tf.constant(0), start, begin, drawn)
     )
     symbols = tf.reshape(tf.transpose(drawn.stack()), [batch, last])
     symbols = symbols[:, : tf.shape(symbols)[1]]

@@ -160,3 +160,14 @@ def test_a_stream_has_every_character_once(count, lanes, steps):
     assert [b["first"].tolist() for b in batches] == [[1] * lanes] + [[0] * lanes] * (
         len(batches) - 1
     )
+
+
+def test_stretches_are_spread_over_the_text():
+    symbols = np.arange(1000, dtype=np.int32)
+    batches = [b["y"].numpy() for b in data.text_stretches(symbols, 60, lanes=4, steps=10)]
+    assert [b.shape for b in batches] == [(4, 10), (4, 5)]
+    y = np.concatenate(batches, axis=1)
+    np.testing.assert_array_equal(np.diff(y, axis=1), 1)
+    assert y[0, 0] == 1 and y[-1, -1] == 999 and len(np.unique(y)) == 60
+    with pytest.raises(UserError, match="lanes"):
+        data.text_stretches(symbols[:5], 60, lanes=4)
