@@ -164,7 +164,7 @@ class TruncatedBPTT(keras.Model):
             states: as they were before the first step; `fresh_states` at a beginning.
         """
         with cells_at_rest(self.network):
-            return self.network([x, *states], training=False)
+            return self.network([tf.convert_to_tensor(x), *states], training=False)
 
     def fresh_states(self, rows: int | tf.Tensor) -> list[tf.Tensor]:
         """The states at the beginning of a stream, float32 [rows, units] each."""
