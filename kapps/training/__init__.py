@@ -9,7 +9,7 @@ learning_rate_schedule, OneCycle, momentum_cycle
 optimizer, usual_learning_rate, usual_weight_decay
                                   Keras' optimizers by name, decay sparing biases and norms
 range_test                        the learning-rate range test
-strategy, check_devices, check_batch, shared_evenly
+strategy, check_devices, check_batch, evaluation_batch
                                   where to train
 choose_precision, precision_policy
                                   which number format to train in
@@ -29,7 +29,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "callbacks": ["WeightAverage"],
         "cells": ["Candidate", "Cells"],
         "config": ["CommonConfig", "check_common", "check_range", "command"],
-        "distribution": ["check_batch", "check_devices", "shared_evenly", "strategy"],
+        "distribution": ["check_batch", "check_devices", "evaluation_batch", "strategy"],
         "gradients": ["GradientFlow", "gradient_flow"],
         "resumable": ["History", "fit"],
         "lr_find": ["range_test"],

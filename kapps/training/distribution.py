@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kapps.errors import UserError
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 DEVICES = re.compile(r"(auto|cpu|gpu)|(cpu|gpu):([1-9][0-9]*)")
 
@@ -118,21 +115,15 @@ def check_batch(batch_size: int, replicas: int) -> None:
         )
 
 
-def shared_evenly(batches: tf.data.Dataset, replicas: int) -> tf.data.Dataset:
-    """The same examples in the same order, in batches of which the replicas can share the first.
+def evaluation_batch(examples: int, replicas: int, most: int = 1024) -> int:
+    """A batch size for evaluation whose first batch the replicas can share evenly.
 
     Keras (3.15) averages the first batch over the replicas to learn its shape, and fails if their
     parts differ; later batches may be of any size.
 
     Args:
-        batches: examples in batches, as `evaluate` takes them.
+        examples: how many are evaluated.
         replicas: how many devices share a batch.
+        most: the largest size.
     """
-    import keras
-
-    if replicas == 1:
-        return batches
-    size = next((keras.tree.flatten(batch)[0].shape[0] for batch in batches.take(1)), 0)
-    if size % replicas == 0:
-        return batches
-    return batches.unbatch().batch(max(replicas, size // replicas * replicas)).prefetch(1)
+    return max(replicas, min(most, examples) // replicas * replicas)

@@ -24,7 +24,6 @@ from kapps.data.pipeline import TrainingBatches
 from kapps.errors import UserError
 from kapps.training import callbacks as kept
 from kapps.training import state as states
-from kapps.training.distribution import shared_evenly
 from kapps.training.run import Run
 
 
@@ -97,10 +96,6 @@ def fit(
     if not model.optimizer.built:  # a model with several optimizers has built them on their parts
         with model.distribute_strategy.scope():
             model.optimizer.build(model.trainable_variables)
-    replicas = model.distribute_strategy.num_replicas_in_sync
-    validation = shared_evenly(validation, replicas)
-    if clean_train is not None:
-        clean_train = shared_evenly(clean_train, replicas)
     average = kept.WeightAverage(ema) if ema else None
     best_path = run.checkpoints / "best.npz" if run else None
     best = kept.BestWeights(monitor, mode, best_path, average)

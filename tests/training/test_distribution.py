@@ -4,9 +4,7 @@ import subprocess
 import sys
 import textwrap
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
 from kapps import evaluation, training
 from kapps.errors import UserError
@@ -74,24 +72,8 @@ def test_two_devices_train_as_one_does(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("examples", "replicas", "sizes"),
-    [(7, 1, [5, 2]), (7, 2, [4, 3]), (10, 5, [5, 5]), (3, 2, [2, 1])],
+    ("examples", "replicas", "size"),
+    [(71, 1, 71), (71, 2, 70), (70, 2, 70), (5000, 3, 1023), (1, 2, 2)],
 )
-def test_the_first_batch_of_an_evaluation_can_be_shared(examples, replicas, sizes):
-    batches = tf.data.Dataset.range(examples).map(lambda i: (i, -i)).batch(5)
-    shared = list(training.shared_evenly(batches, replicas))
-    assert [len(x) for x, _ in shared] == sizes
-    np.testing.assert_array_equal(np.concatenate([x for x, _ in shared]), np.arange(examples))
-    np.testing.assert_array_equal(np.concatenate([y for _, y in shared]), -np.arange(examples))
-
-
-def test_a_validation_split_that_two_devices_cannot_halve(tmp_path):
-    code = """if True:
-        from recipes.image_classifier import Config, main
-        found = main(Config(model="mlp", epochs=1, export=False, run_dir={run!r}, devices="cpu:2",
-                            validation_fraction=0.102, precision="float32"))
-        assert found["best_epoch"] == 1
-    """
-    in_a_new_process(code.format(run=str(tmp_path / "run")))
-    facts = training.read_json(tmp_path / "run" / "config.json")
-    assert facts["config"]["devices"] == "cpu:2"
+def test_the_first_batch_of_an_evaluation_can_be_shared(examples, replicas, size):
+    assert training.evaluation_batch(examples, replicas) == size
