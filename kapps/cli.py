@@ -220,6 +220,10 @@ class Export:
                     facts,
                     metrics,
                 )
+            elif serving.is_points(model):
+                made = self._raw(
+                    serving.export_points, "points", model, export_dir, class_names, facts, metrics
+                )
             elif not class_names:
                 raise UserError(
                     f"{self.run_dir}: config.json names no classes; a classifier needs them"
@@ -240,7 +244,7 @@ class Export:
         _write(str(made))
 
     def _raw(self, export, what, model, export_dir, class_names, facts, metrics) -> Path:
-        """Publishes a model that takes raw columns or series and may predict a number."""
+        """Publishes a model that takes raw columns, series or points and may predict a number."""
         from kapps import serving
 
         self._only_saved_model(f"a model of {what}")

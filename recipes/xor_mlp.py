@@ -199,7 +199,8 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
     )
     best = int(np.argmin(task.losses(model, "validation")))
     one = models.stacked.copy_of(model, best)
-    one.save(run.path / "model.keras")
+    served = models.perceptrons.pair_of_logits(one) if task.is_xor else one
+    served.save(run.path / "model.keras")
     cells = compare(config, run, task, strategy) if config.compare else []
     by_hand = back_propagation(config, task)
     print("evaluating on the test split, once")
@@ -232,7 +233,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         evaluation.plots.save_png(figure, run.plots / f"{evaluation.file_name(title)}.png")
     moving = evaluation.plots.save_animation(drawn, run.plots / "learning.webp", epochs)
     if config.export:
-        metrics["exported"] = export(config, run, task, one, verdict)
+        metrics["exported"] = export(config, run, task, served, verdict)
     evaluation.write_report(
         run.path / "report.html",
         title=f"{config.dataset} by {units} hidden units",
@@ -492,7 +493,7 @@ def back_propagation(config: Config, task: Task) -> list[tuple]:
     return rows
 
 
-def export(config: Config, run, task: Task, one, verdict) -> str:
+def export(config: Config, run, task: Task, model, verdict) -> str:
     """Publish the next version of the SavedModel, unless this run has done so already."""
     if run.published:
         return run.published
@@ -502,7 +503,7 @@ def export(config: Config, run, task: Task, one, verdict) -> str:
         f"{verdict.label}: {verdict.sentence}\n\nRun directory: {run.path.name}\n"
     )
     version = serving.export_points(
-        models.perceptrons.pair_of_logits(one) if task.is_xor else one,
+        model,
         config.export_dir or "saved_models/xor_mlp",
         task.class_names,
         kind="multilayer perceptron of points",

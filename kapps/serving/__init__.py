@@ -36,7 +36,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         ],
         "formats": ["convert", "in_float32", "load_model"],
         "generative": ["export_generative"],
-        "points": ["export_points"],
+        "points": ["export_points", "is_points"],
         "prediction": ["load", "predict"],
         "publishing": ["publish", "version_directory", "versions"],
         "requirements": ["check_format"],

@@ -14,6 +14,13 @@ from kapps.errors import UserError
 from kapps.serving.generative import export_generative
 
 
+def is_points(model: keras.Model) -> bool:
+    """Whether a model takes points, [N, features], by that name."""
+    shape = model.input_shape
+    named = getattr(model.input, "name", "") == "points"
+    return named and isinstance(shape, tuple) and len(shape) == 2
+
+
 def export_points(
     model: keras.Model,
     export_dir: str | os.PathLike,

@@ -81,12 +81,12 @@ class GradientFlow(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Measure inside an epoch, if that was asked for."""
-        if self.every and int(self.model.optimizer.iterations) % self.every == 0:
+        if self.every and int(np.asarray(self.model.optimizer.iterations)) % self.every == 0:
             self.measure(self._epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Measure, and write the file."""
-        step = int(self.model.optimizer.iterations)
+        step = int(np.asarray(self.model.optimizer.iterations))
         if self.rows[-1]["step"] == step:  # measured after the same step
             self.rows.pop()
         self.measure(epoch + 1)
@@ -94,11 +94,14 @@ class GradientFlow(keras.callbacks.Callback):
     def measure(self, epoch: int) -> dict[str, float]:
         """One row, for the weights as they are; it is added to `rows`."""
         changing = [*self.model.non_trainable_variables, *self.model.metrics_variables]
-        before = [np.array(variable) for variable in changing]
+        # Replicas may hold different values, statistics of their own part of a batch for one.
+        held = self.model.distribute_strategy.experimental_local_results
+        copies = [copy for variable in changing for copy in held(variable.value)]
+        before = [np.array(copy) for copy in copies]
         norms = self._norms().numpy()
-        for variable, value in zip(changing, before, strict=True):
-            variable.assign(value)
-        step = int(self.model.optimizer.iterations)
+        for copy, value in zip(copies, before, strict=True):
+            copy.assign(value)
+        step = int(np.asarray(self.model.optimizer.iterations))
         named = dict(zip(self._names, map(float, norms), strict=True))
         self.rows.append({"epoch": epoch, "step": step, **named})
         if self.path is not None:

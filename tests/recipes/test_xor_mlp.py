@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kapps import data, training
+from kapps import cli, data, training
 from recipes import xor_mlp
 from recipes.xor_mlp import Config
 
@@ -60,6 +60,13 @@ def test_what_is_served_takes_raw_points(finished):
     points = data.load_xor()
     answer = served.signatures["serving_default"](points=tf.constant(points.x["test"]))
     assert [int(label) for label in answer["label"].numpy()] == points.y["test"].tolist()
+
+
+def test_a_run_can_be_published_again(finished, tmp_path):
+    config, _ = finished
+    cli.main(["export", config.run_dir, "--export-dir", str(tmp_path)])
+    served = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
+    assert served(points=tf.constant([[1.0, 0.0]]))["label"].numpy().tolist() == [b"1"]
 
 
 def test_a_function_and_its_width(tmp_path):

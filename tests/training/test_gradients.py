@@ -2,6 +2,9 @@
 
 import csv
 import dataclasses
+import subprocess
+import sys
+import textwrap
 
 import keras
 import numpy as np
@@ -115,6 +118,41 @@ def test_models_with_a_step_of_their_own(make):
     assert train([flow]) == train([])
     assert [row["epoch"] for row in flow.rows] == [0, 1, 2]
     assert all(norm > 0 for name, norm in flow.rows[0].items() if name not in ("epoch", "step"))
+
+
+REPLICAS = """
+    import sys
+    sys.path[:0] = {path!r}
+    import numpy as np
+    from kapps import training
+    from training import small
+
+    two = training.strategy("cpu:2")
+    rng = np.random.default_rng(0)
+    labels = np.eye(10, dtype="f4")[np.arange(64) % 10]
+    batch = rng.integers(0, 256, (64, 8, 8, 1)).astype("f4"), labels
+
+    def train(*callbacks):
+        with two.scope():
+            training.seed_everything(0)
+            model = small.network()
+            model.compile("sgd", "mse")
+        x = np.random.default_rng(1).integers(0, 256, (96, 8, 8, 1)).astype("f4")
+        y = np.eye(10, dtype="f4")[np.arange(96) % 10]
+        model.fit(x, y, 16, 3, shuffle=False, verbose=0, callbacks=list(callbacks))
+        held = two.experimental_local_results
+        return b"".join(np.array(c).tobytes() for v in model.variables for c in held(v.value))
+
+    flow = training.GradientFlow(batch, every=2)
+    print(train() == train() == train(flow), len(flow.rows))
+"""
+
+
+@pytest.mark.slow
+def test_statistics_of_each_replica_are_put_back():
+    program = textwrap.dedent(REPLICAS).format(path=sys.path)
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert answer.stdout.split() == ["True", "10"], answer.stderr
 
 
 def test_two_players_are_refused():
