@@ -6,7 +6,18 @@ import re
 import tyro
 
 from kapps import models
-from recipes import autoencoder, gan, image_classifier, vae
+from recipes import (
+    autoencoder,
+    char_rnn,
+    gan,
+    image_classifier,
+    optimizers,
+    perceptron,
+    sequence_classifier,
+    tabular,
+    vae,
+    xor_mlp,
+)
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -21,15 +32,40 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / version / "saved_model.pb").exists()
 
 
-RECIPES = {m.__name__.split(".")[-1]: m for m in (autoencoder, gan, image_classifier, vae)}
+RECIPES = {
+    module.__name__.split(".")[-1]: module
+    for module in (
+        autoencoder,
+        char_rnn,
+        gan,
+        image_classifier,
+        optimizers,
+        perceptron,
+        sequence_classifier,
+        tabular,
+        vae,
+        xor_mlp,
+    )
+}
 
 
-def test_every_recipe_command_parses():
+def test_every_recipe_command_parses(tmp_path):
+    (tmp_path / "file.csv").write_text("a,COLUMN\n1,2\n3,4\n")
+    (tmp_path / "file.txt").write_text("any text")
+    (tmp_path / "NAME_TRAIN.ts").write_text("@data\n")
+    files = {
+        "folder:PATH": "digits",
+        "csv:FILE.csv": f"csv:{tmp_path}/file.csv",
+        "text:BOOK.txt": f"text:{tmp_path}/file.txt",
+        "ts:NAME_TRAIN.ts": f"ts:{tmp_path}/NAME_TRAIN.ts",
+    }
     commands = re.findall(r"python recipes/(\w+)\.py([^`#\n]*)", README)
     assert {name for name, _ in commands} == set(RECIPES)
     for name, flags in commands:
         recipe = RECIPES[name]
-        config = tyro.cli(recipe.Config, args=flags.replace("folder:PATH", "digits").split())
+        for spec, stand_in in files.items():
+            flags = flags.replace(spec, stand_in)
+        config = tyro.cli(recipe.Config, args=flags.split())
         recipe.check(config)
 
 
