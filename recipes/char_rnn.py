@@ -2,7 +2,7 @@
 
     python recipes/char_rnn.py
     python recipes/char_rnn.py --dataset text:BOOK.txt --units 384 --epochs 5
-    python recipes/char_rnn.py --cell gru --layers 2 --residual --dropout 0.1 --k1 32 --k2 128
+    python recipes/char_rnn.py --cell lstm --layers 2 --residual --dropout 0.1 --k1 32 --k2 128
 
 Graves 2013 (arXiv:1308.0850), trained by truncated back-propagation through time (Williams and
 Peng 1990). The text is read in as many lanes as a batch has rows, each of which goes on from batch
@@ -54,9 +54,9 @@ class Config(training.CommonConfig):
 
     dataset: str = "python_topics"
     """python_topics (comes with Python), or text:PATH, a file in UTF-8"""
-    cell: Literal["simple", "lstm", "gru"] = "lstm"
+    cell: Literal["simple", "lstm", "gru"] = "gru"
     """the recurrent layer"""
-    units: int = 128
+    units: int = 160
     """of each layer"""
     layers: int = 1
     """how many"""
@@ -66,20 +66,20 @@ class Config(training.CommonConfig):
     """layers add to what they are given, after layer normalization"""
     dropout: float = 0.0
     """part of each layer's inputs that is dropped, the same ones in all steps of a window"""
-    k1: int = 64
+    k1: int = 24
     """steps between updates"""
     k2: int | None = None
     """steps that an error is propagated back; default: k1"""
     clip: float = 1.0
     """highest global norm of the gradient, over all devices; 0 is off"""
-    epochs: int = 8
+    epochs: int = 5
     """passes over the training part"""
     batch_size: int = 64
     """lanes that are read side by side, over all devices"""
     optimizer: OPTIMIZERS = "adam"
     """how weights move"""
     learning_rate: float | None = None
-    """highest learning rate; default: 5e-3 for adam and adamw, else the optimizer's usual one"""
+    """highest learning rate; default: 0.01 for adam and adamw, else the optimizer's usual one"""
     schedule: SCHEDULES = "cosine"
     """how the learning rate moves; one-cycle moves the momentum, too"""
     warmup: float = 0.05
@@ -273,7 +273,7 @@ def build(config, run, text, batches, strategy, validation_lanes) -> tuple:
     rate = config.learning_rate
     if rate is None:
         adam = config.optimizer in ("adam", "adamw")
-        rate = 5e-3 if adam else training.usual_learning_rate(config.optimizer)
+        rate = 0.01 if adam else training.usual_learning_rate(config.optimizer)
     decay = config.weight_decay
     if decay is None:
         decay = training.usual_weight_decay(config.optimizer)

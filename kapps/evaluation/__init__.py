@@ -56,7 +56,7 @@ Contestant, comparison_figures, comparison_table, optimizer_findings, judge_stan
                           what a comparison of optimizers shows, settled by pairs of seeds
 SURFACES, descend, surface_figures, surface_table, surface_findings
                           paths of optimizers on functions of two variables
-explain_text, language_verdict, text_baselines
+explain_text, language_verdict, text_baselines, harder_by
                           a character model beside counts and xz
 summary, file_name        the last lines on the terminal; a title as a file name
 write_report              one self-contained HTML page
@@ -137,6 +137,12 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "vae_report": ["explain_vae"],
         "verdict": ["Verdict", "overfitting_verdict"],
         "ngrams": ["NGram", "xz_bits_per_character"],
-        "text_report": ["character_bits", "explain_text", "language_verdict", "text_baselines"],
+        "text_report": [
+            "character_bits",
+            "explain_text",
+            "harder_by",
+            "language_verdict",
+            "text_baselines",
+        ],
     },
 )

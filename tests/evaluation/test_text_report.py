@@ -98,6 +98,30 @@ def test_verdicts():
     assert verdict(4.0, 3.5, 3.1, 2.8, 2.5, 2.2).label == "still improving"
 
 
+def test_how_much_harder_the_validation_part_is(text, tmp_path):
+    assert evaluation.harder_by(text) == pytest.approx(0.0, abs=0.05)
+    # The second half has twice as many words, and none of them easier.
+    rng = np.random.default_rng(1)
+    words = [a + b + " " for a in "abcdefgh" for b in "ijkl"]
+    easy, hard = rng.choice(words[:2], 4000), rng.choice(words, 4000)
+    (tmp_path / "a").write_text("".join([*easy, *hard]))
+    found = evaluation.harder_by(data.load_text(f"text:{tmp_path / 'a'}"))
+    assert found == pytest.approx((5 - 1) / 3 / 2, abs=0.25)  # 5 bits a word; 1 in half the text
+
+
+def test_what_is_hard_by_itself_is_no_gap():
+    train = (1.6, 1.4, 1.35, 1.33, 1.32, 1.32)
+    values = [v + 0.65 for v in train]
+    settings = dict(
+        unigram=4.5, five_gram=2.4, validation_characters=50_000, train_characters=50_000
+    )
+    history = rows(*values, train=train)
+    assert evaluation.language_verdict(history, **settings).label == "over-fitted"
+    fair = evaluation.language_verdict(history, **settings, harder=0.6)
+    assert fair.label == "well fitted" and fair.gap == pytest.approx(0.05 / 4.5)
+    assert "0.60 bits" in fair.sentence
+
+
 def test_a_whole_explanation(text, model, tmp_path):
     found = evaluation.explain_text(
         model,
