@@ -209,8 +209,10 @@ def explain_text(
     figures = [
         (
             "Bits per character",
-            plots.bits_curves(history, of_validation),
-            "Level lines: what the validation part costs those who count the characters of the "
+            plots.bits_curves(
+                history, {name: of_validation[name] for name in of_validation if name != "unigram"}
+            ),
+            "Level lines: what the validation part costs those who count the n-grams of the "
             "training part, and xz. The network is measured twice on the training part: while it "
             "trains, with dropout, and afterwards as on the validation part.",
         ),

@@ -157,14 +157,15 @@ class TruncatedBPTT(keras.Model):
         return self._window_loss(self._batch(data), training=True)[0]
 
     def answer(self, x: tf.Tensor, states: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """Outputs [batch, steps, outputs] and the states after the last step, in inference mode.
+        """Outputs [batch, steps, outputs] and the states after the last step, float32; no training.
 
         Args:
             x: [batch, steps, ...].
             states: as they were before the first step; `fresh_states` at a beginning.
         """
         with cells_at_rest(self.network):
-            return self.network([tf.convert_to_tensor(x), *states], training=False)
+            outputs, *states = self.network([tf.convert_to_tensor(x), *states], training=False)
+        return [outputs, *(tf.cast(state, tf.float32) for state in states)]
 
     def fresh_states(self, rows: int | tf.Tensor) -> list[tf.Tensor]:
         """The states at the beginning of a stream, float32 [rows, units] each."""

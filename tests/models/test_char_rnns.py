@@ -139,6 +139,21 @@ def test_it_learns_what_repeats():
     assert text == "abacabacabacaba"
 
 
+def test_in_sixteen_bits_it_trains_and_writes():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = models.char_rnn(VOCABULARY, units=4, embedding=3, k1=3, k2=5, lanes=2)
+        model.compile("sgd")
+        tokens = np.int32([[1, 2, 3], [4, 5, 6]])
+        assert np.isfinite(model.fit(tokens, tokens, verbose=0).history["loss"][0])
+        graph = tf.function(lambda: models.generate_text(model, ["a"], 5))
+        assert len(graph()["continuation"].numpy()[0].decode()) == 5
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert all(state.dtype == "float32" for state in model.memory.states)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

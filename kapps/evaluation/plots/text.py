@@ -15,7 +15,8 @@ from kapps.evaluation.plots.curves import CURVES
 from kapps.evaluation.plots.figure import GREEN, GREY, PINK, YELLOW, calm, new_figure
 
 LINES = ((GREY, ":"), (GREEN, "--"), (PINK, "-."), (YELLOW, (0, (1, 1))))
-COLUMNS = 56  # characters of a line: what a phone's width holds
+COLUMNS = 56  # characters of a line: what a phone's width holds, each in a field of its own
+WRAPPED = 78  # and without fields
 MOST_BITS = 8.0  # the darkest colour
 ORANGES = LinearSegmentedColormap.from_list("bits", ("#FFFFFF", "#FBD9A5", "#E69F00", "#D55E00"))
 
@@ -110,7 +111,7 @@ def text_samples(texts: Sequence[str], epochs: Sequence[int], most: int = 6) -> 
         lines = [
             part
             for line in texts[i].splitlines() or [""]
-            for part in textwrap.wrap(line, COLUMNS, drop_whitespace=False) or [""]
+            for part in textwrap.wrap(line, WRAPPED, drop_whitespace=False) or [""]
         ]
         blocks.append((f"epoch {epochs[i]}", lines[:8]))
     rows = sum(len(lines) + 2 for _, lines in blocks)
