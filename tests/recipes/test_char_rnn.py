@@ -57,7 +57,7 @@ def test_the_run_directory_holds_what_the_design_says(finished, book):
     config, metrics = finished
     run = pathlib.Path(config.run_dir)
     assert json.loads((run / "metrics.json").read_text()) == metrics
-    # The next word is the expected one with 0.84, each other one with 0.04: 0.954 bits a word, 0.239
+    # The next word is the expected one with 0.84, each other with 0.04: 0.954 bits a word, 0.239
     # a character. Over the 150 words of the test part that has a standard deviation of 0.033.
     assert (
         0.239 - 3 * 0.033
