@@ -7,8 +7,8 @@ Two numbers of a series are marked, one in either half, and their sum is asked f
 number of updates on the same fresh series, k1 = k2 = k; each series is a stream of its own, whose
 chunks before the last one only carry the state on.
 
-Measured, mean of three seeds of a series of 100 steps: k = 2 learns nothing (an error of 1/6 is that
-of always answering 1); 5 and 10 do on some seeds; 25 and 50 reach 0.01; all 100 steps reach 0.002.
+Measured, mean of three seeds of a series of 100 steps: k = 2 learns nothing (always answering 1 has
+an error of 1/6); 5 and 10 do on some seeds; 25 and 50 reach 0.01; all 100 steps reach 0.002.
 Truncated gradients see the few marks that happen to stand near the end, and what is learned there
 holds at every step, since the weights are the same; but it is learned later, and how long to
 remember is not in the gradient. Writes benchmarks/results/truncation.json and truncation.png.
