@@ -30,7 +30,7 @@ from kapps import evaluation, files, training  # noqa: E402
 from recipes import char_rnn  # noqa: E402
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "char_rnn.json"
-SETTINGS = dict(cell="gru", units=256, k1=32, batch_size=64, epochs=2, learning_rate=0.01)
+SETTINGS = dict(cell="gru", units=256, k1=32, batch_size=64, epochs=4, learning_rate=5e-3)
 MOST_SECONDS = 600
 
 
