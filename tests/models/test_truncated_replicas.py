@@ -15,12 +15,12 @@ PROGRAM = """
     from kapps import data, models, training
 
     two, one = training.strategy("cpu:2"), tf.distribute.get_strategy()
-    symbols = np.random.default_rng(0).integers(1, 5, 400).astype(np.int32)
+    symbols = np.random.default_rng(0).integers(1, 5, 300).astype(np.int32)
 
     def train(strategy, k2, clip):
         keras.utils.set_random_seed(0)
         with strategy.scope():
-            model = models.char_rnn("\\ufffdabcd", units=4, embedding=3, cell="gru", layers=2,
+            model = models.char_rnn("\\ufffdabcd", units=4, embedding=3, cell="gru",
                                     k1=5, k2=k2, lanes=4, validation_lanes=2, clip=clip)
             model.compile(keras.optimizers.SGD(0.5))
             model.optimizer.build(model.trainable_variables)
@@ -31,7 +31,7 @@ PROGRAM = """
         return model, history.history
 
     # Clipping at 0.05 always clips: sums and halves of gradients would not be the same then.
-    for k2, clip in ((5, 0.05), (8, 0.0), (3, 0.05)):
+    for k2, clip in ((5, 0.0), (8, 0.05)):
         (a, logs_a), (b, logs_b) = train(one, k2, clip), train(two, k2, clip)
         for x, y in zip(a.weights, b.weights, strict=True):
             np.testing.assert_allclose(y.numpy(), x.numpy(), rtol=1e-4, atol=1e-6, err_msg=x.path)
