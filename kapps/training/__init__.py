@@ -8,6 +8,7 @@ learning_rate_schedule, OneCycle, momentum_cycle
                                   learning rate and momentum by step
 optimizer, usual_learning_rate, usual_weight_decay
                                   Keras' optimizers by name, decay sparing biases and norms
+rate_factors, decaying_factors     learning rates that differ from group to group of the weights
 range_test                        the learning-rate range test
 strategy, check_devices, check_batch, evaluation_batch
                                   where to train
@@ -34,6 +35,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "resumable": ["History", "fit"],
         "lr_find": ["range_test"],
         "optimizers": ["optimizer", "usual_learning_rate", "usual_weight_decay"],
+        "parameter_groups": ["decaying_factors", "rate_factors"],
         "precision": ["choose_precision", "precision_policy"],
         "run": ["Run", "machine", "open_run", "read_json", "versions", "write_rows"],
         "schedules": ["OneCycle", "learning_rate_schedule", "momentum_cycle"],

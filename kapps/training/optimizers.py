@@ -24,11 +24,13 @@ adamw      w <- w - r c w, with the decay c, then as adam (arXiv:1711.05101, alg
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 import keras
 from keras import ops
 
 from kapps.errors import UserError
+from kapps.training.parameter_groups import with_rate_factors
 
 # Biases and the scales and offsets of normalisations: shrinking them only shifts the function
 # (arXiv:1812.01187, sec. 3.1). Keras' TensorFlow backend matches the pattern against the names of
@@ -142,6 +144,7 @@ def optimizer(
     momentum_schedule: keras.optimizers.schedules.LearningRateSchedule | None = None,
     weight_decay: float = 0.0,
     global_clipnorm: float = 0.0,
+    rate_factors: Sequence[float] | None = None,
 ) -> keras.optimizers.Optimizer:
     """A Keras optimizer by name.
 
@@ -152,6 +155,8 @@ def optimizer(
         weight_decay: decoupled decay per step and unit of learning rate, of everything but
             biases and normalisation parameters; 0 is none.
         global_clipnorm: gradients are scaled so that their common norm is at most this; 0 is off.
+        rate_factors: one per trainable variable, on the learning rate; see
+            `kapps.training.parameter_groups.rate_factors`.
 
     Raises:
         UserError: an unknown name or a negative value.
@@ -162,6 +167,8 @@ def optimizer(
         if value < 0:
             raise UserError(f"{what} {value}: it must not be negative")
     kind, arguments, cycles = OPTIMIZERS[name]
+    if rate_factors is not None:
+        kind, arguments = with_rate_factors(kind), {**arguments, "rate_factors": rate_factors}
     built = kind(
         learning_rate=LEARNING_RATES[name] if learning_rate is None else learning_rate,
         # None, not 0: Keras' AdamW has a default decay of its own.
