@@ -58,7 +58,7 @@ class RateFactors:
         return {**super().get_config(), "rate_factors": list(self.rate_factors)}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def with_rate_factors(kind: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Optimizer]:
     """The class of an optimizer, with a further argument: `rate_factors`."""
     mixed = type(f"Grouped{kind.__name__}", (RateFactors, kind), {"__doc__": RateFactors.__doc__})
