@@ -113,6 +113,33 @@ def conv(filters_in, filters, size=3):
     return size * size * filters_in * filters + 2 * filters
 
 
+def bottleneck(filters_in, filters, size, expansion):
+    """A mobile inverted bottleneck: widened unless `expansion` is 1, filtered, narrowed."""
+    wide = filters_in * expansion
+    widened = conv(filters_in, wide, 1) if expansion > 1 else 0
+    return widened + conv(1, wide, size) + conv(wide, filters, 1)
+
+
+# Table 1 of arXiv:1905.11946: filters in and out, kernel, expansion of the first block of a stage,
+# and how many follow that have as many filters in as out.
+LITE0_FEATURES = (
+    conv(3, 32)
+    + sum(
+        bottleneck(i, o, size, expansion) + more * bottleneck(o, o, size, expansion)
+        for i, o, size, expansion, more in (
+            (32, 16, 3, 1, 0),
+            (16, 24, 3, 6, 1),
+            (24, 40, 5, 6, 1),
+            (40, 80, 3, 6, 2),
+            (80, 112, 5, 6, 2),
+            (112, 192, 5, 6, 3),
+            (192, 320, 3, 6, 0),
+        )
+    )
+    + conv(320, 1280, 1)
+)
+
+
 def biased(filters_in, filters, *size):
     """A convolution with offsets."""
     return math.prod(size or (3, 3)) * filters_in * filters + filters
@@ -320,6 +347,14 @@ def table_rows(count: int) -> dict[str, tf.Tensor]:
 
 CASES = [
     *GANS,
+    Case(
+        name="backbone",
+        builder=models.backbone,
+        build=lambda: models.backbone(weights="none", input_shape=(33, 40, 1)),
+        inputs=lambda count: images(count, (33, 40, 1)),
+        output_shape=(2, 2, 1280),
+        parameters=LITE0_FEATURES,
+    ),
     *image_cases(
         "mlp",
         models.mlp,

@@ -9,6 +9,16 @@ Image classifiers (raw pixels of 0..255 in, logits out):
     classifier        any of them by name
     classifier_names  the names (does not import Keras)
 
+Networks trained on ImageNet (raw pixels of 0..255 in):
+    backbone          any of keras.applications and EfficientNet-Lite0, up to its last feature map
+    backbone_stages   its layers by stage, from the input to the output
+    backbone_names    the names (does not import Keras)
+    backbone_table    module: their table, BACKBONES (does not import Keras)
+
+    transfer_classifier
+                      a backbone, pooled, with a new head
+    transfer          module: which stages may move, the head by itself, test-time mirror
+
 Networks of one layer (a training step of their own; raw pixels or points in, scores out):
     perceptron        Rosenblatt's rule, and the pocket: `Perceptron`
     delta_rule        Widrow and Hoff's: `DeltaRule`
@@ -64,7 +74,7 @@ import lazy_loader as lazy
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
-    submodules=["backprop", "perceptrons", "stacked"],
+    submodules=["backbone_table", "backprop", "perceptrons", "stacked", "transfer"],
     submod_attrs={
         "autoencoder": ["Autoencoder"],
         "autoencoder_networks": [
@@ -74,6 +84,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "linear_autoencoder",
             "residual_autoencoder",
         ],
+        "backbone_table": ["backbone_names"],
+        "backbones": ["backbone", "backbone_stages"],
         "char_rnns": ["char_rnn", "generate_text", "score_text"],
         "classifiers": ["classifier"],
         "cnns": ["cnn"],
@@ -96,6 +108,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "tabular": ["tabular_mlp"],
         "resnets": ["resnet"],
         "rnns": ["rnn", "rnn_fcn"],
+        "transfer": ["transfer_classifier"],
         "truncated": ["TruncatedBPTT"],
         "vae": ["VAE"],
         "vae_networks": ["conv_vae", "dense_vae", "hierarchical_vae"],
