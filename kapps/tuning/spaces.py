@@ -1,0 +1,442 @@
+"""Search spaces: functions from hyperparameters to keyword arguments of the ordinary builders.
+
+    model = models.cnn(image_shape, classes, **spaces.cnn(hp, image_shape, classes))
+
+Every point can be built. Where a choice depends on those before it (a window has to fit the map
+that reaches it, a network has to stay under its number of parameters), it is declared in full, so
+that the space is known before the first trial, and then shrunk: a value that is not possible at its
+place gives way to one that is, spread evenly over them. The value that is used is written back into
+`hp.values`, which is the canonical form of the point: reports show what was built, and two names of
+the same network count once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras_tuner as kt
+
+from kapps.errors import UserError
+from kapps.models import geometry
+
+Space = Callable[[kt.HyperParameters], Any]
+
+FILTERS = (8, 16, 24, 32, 48, 64, 96, 128)
+OPTIMIZERS = ("adamw", "nesterov", "adam", "rmsprop")
+
+
+def declared(*spaces: Space) -> kt.HyperParameters:
+    """All hyperparameters of some spaces, with their default values."""
+    hp = kt.HyperParameters()
+    for space in spaces:
+        space(hp)
+    return hp
+
+
+def canonical(*spaces: Space) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A function that brings the values of a point into the form in which they are used."""
+
+    def canonical_values(values: dict[str, Any]) -> dict[str, Any]:
+        hp = kt.HyperParameters()
+        hp.values = dict(values)
+        for space in spaces:
+            space(hp)
+        return hp.values
+
+    return canonical_values
+
+
+def shrunk(
+    hp: kt.HyperParameters,
+    name: str,
+    values: Sequence[Any],
+    allowed: Sequence[Any],
+    default: Any = None,
+) -> Any:
+    """A choice among those of `values` that are `allowed`; None if it is not active.
+
+    A value that is not allowed becomes one that is: the i-th of n becomes the (i m / n)-th of m.
+
+    Args:
+        hp: the point.
+        name: of the hyperparameter.
+        values: all that it may be, at any point.
+        allowed: those of them that it may be at this point, in the same order; one at least.
+        default: default value.
+    """
+    asked = hp.Choice(name, list(values), default=default)
+    if asked is None or asked in allowed:
+        return asked
+    value = allowed[list(values).index(asked) * len(allowed) // len(values)]
+    hp.values[name] = value
+    return value
+
+
+def cnn(
+    hp: kt.HyperParameters,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    *,
+    max_stages: int = 4,
+    filters: Sequence[int] = FILTERS,
+    kernel_sizes: Sequence[int] = (3, 5, 7),
+    max_parameters: int | None = None,
+    max_multiply_adds: int | None = None,
+) -> dict[str, Any]:
+    """Keyword arguments of `models.cnn`: depth, filters, windows, strides, padding, pooling ...
+
+    Args:
+        hp: the point.
+        image_shape: (height, width, channels) of the pictures.
+        classes: number of classes.
+        max_stages: most stages.
+        filters: numbers of filters to choose from, rising.
+        kernel_sizes: sides of the filters to choose from, rising.
+        max_parameters: of the network; more filters than fit are not offered.
+        max_multiply_adds: the same for the work of one picture.
+
+    Raises:
+        UserError: the limits are below the smallest network.
+    """
+    count = hp.Int("stages", 1, max_stages, default=min(2, max_stages))
+    normalization = hp.Choice("normalization", ["batch", "none"])
+    kwargs: dict[str, Any] = {
+        "normalization": None if normalization == "none" else normalization,
+        "dropout": hp.Float("dropout", 0.0, 0.5, step=0.1, default=0.0),
+        "stage_dropout": hp.Float("stage_dropout", 0.0, 0.3, step=0.1, default=0.0),
+        "dense_units": (),
+    }
+    sides = image_shape[:2]
+    stages: list[dict[str, Any]] = []
+    for stage in range(1, max_stages + 1):
+        with _from_stage(hp, stage, max_stages):
+            row, sides = _windows(hp, stage, sides, kernel_sizes, active=stage <= count)
+        if stage <= count:
+            stages.append(row)
+    for name in ("kernel_size", "strides", "padding", "convs_per_stage", "pooling"):
+        kwargs[name] = tuple(row[name] for row in stages)
+
+    def fits(chosen: Sequence[int], units: int = 0) -> bool:
+        rest = [filters[0]] * (count - len(chosen))
+        parameters, work = cnn_cost(
+            image_shape,
+            classes,
+            **kwargs | {"filters": (*chosen, *rest), "dense_units": (units,) if units else ()},
+        )
+        return parameters <= (max_parameters or math.inf) and work <= (
+            max_multiply_adds or math.inf
+        )
+
+    chosen: list[int] = []
+    for stage in range(1, max_stages + 1):
+        with _from_stage(hp, stage, max_stages):
+            allowed = list(filters)
+            if stage <= count:
+                allowed = [n for n in filters if fits([*chosen, n])] or [filters[0]]
+            default = filters[min(2 * stage - 1, len(filters) - 1)]
+            number = shrunk(hp, f"filters_{stage}", filters, allowed, default)
+        if stage <= count:
+            chosen.append(number)
+    units = [0, 32, 64, 128]
+    kwargs["filters"] = tuple(chosen)
+    number = shrunk(hp, "dense_units", units, [n for n in units if not n or fits(chosen, n)])
+    kwargs["dense_units"] = (number,) if number else ()
+    if not fits(chosen, number):
+        raise UserError(
+            f"no network of {count} stages stays below the limits ({max_parameters} parameters, "
+            f"{max_multiply_adds} multiply-adds): raise them, or lower max_stages."
+        )
+    return kwargs
+
+
+def _from_stage(hp: kt.HyperParameters, stage: int, most: int):
+    return hp.conditional_scope("stages", list(range(stage, most + 1)))
+
+
+def _windows(hp, stage, sides, kernel_sizes, active) -> tuple[dict[str, Any], tuple[int, int]]:
+    """What shapes one stage, and the sides of the map that leaves it."""
+    small = min(sides)
+    convs = hp.Choice(f"convs_{stage}", [1, 2, 3], default=2)
+    # Without padding every convolution takes a window's side off: all of them have to fit.
+    need = (convs or 1) * (kernel_sizes[0] - 1) + 1
+    padding = shrunk(
+        hp, f"padding_{stage}", ["same", "valid"], ["same", "valid"] if small >= need else ["same"]
+    )
+    if padding == "valid":
+        allowed = [k for k in kernel_sizes if convs * (k - 1) + 1 <= small]
+    else:  # a window wider than twice the map sees nothing but zeros at its ends
+        allowed = [k for k in kernel_sizes if k <= 2 * small + 1] or [kernel_sizes[0]]
+    kernel_size = shrunk(hp, f"kernel_size_{stage}", kernel_sizes, allowed)
+    row = {
+        "kernel_size": kernel_size,
+        "padding": padding,
+        "convs_per_stage": convs,
+    }
+
+    def after(strides: int, pool: str) -> tuple[int, int]:
+        windows = [
+            geometry.Window("conv", kernel_size, strides if i == 0 else 1, padding)
+            for i in range(convs)
+        ]
+        if pool != "none":
+            windows.append(geometry.Window("pool", 2, 2, padding))
+        found = []
+        for side in sides:
+            for window in windows:
+                side = geometry.output_side(side, window) if side >= 1 else 0
+            found.append(side)
+        return tuple(found)
+
+    strides = [1, 2]
+    pools = ["max", "average", "none"]
+    if active:
+        strides = [s for s in strides if s == 1 or (small > 1 and min(after(s, "none")) >= 1)]
+    row["strides"] = shrunk(hp, f"strides_{stage}", [1, 2], strides)
+    if active and min(after(row["strides"], "none")) < 2:
+        pools = ["none"]
+    pool = shrunk(hp, f"pooling_{stage}", ["max", "average", "none"], pools)
+    row["pooling"] = None if pool == "none" else pool
+    return row, after(row["strides"], pool) if active else sides
+
+
+def cnn_cost(
+    image_shape: tuple[int, int, int],
+    classes: int,
+    *,
+    filters: Sequence[int],
+    kernel_size: Sequence[int],
+    strides: Sequence[int],
+    padding: Sequence[str],
+    convs_per_stage: Sequence[int],
+    pooling: Sequence[str | None],
+    normalization: str | None,
+    dense_units: Sequence[int],
+    **others: Any,
+) -> tuple[int, int]:
+    """Parameters and multiply-adds of `models.cnn`, without building it.
+
+    Args:
+        image_shape: (height, width, channels).
+        classes: number of classes.
+        filters: as all others, an argument of `models.cnn` with a value per stage.
+        kernel_size: see there.
+        strides: see there.
+        padding: see there.
+        convs_per_stage: see there.
+        pooling: see there.
+        normalization: see there.
+        dense_units: see there.
+        others: arguments that cost nothing.
+    """
+    each = 4 if normalization else 1  # scale, offset and two statistics, or a bias
+    (height, width, channels), parameters, work = image_shape, 0, 0
+    rows = zip(filters, kernel_size, strides, padding, convs_per_stage, pooling, strict=True)
+    for n, k, step, pad, convs, pool in rows:
+        for i in range(convs):
+            window = geometry.Window("conv", k, step if i == 0 else 1, pad)
+            height, width = (geometry.output_side(s, window) for s in (height, width))
+            kernel = k * k * channels * n
+            parameters += kernel + each * n
+            work += kernel * height * width
+            channels = n
+        if pool is not None:
+            window = geometry.Window("pool", 2, 2, pad)
+            height, width = (geometry.output_side(s, window) for s in (height, width))
+    inputs = channels * height * width if dense_units else channels
+    for n in dense_units:
+        parameters += inputs * n + each * n
+        work += inputs * n
+        inputs = n
+    return parameters + inputs * classes + classes, work + inputs * classes
+
+
+def optimization(
+    hp: kt.HyperParameters,
+    *,
+    optimizers: Sequence[str] = OPTIMIZERS,
+    schedules: Sequence[str] = ("one-cycle", "cosine", "constant"),
+    batch_sizes: Sequence[int] = (32, 64, 128),
+) -> dict[str, Any]:
+    """Optimizer, learning rate, schedule, weight decay and batch size.
+
+    The learning rate is sought as a factor on the optimizer's usual one, so that it means the same
+    for each of them.
+
+    Args:
+        hp: the point.
+        optimizers: names to choose from (`training.optimizer`).
+        schedules: names to choose from (`training.learning_rate_schedule`).
+        batch_sizes: to choose from.
+    """
+    from kapps import training
+
+    optimizer = hp.Choice("optimizer", list(optimizers))
+    factor = hp.Float("learning_rate_factor", 0.1, 3.0, sampling="log", default=1.0)
+    return {
+        "optimizer": optimizer,
+        "learning_rate": training.usual_learning_rate(optimizer) * factor,
+        "weight_decay": training.usual_weight_decay(optimizer),
+        "schedule": hp.Choice("schedule", list(schedules)),
+        "batch_size": hp.Choice(
+            "batch_size", list(batch_sizes), default=64 if 64 in batch_sizes else None
+        ),
+    }
+
+
+def mlp(
+    hp: kt.HyperParameters, *, max_layers: int = 3, units: Sequence[int] = (32, 64, 128, 256, 512)
+) -> dict[str, Any]:
+    """Keyword arguments of `models.mlp`.
+
+    Args:
+        hp: the point.
+        max_layers: most hidden layers.
+        units: widths to choose from.
+    """
+    count = hp.Int("layers", 0, max_layers, default=min(2, max_layers))
+    widths = _per_layer(hp, "units", list(units), count, 1, max_layers)
+    normalization = hp.Choice("normalization", ["none", "batch"])
+    return {
+        "units": widths,
+        "normalization": None if normalization == "none" else normalization,
+        "activation": hp.Choice("activation", ["relu", "gelu", "tanh"]),
+        "dropout": hp.Float("dropout", 0.0, 0.5, step=0.1),
+    }
+
+
+def resnet(
+    hp: kt.HyperParameters, *, variants: Sequence[str] = ("resnet20", "resnet8_wide", "resnet10")
+) -> dict[str, Any]:
+    """Keyword arguments of `models.resnet`, which takes pictures of any size.
+
+    Args:
+        hp: the point.
+        variants: names to choose from.
+    """
+    return {
+        "variant": hp.Choice("variant", list(variants)),
+        "activation": hp.Choice("activation", ["relu", "silu"]),
+        "zero_gamma": hp.Boolean("zero_gamma"),
+        "dropout": hp.Float("dropout", 0.0, 0.5, step=0.1),
+    }
+
+
+def rnn(
+    hp: kt.HyperParameters, *, max_layers: int = 3, units: Sequence[int] = (16, 32, 64, 128)
+) -> dict[str, Any]:
+    """Keyword arguments of `models.rnn`.
+
+    Args:
+        hp: the point.
+        max_layers: most recurrent layers.
+        units: widths to choose from.
+    """
+    count = hp.Int("layers", 1, max_layers)
+    return {
+        "cell": hp.Choice("cell", ["gru", "lstm", "simple"]),
+        "units": _per_layer(hp, "units", list(units), count, 1, max_layers),
+        "bidirectional": hp.Boolean("bidirectional"),
+        "residual": hp.Boolean("residual"),
+        "pooling": hp.Choice("pooling", ["last", "mean", "max"]),
+        "dropout": hp.Float("dropout", 0.0, 0.5, step=0.1),
+        "recurrent_dropout": hp.Float("recurrent_dropout", 0.0, 0.3, step=0.1),
+    }
+
+
+def vae(
+    hp: kt.HyperParameters,
+    image_shape: tuple[int, int, int],
+    *,
+    max_stages: int = 3,
+    filters: Sequence[int] = (16, 32, 64),
+) -> dict[str, Any]:
+    """Keyword arguments of `models.conv_vae`; its convolutions halve the map while it has a side.
+
+    `beta` is left out: the bounds of two values cannot be compared.
+
+    Args:
+        hp: the point.
+        image_shape: (height, width, channels).
+        max_stages: most halvings.
+        filters: channels to choose from.
+    """
+    halvings = max(1, math.ceil(math.log2(min(image_shape[:2]))))
+    values = list(range(1, max_stages + 1))
+    allowed = [n for n in values if n <= halvings]
+    count = shrunk(hp, "stages", values, allowed, default=min(2, allowed[-1]))
+    return {
+        "latent_dim": hp.Choice("latent_dim", [8, 16, 32, 64], default=32),
+        "filters": _per_layer(hp, "filters", list(filters), count, 1, max_stages, "stages"),
+        "units": hp.Choice("units", [64, 128, 256], default=128),
+        "free_bits": hp.Choice("free_bits", [0.0, 0.05, 0.1]),
+    }
+
+
+def gan(hp: kt.HyperParameters) -> dict[str, dict[str, Any]]:
+    """Keyword arguments of `models.gan_generator`, `gan_discriminator` and `GAN`, by these names.
+
+    A gradient penalty asks for layers that it can go through: R1 goes with any but batch
+    normalization, which the discriminator is not offered.
+    """
+    latent_dim = hp.Choice("latent_dim", [32, 64, 128], default=64)
+    filters = hp.Choice("filters", [8, 16, 24, 32], default=16)
+    dense_units = hp.Choice("dense_units", [0, 128, 512], default=128)
+    return {
+        "generator": {
+            "latent_dim": latent_dim,
+            "filters": filters,
+            "dense_units": dense_units,
+            "normalization": hp.Choice("generator_normalization", ["batch", "layer"]),
+            "upsampling": hp.Choice("upsampling", ["transposed", "nearest", "bilinear"]),
+        },
+        "discriminator": {
+            "filters": filters,
+            "dense_units": dense_units,
+            "normalization": _none(
+                hp.Choice("discriminator_normalization", ["none", "spectral", "layer"])
+            ),
+        },
+        "gan": {
+            "loss": hp.Choice("loss", ["non_saturating", "hinge"]),
+            "r1": hp.Choice("r1", [0.0, 0.1, 1.0], default=0.1),
+        },
+    }
+
+
+def transfer_head(hp: kt.HyperParameters, *, max_stages: int = 2) -> dict[str, Any]:
+    """What is open when a classifier is put on a trained backbone.
+
+    Args:
+        hp: the point.
+        max_stages: most stages of the backbone that are tuned.
+
+    Returns:
+        `dropout` of `models.transfer_classifier`, `tuned_stages` for `models.transfer.last_stages`,
+        and factors on the usual learning rate for the head, and for the stages where there are any.
+    """
+    count = hp.Int("tuned_stages", 0, max_stages)
+    with hp.conditional_scope("tuned_stages", list(range(1, max_stages + 1))):
+        factor = hp.Float("tuned_rate_factor", 0.01, 0.3, sampling="log", default=0.1)
+    return {
+        "dropout": hp.Float("dropout", 0.0, 0.5, step=0.1, default=0.2),
+        "tuned_stages": count,
+        "head_rate_factor": hp.Float("head_rate_factor", 0.1, 3.0, sampling="log", default=1.0),
+        "tuned_rate_factor": factor if count else None,
+    }
+
+
+def _per_layer(hp, name, values, count, first, most, parent="layers") -> tuple[int, ...]:
+    """A choice for each of `count` layers, declared for `most`."""
+    found = []
+    for layer in range(first, most + 1):
+        with hp.conditional_scope(parent, list(range(layer, most + 1))):
+            value = hp.Choice(f"{name}_{layer}", values, default=values[len(values) // 2])
+        if layer <= count:
+            found.append(value)
+    return tuple(found)
+
+
+def _none(value: str) -> str | None:
+    return None if value == "none" else value

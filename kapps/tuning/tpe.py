@@ -1,0 +1,95 @@
+"""Tree-structured Parzen estimator of Optuna, as an oracle of KerasTuner's."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import keras_tuner as kt
+
+from kapps.errors import UserError
+from kapps.tuning.oracles import _Careful, draw_seed
+
+try:
+    import optuna
+except ImportError:
+    raise UserError(
+        "algorithm tpe needs Optuna: pip install 'kapps[optuna]' (or pip install optuna)"
+    ) from None
+
+
+class TPEOracle(_Careful, kt.Oracle):
+    """TPE (Bergstra et al. 2011; Watanabe 2023, arXiv:2304.11127) by Optuna's sampler.
+
+    Optuna is asked afresh for every trial with a seed of its own and told all that is known, so
+    there is no state that could be lost. Trials that still run count as bad ones ("constant
+    liar"), trials that failed are left out. With a cost, the sampler is that of two objectives.
+    """
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """The point of the next trial."""
+        self._seed_state = draw_seed(self.seed, len(self.trials))
+        if self.recorded is not None:
+            return {"status": "RUNNING", "values": dict(self.recorded)}
+        return self._fresh({"status": "RUNNING", "values": self._ask()})
+
+    def _ask(self) -> dict[str, Any]:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some of its arguments are experimental
+            sampler = optuna.samplers.TPESampler(
+                seed=draw_seed(self.seed, len(self.trials)), constant_liar=True
+            )
+            directions = ["maximize" if self.objective.direction == "max" else "minimize"]
+            if self.cost_of is not None:
+                directions.append("minimize")
+            study = optuna.create_study(sampler=sampler, directions=directions)
+            study.add_trials([t for t in map(self._told, self.trials.values()) if t])
+            asked, hps = study.ask(), kt.HyperParameters()
+            for hp in self.hyperparameters.space:
+                hps.merge([hp])
+                if hps.is_active(hp):
+                    hps.values[hp.name] = _suggested(asked, hp)
+        return hps.values
+
+    def _told(self, trial: kt.engine.trial.Trial):
+        """A trial as Optuna's, or None if there is nothing to tell."""
+        if trial.status not in ("COMPLETED", "RUNNING"):
+            return None
+        values, hps = trial.hyperparameters.values, kt.HyperParameters()
+        params, distributions = {}, {}
+        for hp in self.hyperparameters.space:
+            hps.merge([hp])
+            if hp.name in values and not isinstance(hp, kt.engine.hyperparameters.Fixed):
+                params[hp.name] = values[hp.name]
+                distributions[hp.name] = _distribution(hp)
+        done = trial.status == "COMPLETED"
+        told = [trial.score] if done else None
+        if done and self.cost_of is not None:
+            told.append(self.cost_of(trial.trial_id))
+        states = optuna.trial.TrialState
+        return optuna.trial.create_trial(
+            params=params,
+            distributions=distributions,
+            values=told,
+            state=states.COMPLETE if done else states.RUNNING,
+        )
+
+
+def _distribution(hp: kt.engine.hyperparameters.HyperParameter):
+    """A hyperparameter as Optuna's; steps of a logarithm are a choice there."""
+    distributions = optuna.distributions
+    numeric = isinstance(hp, kt.engine.hyperparameters.Int | kt.engine.hyperparameters.Float)
+    even = numeric and hp.sampling == "linear"
+    if not even and not (numeric and hp.sampling == "log" and hp.step is None):
+        return distributions.CategoricalDistribution(sorted(hp.values))
+    whole = isinstance(hp, kt.engine.hyperparameters.Int)
+    kind = distributions.IntDistribution if whole else distributions.FloatDistribution
+    step = hp.step or (1 if whole else None)
+    return kind(hp.min_value, hp.max_value, log=not even, step=step)
+
+
+def _suggested(trial: optuna.Trial, hp: kt.engine.hyperparameters.HyperParameter) -> Any:
+    if isinstance(hp, kt.engine.hyperparameters.Fixed):
+        return hp.value
+    return trial._suggest(hp.name, _distribution(hp))
