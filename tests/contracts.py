@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from kapps import models
+from models.small_backbone import backbone as small_backbone
 
 # Texts come as tensors: Keras does not convert arrays of them.
 Inputs = np.ndarray | list[np.ndarray] | dict[str, tf.Tensor]
@@ -753,5 +754,14 @@ CASES = [
         + 2 * (3 * 5 + 2 * 5)
         + 4 * 5
         + dense(5, 6),
+    ),
+    # Three convolutions without offsets, a scale and an offset per filter of each, the head.
+    Case(
+        name="transfer_classifier",
+        builder=models.transfer_classifier,
+        build=lambda: models.transfer_classifier(small_backbone(), 10),
+        inputs=lambda count: images(count, (12, 12, 3)),
+        output_shape=(10,),
+        parameters=9 * (3 * 4 + 4 * 6 + 6 * 8) + 2 * (4 + 6 + 8) + dense(8, 10),
     ),
 ]

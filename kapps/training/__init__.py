@@ -1,6 +1,9 @@
 """What stands around `fit`.
 
 fit, History                      training that a killed process can go on with, bit for bit
+Phase, JoinedRows, joined         a training in phases, each with a `fit` of its own
+cached_features, FeatureBatches, gatherer
+                                  what a frozen backbone makes of pictures, computed once
 open_run, Run, read_json          the run directory
 write_rows                        metrics.csv
 versions, machine                 what figures depend on
@@ -31,11 +34,13 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "cells": ["Candidate", "Cells"],
         "config": ["CommonConfig", "check_common", "check_range", "command"],
         "distribution": ["check_batch", "check_devices", "evaluation_batch", "strategy"],
+        "feature_cache": ["FeatureBatches", "cached_features", "gatherer"],
         "gradients": ["GradientFlow", "gradient_flow"],
         "resumable": ["History", "fit"],
         "lr_find": ["range_test"],
         "optimizers": ["optimizer", "usual_learning_rate", "usual_weight_decay"],
         "parameter_groups": ["decaying_factors", "rate_factors"],
+        "phases": ["JoinedRows", "Phase", "joined"],
         "precision": ["choose_precision", "precision_policy"],
         "run": ["Run", "machine", "open_run", "read_json", "versions", "write_rows"],
         "schedules": ["OneCycle", "learning_rate_schedule", "momentum_cycle"],

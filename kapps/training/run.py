@@ -30,6 +30,7 @@ NOT_IDENTITY = (
     "export_dir",
     "export",
     "data_dir",
+    "cache_dir",
     "overwrite",
     "lr_find",
     "gradient_flow",
@@ -75,7 +76,7 @@ class Run:
     @property
     def has_results(self) -> bool:
         """Whether there is anything that a training has left."""
-        return self.finished or any(self.checkpoints.glob("state-*"))
+        return self.finished or any(self.checkpoints.rglob("state-*"))
 
     @property
     def published(self) -> str | None:
