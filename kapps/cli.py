@@ -29,11 +29,15 @@ class Predict:
     """Labels of image files, or of the rows of a table, from a published SavedModel."""
 
     saved_model: Positional[Path]
-    """A version, or the directory of versions: the highest is taken."""
+    """A version, or the directory of versions: the highest is taken. With --pretrained there is
+    none: the first image."""
     images: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE...", help_behavior_hint="")]
     """PNG or JPEG files, or CSV files whose first line names the columns."""
-    top: int = 3
-    """How many labels per image."""
+    pretrained: bool = False
+    """Say which of ImageNet's thousand classes the images show. Needs no model and no network: the
+    weights (EfficientNet-Lite0) come with kapps."""
+    top: int | None = None
+    """How many labels per image; 3 by default, 5 with --pretrained."""
     json: bool = False
     """One JSON object per line."""
 
@@ -41,10 +45,13 @@ class Predict:
         """Writes a line per image or row."""
         from kapps import serving
 
+        if self.top is not None and self.top < 1:
+            raise UserError(f"--top is {self.top}; at least one label is needed")
+        if self.pretrained:
+            self._pretrained((self.saved_model, *self.images))
+            return
         if not self.images:
             raise UserError("no file given: kapps predict SAVED_MODEL FILE...")
-        if self.top < 1:
-            raise UserError(f"--top is {self.top}; at least one label is needed")
         serving.version_directory(self.saved_model)
         for file in self.images:
             _check_readable(file)
@@ -57,7 +64,20 @@ class Predict:
                 self._table(file)
             return
         with command_line.without_chatter():
-            answers = serving.predict(self.saved_model, self.images, self.top)
+            answers = serving.predict(self.saved_model, self.images, self.top or 3)
+        self._labels(answers)
+
+    def _pretrained(self, files: tuple[Path, ...]) -> None:
+        from kapps import serving
+
+        for file in files:
+            _check_readable(file)
+        command_line.import_tensorflow()
+        with command_line.without_chatter():
+            answers = serving.name_pictures(files, self.top or 5)
+        self._labels(answers)
+
+    def _labels(self, answers: list) -> None:
         for line in _json_lines(answers) if self.json else _aligned_lines(answers):
             _write(line)
 

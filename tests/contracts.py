@@ -146,6 +146,11 @@ def biased(filters_in, filters, *size):
     return math.prod(size or (3, 3)) * filters_in * filters + filters
 
 
+# Column D of table 1, arXiv:1409.1556.
+VGG16_FILTERS = (3, 64, 64, 128, 128, *(256,) * 3, *(512,) * 6)
+VGG16_FEATURES = sum(map(biased, VGG16_FILTERS, VGG16_FILTERS[1:]))
+
+
 def code_maps(count: int) -> list[np.ndarray]:
     """Maps of 2 x 3 codes out of five, and labels."""
     codes = np.random.default_rng(count).integers(0, 5, (count, 2, 3), dtype=np.int32)
@@ -348,13 +353,22 @@ def table_rows(count: int) -> dict[str, tf.Tensor]:
 
 CASES = [
     *GANS,
+    # The one with the fewest layers; the next row has those of EfficientNet-Lite0.
     Case(
         name="backbone",
         builder=models.backbone,
-        build=lambda: models.backbone(weights="none", input_shape=(33, 40, 1)),
-        inputs=lambda count: images(count, (33, 40, 1)),
-        output_shape=(2, 2, 1280),
-        parameters=LITE0_FEATURES,
+        build=lambda: models.backbone("vgg16", weights="none", input_shape=(33, 64, 1)),
+        inputs=lambda count: images(count, (33, 64, 1)),
+        output_shape=(1, 2, 512),
+        parameters=VGG16_FEATURES,
+    ),
+    Case(
+        name="pretrained_classifier",
+        builder=models.pretrained_classifier,
+        build=lambda: models.pretrained_classifier(input_shape=(33, 40, 3)),
+        inputs=lambda count: images(count, (33, 40, 3)),
+        output_shape=(1000,),
+        parameters=LITE0_FEATURES + dense(1280, 1000),
     ),
     *image_cases(
         "mlp",

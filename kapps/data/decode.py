@@ -28,6 +28,15 @@ def decode_image(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.T
     Raises:
         tf.errors.InvalidArgumentError: broken, truncated or unknown data, when it is run.
     """
+    return fit(decode_rgb(contents), image_shape)
+
+
+def decode_rgb(contents: tf.Tensor) -> tf.Tensor:
+    """Decodes one encoded picture, string [], to uint8 [h, w, 3], of the size that it has.
+
+    Raises:
+        tf.errors.InvalidArgumentError: broken, truncated or unknown data, when it is run.
+    """
     contents = tf.convert_to_tensor(contents)
 
     def starts_with(magic):
@@ -42,7 +51,7 @@ def decode_image(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.T
         ],
         default=_refuse,
     )
-    return fit(tf.ensure_shape(rgb, [None, None, 3]), image_shape)
+    return tf.ensure_shape(rgb, [None, None, 3])
 
 
 def fit(images: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:

@@ -12,8 +12,11 @@ Image classifiers (raw pixels of 0..255 in, logits out):
 Networks trained on ImageNet (raw pixels of 0..255 in):
     backbone          any of keras.applications and EfficientNet-Lite0, up to its last feature map
     backbone_stages   its layers by stage, from the input to the output
-    backbone_names    the names (does not import Keras)
-    backbone_table    module: their table, BACKBONES (does not import Keras)
+    pretrained_classifier
+                      the same with its head: a thousand logits
+    backbone_names, imagenet_names, check_backbone
+                      what there is, what the logits stand for, what is refused (without Keras)
+    backbone_table    module: the table, BACKBONES (without Keras)
 
     transfer_classifier
                       a backbone, pooled, with a new head
@@ -67,6 +70,11 @@ Many small networks at once (points in, an output per network out):
                       their loss, and one of them as a model of its own
 backprop              module: back-propagation by hand, against tf.GradientTape
 
+Several devices:
+    mend              makes a compiled model give on N of them what it gives on one
+    order_for_replicas
+                      the same for the pictures that a GAN's critic sees
+
 multiply_adds(model) says what one forward pass costs.
 """
 
@@ -84,15 +92,15 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "linear_autoencoder",
             "residual_autoencoder",
         ],
-        "backbone_table": ["backbone_names"],
-        "backbones": ["backbone", "backbone_stages"],
+        "backbone_table": ["backbone_names", "check_backbone", "imagenet_names"],
+        "backbones": ["backbone", "backbone_stages", "pretrained_classifier"],
         "char_rnns": ["char_rnn", "generate_text", "score_text"],
         "classifiers": ["classifier"],
         "cnns": ["cnn"],
         "code_priors": ["CodePrior", "code_prior"],
         "corruption": ["corrupt"],
         "cost": ["multiply_adds"],
-        "gan": ["GAN"],
+        "gan": ["GAN", "order_for_replicas"],
         "gan_networks": [
             "gan_dense_discriminator",
             "gan_dense_generator",
@@ -104,6 +112,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "mlps": ["mlp"],
         "perceptrons": ["DeltaRule", "Perceptron", "delta_rule", "perceptron"],
         "priors": ["VampPrior"],
+        "replicas": ["mend"],
         "stacked": ["losses_of_copies", "stacked_loss", "stacked_mlp"],
         "tabular": ["tabular_mlp"],
         "resnets": ["resnet"],

@@ -1,6 +1,13 @@
 """The pre-trained networks, one row per name. No Keras here: `--help` lists the names."""
 
+import os
+import pathlib
 from typing import NamedTuple
+
+from kapps.errors import UserError
+
+PACKAGED = pathlib.Path(__file__).parent / "weights"
+WEIGHT_FILES = (".weights.h5", ".keras", ".h5")
 
 
 class BackboneRow(NamedTuple):
@@ -172,3 +179,45 @@ BACKBONES = {
 def backbone_names() -> tuple[str, ...]:
     """The names `backbone` accepts; the one whose weights come with kapps is first."""
     return tuple(BACKBONES)
+
+
+def imagenet_names() -> tuple[str, ...]:
+    """The thousand classes of ImageNet (ILSVRC 2012) by index: their first name in WordNet 3.0.
+
+    The two cranes and the two maillots have the broader term in brackets.
+    """
+    return tuple((PACKAGED / "imagenet_names.txt").read_text(encoding="utf-8").splitlines())
+
+
+def check_backbone(
+    name: str,
+    weights: str | os.PathLike = "imagenet",
+    input_shape: tuple[int, int, int] | None = None,
+) -> None:
+    """Refuses what `backbone` would refuse, as far as that can be told without Keras.
+
+    Raises:
+        UserError: an unknown name, a file of weights that is not there, a picture that is too small
+            or has neither 1 nor 3 channels.
+    """
+    if name not in BACKBONES:
+        raise UserError(f"backbone {name!r} is unknown; known: {', '.join(BACKBONES)}.")
+    if weights not in ("imagenet", "none"):
+        path = pathlib.Path(weights).expanduser()
+        if not path.name.endswith(WEIGHT_FILES):
+            raise UserError(
+                f'weights {str(weights)!r}: give "imagenet", "none", or a file that ends in '
+                f"{', '.join(WEIGHT_FILES)}."
+            )
+        if not path.is_file():
+            raise UserError(f"{path}: there is no such file of weights.")
+    if input_shape is None:
+        return
+    height, width, channels = input_shape
+    if channels not in (1, 3):
+        raise UserError(f"{name} takes pictures of 1 or 3 channels, not of {channels}.")
+    minimum = BACKBONES[name].minimum
+    if min(height, width) < minimum:
+        raise UserError(
+            f"{name} needs pictures of at least {minimum}x{minimum} pixels; got {height}x{width}."
+        )

@@ -1,24 +1,31 @@
 """Networks trained on ImageNet: as feature extractors to build on, and whole."""
 
+import functools
+import os
 import re
 
 import keras
 
-from kapps.errors import UserError
 from kapps.layers import BatchNormalization
-from kapps.models import arguments
-from kapps.models.backbone_table import BACKBONES, PREPROCESSING, BackboneRow, backbone_names
+from kapps.models.backbone_table import (
+    BACKBONES,
+    PREPROCESSING,
+    check_backbone,
+    imagenet_names,
+)
+from kapps.models.backbone_weights import give_weights
 from kapps.models.efficientnets import efficientnet_lite0_features
 
-__all__ = ["BACKBONES", "backbone", "backbone_names", "backbone_stages"]
-
-_NO_PREPROCESSING = ("ConvNeXt", "EfficientNetV2", "MobileNetV3")  # have a switch for theirs
+# Keras puts the preprocessing of these into the network, unless told not to; that of the first
+# EfficientNets, too, and it cannot be told.
+_OWN_PREPROCESSING = ("ConvNeXt", "EfficientNetV2", "MobileNetV3")
+_PREPROCESSING_LAYERS = (keras.layers.Rescaling, keras.layers.Normalization)
 
 
 def backbone(
     name: str = "efficientnet_lite0",
     *,
-    weights: str = "imagenet",
+    weights: str | os.PathLike = "imagenet",
     input_shape: tuple[int, int, int] = (224, 224, 3),
     fused: bool = True,
 ) -> keras.Model:
@@ -26,11 +33,15 @@ def backbone(
 
     What it was trained to see is made of raw pixels inside the model; grey pictures become three
     equal channels. Stochastic depth is off, so that a frozen backbone computes the same in
-    training and in prediction. The last layer, "features", is float32 under every policy.
+    training and in prediction. The last layer, "features", is float32 under every policy. Names of
+    layers do not depend on what was built before.
 
     Args:
         name: one of `backbone_names()`.
-        weights: "imagenet", "none" (random), or a `.weights.h5`, `.h5` or `.keras` file.
+        weights: "imagenet", "none" (random), or a file: `.weights.h5` or `.keras` of the same
+            network or of a classifier on it that has one level of layers, `.h5` as Keras offers
+            them for download. The weights of `efficientnet_lite0` come with kapps; Keras downloads
+            the others', once.
         input_shape: height, width and 1 or 3 channels.
         fused: with `kapps.layers.BatchNormalization` for Keras' own: same outputs, faster.
 
@@ -41,11 +52,37 @@ def backbone(
         UserError: the name is unknown, the picture is too small, or the weights cannot be had or
             do not fit.
     """
-    row = _row(name)
-    image, x = _input(name, row, input_shape)
-    model = _assemble(name, row, image, _network(row, x, include_top=False), fused)
-    if weights != "none":
-        raise NotImplementedError
+    check_backbone(name, weights, input_shape)
+    model = network(name, input_shape, include_top=False, fused=fused)
+    give_weights(model, name, weights, _keras_network(name, include_top=False))
+    return model
+
+
+def pretrained_classifier(
+    name: str = "efficientnet_lite0",
+    *,
+    input_shape: tuple[int, int, int] | None = None,
+    fused: bool = True,
+) -> keras.Model:
+    """The network `name` as it was trained on ImageNet: which of a thousand things a picture shows.
+
+    Args:
+        name: one of `backbone_names()`.
+        input_shape: height, width and 1 or 3 channels; the size it was trained at by default, which
+            is the only one for VGG.
+        fused: as in `backbone`.
+
+    Returns:
+        A functional model: "image" `[batch, *input_shape]`, 0..255 -> "logits" `[batch, 1000]`, in
+        the order of `imagenet_names()`.
+
+    Raises:
+        UserError: as in `backbone`, or the network takes no pictures of that size.
+    """
+    check_backbone(name)
+    size = BACKBONES[name].size
+    model = network(name, input_shape or (size, size, 3), include_top=True, fused=fused)
+    give_weights(model, name, "imagenet", _keras_network(name, include_top=True))
     return model
 
 
@@ -55,7 +92,8 @@ def backbone_stages(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
     Raises:
         UserError: `model` is not a backbone (its name is none of `backbone_names()`).
     """
-    row = _row(model.name)
+    check_backbone(model.name)
+    row = BACKBONES[model.name]
     stages = {stage: [] for stage, _ in row.stages}
     names = list(stages)
     current = 0
@@ -67,22 +105,29 @@ def backbone_stages(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
     return stages
 
 
-def _row(name: str) -> BackboneRow:
-    return BACKBONES[arguments.one_of("backbone", name, backbone_names())]
+def network(
+    name: str, input_shape: tuple[int, int, int], *, include_top: bool, fused: bool = True
+) -> keras.Model:
+    """The network `name` with random weights, whole (`include_top`) or without its head."""
+    check_backbone(name, input_shape=input_shape)
+    row = BACKBONES[name]
+    image, x = _input(row, input_shape)
+    if row.constructor:
+        constructor = _keras_network(name, include_top)
+        x = constructor(weights=None, input_tensor=x, input_shape=x.shape[1:]).output
+    else:
+        x = efficientnet_lite0_features(x)
+        if include_top:
+            x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
+            x = keras.layers.Dense(len(imagenet_names()), name="predictions")(x)
+    last = "logits" if include_top else "features"
+    x = keras.layers.Activation("linear", dtype="float32", name=last)(x)
+    return _rebuilt(keras.Model(image, x, name=name), fused)
 
 
-def _input(name, row, input_shape):
-    height, width, channels = shape = arguments.image_shape(input_shape)
-    if channels not in (1, 3):
-        raise UserError(f"{name} takes pictures of 1 or 3 channels; got input_shape {shape}.")
-    if min(height, width) < row.minimum:
-        raise UserError(
-            f"{name} needs pictures of at least {row.minimum}x{row.minimum} pixels; "
-            f"got {height}x{width}."
-        )
-    image = keras.Input(shape, name="image", dtype="float32")
-    x = image
-    if channels == 1:
+def _input(row, input_shape):
+    x = image = keras.Input(input_shape, name="image", dtype="float32")
+    if input_shape[-1] == 1:
         x = keras.layers.Concatenate(dtype="float32", name="grey_to_rgb")([x, x, x])
     mean, deviation = PREPROCESSING[row.preprocessing]
     if row.preprocessing == "caffe":
@@ -96,22 +141,17 @@ def _input(name, row, input_shape):
     return image, x
 
 
-def _network(row, x, include_top):
+def _keras_network(name, include_top):
+    """The function of keras.applications with all but weights and input; None if it lacks it."""
+    row = BACKBONES[name]
     if not row.constructor:
-        return efficientnet_lite0_features(x)
-    options = {"include_top": include_top, "weights": None}
-    if row.constructor.startswith(_NO_PREPROCESSING):
+        return None
+    options = {"include_top": include_top, "input_shape": (row.size, row.size, 3)}
+    if row.constructor.startswith(_OWN_PREPROCESSING):
         options["include_preprocessing"] = False
     if include_top:
         options["classifier_activation"] = None
-    constructor = getattr(keras.applications, row.constructor)
-    return constructor(input_tensor=x, input_shape=x.shape[1:], **options).output
-
-
-def _assemble(name, row, image, y, fused):
-    y = keras.layers.Activation("linear", dtype="float32", name="features")(y)
-    model = keras.Model(image, y, name=name)
-    return model if not row.constructor else _rebuilt(model, fused)
+    return functools.partial(getattr(keras.applications, row.constructor), **options)
 
 
 def _rebuilt(model, fused):
@@ -122,13 +162,11 @@ def _rebuilt(model, fused):
         config = {**layer.get_config(), "name": names.get(layer.name, layer.name)}
         kind = type(layer)
         if kind is keras.layers.Dropout:
-            config["rate"] = 0.0  # stochastic depth
-        elif kind is keras.layers.BatchNormalization and fused:
-            kind = BatchNormalization
-        elif kind in (keras.layers.Rescaling, keras.layers.Normalization) and (
-            layer.name != "preprocessing"
-        ):
-            return keras.layers.Identity(name=config["name"])  # EfficientNet's; done before
+            config["rate"] = 0.0  # stochastic depth, and that of the whole network's head
+        elif issubclass(kind, keras.layers.BatchNormalization):
+            kind = BatchNormalization if fused else keras.layers.BatchNormalization
+        elif kind in _PREPROCESSING_LAYERS and layer.name != "preprocessing":
+            return keras.layers.Identity(name=config["name"])
         return kind.from_config(config)
 
     return keras.models.clone_model(model, clone_function=clone)

@@ -11,6 +11,7 @@ export_points(model, export_dir, ...)    the same for a model of points: classes
 export_text(model, export_dir)           the same for a character model: generate, score
 load(path)                               the SavedModel of a version, or of the highest one
 predict(path, files)                     the most probable labels of image files
+name_pictures(files)                     what is in them, by a network trained on ImageNet
 convert(model, directory, format, ...)   an ONNX or LiteRT file
 load_model(path)                         a `.keras` file with the layers of kapps in it
 in_float32(model)                        the same model without 16-bit arithmetic
@@ -36,6 +37,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         ],
         "formats": ["convert", "in_float32", "load_model"],
         "generative": ["export_generative"],
+        "naming": ["name_pictures"],
         "points": ["export_points", "is_points"],
         "prediction": ["load", "predict"],
         "publishing": ["publish", "version_directory", "versions"],

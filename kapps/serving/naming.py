@@ -1,0 +1,69 @@
+"""What is in a picture, by a network that was trained on ImageNet: nothing to train or publish."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from kapps import models
+from kapps.data import decode
+from kapps.errors import UserError
+from kapps.serving.prediction import Prediction
+
+_BATCH = 32
+
+
+def name_pictures(
+    files: Sequence[str | os.PathLike], top: int = 5, network: str = "efficientnet_lite0"
+) -> list[Prediction]:
+    """The most probable of ImageNet's thousand classes for image files, most probable first.
+
+    Args:
+        files: JPEG, PNG, GIF or BMP files.
+        top: how many labels per file.
+        network: one of `kapps.models.backbone_names()`; the weights of the default come with kapps.
+
+    Returns:
+        Per file its name and its (label, probability) pairs.
+
+    Raises:
+        UserError: a file is missing or no image, or the weights cannot be had.
+    """
+    if top < 1:
+        raise UserError(f"top is {top}; at least one label is needed")
+    files = [os.fspath(file) for file in files]
+    names = models.imagenet_names()
+    model = models.pretrained_classifier(network)
+    side = model.input_shape[1]
+    answers = []
+    for start in range(0, len(files), _BATCH):
+        batch = files[start : start + _BATCH]
+        pictures = tf.stack([_picture(file, side) for file in batch])
+        probabilities = tf.nn.softmax(model(pictures, training=False)).numpy()
+        for file, row in zip(batch, probabilities, strict=True):
+            best = np.argsort(-row, kind="stable")[:top]
+            answers.append((file, [(names[i], float(row[i])) for i in best]))
+    return answers
+
+
+def centre_square(image: tf.Tensor) -> tf.Tensor:
+    """The largest square in the middle of a picture [h, w, channels]."""
+    shape = tf.shape(image)
+    side = tf.minimum(shape[0], shape[1])
+    top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
+    return image[top : top + side, left : left + side]
+
+
+def _picture(file, side):
+    try:
+        contents = Path(file).read_bytes()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+    try:
+        return decode.fit(centre_square(decode.decode_rgb(contents)), (side, side, 3))
+    except tf.errors.InvalidArgumentError as error:
+        raise UserError(
+            f"{file}: cannot be read as an image; {', '.join(decode.FORMATS)} are understood"
+        ) from error
