@@ -1,7 +1,7 @@
 """A search space in a small file: TOML or JSON, one entry per hyperparameter.
 
-An entry has a name, a kind and what that needs (`KINDS`); `when` names the values of entries
-before it under which it is active:
+An entry has a name, a kind and what that needs (`KINDS`); `when` names an entry before it and its
+values under which this one is active:
 
     [[parameters]]
     name = "optimizer"
@@ -79,15 +79,23 @@ def declare(hp: Any, entries: list[dict[str, Any]]) -> dict[str, Any]:
     Returns:
         The values of those that are active.
     """
-    found = {}
+    found, known = {}, {entry["name"]: entry for entry in entries}
     for entry in entries:
         with contextlib.ExitStack() as conditions:
-            for parent, values in entry.get("when", {}).items():
-                conditions.enter_context(hp.conditional_scope(parent, _listed(values)))
+            for parent, values in _conditions(entry, known):
+                conditions.enter_context(hp.conditional_scope(parent, values))
             value = _declare_one(hp, entry)
         if hp.is_active(entry["name"]):
             found[entry["name"]] = value
     return found
+
+
+def _conditions(entry: dict[str, Any], known: dict[str, dict[str, Any]]) -> list[tuple]:
+    """Parents and their values, the outermost first: KerasTuner finds a parent in its own scope."""
+    if not entry.get("when"):
+        return []
+    ((parent, values),) = entry["when"].items()
+    return [*_conditions(known[parent], known), (parent, _listed(values))]
 
 
 def _declare_one(hp: Any, entry: dict[str, Any]) -> Any:
@@ -154,6 +162,8 @@ def _condition_problem(entry: dict[str, Any], seen: dict[str, dict[str, Any]]) -
     when = entry.get("when", {})
     if not isinstance(when, dict):
         return "when is a table: the name of another parameter = the values it needs"
+    if len(when) > 1:
+        return "when names one other parameter; that one may have its own"
     for parent, values in when.items():
         if parent not in seen:
             return f"when: {parent} has to stand before it"

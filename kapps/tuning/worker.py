@@ -57,8 +57,11 @@ def serve(connection: Any, target: Any) -> None:
     """Do what the parent says until it says no more."""
 
     def tell(message: dict[str, Any]) -> bool:
-        _send(connection, message)
-        return json.loads(connection.recv_bytes())["do"] != "stop"
+        try:
+            _send(connection, message)
+            return json.loads(connection.recv_bytes())["do"] != "stop"
+        except (EOFError, OSError):
+            os._exit(1)  # the parent is gone, and the trial has not failed
 
     while True:
         try:
@@ -74,11 +77,11 @@ def serve(connection: Any, target: Any) -> None:
             directory.mkdir(parents=True, exist_ok=True)
             with _output_to(str(directory / "log.txt")):
                 answer = attempt(target, order["trial"], tell)
-            if not gc.get_freeze_count():
-                # What is left is TensorFlow and what was loaded once: looking through it after
-                # every trial takes a third of a second.
-                gc.freeze()
-        _send(connection, answer)
+            _collect()
+        try:
+            _send(connection, answer)
+        except OSError:
+            return
 
 
 def declared(target: Any) -> dict[str, Any]:
@@ -108,7 +111,8 @@ def attempt(target: Any, job: dict[str, Any], tell: Tell) -> dict[str, Any]:
             "detail": traceback.format_exc(),
         }
     finally:
-        _tidy()
+        if "keras" in sys.modules:  # its global state names the last trial's graphs
+            sys.modules["keras"].utils.clear_session(free_memory=False)
     if answer["is"] != "fatal":
         files.write_json(directory / "result.json", answer)
     return answer
@@ -215,11 +219,14 @@ def _one_line(error: BaseException) -> str:
     return f"{kind}: {words[:200]}" if words else kind
 
 
-def _tidy() -> None:
-    """Let go of the last trial's graphs: TensorFlow keeps what Keras' global state names."""
+def _collect() -> None:
+    """Let go of the last trial's graphs, which refer to themselves."""
     if "keras" in sys.modules:
-        sys.modules["keras"].utils.clear_session(free_memory=False)
         gc.collect()
+    if not gc.get_freeze_count():
+        # What is left is TensorFlow and what is loaded once: looking through all of it after every
+        # trial takes a third of a second.
+        gc.freeze()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,153 @@
+import keras
+import keras_tuner as kt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kapps import models
+from kapps.errors import UserError
+from kapps.tuning import spaces
+
+SHAPES = st.tuples(st.integers(1, 33), st.integers(1, 33), st.sampled_from([1, 3]))
+
+
+def drawn(space, seed):
+    """A random point of a space, in raw form, as an oracle draws it."""
+    hp = kt.HyperParameters()
+    for parameter in spaces.declared(space).space:
+        hp.merge([parameter])
+        if hp.is_active(parameter):
+            seed += 1
+            hp.values[parameter.name] = parameter.random_sample(seed)
+    return hp
+
+
+def sizes(model):
+    work = models.multiply_adds(model)
+    return model.count_params(), work
+
+
+@settings(max_examples=25)
+@given(shape=SHAPES, seed=st.integers(0, 10**6))
+def test_every_point_of_the_cnn_space_can_be_built_and_costs_what_was_said(shape, seed):
+    def space(hp):
+        return spaces.cnn(hp, shape, 10)
+
+    hp = drawn(space, seed)
+    kwargs = space(hp)
+    keras.utils.clear_session(free_memory=False)
+    model = models.cnn(shape, 10, **kwargs)
+    assert sizes(model) == spaces.cnn_cost(shape, 10, **kwargs)
+    # The form in which it is used is a fixed point, and gives the same network.
+    canonical = spaces.canonical(space)(hp.values)
+    assert canonical == hp.values and spaces.canonical(space)(canonical) == canonical
+    again = kt.HyperParameters()
+    again.values = dict(canonical)
+    assert space(again) == kwargs
+
+
+@settings(max_examples=150)
+@given(shape=SHAPES, seed=st.integers(0, 10**6), limit=st.sampled_from([20_000, 100_000]))
+def test_networks_stay_below_their_limits(shape, seed, limit):
+    def space(hp):
+        return spaces.cnn(
+            hp, shape, 10, max_stages=3, kernel_sizes=(3, 5), max_parameters=limit,
+            max_multiply_adds=20 * limit * max(1, shape[0] * shape[1] // 50),
+        )  # fmt: skip
+
+    kwargs = space(drawn(space, seed))
+    parameters, work = spaces.cnn_cost(shape, 10, **kwargs)
+    assert parameters <= limit and work <= 20 * limit * max(1, shape[0] * shape[1] // 50)
+
+
+def test_limits_below_the_smallest_network_are_refused():
+    with pytest.raises(UserError, match="raise them"):
+        spaces.declared(lambda hp: spaces.cnn(hp, (28, 28, 1), 10, max_parameters=100))
+
+
+def test_all_values_are_reached_and_choices_shrink_where_maps_are_small():
+    def space(hp):
+        return spaces.cnn(hp, (5, 5, 1), 10, max_stages=2)
+
+    seen = {name: set() for name in ("kernel_size", "padding", "strides", "pooling", "filters")}
+    for seed in range(0, 8000, 40):
+        kwargs = space(drawn(space, seed))
+        for name, values in seen.items():
+            values |= {(i, value) for i, value in enumerate(kwargs[name])}
+    first = {name: {v for i, v in values if i == 0} for name, values in seen.items()}
+    assert first["kernel_size"] == {3, 5, 7} and first["padding"] == {"same", "valid"}
+    assert first["strides"] == {1, 2} and first["pooling"] == {"max", "average", None}
+    assert first["filters"] == set(spaces.FILTERS)
+
+
+def test_a_choice_that_is_not_possible_is_spread_over_those_that_are():
+    asked = []
+    for value in (1, 2, 3, 4):
+        hp = kt.HyperParameters()
+        hp.values = {"n": value}
+        found = spaces.shrunk(hp, "n", [1, 2, 3, 4], [1, 2])
+        assert hp.values["n"] == found
+        asked.append(found)
+    assert asked == [1, 2, 2, 2]  # 3 is the third of four: the second of two
+
+
+def test_default_points_are_canonical():
+    for space in (
+        lambda hp: spaces.cnn(hp, (8, 8, 1), 10),
+        lambda hp: spaces.cnn(hp, (3, 3, 1), 10),
+        lambda hp: spaces.vae(hp, (8, 8, 1)),
+    ):
+        values = spaces.declared(space).values
+        assert spaces.canonical(space)(values) == values
+
+
+def test_optimization_is_around_the_usual_rates():
+    hp = kt.HyperParameters()
+    assert spaces.optimization(hp) == {
+        "optimizer": "adamw",
+        "learning_rate": 3e-3,
+        "weight_decay": 0.05,
+        "schedule": "one-cycle",
+        "batch_size": 64,
+    }
+
+
+BUILDERS = {
+    "mlp": (spaces.mlp, lambda kw: models.mlp((8, 8, 1), 3, **kw)),
+    "resnet": (
+        lambda hp: spaces.resnet(hp, variants=("resnet20", "resnet8_wide")),
+        lambda kw: models.resnet(image_shape=(7, 9, 3), classes=3, **kw),
+    ),
+    "rnn": (spaces.rnn, lambda kw: models.rnn(2, 3, **kw)),
+    "vae": (
+        lambda hp: spaces.vae(hp, (5, 7, 1)),
+        lambda kw: models.conv_vae((5, 7, 1), **kw),
+    ),
+    "gan": (
+        spaces.gan,
+        lambda kw: models.GAN(
+            models.gan_generator((8, 8, 1), **kw["generator"]),
+            models.gan_discriminator((8, 8, 1), **kw["discriminator"]),
+            **kw["gan"],
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_points_of_the_other_spaces_can_be_built(name):
+    space, build = BUILDERS[name]
+    for seed in (0, 1000, 2000):
+        hp = drawn(space, seed)
+        assert isinstance(build(space(hp)), keras.Model)
+        assert spaces.canonical(space)(hp.values) == hp.values
+    build(space(kt.HyperParameters()))
+
+
+def test_transfer_head():
+    hp = kt.HyperParameters()
+    assert spaces.transfer_head(hp)["tuned_rate_factor"] is None
+    hp = kt.HyperParameters()
+    hp.values = {"tuned_stages": 2, "tuned_rate_factor": 0.05}
+    found = spaces.transfer_head(hp)
+    assert found["tuned_stages"] == 2 and found["tuned_rate_factor"] == 0.05
