@@ -6,6 +6,7 @@ check(spec, data_dir)   is the spec well-formed, and is its path there? (fast, n
 prepare(spec)           fetch, convert or scan ahead of time; says what it did
 describe(spec)          counts, sizes, duplicates and unreadable files, as a dict
 describe_text(report)   the same, to be read
+near_duplicates         pictures of one split that are, almost, in another
 class_weights           weights that give every class the same share of the loss
 pixel_statistics        per-channel mean and standard deviation of a split
 TrainingBatches, evaluation_batches, classification_targets, smooth
@@ -82,6 +83,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "describe_table_text",
             "load_table",
         ],
+        "twins": ["near_duplicates"],
         "warps": ["SeriesAugmentation"],
     },
 )

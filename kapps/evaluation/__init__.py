@@ -11,6 +11,8 @@ expected_calibration_error, reliability_bins, fit_temperature
 overfitting_verdict       learning curves -> a `Verdict` in words, with its numbers
 posterior_verdict, gan_verdict, autoencoder_verdict
                           did a generative model collapse? -> a `Judgement` in words
+caveats_of, enough_data, class_caveats, twin_findings
+                          what keeps the figures from meaning what they seem to
 baseline_accuracy         what always answering the most frequent class would reach
 lerp, slerp, traversal, normal_grid
                           paths and grids in a latent space, for a decoder
@@ -77,6 +79,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "reliability_bins",
             "softmax",
         ],
+        "caveats": ["caveats_of", "class_caveats", "enough_data", "twin_findings"],
         "class_scores": ["class_balance_kl", "classifier_score"],
         "classification": [
             "baseline_accuracy",

@@ -44,6 +44,7 @@ class Explanation:
         verdict: over-fitted or not, in words.
         figures: (title, Figure, caption).
         tables: (title, column names, rows).
+        test_logits: float32 [n, classes], of the test split.
     """
 
     metrics: dict[str, Any]
@@ -51,6 +52,7 @@ class Explanation:
     verdict: Verdict
     figures: list[tuple[str, Figure, str]]
     tables: list[tuple[str, Sequence[str], Sequence[Sequence]]]
+    test_logits: np.ndarray | None = None
 
 
 def explain_classifier(
@@ -60,6 +62,7 @@ def explain_classifier(
     *,
     clean_examples: int | None = None,
     batch_size: int = 256,
+    look_into: keras.Model | None = None,
 ) -> Explanation:
     """Measure a classifier on validation, then once on test, and draw what explains it.
 
@@ -72,6 +75,7 @@ def explain_classifier(
         history: rows of metrics.csv.
         clean_examples: how many training examples `train_accuracy` was measured on.
         batch_size: examples at a time.
+        look_into: the model with the feature maps, where `model` is one around it.
 
     Raises:
         UserError: the model's outputs are not finite numbers.
@@ -90,9 +94,11 @@ def explain_classifier(
     metrics["verdict"] = verdict.label
     figures = [
         *_training_figures(images, history),
-        *_test_figures(model, images, logits, temperature, found),
+        *_test_figures(
+            model if look_into is None else look_into, images, logits, temperature, found
+        ),
     ]
-    return Explanation(metrics, temperature, verdict, figures, class_tables(found))
+    return Explanation(metrics, temperature, verdict, figures, class_tables(found), logits)
 
 
 def measure_classifier(
