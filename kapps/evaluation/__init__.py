@@ -60,6 +60,7 @@ SURFACES, descend, surface_figures, surface_table, surface_findings
                           paths of optimizers on functions of two variables
 explain_text, language_verdict, text_baselines, harder_by
                           a character model beside counts and xz
+explain_search            what a search for hyperparameters has found
 summary, file_name        the last lines on the terminal; a title as a file name
 write_report              one self-contained HTML page
 find_runs, read_history, runs_table, compare
@@ -131,6 +132,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "surfaces": ["SURFACES", "descend"],
         "synthetic": ["train_on_synthetic"],
         "sample_grids": ["SampleGrids"],
+        "search_report": ["SearchExplanation", "explain_search"],
         "sequence_report": ["explain_sequences", "memory_verdict"],
         "terminal": ["file_name", "summary"],
         "two_sample": ["classifier_two_sample_test", "nearest_neighbour_test"],

@@ -43,6 +43,9 @@ def canonical(*spaces: Space) -> Callable[[dict[str, Any]], dict[str, Any]]:
         hp.values = dict(values)
         for space in spaces:
             space(hp)
+        for parameter in hp.space:
+            if not hp.is_active(parameter):
+                hp.values.pop(parameter.name, None)
         return hp.values
 
     return canonical_values
@@ -100,88 +103,110 @@ def cnn(
     Raises:
         UserError: the limits are below the smallest network.
     """
-    count = hp.Int("stages", 1, max_stages, default=min(2, max_stages))
-    normalization = hp.Choice("normalization", ["batch", "none"])
-    kwargs: dict[str, Any] = {
-        "normalization": None if normalization == "none" else normalization,
-        "dropout": hp.Float("dropout", 0.0, 0.5, step=0.1, default=0.0),
-        "stage_dropout": hp.Float("stage_dropout", 0.0, 0.3, step=0.1, default=0.0),
-        "dense_units": (),
+    smallest = {
+        "filters": filters[0],
+        "kernel_size": kernel_sizes[0],
+        "strides": 2,
+        "padding": "same",
+        "convs_per_stage": 1,
+        "pooling": "max",
     }
-    sides = image_shape[:2]
-    stages: list[dict[str, Any]] = []
-    for stage in range(1, max_stages + 1):
-        with _from_stage(hp, stage, max_stages):
-            row, sides = _windows(hp, stage, sides, kernel_sizes, active=stage <= count)
-        if stage <= count:
-            stages.append(row)
-    for name in ("kernel_size", "strides", "padding", "convs_per_stage", "pooling"):
-        kwargs[name] = tuple(row[name] for row in stages)
 
-    def fits(chosen: Sequence[int], units: int = 0) -> bool:
-        rest = [filters[0]] * (count - len(chosen))
+    def fits(rows: Sequence[dict[str, Any]], units: int = 0, normalization: str = "batch") -> bool:
+        """Whether stages stay below the limits, whatever they leave open being smallest."""
+        rows = [smallest | {k: v for k, v in row.items() if v is not None} for row in rows]
         parameters, work = cnn_cost(
             image_shape,
             classes,
-            **kwargs | {"filters": (*chosen, *rest), "dense_units": (units,) if units else ()},
+            normalization=normalization,
+            dense_units=(units,) if units else (),
+            **{name: [row[name] for row in rows] for name in smallest},
         )
         return parameters <= (max_parameters or math.inf) and work <= (
             max_multiply_adds or math.inf
         )
 
-    chosen: list[int] = []
-    for stage in range(1, max_stages + 1):
-        with _from_stage(hp, stage, max_stages):
-            allowed = list(filters)
-            if stage <= count:
-                allowed = [n for n in filters if fits([*chosen, n])] or [filters[0]]
-            default = filters[min(2 * stage - 1, len(filters) - 1)]
-            number = shrunk(hp, f"filters_{stage}", filters, allowed, default)
-        if stage <= count:
-            chosen.append(number)
-    units = [0, 32, 64, 128]
-    kwargs["filters"] = tuple(chosen)
-    number = shrunk(hp, "dense_units", units, [n for n in units if not n or fits(chosen, n)])
-    kwargs["dense_units"] = (number,) if number else ()
-    if not fits(chosen, number):
+    counts = range(1, max_stages + 1)
+    possible = [n for n in counts if fits([{}] * n)]
+    if not possible:
+        limits = {"parameters": max_parameters, "multiply-adds": max_multiply_adds}
+        told = " and ".join(f"{limit} {name}" for name, limit in limits.items() if limit)
         raise UserError(
-            f"no network of {count} stages stays below the limits ({max_parameters} parameters, "
-            f"{max_multiply_adds} multiply-adds): raise them, or lower max_stages."
+            f"no network stays below {told} on pictures of this size. Raise the limit, or offer "
+            "fewer filters."
         )
-    return kwargs
+    count = hp.Int("stages", 1, max_stages, default=min(2, max_stages))
+    if count not in possible:
+        count = hp.values["stages"] = possible[-1]
+    rows: list[dict[str, Any]] = [{} for _ in range(count)]
+    sides = image_shape[:2]
+    for stage in counts:
+        active = stage <= count
+        row = rows[stage - 1] if active else {}
+        with _from_stage(hp, stage, max_stages):
+            sides = _windows(hp, stage, row, sides, kernel_sizes, active and (lambda: fits(rows)))
+    for stage in counts:
+        allowed, row = list(filters), {}
+        if stage <= count:
+            row = rows[stage - 1]
+            allowed = [n for n in filters if _with(row, "filters", n, lambda: fits(rows))]
+        with _from_stage(hp, stage, max_stages):
+            default = filters[min(2 * stage - 1, len(filters) - 1)]
+            row["filters"] = shrunk(hp, f"filters_{stage}", filters, allowed, default)
+    normalization = hp.Choice("normalization", ["batch", "none"])
+    units = [0, 32, 64, 128]
+    number = shrunk(hp, "dense_units", units, [n for n in units if not n or fits(rows, n)])
+    return {
+        **{name: tuple(row[name] for row in rows) for name in smallest},
+        "pooling": tuple(_none(row["pooling"]) for row in rows),
+        "normalization": _none(normalization),
+        "dense_units": (number,) if number else (),
+        "dropout": hp.Float("dropout", 0.0, 0.5, step=0.1, default=0.0),
+        "stage_dropout": hp.Float("stage_dropout", 0.0, 0.3, step=0.1, default=0.0),
+    }
 
 
 def _from_stage(hp: kt.HyperParameters, stage: int, most: int):
     return hp.conditional_scope("stages", list(range(stage, most + 1)))
 
 
-def _windows(hp, stage, sides, kernel_sizes, active) -> tuple[dict[str, Any], tuple[int, int]]:
-    """What shapes one stage, and the sides of the map that leaves it."""
-    small = min(sides)
-    convs = hp.Choice(f"convs_{stage}", [1, 2, 3], default=2)
-    # Without padding every convolution takes a window's side off: all of them have to fit.
-    need = (convs or 1) * (kernel_sizes[0] - 1) + 1
-    padding = shrunk(
-        hp, f"padding_{stage}", ["same", "valid"], ["same", "valid"] if small >= need else ["same"]
-    )
-    if padding == "valid":
-        allowed = [k for k in kernel_sizes if convs * (k - 1) + 1 <= small]
-    else:  # a window wider than twice the map sees nothing but zeros at its ends
-        allowed = [k for k in kernel_sizes if k <= 2 * small + 1] or [kernel_sizes[0]]
-    kernel_size = shrunk(hp, f"kernel_size_{stage}", kernel_sizes, allowed)
-    row = {
-        "kernel_size": kernel_size,
-        "padding": padding,
-        "convs_per_stage": convs,
-    }
+def _windows(hp, stage, row, sides, kernel_sizes, fits) -> tuple[int, int]:
+    """Fill in what shapes one stage; the sides of the map that leaves it.
 
-    def after(strides: int, pool: str) -> tuple[int, int]:
+    `fits` says whether the network stays below its limits with what is in `row`; False where the
+    stage is not active.
+    """
+    small = min(sides)
+
+    def choose(name, label, values, allowed, default=None):
+        if fits:
+            allowed = [v for v in allowed if _with(row, name, v, fits)] or allowed[:1]
+        row[name] = shrunk(hp, f"{label}_{stage}", values, allowed, default)
+
+    choose("convs_per_stage", "convs", [1, 2, 3], [1, 2, 3], 2)
+    convs = row["convs_per_stage"] or 1
+    # Without padding each convolution takes a window's side off; all of them have to fit. And
+    # then nothing is sure of strides and pools to come: what fits has to fit without them.
+    paddings = ["same"]
+    if convs * (kernel_sizes[0] - 1) < small:
+        bare = {"padding": "valid", "strides": 1, "pooling": "none"}
+        if not fits or _with_all(row, bare, fits):
+            paddings.append("valid")
+    row["padding"] = shrunk(hp, f"padding_{stage}", ["same", "valid"], paddings)
+    if row["padding"] == "valid":
+        row |= {"strides": 1, "pooling": "none"}
+        windows = [k for k in kernel_sizes if convs * (k - 1) < small]
+    else:  # a window wider than twice the map sees nothing but zeros at its ends
+        windows = [k for k in kernel_sizes if k <= 2 * small + 1] or [kernel_sizes[0]]
+    choose("kernel_size", "kernel_size", kernel_sizes, windows)
+
+    def after(strides: int, pool: str) -> tuple[int, ...]:
         windows = [
-            geometry.Window("conv", kernel_size, strides if i == 0 else 1, padding)
+            geometry.Window("conv", row["kernel_size"], strides if i == 0 else 1, row["padding"])
             for i in range(convs)
         ]
         if pool != "none":
-            windows.append(geometry.Window("pool", 2, 2, padding))
+            windows.append(geometry.Window("pool", 2, 2, row["padding"]))
         found = []
         for side in sides:
             for window in windows:
@@ -189,16 +214,28 @@ def _windows(hp, stage, sides, kernel_sizes, active) -> tuple[dict[str, Any], tu
             found.append(side)
         return tuple(found)
 
-    strides = [1, 2]
-    pools = ["max", "average", "none"]
-    if active:
-        strides = [s for s in strides if s == 1 or (small > 1 and min(after(s, "none")) >= 1)]
-    row["strides"] = shrunk(hp, f"strides_{stage}", [1, 2], strides)
-    if active and min(after(row["strides"], "none")) < 2:
+    strides, pools = [1, 2], ["max", "average", "none"]
+    if fits and (small == 1 or min(after(2, "none")) < 1):
+        strides = [1]
+    choose("strides", "strides", [1, 2], strides)
+    if fits and min(after(row["strides"], "none")) < 2:
         pools = ["none"]
-    pool = shrunk(hp, f"pooling_{stage}", ["max", "average", "none"], pools)
-    row["pooling"] = None if pool == "none" else pool
-    return row, after(row["strides"], pool) if active else sides
+    choose("pooling", "pooling", ["max", "average", "none"], pools)
+    return after(row["strides"], row["pooling"]) if fits else sides
+
+
+def _with(row: dict[str, Any], name: str, value: Any, fits: Callable[[], bool]) -> bool:
+    return _with_all(row, {name: value}, fits)
+
+
+def _with_all(row: dict[str, Any], values: dict[str, Any], fits: Callable[[], bool]) -> bool:
+    """Whether the network would fit if the stage had these values."""
+    before = dict(row)
+    row |= values
+    answer = fits()
+    row.clear()
+    row |= before
+    return answer
 
 
 def cnn_cost(
@@ -241,7 +278,7 @@ def cnn_cost(
             parameters += kernel + each * n
             work += kernel * height * width
             channels = n
-        if pool is not None:
+        if pool not in (None, "none"):
             window = geometry.Window("pool", 2, 2, pad)
             height, width = (geometry.output_side(s, window) for s in (height, width))
     inputs = channels * height * width if dense_units else channels
@@ -439,4 +476,5 @@ def _per_layer(hp, name, values, count, first, most, parent="layers") -> tuple[i
 
 
 def _none(value: str) -> str | None:
+    """What a choice called "none" stands for."""
     return None if value == "none" else value

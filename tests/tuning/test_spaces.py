@@ -61,7 +61,7 @@ def test_networks_stay_below_their_limits(shape, seed, limit):
 
 
 def test_limits_below_the_smallest_network_are_refused():
-    with pytest.raises(UserError, match="raise them"):
+    with pytest.raises(UserError, match="no network stays below 100 parameters"):
         spaces.declared(lambda hp: spaces.cnn(hp, (28, 28, 1), 10, max_parameters=100))
 
 

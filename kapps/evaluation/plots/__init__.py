@@ -43,6 +43,9 @@ colours that the colour-blind can tell apart (Okabe and Ito 2008). Functions:
     surface_paths          paths of optimizers on a function of two variables
     bits_curves, coloured_text, text_samples
                            a character model: bits by epoch, where they go, what it wrote
+    search_progress, search_curves, parallel_coordinates, search_slices, pareto_front,
+    hyperparameter_importance
+                           a search for hyperparameters
     png_bytes, save_png    a Figure as PNG
 """
 
@@ -82,6 +85,14 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "image_grid",
             "picture_rows",
             "top_losses_grid",
+        ],
+        "searches": [
+            "hyperparameter_importance",
+            "parallel_coordinates",
+            "pareto_front",
+            "search_curves",
+            "search_progress",
+            "search_slices",
         ],
         "text": ["bits_curves", "coloured_text", "text_samples"],
     },

@@ -1,0 +1,203 @@
+"""What a search for hyperparameters has found, in figures, tables and sentences."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kapps.evaluation import plots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FEWEST = 12  # trials that it takes to say what mattered
+DRAWN = 8  # hyperparameters of which a slice is drawn
+SHOWN = 10  # points in the table
+TREES = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchExplanation:
+    """What there is to say about a search.
+
+    Attributes:
+        figures: (title, Figure, caption).
+        tables: (title, column names, rows).
+        notes: sentences.
+    """
+
+    figures: list[tuple[str, Figure, str]]
+    tables: list[tuple[str, Sequence[str], Sequence[Sequence]]]
+    notes: list[str]
+
+
+def explain_search(results: Any) -> SearchExplanation:
+    """Draw and tell what a search has found.
+
+    Args:
+        results: a `kapps.tuning.Results` with at least one trial that has a score.
+    """
+    maximize, goal = results.direction == "max", results.objective
+    records, best = results.ended_well, results.best_first()
+    # A point that was promoted counts once, as it was trained longest.
+    promoted = {record.past for record in records}
+    points = [record for record in records if record.number not in promoted]
+    values, scores = [r.values for r in points], [r.score for r in points]
+    figures = [
+        (
+            "Progress",
+            plots.search_progress(
+                [r.score for r in results.records],
+                [r.status == "failed" for r in results.records],
+                goal,
+                maximize,
+            ),
+            "The objective, measured on validation data, of each trial at its best epoch.",
+        ),
+        (
+            "Learning curves of all trials",
+            plots.search_curves(
+                [_curve(record, goal) for record in records], records.index(best[0]), goal, maximize
+            ),
+            "Bright curves are good ones. Those that end early were stopped, or not promoted.",
+        ),
+    ]
+    notes, tables = [], [_best_table(results, best)]
+    names = [name for name in results.names() if len({str(v.get(name)) for v in values}) > 1]
+    if len(points) >= 3 and names:
+        figures.append(
+            (
+                "Parallel coordinates",
+                plots.parallel_coordinates(values, scores, goal, maximize),
+                "A line per point, bright and thick for good ones. Read from top to bottom; a gap "
+                "is where a hyperparameter is not active.",
+            )
+        )
+    mattered = names
+    if len(points) >= FEWEST and names:
+        mattered, means, spread, known = importance(values, scores, names)
+        figures.append(
+            (
+                "What mattered",
+                plots.hyperparameter_importance(mattered, means, spread),
+                "Permutation importance: how much a forest that predicts the objective gets worse "
+                "if a hyperparameter is shuffled, over rows that its trees have not seen. It "
+                f"explains {max(0.0, known):.0%} of the variance of unseen points.",
+            )
+        )
+        if known < 0.2:
+            notes.append(
+                f"The forest behind the importances explains {max(0.0, known):.0%} of the variance "
+                "of points that it has not seen: their order says little. More trials would help."
+            )
+    elif names:
+        notes.append(f"What mattered is not told from fewer than {FEWEST} points.")
+    if len(points) >= 3 and mattered:
+        figures.append(
+            (
+                "Slices",
+                plots.search_slices(values, scores, mattered[:DRAWN], goal),
+                "The objective by each hyperparameter, the others being whatever they were.",
+            )
+        )
+    cost = results.cost or "multiply_adds"
+    known = [record for record in points if record.cost(cost) is not None]
+    if len(known) >= 2:
+        front = [known.index(r) for r in results.front(cost) if r in known]
+        figures.append(
+            (
+                "Accuracy and cost" if goal.endswith("accuracy") else "Objective and cost",
+                plots.pareto_front(
+                    [r.cost(cost) for r in known], [r.score for r in known], front, cost, goal
+                ),
+                "What lies on the front cannot be had better without being dearer.",
+            )
+        )
+    failures = results.failures()
+    if failures:
+        rows = [
+            (reason, len(numbers), ", ".join(map(str, numbers[:8])) + (" …" * (len(numbers) > 8)))
+            for reason, numbers in failures.items()
+        ]
+        tables.append(("Failures by reason", ("reason", "trials", "which"), rows))
+    return SearchExplanation(figures, tables, notes)
+
+
+def importance(
+    values: Sequence[dict[str, Any]], scores: Sequence[float], names: Sequence[str]
+) -> tuple[list[str], np.ndarray, np.ndarray, float]:
+    """Permutation importance of each hyperparameter (Breiman 2001, section 10).
+
+    A random forest predicts the objective; each of five parts of the points is predicted by one
+    that was grown on the others, with one hyperparameter after the other shuffled. Ranks of the
+    objective are predicted, so that one trial that diverged does not decide.
+
+    Args:
+        values: of each point, by name; inactive ones are not there.
+        scores: of each point.
+        names: of the hyperparameters.
+
+    Returns:
+        Names by importance, the loss of R² for each, its standard deviation over parts, and the R²
+        of the whole.
+    """
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.inspection import permutation_importance
+    from sklearn.model_selection import KFold
+
+    x = np.stack([_encoded([point.get(name) for point in values]) for name in names], axis=1)
+    y = np.argsort(np.argsort(scores)) / len(scores)
+    losses, explained = [], []
+    for train, unseen in KFold(5, shuffle=True, random_state=0).split(x):
+        forest = RandomForestRegressor(TREES, min_samples_leaf=2, random_state=0)
+        forest.fit(x[train], y[train])
+        explained.append(forest.score(x[unseen], y[unseen]))
+        found = permutation_importance(forest, x[unseen], y[unseen], n_repeats=10, random_state=0)
+        losses.append(found.importances_mean)
+    means = np.mean(losses, 0)
+    order = np.argsort(-means, kind="stable")
+    spread = np.std(losses, 0)
+    return [names[i] for i in order], means[order], spread[order], float(np.mean(explained))
+
+
+def _encoded(values: Sequence[Any]) -> np.ndarray:
+    """Numbers as they are, names by their place in the alphabet, what is not active below all."""
+    shown = [value for value in values if value is not None]
+    if all(isinstance(value, int | float) for value in shown):
+        low = min(map(float, shown), default=0.0)
+        return np.array([low - 1.0 if value is None else float(value) for value in values])
+    kinds = sorted(set(map(str, shown)))
+    return np.array([-1.0 if value is None else kinds.index(str(value)) for value in values])
+
+
+def _best_table(results: Any, best: Sequence[Any]) -> tuple:
+    names = [
+        name
+        for name in results.names()
+        if any(record.values.get(name) is not None for record in best[:SHOWN])
+    ]
+    facts = [name for name in ("parameters", "multiply_adds") if best[0].cost(name) is not None]
+    columns = ("trial", results.objective.removeprefix("val_"), "epochs", *facts, *names)
+    rows = [
+        (r.number, r.score, r.epochs, *(r.cost(f) for f in facts), *(_shown(r, n) for n in names))
+        for r in best[:SHOWN]
+    ]
+    return ("Best points", columns, rows)
+
+
+def _shown(record: Any, name: str) -> Any:
+    value = record.values.get(name)
+    return str(value) if isinstance(value, bool) else value
+
+
+def _curve(record: Any, goal: str) -> list[tuple[float, float]]:
+    """The objective by epoch, averaged over executions."""
+    sums: dict[int, list[float]] = {}
+    for rows in record.curves.values():
+        for row in rows:
+            if goal in row:
+                sums.setdefault(row["epoch"], []).append(row[goal])
+    return [(epoch, float(np.mean(sums[epoch]))) for epoch in sorted(sums)]
