@@ -34,6 +34,9 @@ NOT_IDENTITY = (
     "overwrite",
     "lr_find",
     "gradient_flow",
+    "max_trials",  # budgets of a search may grow
+    "max_minutes",
+    "workers",
 )
 REPLACED = ".replaced"  # what --overwrite replaces, until the new run has a checkpoint
 KEPT_BY_CLEAR = (".lock", REPLACED)
@@ -76,7 +79,8 @@ class Run:
     @property
     def has_results(self) -> bool:
         """Whether there is anything that a training has left."""
-        return self.finished or any(self.checkpoints.rglob("state-*"))
+        journal = self.path / "search.journal"  # of a search for hyperparameters
+        return self.finished or journal.exists() or any(self.checkpoints.rglob("state-*"))
 
     @property
     def published(self) -> str | None:
