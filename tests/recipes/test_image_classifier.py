@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kapps import data
+from kapps import data, serving
 from kapps.errors import UserError
 from recipes import image_classifier
 from recipes.image_classifier import Config
@@ -201,8 +201,8 @@ def test_a_mistake_is_one_message_and_exit_code_2(tmp_path, flags, words):
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
-    flags = ["--epochs", "12", "--ema", "0.95", "--dropout", "0.2", "--no-export"]
+def test_killed_at_a_random_moment_it_ends_with_the_same_bits(tmp_path):
+    flags = ["--epochs", "5", "--ema", "0.95", "--dropout", "0.2", "--no-export"]
     whole = shell(*flags, "--run-dir", tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
     run = tmp_path / "killed"
@@ -211,18 +211,16 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
     def newest():
         return max((path.name for path in run.glob("checkpoints/state-*.npz")), default="")
 
-    for _ in range(2):  # each time some epochs further
-        before = newest()
-        process = subprocess.Popen(
-            command(*flags, "--run-dir", run), stdout=subprocess.DEVNULL, cwd=ROOT
-        )
-        while process.poll() is None and newest() <= before:
-            time.sleep(0.005)
-        time.sleep(rng.uniform(0.0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL and newest() > before
+    process = subprocess.Popen(
+        command(*flags, "--run-dir", run), stdout=subprocess.DEVNULL, cwd=ROOT
+    )
+    while process.poll() is None and not newest():
+        time.sleep(0.005)
+    time.sleep(rng.uniform(0.0, 0.3))
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL and newest()
     assert shell(*flags, "--run-dir", run).returncode == 0
     assert (run / "metrics.csv").read_bytes() == (tmp_path / "whole/metrics.csv").read_bytes()
-    models = [keras.models.load_model(path / "model.keras") for path in (run, tmp_path / "whole")]
+    models = [serving.load_model(path / "model.keras") for path in (run, tmp_path / "whole")]
     for one, other in zip(models[0].weights, models[1].weights, strict=True):
         np.testing.assert_array_equal(one, other)
