@@ -29,13 +29,11 @@ class Predict:
     """Labels of image files, or of the rows of a table, from a published SavedModel."""
 
     saved_model: Positional[Path]
-    """A version, or the directory of versions: the highest is taken. With --pretrained there is
-    none: the first image."""
+    """A version, or the directory of versions: the highest is taken. None with --pretrained."""
     images: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE...", help_behavior_hint="")]
     """PNG or JPEG files, or CSV files whose first line names the columns."""
     pretrained: bool = False
-    """Say which of ImageNet's thousand classes the images show. Needs no model and no network: the
-    weights (EfficientNet-Lite0) come with kapps."""
+    """Name what images show: a thousand classes of ImageNet, by a network that comes with kapps."""
     top: int | None = None
     """How many labels per image; 3 by default, 5 with --pretrained."""
     json: bool = False

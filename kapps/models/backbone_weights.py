@@ -18,40 +18,67 @@ _TIMEOUT = 60.0  # seconds without a byte
 Build = Callable[..., keras.Model]  # the function of keras.applications, without its arguments
 
 
-def give_weights(
-    model: keras.Model, name: str, weights: str | os.PathLike, build: Build | None
-) -> None:
-    """Sets the weights of `model` as `weights` asks: "imagenet", "none" or a file.
+def downloaded(name: str, build: Build) -> keras.Model:
+    """Keras' own network with its ImageNet weights, from Keras' cache or the internet.
 
     Args:
-        model: the network `name`, whole or without its head.
         name: of the network, for messages.
-        weights: as `backbone` takes it, checked by `check_backbone`.
-        build: `build(weights=...)` is the same network as Keras makes it, at its own size; None
-            for one whose weights come with kapps.
+        build: `build(weights=...)` makes it, at the size it was trained at: Keras looks for one
+            file per network, and some of its functions refuse other sizes.
 
     Raises:
-        UserError: the weights cannot be had, or they do not fit.
+        UserError: the weights cannot be had; says which file is missing and where it may be put.
     """
-    if weights == "none":
-        return
-    if weights != "imagenet":
-        path = pathlib.Path(weights).expanduser()
-        # The files that Keras offers for download are of its older format, `.h5`: they hold
-        # the weights in the order of Keras' own network.
-        if path.suffix == ".h5" and not path.name.endswith(".weights.h5") and build is not None:
-            with _fitting(path, name):
-                _copy_in_order(build(weights=str(path)), model)
+    with _downloading(name):
+        return build(weights="imagenet")
+
+
+def set_packaged(model: keras.Model, name: str) -> None:
+    """Sets the weights that come with kapps."""
+    with np.load(PACKAGED / f"{name}.npz") as stored:
+        for layer in model.layers:
+            for weight in layer.weights:
+                weight.assign(stored[f"{layer.name}/{weight.name}"].astype("float32"))
+
+
+def set_from_file(
+    model: keras.Model, name: str, path: str | os.PathLike, build: Build | None
+) -> None:
+    """Sets the weights that are stored in a file, which `check_backbone` has seen.
+
+    Raises:
+        UserError: they do not fit, or it is no file of weights.
+    """
+    path = pathlib.Path(path).expanduser()
+    with _fitting(path, name):
+        # The files that Keras offers for download are of its older format, `.h5`: they hold the
+        # weights in the order of Keras' own network.
+        if build is not None and not path.name.endswith((".weights.h5", ".keras")):
+            copy_in_order(build(weights=str(path)), model)
         else:
-            with _fitting(path, name):
-                model.load_weights(path)
-    elif build is None:
-        _set_by_name(model, PACKAGED / f"{name}.npz")
-    else:
-        # Keras looks for a file per network, and for the size that the network was trained at.
-        with _downloading(name):
-            donor = build(weights="imagenet")
-        _copy_in_order(donor, model)
+            model.load_weights(path)
+
+
+def copy_in_order(donor: keras.Model, model: keras.Model) -> None:
+    """Weights of Keras' network into ours, which lacks its preprocessing.
+
+    Raises:
+        UserError: `model` has other shapes, as VGG's dense layers have at another size.
+    """
+    sources = [
+        weight
+        for layer in donor.layers
+        if not isinstance(layer, keras.layers.Normalization)
+        for weight in layer.weights
+    ]
+    if [w.shape for w in sources] != [w.shape for w in model.weights]:
+        raise UserError(
+            f"the weights of {model.name} fit pictures of {donor.input_shape[1]}x"
+            f"{donor.input_shape[2]} pixels only; its input has {model.input_shape[1]}x"
+            f"{model.input_shape[2]}."
+        )
+    for source, target in zip(sources, model.weights, strict=True):
+        target.assign(source)
 
 
 @contextlib.contextmanager
@@ -79,7 +106,7 @@ def _downloading(name):
         if wanted is None:
             raise
         origin, target = wanted
-        reason = str(error).replace(origin, "it")
+        reason = str(error).replace(origin, "the address")
         raise UserError(
             f"the ImageNet weights of {name} are not on this machine and cannot be downloaded: "
             f"{pathlib.Path(target).name} from {origin} ({type(error).__name__}: {reason}). "
@@ -98,28 +125,3 @@ def _wanted_file(error):
         ):
             return frame.f_locals["origin"], frame.f_locals["download_target"]
     return None
-
-
-def _copy_in_order(donor, model):
-    """Weights from Keras' network into ours, which lacks its preprocessing."""
-    sources = [
-        weight
-        for layer in donor.layers
-        if not isinstance(layer, keras.layers.Normalization)
-        for weight in layer.weights
-    ]
-    if [w.shape for w in sources] != [w.shape for w in model.weights]:
-        raise UserError(
-            f"the weights of {model.name} fit pictures of {donor.input_shape[1]}x"
-            f"{donor.input_shape[2]} pixels only; its input has {model.input_shape[1]}x"
-            f"{model.input_shape[2]}."
-        )
-    for source, target in zip(sources, model.weights, strict=True):
-        target.assign(source)
-
-
-def _set_by_name(model, path):
-    with np.load(path) as stored:
-        for layer in model.layers:
-            for weight in layer.weights:
-                weight.assign(stored[f"{layer.name}/{weight.name}"].astype("float32"))

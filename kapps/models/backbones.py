@@ -7,13 +7,13 @@ import re
 import keras
 
 from kapps.layers import BatchNormalization
+from kapps.models import backbone_weights
 from kapps.models.backbone_table import (
     BACKBONES,
     PREPROCESSING,
     check_backbone,
     imagenet_names,
 )
-from kapps.models.backbone_weights import give_weights
 from kapps.models.efficientnets import efficientnet_lite0_features
 
 # Keras puts the preprocessing of these into the network, unless told not to; that of the first
@@ -53,9 +53,7 @@ def backbone(
             do not fit.
     """
     check_backbone(name, weights, input_shape)
-    model = network(name, input_shape, include_top=False, fused=fused)
-    give_weights(model, name, weights, _keras_network(name, include_top=False))
-    return model
+    return _with_weights(name, weights, input_shape, include_top=False, fused=fused)
 
 
 def pretrained_classifier(
@@ -81,9 +79,8 @@ def pretrained_classifier(
     """
     check_backbone(name)
     size = BACKBONES[name].size
-    model = network(name, input_shape or (size, size, 3), include_top=True, fused=fused)
-    give_weights(model, name, "imagenet", _keras_network(name, include_top=True))
-    return model
+    shape = input_shape or (size, size, 3)
+    return _with_weights(name, "imagenet", shape, include_top=True, fused=fused)
 
 
 def backbone_stages(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
@@ -122,7 +119,23 @@ def network(
             x = keras.layers.Dense(len(imagenet_names()), name="predictions")(x)
     last = "logits" if include_top else "features"
     x = keras.layers.Activation("linear", dtype="float32", name=last)(x)
-    return _rebuilt(keras.Model(image, x, name=name), fused)
+    model = keras.Model(image, x, name=name)
+    return _rebuilt(model, fused) if row.constructor or not fused else model
+
+
+def _with_weights(name, weights, input_shape, include_top, fused):
+    build = _keras_network(name, include_top)
+    imagenet = weights == "imagenet"
+    # The download comes first: nobody waits for a network that gets no weights.
+    donor = backbone_weights.downloaded(name, build) if imagenet and build is not None else None
+    model = network(name, input_shape, include_top=include_top, fused=fused)
+    if donor is not None:
+        backbone_weights.copy_in_order(donor, model)
+    elif imagenet:
+        backbone_weights.set_packaged(model, name)
+    elif weights != "none":
+        backbone_weights.set_from_file(model, name, weights, build)
+    return model
 
 
 def _input(row, input_shape):
