@@ -23,7 +23,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
     of mean and biased variance. Under a 16-bit policy only the activations are 16-bit.
 
     What the kernel cannot do is left to Keras' own `call`: another rank, an axis that is not the
-    last, a mask, `synchronized=True`, `renorm=True`, float64.
+    last, a mask, `renorm=True`, float64.
+
+    With `synchronized=True` the batch is that of all replicas. The kernel finds each replica's
+    statistics and normalises with those of all; two short messages go between the replicas, and
+    one on the way back. Its gradients cannot be differentiated once more.
 
     One case differs on purpose: a replica that gets no example of the last, smaller batch adds
     nothing to the gradients and leaves its moving averages alone, where Keras' layer turns both
@@ -52,16 +56,23 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 is_training=False,
             )
             return outputs
+        count = tf.size(inputs, tf.int64) // channels
+        context = tf.distribute.get_replica_context()
+        if self.synchronized and context and context.num_replicas_in_sync > 1:
+            mean, variance, count = _moments_of_all(inputs, count)
+            self._update_moving_averages(mean, variance, count)
+            return _normalized_by_all(
+                inputs, gamma, beta, mean, variance, tf.cast(count, tf.float32), self.epsilon
+            )
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             inputs, gamma, beta, epsilon=self.epsilon, is_training=True
         )
-        self._update_moving_averages(mean, variance, tf.size(inputs, tf.int64) // channels)
+        self._update_moving_averages(mean, _of_sample(variance, count), count)
         return outputs
 
     def _can_fuse(self, inputs, mask) -> bool:
         return (
             mask is None
-            and not self.synchronized
             and not getattr(self, "renorm", False)  # Keras 3.13 and newer
             and keras.backend.backend() == "tensorflow"
             and len(inputs.shape) == 4
@@ -73,14 +84,79 @@ class BatchNormalization(keras.layers.BatchNormalization):
         )
 
     def _update_moving_averages(self, mean, variance, count):
-        # The kernel returns the variance of the population, sum / (count - 1); Keras averages that
-        # of the sample, sum / count. With one value per channel the kernel may return 0 or NaN.
-        count_as_float = tf.cast(count, variance.dtype)
-        variance = tf.math.multiply_no_nan(variance, (count_as_float - 1.0) / count_as_float)
         for moving, statistic in ((self.moving_mean, mean), (self.moving_variance, variance)):
             old = tf.convert_to_tensor(moving)
             new = old * self.momentum + statistic * (1.0 - self.momentum)
             moving.assign(tf.where(count > 0, new, old))
+
+
+def _of_sample(variance, count):
+    """The kernel returns the variance of the population, sum / (count - 1); this is sum / count.
+
+    With one value per channel the kernel may return 0 or NaN.
+    """
+    count = tf.cast(count, variance.dtype)
+    return tf.math.multiply_no_nan(variance, (count - 1.0) / count)
+
+
+def _moments_of_all(inputs, count):
+    """Mean, variance of the sample and number of values per channel, over all replicas."""
+    channels = inputs.shape[-1]
+    one, zero = tf.ones([channels]), tf.zeros([channels])
+    # For its statistics, in one pass over the values; what it normalises is not used.
+    _, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+        tf.stop_gradient(inputs), one, zero, is_training=True
+    )
+    variance, weight = _of_sample(variance, count), tf.cast(count, tf.float32)
+    context, add = tf.distribute.get_replica_context(), tf.distribute.ReduceOp.SUM
+    of_mean = tf.concat([tf.math.multiply_no_nan(mean, weight), [weight]], axis=0)
+    of_mean = context.all_reduce(add, of_mean)
+    everywhere = of_mean[-1]
+    total_mean = of_mean[:-1] / everywhere
+    # From the distances to the common mean: a difference of squares would lose what is small.
+    spread = tf.math.multiply_no_nan(variance + tf.square(mean - total_mean), weight)
+    return total_mean, context.all_reduce(add, spread) / everywhere, tf.cast(everywhere, tf.int64)
+
+
+def _normalized_by_all(inputs, gamma, beta, mean, variance, count, epsilon):
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta, where the moments depend on all x.
+
+    With m values of a channel on all replicas, y' the gradient by y and n = (x - mean) / sqrt(..),
+    the gradient by x is  gamma / sqrt(..) (y' - sum(y') / m - n sum(y' n) / m): equation block at
+    the end of section 3 in arXiv:1502.03167, its sums over all replicas.
+    """
+
+    @tf.custom_gradient
+    def normalize(inputs, gamma, beta):
+        outputs, _, _ = tf.compat.v1.nn.fused_batch_norm(
+            inputs, gamma, beta, mean=mean, variance=variance, epsilon=epsilon, is_training=False
+        )
+
+        def gradient(of_outputs):
+            # y' gamma / sqrt(..), sum(y' n) and sum(y'), of this replica
+            of_inputs, of_gamma, of_beta, _, _ = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=of_outputs,
+                x=inputs,
+                scale=gamma,
+                reserve_space_1=mean,
+                reserve_space_2=variance,
+                reserve_space_3=mean,
+                epsilon=epsilon,
+                is_training=False,
+            )
+            sums = tf.distribute.get_replica_context().all_reduce(
+                tf.distribute.ReduceOp.SUM, tf.stack([of_gamma, of_beta])
+            )
+            inverse = tf.math.rsqrt(variance + epsilon)
+            slope = gamma * tf.square(inverse) * sums[0] / count
+            offset = gamma * inverse * sums[1] / count - slope * mean
+            through_moments = slope * tf.cast(inputs, tf.float32) + offset
+            of_inputs -= tf.cast(through_moments, of_inputs.dtype)
+            return of_inputs, of_gamma, of_beta
+
+        return outputs, gradient
+
+    return normalize(inputs, gamma, beta)
 
 
 @keras.saving.register_keras_serializable("kapps")

@@ -154,7 +154,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         target=table.target,
     )
     model = build(config, table, strategy)
-    batches, validation, clean = batch(config, table, model, strategy.num_replicas_in_sync)
+    batches, validation, clean = batch(config, table, model)
     network = compiled(config, run, table, model, batches, strategy)
     print(
         f"data      {table.spec}: {table.counts}, {len(table.columns)} columns; "
@@ -229,7 +229,7 @@ def build(config: Config, table: data.TableData, strategy):
         )
 
 
-def batch(config: Config, table: data.TableData, model, replicas: int = 1) -> tuple:
+def batch(config: Config, table: data.TableData, model) -> tuple:
     """Training batches, validation batches and the training rows once: encoded, with targets.
 
     What the encoder says of a row never changes, so it is asked once for each, and strings never
@@ -257,7 +257,7 @@ def batch(config: Config, table: data.TableData, model, replicas: int = 1) -> tu
 
     def once(name):
         rows = tf.data.Dataset.from_tensor_slices((encoded[name], targets[name]))
-        size = training.evaluation_batch(len(rows), replicas)
+        size = min(1024, len(rows))
         return rows.batch(size).map(lambda x, y: (x, exact(y))).prefetch(1)
 
     train = data.IndexedBatches(

@@ -448,6 +448,7 @@ def compare(config: Config, run: training.Run, task: Task, strategy) -> list[dic
                 task.loss,
                 steps_per_execution=STEPS[not task.is_xor],
             )
+        models.mend(model)
         model.fit(task.batches().dataset(0, config.epochs), shuffle=False, verbose=0)
         losses = task.losses(model, split)
         cell = {

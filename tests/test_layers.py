@@ -156,11 +156,10 @@ SINCE_3_13 = pytest.mark.skipif(
         ({}, (4, 6, CHANNELS), None, "float32"),
         ({"axis": 1}, (4, 6, 7, CHANNELS), None, "float32"),
         pytest.param({"renorm": True}, (4, 6, 7, CHANNELS), None, "float32", marks=SINCE_3_13),
-        ({"synchronized": True}, (4, 6, 7, CHANNELS), None, "float32"),
         ({"dtype": "float64"}, (4, 6, 7, CHANNELS), None, "float64"),
         ({}, (4, 6, 7, CHANNELS), (4, 6, 7), "float32"),
     ],
-    ids=["rank 2", "rank 3", "axis 1", "renorm", "synchronized", "float64", "mask"],
+    ids=["rank 2", "rank 3", "axis 1", "renorm", "float64", "mask"],
 )
 def test_falls_back_to_keras(kwargs, shape, mask, dtype):
     x = tf.random.stateless_normal(shape, (1, 2), dtype=dtype)

@@ -154,7 +154,7 @@ class Autoencoder(keras.Model):
         if kind == "l1":
             return weight * tf.reduce_sum(tf.abs(z), axis=-1)
         target = self.settings["sparsity_target"]
-        mean = tf.stop_gradient(_mean_over_replicas(z))
+        mean = tf.stop_gradient(steps.mean_of_batch(z))
         mean = tf.clip_by_value(mean, _SMALLEST_ACTIVATION, 1.0 - _SMALLEST_ACTIVATION)
         kl = target * tf.math.log(target / mean)
         kl += (1.0 - target) * tf.math.log((1.0 - target) / (1.0 - mean))
@@ -251,11 +251,3 @@ def reconstruction_losses(kind: str, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Ten
     else:
         loss = squared_error = tf.square(y - x)
     return tf.reduce_sum(loss, axes), tf.reduce_mean(squared_error, axes)
-
-
-def _mean_over_replicas(z):
-    mean = tf.reduce_mean(z, axis=0)
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return mean
-    return context.all_reduce(tf.distribute.ReduceOp.MEAN, mean)

@@ -16,6 +16,7 @@ from kapps.layers import DepthToSpace
 from kapps.models import arguments, steps
 from kapps.models.autoencoder import Autoencoder, pixels_of, reconstruction_losses
 from kapps.models.corruption import corrupt
+from kapps.models.replicas import mend
 
 # What may stand between the dense layers of a network that is trained layer by layer.
 _OF_CHAINS = (
@@ -300,6 +301,7 @@ def greedy_pretrain(
         layer = _Layer(model, up[:level], up[level], down[-1 - level])
         schedule = keras.optimizers.schedules.CosineDecay(learning_rate, max(1, total))
         layer.compile(keras.optimizers.Adam(schedule))
+        mend(layer)
         history = layer.fit(
             batches, epochs=epochs, steps_per_epoch=steps_per_epoch, verbose=verbose, shuffle=False
         )

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kapps.models import arguments
+from kapps.models import arguments, steps
 
 
 def _gaussian(x: tf.Tensor, amount: float, seed: tf.Tensor) -> tf.Tensor:
-    return x + amount * tf.random.stateless_normal(tf.shape(x), seed)
+    return x + amount * steps.normal(tf.shape(x), seed)
 
 
 def _masking(x: tf.Tensor, amount: float, seed: tf.Tensor) -> tf.Tensor:
-    return tf.where(tf.random.stateless_uniform(tf.shape(x), seed) < amount, 0.0, x)
+    return tf.where(steps.uniform(tf.shape(x), seed) < amount, 0.0, x)
 
 
 def _salt_and_pepper(x: tf.Tensor, amount: float, seed: tf.Tensor) -> tf.Tensor:
     # One draw decides both: below `amount` the value changes, below half of it to 0, else to 1.
-    draw = tf.random.stateless_uniform(tf.shape(x), seed)
+    draw = steps.uniform(tf.shape(x), seed)
     extreme = tf.where(draw < amount / 2.0, 0.0, 1.0)
     return tf.where(draw < amount, extreme, x)
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from kapps.errors import UserError
+from kapps.models import steps
 
 _SHIFT = 1 / 8  # of the sides
 _HOLE = 1 / 2  # of the sides
@@ -91,14 +92,14 @@ def cutout(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 def _uniform(pictures, seed, low, high):
     shape = [tf.shape(pictures)[0], 1, 1, 1]
-    return tf.random.stateless_uniform(shape, seed, low, high, pictures.dtype)
+    return steps.uniform(shape, seed, low, high, pictures.dtype)
 
 
 def _shifts(pictures, seed, axis):
     """Matrices [batch, side, side] with ones where `column = row - shift`."""
     count, side = tf.shape(pictures)[0], tf.shape(pictures)[axis]
     most = tf.cast(tf.round(tf.cast(side, tf.float32) * _SHIFT), tf.int32)
-    shift = tf.random.stateless_uniform([count, 1, 1], seed, -most, most + 1, tf.int32)
+    shift = steps.uniform([count, 1, 1], seed, -most, most + 1, tf.int32)
     place = tf.range(side)
     matches = tf.equal(place[None, None, :], place[None, :, None] - shift)
     return tf.cast(matches, pictures.dtype)
@@ -108,7 +109,7 @@ def _inside_hole(pictures, seed, axis):
     """Whether a row or column is hit, bool [batch, side]."""
     count, side = tf.shape(pictures)[0], tf.shape(pictures)[axis]
     size = tf.cast(tf.round(tf.cast(side, tf.float32) * _HOLE), tf.int32)
-    center = tf.random.stateless_uniform([count, 1], seed, 0, side + (1 - size % 2), tf.int32)
+    center = steps.uniform([count, 1], seed, 0, side + (1 - size % 2), tf.int32)
     place = tf.range(side)[None]
     first = center - size // 2
     return tf.logical_and(place >= first, place < first + size)

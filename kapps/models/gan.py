@@ -222,10 +222,11 @@ class GAN(keras.Model):
         The latent vectors depend on the pictures only: twice the same.
         """
         x, labels = self._unpack(data)
-        seed = tf.stack([self.seed, tf.bitcast(tf.reduce_sum(x), tf.int32)])
-        fake = self.generator_ema(
-            self._with(self.latents(tf.shape(x)[0], seed), labels), training=False
-        )
+        total = tf.reduce_sum(steps.gathered(x))
+        seed = tf.stack([self.seed, tf.bitcast(total, tf.int32)])
+        with steps.uneven_parts(tf.shape(x)[0]):
+            z = self.latents(tf.shape(x)[0], seed)
+        fake = self.generator_ema(self._with(z, labels), training=False)
         real_logits, real_classes = self._judge(x, labels)
         fake_logits, fake_classes = self._judge(fake, labels)
         values = {
@@ -248,7 +249,7 @@ class GAN(keras.Model):
             count: how many.
             seed: int32 [2].
         """
-        return tf.random.stateless_normal([count, self.latent_dim], seed)
+        return steps.normal([count, self.latent_dim], seed)
 
     def _generate(self, z, labels):
         return self.generator(self._with(z, labels), training=True)
@@ -286,7 +287,7 @@ class GAN(keras.Model):
                 total += 0.5 * gamma * self._squared_slope(tape, logits, pictures)
         if self.gradient_penalty:
             of_alpha, of_augmentation = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
-            alpha = tf.random.stateless_uniform([tf.shape(x)[0], 1, 1, 1], of_alpha)
+            alpha = steps.uniform([tf.shape(x)[0], 1, 1, 1], of_alpha)
             between = fake + alpha * (x - fake)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(between)
@@ -454,7 +455,7 @@ class GAN(keras.Model):
         The state of a `SeedGenerator` is in no file that Keras writes.
         """
         step = tf.cast(tf.convert_to_tensor(step), tf.int32)
-        seed = steps.of_this_replica(tf.stack([self.seed, 2 * step + player]))
+        seed = tf.stack([self.seed, 2 * step + player])
         return tf.unstack(tf.random.experimental.stateless_split(seed, count))
 
     def _part(self, batch, part):
@@ -529,6 +530,26 @@ _SETTINGS = (
     "ema",
     "seed",
 )
+
+
+def order_for_replicas(batch: tf.Tensor, n_critic: int, replicas: int) -> tf.Tensor:
+    """The rows of a training batch in the order that lets replicas do as one device does.
+
+    One device gives the first n_critic-th of the batch to the first step of the discriminator, and
+    so on. The replicas are given equal parts of the batch, one after the other; in this order, what
+    they have for a step are together the pictures that one device has for it.
+
+    Args:
+        batch: [n_critic * replicas * n, ...], before it is shared out.
+        n_critic: as in `GAN`.
+        replicas: how many share the batch.
+    """
+    if n_critic == 1 or replicas == 1:
+        return batch
+    rest = batch.shape[1:]
+    parts = tf.reshape(batch, [n_critic, replicas, -1, *rest])
+    axes = [1, 0, *range(2, len(parts.shape))]
+    return tf.reshape(tf.transpose(parts, axes), [-1, *rest])
 
 
 def _scale(image):

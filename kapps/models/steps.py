@@ -1,13 +1,19 @@
-"""What custom training steps share: seeds, averages over replicas, one move of one set of weights.
+"""What custom training steps share: noise, averages over replicas, one move of one set of weights.
 
 Keras' own `train_step` does the same for a compiled loss. A step that is written by hand has to
 do it itself: on N replicas the gradients are summed, so a loss has to be divided by N; the state
 of a `SeedGenerator` is the same on all of them; a loss-scaling optimizer has to be asked to scale.
+
+Noise belongs to the examples of the global batch: each replica draws that of the whole batch from
+the seed that all share, and takes the rows of its own examples. So it differs from replica to
+replica, and is the same on N of them as on one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -15,19 +21,111 @@ import tensorflow as tf
 
 
 def next_seed(generator: keras.random.SeedGenerator) -> tf.Tensor:
-    """A seed for stateless random functions, int32 [2]: another one at every call and replica.
+    """A seed for `normal` and `uniform`, int32 [2]: another one at every call, for all replicas.
 
     The state of the generator is a variable of the model, so a checkpoint carries it.
     """
-    return of_this_replica(tf.cast(tf.convert_to_tensor(generator.next()), tf.int32))
+    return tf.cast(tf.convert_to_tensor(generator.next()), tf.int32)
 
 
-def of_this_replica(seed: tf.Tensor) -> tf.Tensor:
-    """A seed, int32 [2], that replicas share: another one on each of them."""
+def normal(shape: Any, seed: tf.Tensor, axis: int = 0) -> tf.Tensor:
+    """Standard normal draws, float32 of that shape: those of this replica's examples.
+
+    Args:
+        shape: of this replica's part, whose examples stand along `axis`.
+        seed: int32 [2], the same on all replicas.
+        axis: where the examples are.
+    """
+    return _own_rows(lambda shape: tf.random.stateless_normal(shape, seed), shape, axis)
+
+
+def uniform(
+    shape: Any,
+    seed: tf.Tensor,
+    low: Any = 0.0,
+    high: Any = 1.0,
+    dtype: Any = tf.float32,
+    axis: int = 0,
+) -> tf.Tensor:
+    """Draws between `low` and `high`, of this replica's examples; arguments as `normal`."""
+    draw = tf.random.stateless_uniform
+    return _own_rows(lambda shape: draw(shape, seed, low, high, dtype), shape, axis)
+
+
+_parts = threading.local()  # replicas on one machine are traced by a thread each
+
+
+@contextlib.contextmanager
+def uneven_parts(count: tf.Tensor) -> Iterator[None]:
+    """Inside, the replicas' parts of the batch may differ in size, as in the last of a test.
+
+    Args:
+        count: how many examples this replica has, int32 [].
+    """
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
-        return seed
-    return tf.random.experimental.stateless_fold_in(seed, context.replica_id_in_sync_group)
+        yield
+        return
+    count = getattr(_parts, "examples", count)
+    own = tf.one_hot(context.replica_id_in_sync_group, context.num_replicas_in_sync, count, 0)
+    counts = context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+    first = tf.reduce_sum(counts[: context.replica_id_in_sync_group])
+    _parts.of_batch = (first, tf.reduce_sum(counts))
+    try:
+        yield
+    finally:
+        del _parts.of_batch
+
+
+@contextlib.contextmanager
+def stand_in(examples: tf.Tensor) -> Iterator[None]:
+    """Inside, only the first so many rows of this replica are examples: int32 [], or none.
+
+    Where a replica has no example, a row of zeros stands in: TensorFlow's convolutions fail on
+    nothing. `kapps.models.replicas` keeps it out of the figures.
+    """
+    _parts.examples = examples
+    try:
+        yield
+    finally:
+        del _parts.examples
+
+
+def _own_rows(draw, shape, axis):
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return draw(shape)
+    shape = tf.unstack(tf.convert_to_tensor(shape, tf.int32))
+    own, replicas = shape[axis], context.num_replicas_in_sync
+    known = own * context.replica_id_in_sync_group, own * replicas
+    first, everywhere = getattr(_parts, "of_batch", known)
+    everybodys = draw(tf.stack([*shape[:axis], everywhere, *shape[axis + 1 :]]))
+    rows = tf.minimum(tf.range(first, first + own), everywhere - 1)
+    return tf.gather(everybodys, rows, axis=axis)
+
+
+def mean_of_batch(value: tf.Tensor) -> tf.Tensor:
+    """The mean over the examples of all replicas, whose parts may differ in size.
+
+    Args:
+        value: [examples of this replica, ...].
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return tf.reduce_mean(value, axis=0)
+    value = value[: getattr(_parts, "examples", None)]
+    count = tf.cast(tf.shape(value)[0], value.dtype)
+    parts = [tf.reduce_sum(value, axis=0), count]
+    total, count = context.all_reduce(tf.distribute.ReduceOp.SUM, parts)
+    return total / count
+
+
+def gathered(value: tf.Tensor) -> tf.Tensor:
+    """The examples of all replicas, in the order of the batch."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_gather(value[: getattr(_parts, "examples", None)], axis=0)
 
 
 def average(per_example: tf.Tensor) -> tf.Tensor:
@@ -57,7 +155,7 @@ def minimize(
         objective: returns the loss, as `average` gives it, and anything else.
         variables: those to move.
         clip: highest global norm of the gradient of the global batch; 0 is off. An optimizer's own
-            `global_clipnorm` clips the part of each replica before they are summed.
+            `global_clipnorm` does the same in a model that is mended (`kapps.models.replicas`).
 
     Returns:
         What else the objective returned.

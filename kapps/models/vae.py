@@ -132,10 +132,12 @@ class VAE(keras.Model):
     def test_step(self, data: Any) -> dict[str, Any]:
         """The same terms with beta = 1. The draws depend on the pictures only: twice the same."""
         x, labels = self._unpack(data)
-        seed = tf.stack([self.seed, tf.bitcast(tf.reduce_sum(x), tf.int32)])
-        x = self._binarize(x, seed)
-        seed = tf.random.experimental.stateless_fold_in(seed, 1)
-        loss, terms = self._bound(x, labels, seed, 1.0, training=False)
+        total = tf.reduce_sum(steps.gathered(x))
+        seed = tf.stack([self.seed, tf.bitcast(total, tf.int32)])
+        with steps.uneven_parts(tf.shape(x)[0]):
+            x = self._binarize(x, seed)
+            seed = tf.random.experimental.stateless_fold_in(seed, 1)
+            loss, terms = self._bound(x, labels, seed, 1.0, training=False)
         return self._log((loss, *terms))
 
     def call(self, inputs: Any, training: bool = False) -> tf.Tensor:
@@ -232,7 +234,7 @@ class VAE(keras.Model):
 
     def noise(self, shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Standard normal draws of the reparameterization, float32."""
-        return tf.random.stateless_normal(shape, seed)
+        return steps.normal(shape, seed, axis=1)
 
     def _log_likelihood(self, x, latents, labels, training):
         """Log p(x | z), [samples, batch]."""
@@ -411,7 +413,7 @@ class VAE(keras.Model):
     def _binarize(self, x, seed):
         if self.likelihood != "bernoulli":
             return x
-        return tf.cast(tf.random.stateless_uniform(tf.shape(x), seed) < x, tf.float32)
+        return tf.cast(steps.uniform(tf.shape(x), seed) < x, tf.float32)
 
     def _log(self, values):
         *values, means = values

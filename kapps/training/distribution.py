@@ -113,17 +113,3 @@ def check_batch(batch_size: int, replicas: int) -> None:
         raise UserError(
             f"batch size {batch_size} cannot be divided by {replicas} devices: use {near}"
         )
-
-
-def evaluation_batch(examples: int, replicas: int, most: int = 1024) -> int:
-    """A batch size for evaluation whose first batch the replicas can share evenly.
-
-    Keras (3.15) averages the first batch over the replicas to learn its shape, and fails if their
-    parts differ; later batches may be of any size.
-
-    Args:
-        examples: how many are evaluated.
-        replicas: how many devices share a batch.
-        most: the largest size.
-    """
-    return max(replicas, min(most, examples) // replicas * replicas)

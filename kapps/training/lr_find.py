@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.errors import UserError
+from kapps.models import mend
 
 SMOOTHING = 0.9
 SETTLED = 10  # steps until the average holds as many losses as it is meant to: 1 / (1 - SMOOTHING)
@@ -53,6 +54,7 @@ def range_test(
     Raises:
         UserError: the learning rate is a schedule, or the loss is not finite from the start.
     """
+    mend(model)
     optimizer = model.optimizer
     optimizer.build(model.trainable_variables)
     variables = [*model.variables, *optimizer.variables]

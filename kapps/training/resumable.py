@@ -22,8 +22,10 @@ import tensorflow as tf
 
 from kapps.data.pipeline import TrainingBatches
 from kapps.errors import UserError
+from kapps.models import mend
 from kapps.training import callbacks as kept
 from kapps.training import state as states
+from kapps.training.distribution import check_batch
 from kapps.training.run import Run
 
 
@@ -61,6 +63,7 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     save_minutes: float = 5.0,
     save_steps: int | None = None,
+    sync_batch_norm: bool = True,
     verbose: str | int = "auto",
 ) -> History:
     """Train a compiled model; with a run directory, go on where a killed process was.
@@ -83,16 +86,20 @@ def fit(
             of those with `get_state` and `set_state`, is resumed too.
         save_minutes: time between checkpoints inside an epoch.
         save_steps: steps between them instead.
+        sync_batch_norm: on several devices, whether batch normalization has the statistics of the
+            whole batch, as on one; see `kapps.models.mend`.
         verbose: as in `keras.Model.fit`.
 
     Raises:
-        UserError: no epochs, an unbuilt model, or the run's checkpoints belong to another model
-            or are all damaged.
+        UserError: no epochs, an unbuilt model, batches or a model that the devices cannot share,
+            or the run's checkpoints belong to another model or are all damaged.
     """
     if not model.built:
         raise UserError("the model has no weights yet: call it on a batch, or give it an Input")
     if epochs < 1:
         raise UserError(f"epochs {epochs}: at least one is needed")
+    check_batch(train.batch_size, model.distribute_strategy.num_replicas_in_sync)
+    mend(model, sync_batch_norm)
     if not model.optimizer.built:  # a model with several optimizers has built them on their parts
         with model.distribute_strategy.scope():
             model.optimizer.build(model.trainable_variables)

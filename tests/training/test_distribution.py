@@ -69,11 +69,3 @@ def test_two_devices_train_as_one_does(tmp_path):
     for two, one in zip(*rows, strict=True):
         for name in ("loss", "val_loss", "train_loss"):
             assert two[name] == pytest.approx(one[name], rel=2e-4)
-
-
-@pytest.mark.parametrize(
-    ("examples", "replicas", "size"),
-    [(71, 1, 71), (71, 2, 70), (70, 2, 70), (5000, 3, 1023), (1, 2, 2)],
-)
-def test_the_first_batch_of_an_evaluation_can_be_shared(examples, replicas, size):
-    assert training.evaluation_batch(examples, replicas) == size
