@@ -1,16 +1,18 @@
 """Hyperparameter search that finishes, resumes and explains itself, on KerasTuner.
 
 run_search, Budget      tries points of a space until its budget is used up; resumes exactly
-Trial                   what the code that trains a point is given
+Trial, copy_checkpoints what the code that trains a point is given; what a promotion goes on with
 oracle                  what says which point comes next: random, grid, Bayesian, Hyperband, TPE
 spaces                  module: functions hp -> keyword arguments of the builders, always valid
 read_space, declare     a space in a small TOML or JSON file (reading is quick: no TensorFlow)
 Tuner                   `keras_tuner.Tuner` for a user's own HyperModel
-HyperModelTrials, Reporter
-                        what it stands on; a Keras callback that tells a trial of its epochs
+HyperModelTrials        what it stands on
+Reporter, LastEpoch     Keras callbacks: tells a trial of its epochs; makes the last one the best
 Results, Record         what was found
 read_results, write_table
                         the same from a directory; search.csv (no TensorFlow)
+write_hparams           the same for TensorBoard
+print_trial             a line on the terminal for every trial
 stopping                module: the rules that end poor trials early
 """
 
@@ -20,12 +22,16 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submodules=["spaces", "stopping"],
     submod_attrs={
-        "hypermodels": ["HyperModelTrials", "Reporter"],
+        "hparams": ["write_hparams"],
+        "callbacks": ["LastEpoch", "Reporter"],
+        "hypermodels": ["HyperModelTrials"],
         "oracles": ["oracle"],
+        "progress": ["print_trial"],
         "results": ["Record", "Results", "read_results", "write_table"],
         "search": ["Budget", "run_search"],
         "space_files": ["declare", "read_space"],
         "trial": ["Trial"],
         "tuner": ["Tuner"],
+        "worker": ["copy_checkpoints"],
     },
 )

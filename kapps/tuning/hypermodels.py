@@ -12,27 +12,11 @@ import keras
 import keras_tuner as kt
 
 from kapps import models
+from kapps.tuning.callbacks import Reporter
 from kapps.tuning.trial import Trial
 from kapps.tuning.worker import copy_checkpoints
 
 BEST = "best.weights.h5"
-
-
-class Reporter(keras.callbacks.Callback):
-    """Tells a trial how each epoch went, and stops the training if that says so.
-
-    Args:
-        trial: to be told.
-    """
-
-    def __init__(self, trial: Trial):
-        super().__init__()
-        self.trial = trial
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Report; Keras counts epochs from 0."""
-        if not self.trial.report(epoch + 1, logs or {}):
-            self.model.stop_training = True
 
 
 @dataclasses.dataclass

@@ -295,6 +295,7 @@ def optimization(
     optimizers: Sequence[str] = OPTIMIZERS,
     schedules: Sequence[str] = ("one-cycle", "cosine", "constant"),
     batch_sizes: Sequence[int] = (32, 64, 128),
+    fixed_learning_rate: float | None = None,
 ) -> dict[str, Any]:
     """Optimizer, learning rate, schedule, weight decay and batch size.
 
@@ -305,19 +306,23 @@ def optimization(
         hp: the point.
         optimizers: names to choose from (`training.optimizer`).
         schedules: names to choose from (`training.learning_rate_schedule`).
-        batch_sizes: to choose from.
+        batch_sizes: to choose from; the default is the middle one.
+        fixed_learning_rate: not sought, but this.
     """
     from kapps import training
 
     optimizer = hp.Choice("optimizer", list(optimizers))
-    factor = hp.Float("learning_rate_factor", 0.1, 3.0, sampling="log", default=1.0)
+    rate = fixed_learning_rate
+    if rate is None:
+        factor = hp.Float("learning_rate_factor", 0.1, 3.0, sampling="log", default=1.0)
+        rate = training.usual_learning_rate(optimizer) * factor
     return {
         "optimizer": optimizer,
-        "learning_rate": training.usual_learning_rate(optimizer) * factor,
+        "learning_rate": rate,
         "weight_decay": training.usual_weight_decay(optimizer),
         "schedule": hp.Choice("schedule", list(schedules)),
         "batch_size": hp.Choice(
-            "batch_size", list(batch_sizes), default=64 if 64 in batch_sizes else None
+            "batch_size", list(batch_sizes), default=batch_sizes[len(batch_sizes) // 2]
         ),
     }
 
