@@ -34,8 +34,8 @@ class Predict:
     """PNG or JPEG files, or CSV files whose first line names the columns."""
     pretrained: bool = False
     """Name what images show: a thousand classes of ImageNet, by a network that comes with kapps."""
-    top: int | None = None
-    """How many labels per image; 3 by default, 5 with --pretrained."""
+    top: int = 5
+    """How many labels per image, if the model has as many."""
     json: bool = False
     """One JSON object per line."""
 
@@ -43,7 +43,7 @@ class Predict:
         """Writes a line per image or row."""
         from kapps import serving
 
-        if self.top is not None and self.top < 1:
+        if self.top < 1:
             raise UserError(f"--top is {self.top}; at least one label is needed")
         if self.pretrained:
             self._pretrained((self.saved_model, *self.images))
@@ -62,7 +62,7 @@ class Predict:
                 self._table(file)
             return
         with command_line.without_chatter():
-            answers = serving.predict(self.saved_model, self.images, self.top or 3)
+            answers = serving.predict(self.saved_model, self.images, self.top)
         self._labels(answers)
 
     def _pretrained(self, files: tuple[Path, ...]) -> None:
@@ -72,7 +72,7 @@ class Predict:
             _check_readable(file)
         command_line.import_tensorflow()
         with command_line.without_chatter():
-            answers = serving.name_pictures(files, self.top or 5)
+            answers = serving.name_pictures(files, self.top)
         self._labels(answers)
 
     def _labels(self, answers: list) -> None:
@@ -201,6 +201,8 @@ class Export:
     """Where versions are published; the run's own choice by default."""
     format: Literal["savedmodel", "onnx", "litert"] = "savedmodel"
     """savedmodel is published; onnx and litert are written to export/ in the run directory."""
+    quantize: Literal["none", "float16", "int8"] = "none"
+    """For litert: smaller numbers; what they cost is measured on the run's test pictures."""
 
     def run(self) -> None:
         """Writes the path of what was made."""
@@ -217,9 +219,10 @@ class Export:
         export_dir = self.export_dir or Path(
             facts["config"].get("export_dir") or Path("saved_models", facts["recipe"])
         )
-        serving.check_format(self.format)
+        serving.check_quantize(self.format, self.quantize)
         temperature = metrics.get("temperature", 1.0)
         command_line.import_tensorflow()
+        cost = None
         with command_line.without_chatter():
             model = serving.load_model(self.run_dir / "model.keras")
             if serving.is_generative(model):
@@ -255,11 +258,22 @@ class Export:
                     card=serving.run_card(facts, metrics),
                 )
             else:
-                directory = self.run_dir / "export"
-                made = serving.convert(
-                    model, directory, self.format, class_names, temperature=temperature
+                made, cost = serving.convert_run(
+                    self.run_dir,
+                    model,
+                    facts,
+                    class_names,
+                    format=self.format,
+                    quantize=self.quantize,
+                    temperature=temperature,
                 )
         _write(str(made))
+        if cost:
+            _write(
+                f"{cost['bytes'] / 1e6:.2f} MB; accuracy {cost['accuracy']:.2%}, before "
+                f"{cost['model_accuracy']:.2%}; the same label for {cost['agreement']:.2%} of "
+                f"{cost['examples']} test pictures"
+            )
 
     def _raw(self, export, what, model, export_dir, class_names, facts, metrics) -> Path:
         """Publishes a model that takes raw columns, series or points and may predict a number."""

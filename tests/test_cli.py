@@ -101,6 +101,8 @@ def test_version():
         (["predict", "model", "empty"], "empty: cannot be read: Is a directory"),
         (["predict", "model", "a.png", "--top", "0"], "--top is 0"),
         (["predict", "model", "a.png", "--top", "x"], "--top"),
+        (["predict", "--pretrained", "nowhere.png"], "nowhere.png: cannot be read: No such file"),
+        (["predict", "--pretrained", "a.png", "empty"], "empty: cannot be read: Is a directory"),
         (["data"], "{prepare, describe}"),
         (["data", "prepare", "digitz"], "digits"),
         (["data", "describe", "folder:nowhere"], "nowhere"),
@@ -140,6 +142,21 @@ def test_export_publishes_what_predict_reads(finished, served, capsys):
         assert answer["file"] == str(file)
         said = {p["label"]: p["probability"] for p in answer["predictions"]}
         np.testing.assert_allclose([said[n] for n in CLASS_NAMES], row, rtol=0, atol=1e-5)
+
+
+def test_pretrained_names_what_is_in_pictures(capsys):
+    """Two photographs that come with scikit-learn: the Summer Palace, and a dahlia."""
+    import sklearn.datasets
+
+    directory = os.path.join(os.path.dirname(sklearn.datasets.__file__), "images")
+    files = [os.path.join(directory, name) for name in ("china.jpg", "flower.jpg")]
+    lines = run(capsys, "predict", "--pretrained", *files, "--json").splitlines()
+    for line, file, label in zip(lines, files, ("palace", "daisy"), strict=True):
+        answer = json.loads(line)
+        assert answer["file"] == file and len(answer["predictions"]) == 5
+        assert answer["predictions"][0]["label"] == label
+        probabilities = [p["probability"] for p in answer["predictions"]]
+        assert probabilities == sorted(probabilities, reverse=True) and sum(probabilities) < 1
 
 
 def test_predict_prints_an_aligned_line_per_file(finished, served, capsys):

@@ -34,13 +34,14 @@ def name_pictures(
     if top < 1:
         raise UserError(f"top is {top}; at least one label is needed")
     files = [os.fspath(file) for file in files]
-    names = models.imagenet_names()
-    model = models.pretrained_classifier(network)
-    side = model.input_shape[1]
-    answers = []
+    models.check_backbone(network)
+    names, side = models.imagenet_names(), models.backbone_table.BACKBONES[network].size
+    model, answers = None, []
     for start in range(0, len(files), _BATCH):
         batch = files[start : start + _BATCH]
         pictures = tf.stack([_picture(file, side) for file in batch])
+        # Not before the first files have been read: what is wrong with them is said at once.
+        model = model or models.pretrained_classifier(network)
         probabilities = tf.nn.softmax(model(pictures, training=False)).numpy()
         for file, row in zip(batch, probabilities, strict=True):
             best = np.argsort(-row, kind="stable")[:top]
