@@ -44,6 +44,7 @@ _CHATTER = re.compile(
     rb"All log messages before absl::InitializeLog|oneDNN custom operations are on"
     rb"|Could not find cuda drivers|failed call to cuInit|Unable to register cu\w+ factory"
     rb"|oneDNN supports DT_\w+ only on platforms|Created TensorFlow Lite XNNPACK delegate"
+    rb"|fully_quantize: \d, inference_type"  # what LiteRT's calibration says
     rb"|binary is optimized to use available CPU|To enable the following instructions"
 )
 

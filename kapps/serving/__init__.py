@@ -12,12 +12,13 @@ export_text(model, export_dir)           the same for a character model: generat
 load(path)                               the SavedModel of a version, or of the highest one
 predict(path, files)                     the most probable labels of image files
 name_pictures(files)                     what is in them, by a network trained on ImageNet
-convert(model, directory, format, ...)   an ONNX or LiteRT file
+convert(model, directory, format, ...)   an ONNX or LiteRT file, quantised if asked for
+convert_run(run, model, ...)             the same for a run, with what quantising costs
 load_model(path)                         a `.keras` file with the layers of kapps in it
 in_float32(model)                        the same model without 16-bit arithmetic
 publish(export_dir, write)               what `export` stands on: a version appears whole
 version_directory(path), versions(root)  what is published (no TensorFlow)
-run_card, check_format                   a run's model card; is a format known? (no TensorFlow)
+run_card, check_format, check_quantize   a run's model card; is a format known? (no TensorFlow)
 """
 
 import lazy_loader as lazy
@@ -41,7 +42,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "points": ["export_points", "is_points"],
         "prediction": ["load", "predict"],
         "publishing": ["publish", "version_directory", "versions"],
-        "requirements": ["check_format"],
+        "requirements": ["check_format", "check_quantize"],
+        "quantizing": ["convert_run"],
         "sequences": ["export_sequences", "is_sequence"],
         "texts": ["export_text"],
         "tabular": ["export_table", "is_tabular", "predict_table_file"],

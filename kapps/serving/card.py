@@ -12,7 +12,9 @@ def run_card(facts: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
         metrics: What metrics.json holds: flat.
     """
     config, versions = facts.get("config", {}), facts.get("versions", {})
-    subject = " on ".join(str(config[name]) for name in ("model", "dataset") if name in config)
+    subject = " on ".join(
+        str(config[name]) for name in ("model", "backbone", "dataset") if name in config
+    )
     parts = [f"# {facts['recipe']}" + (f": {subject}" if subject else "")]
     if metrics:
         parts.append("## Result\n\n" + _table("measure", "value", metrics))

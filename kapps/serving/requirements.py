@@ -5,6 +5,7 @@ import importlib.util
 from kapps.errors import UserError
 
 FORMATS = {"onnx": ("tf2onnx", "onnxruntime"), "litert": (), "savedmodel": ()}
+QUANTIZED = ("none", "float16", "int8")
 
 
 def check_format(name: str) -> None:
@@ -20,3 +21,16 @@ def check_format(name: str) -> None:
         raise UserError(
             f"format {name} needs {' and '.join(missing)}: pip install {' '.join(missing)}"
         )
+
+
+def check_quantize(format: str, quantize: str) -> None:
+    """Finds an unknown format or quantisation, or one that the other does not have, at once.
+
+    Raises:
+        UserError: naming the known ones.
+    """
+    check_format(format)
+    if quantize not in QUANTIZED:
+        raise UserError(f"unknown quantisation {quantize!r}: it is one of {', '.join(QUANTIZED)}")
+    if quantize != "none" and format != "litert":
+        raise UserError(f"--quantize {quantize} is for --format litert, not for {format}")

@@ -87,7 +87,8 @@ def test_float32_is_the_same_model_and_a_copy_when_it_was_not():
 def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
     from kapps.serving import formats
 
-    monkeypatch.setattr(formats, "_litert", lambda f: (b"", lambda images: np.full((3, 4), 0.25)))
+    wrong = (b"", lambda images: np.full((3, 4), 0.25))
+    monkeypatch.setattr(formats, "_litert", lambda *arguments: wrong)
     with pytest.raises(RuntimeError, match="litert model differs"):
         serving.convert(build(), tmp_path / "export", "litert", CLASS_NAMES)
     assert not (tmp_path / "export").exists()
@@ -101,3 +102,61 @@ def test_an_unknown_format_and_a_missing_package_are_named(monkeypatch):
     monkeypatch.setitem(requirements.FORMATS, "onnx", ("no_such_package",))
     with pytest.raises(UserError, match="pip install no_such_package"):
         serving.check_format("onnx")
+
+
+def test_float16_is_half_as_large_and_nearly_the_same(tmp_path, images):
+    model = build()
+    whole, half = (
+        serving.convert(model, tmp_path, "litert", CLASS_NAMES, quantize=quantize)
+        for quantize in ("none", "float16")
+    )
+    assert (whole.name, half.name) == ("model.tflite", "model_float16.tflite")
+    # Scale of a half: 2^-11 relative, over a few layers.
+    np.testing.assert_allclose(ask_litert(half, images), ask_litert(whole, images), atol=5e-3)
+    assert not np.array_equal(ask_litert(half, images), ask_litert(whole, images))
+
+
+def test_int8_computes_in_integers_over_the_ranges_it_was_shown(tmp_path, images):
+    import tensorflow as tf
+
+    model = build()
+    path = serving.convert(
+        model, tmp_path, "litert", CLASS_NAMES, quantize="int8", representative=images
+    )
+    assert path.name == "model_int8.tflite"
+    with pytest.warns(UserWarning, match="tf.lite.Interpreter is deprecated"):
+        interpreter = tf.lite.Interpreter(str(path))
+    details = interpreter.get_tensor_details()
+    kernels = [d for d in details if d["dtype"] == np.int8 and len(d["shape"]) == 4]
+    assert kernels and interpreter.get_input_details()[0]["dtype"] == np.uint8
+    expected = probabilities(model, images, temperature=1.0)
+    np.testing.assert_allclose(ask_litert(path, images), expected, rtol=0, atol=0.1)
+    with pytest.raises(UserError, match="representative"):
+        serving.convert(model, tmp_path, "litert", CLASS_NAMES, quantize="int8")
+
+
+def test_what_a_file_costs_is_counted(tmp_path, images):
+    from kapps.serving import formats
+
+    model = build()
+    path = serving.convert(model, tmp_path, "litert", CLASS_NAMES)
+    said = probabilities(model, images).argmax(axis=-1)
+    labels = said.copy()
+    labels[0] = (labels[0] + 1) % len(CLASS_NAMES)
+    found = formats.compare(model, path, images, labels, batch_size=4)
+    right = 1 - 1 / len(images)
+    assert found == {
+        "accuracy": pytest.approx(right),
+        "model_accuracy": pytest.approx(right),
+        "accuracy_drop": 0.0,
+        "agreement": 1.0,
+        "examples": len(images),
+        "bytes": path.stat().st_size,
+    }
+
+
+def test_a_quantisation_that_there_is_not():
+    with pytest.raises(UserError, match="none, float16, int8"):
+        serving.check_quantize("litert", "int4")
+    with pytest.raises(UserError, match="for --format litert, not for savedmodel"):
+        serving.check_quantize("savedmodel", "int8")
