@@ -213,7 +213,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         data={"fingerprint": images.fingerprint, "class_names": list(images.class_names)},
         image_shape=list(images.image_shape),
     )
-    batches, validation = batch(config, images)
+    batches, validation = batch(config, images, strategy.num_replicas_in_sync)
     extractor = evaluation.feature_extractor(images, seed=config.seed, verbose=0)
     model, precision = build(config, run, images, batches, strategy)
     players = (model.generator, model.discriminator)
@@ -250,6 +250,8 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         callbacks=[quality, grids, *callbacks(config, run)],
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    if not run.chief:
+        return run.leave()
     # Sixteen bits are for training: what is evaluated, saved and served runs anywhere.
     trained, model = model, network(config, images)
     model.set_weights(trained.get_weights())
@@ -302,11 +304,16 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
     return metrics
 
 
-def batch(config: Config, images: data.ImageData) -> tuple:
+def batch(config: Config, images: data.ImageData, replicas: int = 1) -> tuple:
     """Training batches, with the real pictures of all critic steps, and validation batches."""
     exact = data.classification_targets(images.classes)
 
     def prepare(pictures, labels, seed=None):
+        if seed is not None:  # of training
+            pictures, labels = (
+                models.order_for_replicas(each, config.n_critic, replicas)
+                for each in (pictures, labels)
+            )
         return pictures if config.conditioning == "none" else (pictures, exact(labels))
 
     train, size = images.splits["train"], config.batch_size * config.n_critic

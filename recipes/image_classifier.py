@@ -208,6 +208,8 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         callbacks=[*flow, *callbacks(config, run)],
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    if not run.chief:
+        return run.leave()
     # Sixteen bits are for training: what is evaluated, saved and served runs anywhere.
     model = serving.in_float32(model)
     print("evaluating on the test split, once")

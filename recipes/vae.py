@@ -241,6 +241,8 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         callbacks=[grids, *flow, *callbacks(config, run)],
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    if not run.chief:
+        return run.leave()
     # Sixteen bits are for training: what is evaluated, saved and served runs anywhere.
     trained, model = model, network(config, images, config.epochs * batches.steps)
     model.set_weights(trained.get_weights())

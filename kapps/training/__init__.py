@@ -13,7 +13,7 @@ optimizer, usual_learning_rate, usual_weight_decay
                                   Keras' optimizers by name, decay sparing biases and norms
 rate_factors, decaying_factors     learning rates that differ from group to group of the weights
 range_test                        the learning-rate range test
-strategy, check_devices, check_batch
+strategy, cluster, check_devices, check_batch, scaled_learning_rate
                                   where to train
 choose_precision, precision_policy
                                   which number format to train in
@@ -33,7 +33,13 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "callbacks": ["WeightAverage"],
         "cells": ["Candidate", "Cells"],
         "config": ["CommonConfig", "check_common", "check_range", "command"],
-        "distribution": ["check_batch", "check_devices", "strategy"],
+        "distribution": [
+            "check_batch",
+            "check_devices",
+            "cluster",
+            "scaled_learning_rate",
+            "strategy",
+        ],
         "feature_cache": ["FeatureBatches", "cached_features", "gatherer"],
         "gradients": ["GradientFlow", "gradient_flow"],
         "resumable": ["History", "fit"],

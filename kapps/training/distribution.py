@@ -3,27 +3,73 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
-from typing import Any
+import socket
+import sys
+import time
+from typing import Any, NamedTuple
 
 from kapps.errors import UserError
 
+JOIN_SECONDS = float(os.environ.get("KAPPS_JOIN_SECONDS", "600"))  # a cluster may start slowly
 DEVICES = re.compile(r"(auto|cpu|gpu)|(cpu|gpu):([1-9][0-9]*)")
+
+
+class Cluster(NamedTuple):
+    """The machines, or processes, that train together.
+
+    Attributes:
+        addresses: "host:port" of each worker, the chief first.
+        index: which of them this is; 0 is the chief.
+    """
+
+    addresses: tuple[str, ...]
+    index: int
+
+
+def cluster() -> Cluster | None:
+    """What `TF_CONFIG` says, None without it or if there is but one worker; no TensorFlow needed.
+
+    Raises:
+        UserError: it cannot be understood, or asks for roles that there are not.
+    """
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return None
+    form = '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
+    try:
+        config = json.loads(text)
+        jobs, task = config["cluster"], config["task"]
+        kind, index = task["type"], int(task["index"])
+        unknown = [name for name in (*jobs, kind) if name not in ("chief", "worker")]
+        chiefs, workers = list(jobs.get("chief", ())), list(jobs.get("worker", ()))
+        place = index + (len(chiefs) if kind == "worker" else 0)
+        address = [*chiefs, *workers][place] if index >= 0 else None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise UserError(f"TF_CONFIG cannot be understood: {text!r}; it is like {form}") from None
+    if unknown or len(chiefs) > 1 or address is None:
+        raise UserError(
+            f"TF_CONFIG has {', '.join(unknown) or 'several chiefs'}: all who train are workers, "
+            f"one of whom may be called chief, as in {form}"
+        )
+    everybody = (*chiefs, *workers)
+    return Cluster(everybody, place) if len(everybody) > 1 else None
 
 
 def check_devices(devices: str) -> None:
     """Refuse what cannot be meant, before TensorFlow is imported.
 
     Raises:
-        UserError: not auto, cpu, cpu:N, gpu or gpu:N, or several machines are asked for.
+        UserError: not auto, cpu, cpu:N, gpu or gpu:N, or a TF_CONFIG that does not fit.
     """
     if not DEVICES.fullmatch(devices):
         raise UserError(f"devices {devices!r}: it is auto, cpu, cpu:N, gpu or gpu:N")
-    if os.environ.get("TF_CONFIG"):
+    if cluster() and devices.startswith("cpu:") and devices != "cpu:1":
         raise UserError(
-            "TF_CONFIG is set, which asks for several machines; this version trains on one. "
-            "Unset TF_CONFIG, or use --devices for the devices of this machine."
+            f"--devices {devices} divides the CPU of one machine, and TF_CONFIG names several "
+            "workers, each of which is one device already: use --devices cpu"
         )
 
 
@@ -32,13 +78,15 @@ def strategy(devices: str = "auto") -> Any:
 
     Args:
         devices: `auto` (every GPU there is, or else the CPU), `cpu`, `cpu:N` (N logical CPU
-            devices, which check distribution on a machine without GPUs), `gpu`, `gpu:N`.
+            devices, which check distribution on a machine without GPUs), `gpu`, `gpu:N`. With a
+            `TF_CONFIG` they are those of each worker.
 
     Returns:
         A strategy with `scope()`; a context that does nothing on a single device.
 
     Raises:
-        UserError: more devices than there are, or logical devices asked for too late.
+        UserError: more devices than there are, logical devices asked for too late, or workers
+            that do not answer.
     """
     check_devices(devices)
     import tensorflow as tf  # only now: `check_devices` has to be quick
@@ -50,12 +98,34 @@ def strategy(devices: str = "auto") -> Any:
             f"--devices {devices}: TensorFlow sees {len(gpus)} GPUs. Use --devices auto, or "
             "install TensorFlow with CUDA (pip install 'tensorflow[and-cuda]')."
         )
+    workers = cluster()
+    if workers is not None:
+        used = [] if kind == "cpu" else gpus[: int(count or len(gpus))]
+        return _several_machines(workers, used)
     if kind == "cpu":
         return _cpus(int(count or 1))
     names = [f"gpu:{i}" for i in range(int(count or len(gpus)))]
     if len(names) > 1:
         return tf.distribute.MirroredStrategy(names)
     return SingleDevice("gpu:0" if names else "cpu:0")
+
+
+def scaled_learning_rate(rate: float, rule: str, strategy: Any) -> float:
+    """A learning rate for a batch that has grown with the number of devices.
+
+    Args:
+        rate: that of one device.
+        rule: `none`; `linear`, times the number of devices (arXiv:1706.02677, section 2.1), with
+            a warm-up as a rule; `sqrt`, times its root (arXiv:1404.5997, section 5.1).
+        strategy: as `strategy` gives it.
+
+    Raises:
+        UserError: an unknown rule.
+    """
+    powers = {"none": 0.0, "linear": 1.0, "sqrt": 0.5}
+    if rule not in powers:
+        raise UserError(f"unknown rule {rule!r}: it is one of {', '.join(powers)}")
+    return rate * strategy.num_replicas_in_sync ** powers[rule]
 
 
 class SingleDevice:
@@ -93,6 +163,48 @@ def _cpus(count: int) -> Any:
                 "cannot be divided any more. Ask for them before anything else is computed."
             ) from None
     return tf.distribute.MirroredStrategy([f"cpu:{i}" for i in range(count)])
+
+
+def _several_machines(workers: Cluster, gpus: list) -> Any:
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_visible_devices(gpus, "GPU")
+    _wait_for_chief(workers)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError:
+        raise UserError(
+            "TF_CONFIG: TensorFlow has made its devices already, so it cannot reach other workers "
+            "any more. Ask for a strategy before anything else is computed."
+        ) from None
+    except tf.errors.OpError as error:
+        raise UserError(f"worker {workers.index}: {error.message.splitlines()[0]}") from None
+
+
+def _wait_for_chief(workers: Cluster) -> None:
+    """Wait until worker 0 listens; TensorFlow itself would wait for an hour, without a word.
+
+    Raises:
+        UserError: it does not answer within `JOIN_SECONDS`.
+    """
+    if workers.index == 0:
+        return
+    host, _, port = workers.addresses[0].rpartition(":")
+    begin, told = time.monotonic(), False
+    while time.monotonic() - begin < JOIN_SECONDS:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
+            return
+        except (OSError, ValueError):
+            time.sleep(0.5)
+        if not told and time.monotonic() - begin > 10.0:
+            told = True
+            sys.stdout.write(f"waiting for worker 0 at {workers.addresses[0]}\n")
+    raise UserError(
+        f"worker 0 at {workers.addresses[0]} did not answer for {JOIN_SECONDS:.0f} s. If its run "
+        "is finished there is nothing left to do; else start it, and this one again."
+    )
 
 
 def _initialised() -> bool:

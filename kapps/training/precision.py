@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from kapps.errors import UserError
 from kapps.models.cost import multiply_adds
+from kapps.training.distribution import cluster
 
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 # Below this, a step is over before the format matters, and measuring costs more than it gives.
@@ -62,6 +63,8 @@ def choose_precision(
         if capability and capability >= (7, 0):
             return "mixed_float16", f"the GPU has float16 units (compute capability {capability})"
         return "float32", "the GPU has no units for 16-bit numbers"
+    if cluster():
+        return "float32", "measuring may come out differently on each worker"
     if not _cpu_has_bfloat16():
         return "float32", "the CPU has no bfloat16 instructions"
     if multiply_adds(build()) * examples < WORTH_MEASURING:

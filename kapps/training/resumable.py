@@ -23,6 +23,8 @@ import tensorflow as tf
 from kapps.data.pipeline import TrainingBatches
 from kapps.errors import UserError
 from kapps.models import mend
+from kapps.models.replicas import several_machines
+from kapps.training import agreement
 from kapps.training import callbacks as kept
 from kapps.training import state as states
 from kapps.training.distribution import check_batch
@@ -98,10 +100,14 @@ def fit(
         raise UserError("the model has no weights yet: call it on a batch, or give it an Input")
     if epochs < 1:
         raise UserError(f"epochs {epochs}: at least one is needed")
-    check_batch(train.batch_size, model.distribute_strategy.num_replicas_in_sync)
+    strategy = model.distribute_strategy
+    check_batch(train.batch_size, strategy.num_replicas_in_sync)
     mend(model, sync_batch_norm)
+    validation = agreement.shared_by_all(validation, strategy)
+    if clean_train is not None:
+        clean_train = agreement.shared_by_all(clean_train, strategy)
     if not model.optimizer.built:  # a model with several optimizers has built them on their parts
-        with model.distribute_strategy.scope():
+        with strategy.scope():
             model.optimizer.build(model.trainable_variables)
     average = kept.WeightAverage(ema) if ema else None
     best_path = run.checkpoints / "best.npz" if run else None
@@ -123,7 +129,7 @@ def fit(
     def train_epochs(first: int, last: int, start: int) -> None:
         checkpoints.begin(start)
         model.fit(
-            train.dataset(first, last, start),
+            agreement.shared_by_all(train.dataset(first, last, start), strategy),
             steps_per_epoch=train.steps - start,
             validation_data=validation,
             initial_epoch=first,
@@ -134,16 +140,17 @@ def fit(
         )
 
     if not place.stopped and place.epoch < epochs:
-        if place.step:  # the rest of the epoch in which the process was killed
-            # Keras makes the variables of metrics when they are first used.
-            restored = [(variable, np.array(variable)) for _, variable in _variables(model)]
-            model.evaluate(validation.take(1), verbose=0)
-            for variable, value in restored:  # a test step may have drawn random numbers
-                variable.assign(value)
-            train_epochs(place.epoch, place.epoch + 1, place.step)
-            place = checkpoints.place
-        if not place.stopped and place.epoch < epochs:
-            train_epochs(place.epoch, epochs, 0)
+        with agreement.losses_of_workers(strategy):
+            if place.step:  # the rest of the epoch in which the process was killed
+                # Keras makes the variables of metrics when they are first used.
+                restored = [(variable, _copies(model, variable)) for variable in model.variables]
+                model.evaluate(validation.take(1), verbose=0)
+                for variable, values in restored:  # a test step may have drawn random numbers
+                    _assign_copies(model, variable, values)
+                train_epochs(place.epoch, place.epoch + 1, place.step)
+                place = checkpoints.place
+            if not place.stopped and place.epoch < epochs:
+                train_epochs(place.epoch, epochs, 0)
     else:  # nothing to train: give the callbacks their memory all the same
         for callback in [*chain, checkpoints]:
             callback.set_model(model)
@@ -182,6 +189,8 @@ class _Checkpoints(keras.callbacks.Callback):
     def load(self, model: keras.Model) -> _Place:
         if self.run is None:
             return self.place
+        if several_machines(model.distribute_strategy):
+            return self._load_common(model)
         state, damaged = states.load_newest(self.run.checkpoints)
         if state is None and damaged:
             raise UserError(
@@ -192,6 +201,14 @@ class _Checkpoints(keras.callbacks.Callback):
             self.notes.append(f"damaged checkpoint {', '.join(damaged)}: the one before was used")
         if state is not None:
             self._restore(model, state)
+        return self.place
+
+    def _load_common(self, model: keras.Model) -> _Place:
+        with agreement.losses_of_workers(model.distribute_strategy):
+            found = states.numbers(self.run.checkpoints)
+            number = agreement.newest_of_all(model.distribute_strategy, found, states.KEPT)
+        if number is not None:
+            self._restore(model, states.load(self.run.checkpoints, number))
         return self.place
 
     def begin(self, start: int) -> None:
@@ -209,7 +226,7 @@ class _Checkpoints(keras.callbacks.Callback):
         self._epoch = epoch
         if self._metrics is not None:  # Keras has just reset them
             for variable, value in zip(_metric_variables(self.model), self._metrics, strict=True):
-                variable.assign(value)
+                _assign_copies(self.model, variable, value)
             self._metrics = None
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
@@ -220,12 +237,18 @@ class _Checkpoints(keras.callbacks.Callback):
             due = done % self.save_steps == 0
         else:
             due = time.monotonic() - self._saved > self.save_seconds
+            strategy = self.model.distribute_strategy
+            if several_machines(strategy):  # clocks differ: all or nobody
+                ask = done % agreement.ASK_EVERY == 0
+                due = agreement.anybody(strategy, due) if ask else False
         if due and done < self.train.steps and not self.model.stop_training:
-            metrics = [np.asarray(v) for v in _metric_variables(self.model)]
+            metrics = [_copies(self.model, v) for v in _metric_variables(self.model)]
             self._save(_Place(self._epoch, done), metrics)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self._start = 0
+        stop = agreement.anybody(self.model.distribute_strategy, bool(self.model.stop_training))
+        self.model.stop_training = stop
         self._save(_Place(epoch + 1, 0, bool(self.model.stop_training)), [])
 
     def _save(self, place: _Place, metrics: list[np.ndarray]) -> None:
@@ -238,6 +261,11 @@ class _Checkpoints(keras.callbacks.Callback):
         if self.run is None:
             return
         arrays = {name: np.asarray(v) for name, v in _variables(self.model)}
+        for name, variable in _variables(self.model):
+            copies = _copies(self.model, variable)
+            # Moving averages that are each replica's own.
+            if copies.ndim > len(variable.shape) and (copies != copies[:1]).any():
+                arrays[f"copies/{name}"] = copies
         arrays.update({f"metric/{i:04d}": value for i, value in enumerate(metrics)})
         memory = {}
         for name, state in self._memory.items():
@@ -261,6 +289,8 @@ class _Checkpoints(keras.callbacks.Callback):
                 )
         for name, variable in variables:
             variable.assign(arrays[name])
+            if f"copies/{name}" in arrays:
+                _assign_copies(model, variable, arrays[f"copies/{name}"])
         self.place = _Place(meta["epoch"], meta["step"], meta["stopped"])
         self.seconds = meta["seconds"]
         metrics = sorted(name for name in arrays if name.startswith("metric/"))
@@ -283,6 +313,29 @@ def _variables(model: keras.Model) -> list[tuple[str, Any]]:
     for name, optimizer in kept.further_optimizers(model).items():
         slots += [(f"{name}_optimizer/{i:04d}", v) for i, v in enumerate(optimizer.variables)]
     return own + slots
+
+
+def _copies(model: keras.Model, variable: keras.Variable) -> np.ndarray:
+    """The value of a variable; on several replicas of this machine theirs, [replicas, ...]."""
+    copies = model.distribute_strategy.experimental_local_results(variable.value)
+    if len(copies) == 1:
+        return np.asarray(copies[0])
+    return np.stack([np.asarray(copy) for copy in copies])
+
+
+def _assign_copies(model: keras.Model, variable: keras.Variable, values: np.ndarray) -> None:
+    """Give a variable the value that `_copies` has found, if the replicas are as many."""
+    copies = model.distribute_strategy.experimental_local_results(variable.value)
+    if len(copies) == 1 and tuple(copies[0].shape) == values.shape:
+        copies[0].assign(values)
+    elif values.shape == (len(copies), *copies[0].shape):
+        for copy, value in zip(copies, values, strict=True):
+            copy.assign(value)
+    else:
+        raise UserError(
+            f"the last checkpoint is of another number of devices ({len(copies)} now). Go on with "
+            "those of the run's beginning, or use another --run-dir."
+        )
 
 
 def _named_callbacks(

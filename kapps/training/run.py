@@ -22,6 +22,7 @@ import filelock
 
 from kapps import files
 from kapps.errors import UserError
+from kapps.training.distribution import cluster
 
 # These say where things are, what to do with what is there, or what to look at; not what is
 # trained.
@@ -39,7 +40,8 @@ NOT_IDENTITY = (
     "workers",
 )
 REPLACED = ".replaced"  # what --overwrite replaces, until the new run has a checkpoint
-KEPT_BY_CLEAR = (".lock", REPLACED)
+WORKERS = "workers"  # what all but the chief of several machines write, each by itself
+KEPT_BY_CLEAR = (".lock", REPLACED, WORKERS)
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "kapps")
 
 
@@ -58,6 +60,7 @@ class Run:
 
     def __init__(self, path: pathlib.Path, recipe: str, config: dict[str, Any]):
         self.path, self.recipe, self.config = path, recipe, config
+        self.worker = 0
         self.notes: list[str] = []
         self._lock = filelock.FileLock(path / ".lock")
 
@@ -74,7 +77,18 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether the run has its final figures."""
-        return (self.path / "metrics.json").exists()
+        if self.worker and self.config.get("overwrite"):
+            return False  # the chief may not have cleared its directory yet
+        return (self._of_chief / "metrics.json").exists()
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process evaluates, exports and reports: all but the first worker do not."""
+        return self.worker == 0
+
+    @property
+    def _of_chief(self) -> pathlib.Path:
+        return self.path if self.chief else self.path.parents[1]
 
     @property
     def has_results(self) -> bool:
@@ -94,7 +108,7 @@ class Run:
         Raises:
             UserError: the file cannot be read.
         """
-        return read_json(self.path / "metrics.json")
+        return read_json(self._of_chief / "metrics.json")
 
     def facts(self) -> dict[str, Any]:
         """What config.json holds."""
@@ -130,6 +144,15 @@ class Run:
         files.write_json(self.path / "metrics.json", metrics)
         self.close()
         return metrics
+
+    def leave(self) -> dict[str, Any]:
+        """What a worker does after the training; the chief does the rest by itself.
+
+        Returns:
+            Its number, in place of the final figures.
+        """
+        self.close()
+        return {"worker": self.worker}
 
     def close(self) -> None:
         """Let another process have the directory.
@@ -174,6 +197,10 @@ def open_run(recipe: str, config: Any, *, name: str = "") -> Run:
     path = pathlib.Path(
         config.run_dir or pathlib.Path("runs", recipe, f"{name or 'run'}-{digest(values)}")
     )
+    workers = cluster()
+    worker = workers.index if workers else 0
+    if worker:
+        path = path / WORKERS / str(worker)
     if path.exists() and not path.is_dir():
         raise UserError(f"run directory {path} is a file. Use another --run-dir.")
     if path.is_dir() and not _is_ours(path):
@@ -183,6 +210,7 @@ def open_run(recipe: str, config: Any, *, name: str = "") -> Run:
         )
     path.mkdir(parents=True, exist_ok=True)
     run = Run(path, recipe, values)
+    run.worker = worker
     run._acquire()
     try:
         _settle_replaced(run)
@@ -310,7 +338,7 @@ def _check_same(run: Run) -> None:
 def _is_ours(path: pathlib.Path) -> bool:
     """Whether a directory is empty or a run's: nobody's files are replaced by mistake."""
     names = {entry.name for entry in path.iterdir()}
-    if not names - {".lock"} or REPLACED in names:
+    if not names - {".lock", WORKERS} or REPLACED in names:
         return True
     if {"config.json", "checkpoints", ".lock"} <= names:
         return True  # also when config.json is damaged

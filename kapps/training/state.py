@@ -59,6 +59,17 @@ def write(path: str | os.PathLike, state: State) -> None:
     files.write_atomically(path, lambda file: np.savez(file, **{_META: meta}, **state.arrays))
 
 
+def numbers(directory: str | os.PathLike) -> list[int]:
+    """Of the states that can be read whole, in order."""
+    paths = sorted(pathlib.Path(directory).glob("state-*.npz"))
+    return [int(path.stem.removeprefix("state-")) for path in paths if read(path) is not None]
+
+
+def load(directory: str | os.PathLike, number: int) -> State | None:
+    """The state of that number, or None if it cannot be read."""
+    return read(pathlib.Path(directory) / f"state-{number:012d}.npz")
+
+
 def load_newest(directory: str | os.PathLike) -> tuple[State | None, list[str]]:
     """The newest state that can be read whole, and the names of those that could not."""
     damaged = []

@@ -1,0 +1,107 @@
+"""What workers on several machines have to decide alike, lest one waits for another for ever.
+
+Each decision is a short message that all of them send at the same place of the training: whether
+to write a checkpoint now, whether to stop, from which checkpoint to go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from kapps.errors import UserError
+from kapps.models.replicas import several_machines
+
+# Steps between two questions whether anybody's clock says that a checkpoint is due.
+ASK_EVERY = 25
+
+
+def everybodys(strategy: tf.distribute.Strategy, values: list[int]) -> np.ndarray:
+    """The values of all workers, int64 [workers, values]; they call this at the same place.
+
+    Args:
+        strategy: theirs.
+        values: as many on each of them.
+    """
+    given = tf.constant([values], tf.int64)
+
+    def exchange():
+        return tf.distribute.get_replica_context().all_gather(given, axis=0)
+
+    rows = strategy.experimental_local_results(tf.function(lambda: strategy.run(exchange))())[0]
+    local = strategy.num_replicas_in_sync // strategy.extended._num_workers
+    return rows.numpy()[::local]  # the replicas of a worker say the same
+
+
+def anybody(strategy: tf.distribute.Strategy, yes: bool) -> bool:
+    """Whether any worker says yes; on one machine that is asked alone."""
+    if not several_machines(strategy):
+        return yes
+    return bool(everybodys(strategy, [int(yes)]).any())
+
+
+def newest_of_all(strategy: tf.distribute.Strategy, numbers: list[int], kept: int) -> int | None:
+    """The newest checkpoint that every worker has, None if nobody has one.
+
+    Args:
+        strategy: theirs.
+        numbers: of the checkpoints that this worker can read.
+        kept: how many a worker has at most.
+
+    Raises:
+        UserError: some have one and some have none, or they have none in common.
+    """
+    numbers = sorted(numbers)[-kept:]
+    rows = everybodys(strategy, numbers + [-1] * (kept - len(numbers)))
+    sets = [set(row.tolist()) - {-1} for row in rows]
+    common = set.intersection(*sets)
+    if common:
+        return max(common)
+    if not any(sets):
+        return None
+    listed = ", ".join(
+        f"worker {i} has {'step ' + str(max(found)) if found else 'none'}"
+        for i, found in enumerate(sets)
+    )
+    raise UserError(
+        f"the workers have no checkpoint in common ({listed}). Give back the run directories they "
+        "had, or start all of them afresh with --overwrite."
+    )
+
+
+def shared_by_all(batches: tf.data.Dataset, strategy: tf.distribute.Strategy) -> tf.data.Dataset:
+    """Batches of which each worker takes its part, every one of them at every step."""
+    if not several_machines(strategy):
+        return batches
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return batches.with_options(options)
+
+
+@contextlib.contextmanager
+def losses_of_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Turn what TensorFlow says when another worker has died into what to do about it.
+
+    Raises:
+        UserError: another worker is gone.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        lost = (
+            tf.errors.UnavailableError,
+            tf.errors.AbortedError,
+            tf.errors.CancelledError,
+            tf.errors.DeadlineExceededError,
+            tf.errors.InternalError,
+        )
+        if not several_machines(strategy) or not isinstance(error, lost):
+            raise
+        raise UserError(
+            "another worker has stopped, so this one cannot go on. The same command on all "
+            "workers goes on from the last checkpoint that all have.\n"
+            f"TensorFlow says: {error.message.strip().splitlines()[0][:300]}"
+        ) from None
