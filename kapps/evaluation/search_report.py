@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FEWEST = 12  # trials that it takes to say what mattered
 DRAWN = 8  # hyperparameters of which a slice is drawn
+MOST = 14  # hyperparameters in other figures
 SHOWN = 10  # points in the table
 TREES = 200
 
@@ -67,25 +68,16 @@ def explain_search(results: Any) -> SearchExplanation:
     ]
     notes, tables = [], [_best_table(results, best)]
     names = [name for name in results.names() if len({str(v.get(name)) for v in values}) > 1]
-    if len(points) >= 3 and names:
-        figures.append(
-            (
-                "Parallel coordinates",
-                plots.parallel_coordinates(values, scores, goal, maximize),
-                "A line per point, bright and thick for good ones. Read from top to bottom; a gap "
-                "is where a hyperparameter is not active.",
-            )
-        )
-    mattered = names
+    names.sort(key=lambda name: -sum(v.get(name) is not None for v in values))  # stable
     if len(points) >= FEWEST and names:
-        mattered, means, spread, known = importance(values, scores, names)
+        names, means, spread, known = importance(values, scores, names)
         figures.append(
             (
                 "What mattered",
-                plots.hyperparameter_importance(mattered, means, spread),
-                "Permutation importance: how much a forest that predicts the objective gets worse "
-                "if a hyperparameter is shuffled, over rows that its trees have not seen. It "
-                f"explains {max(0.0, known):.0%} of the variance of unseen points.",
+                plots.hyperparameter_importance(names[:MOST], means[:MOST], spread[:MOST]),
+                "Permutation importance: how much worse a forest that predicts the order of the "
+                "points gets if a hyperparameter is shuffled, on points that it has not seen. It "
+                f"explains {max(0.0, known):.0%} of the variance of those.",
             )
         )
         if known < 0.2:
@@ -95,14 +87,22 @@ def explain_search(results: Any) -> SearchExplanation:
             )
     elif names:
         notes.append(f"What mattered is not told from fewer than {FEWEST} points.")
-    if len(points) >= 3 and mattered:
-        figures.append(
+    if len(points) >= 3 and names:
+        drawn = [name for name in results.names() if name in names[:MOST]]
+        chosen = [{name: v[name] for name in drawn if name in v} for v in values]
+        figures += [
+            (
+                "Parallel coordinates",
+                plots.parallel_coordinates(chosen, scores, goal, maximize),
+                "A line per point, bright and thick for good ones, from top to bottom. Where a "
+                "hyperparameter is not active the line has a gap.",
+            ),
             (
                 "Slices",
-                plots.search_slices(values, scores, mattered[:DRAWN], goal),
+                plots.search_slices(values, scores, names[:DRAWN], goal),
                 "The objective by each hyperparameter, the others being whatever they were.",
-            )
-        )
+            ),
+        ]
     cost = results.cost or "multiply_adds"
     known = [record for record in points if record.cost(cost) is not None]
     if len(known) >= 2:

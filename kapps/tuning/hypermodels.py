@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import pathlib
 import types
 from typing import Any
 
@@ -44,7 +45,9 @@ class HyperModelTrials:
         """As a HyperModel."""
         if isinstance(self.hypermodel, kt.HyperModel):
             return self.hypermodel
-        return kt.engine.hypermodel.DefaultHyperModel(self.hypermodel)
+        model = kt.HyperModel()
+        model.build = self.hypermodel
+        return model
 
     def declare(self) -> kt.HyperParameters:
         """All hyperparameters, as KerasTuner finds them.
@@ -82,7 +85,7 @@ class HyperModelTrials:
             kwargs["initial_epoch"] = first
             copy_checkpoints(trial, BEST)
             if model.built and (trial.directory / BEST).exists():
-                model.load_weights(trial.directory / BEST)
+                _load(model, trial.directory / BEST)
         kwargs["callbacks"] = [
             *copy.deepcopy(self.fit_kwargs.get("callbacks", [])),
             Reporter(trial),
@@ -91,12 +94,17 @@ class HyperModelTrials:
         ]
         return self._metrics(hypermodel.fit(hp, model, *self.fit_args, **kwargs))
 
-    def load(self, trial: Any, hp: kt.HyperParameters) -> keras.Model:
-        """The model of a finished trial with the weights of its best epoch."""
+    def load(self, directory: pathlib.Path, hp: kt.HyperParameters) -> keras.Model:
+        """The model of a finished trial with the weights of its best epoch.
+
+        Args:
+            directory: of the trial's execution.
+            hp: its point.
+        """
         model = self.model.build(hp)
         with contextlib.suppress(Exception):
             _build_on(model, self.fit_args, self.fit_kwargs)
-        model.load_weights(trial / BEST)
+        _load(model, directory / BEST)
         return model
 
     def _backup(self, trial: Trial, model: keras.Model) -> list:
@@ -128,6 +136,13 @@ class _SaveBest(keras.callbacks.Callback):
             beside = self.path.with_name(f"new-{self.path.name}")
             self.model.save_weights(beside)
             beside.replace(self.path)
+
+
+def _load(model: keras.Model, path: pathlib.Path) -> None:
+    """Weights, and the state of the optimizer, which Keras gives to one that is built."""
+    if model.optimizer is not None and not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    model.load_weights(path)
 
 
 def _build_on(model: keras.Model, args: tuple, kwargs: dict[str, Any]) -> None:

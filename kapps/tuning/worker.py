@@ -193,14 +193,22 @@ def _best(answer: Any, rows: list[dict], goal: str, sign: float) -> dict[str, An
 
 
 def copy_checkpoints(trial: Trial, name: str = "checkpoints") -> None:
-    """Give a promoted trial the state of the one before it, unless it has gone further already."""
-    if trial.past is None or (trial.directory / name).exists():
+    """Give a promoted trial the state of the one before it, unless it has gone further already.
+
+    Args:
+        trial: promoted or not.
+        name: of a directory or file in `trial.directory`.
+    """
+    own = trial.directory / name
+    if trial.past is None or own.exists() or not (trial.past / name).exists():
         return
+    beside = trial.directory / f".{name}.tmp"
     if (trial.past / name).is_dir():
-        beside = trial.directory / f".{name}.tmp"
         shutil.rmtree(beside, ignore_errors=True)
         shutil.copytree(trial.past / name, beside)
-        beside.rename(trial.directory / name)
+    else:
+        shutil.copyfile(trial.past / name, beside)
+    beside.rename(own)
 
 
 def _is_fatal(error: Exception) -> bool:
