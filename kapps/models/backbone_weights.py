@@ -102,26 +102,33 @@ def _downloading(name):
     try:
         yield
     except Exception as error:  # Keras raises a bare Exception
-        wanted = _wanted_file(error)
-        if wanted is None:
-            raise
-        origin, target = wanted
-        reason = str(error).replace(origin, "the address")
-        raise UserError(
-            f"the ImageNet weights of {name} are not on this machine and cannot be downloaded: "
-            f"{pathlib.Path(target).name} from {origin} ({type(error).__name__}: {reason}). "
-            f"Fetch that file elsewhere and put it at {target}, or give the path of other weights, "
-            "or take efficientnet_lite0, whose ImageNet weights come with kapps."
-        ) from error
+        cause = error
+        while cause.__context__ is not None:
+            cause = cause.__context__
+        reason = f"{type(cause).__name__}: {getattr(cause, 'reason', cause)}"
+        # keras.utils.get_file alone knows where the file comes from and under which name it is
+        # kept, which need not be that of the address.
+        if wanted := _locals_of_a_failure(error, "origin", "download_target"):
+            origin, target = wanted
+            raise UserError(
+                f"the ImageNet weights of {name} are not on this machine and cannot be downloaded: "
+                f"{pathlib.Path(target).name} from {origin} ({reason}). Fetch that file elsewhere "
+                f"and put it at {target}, or give the path of other weights, or take "
+                "efficientnet_lite0, whose ImageNet weights come with kapps."
+            ) from error
+        if found := _locals_of_a_failure(error, "weights_path"):
+            raise UserError(
+                f"{found[0]}: these are not the ImageNet weights of {name} ({reason}). Delete the "
+                "file, and it is fetched again."
+            ) from error
+        raise
     finally:
         socket.setdefaulttimeout(before)
 
 
-def _wanted_file(error):
-    """(address, place in the cache) of what keras.utils.get_file was asked for when it failed."""
+def _locals_of_a_failure(error, *names):
+    """The variables of that name in the first function on the way to `error` that has them all."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_name == "get_file" and {"origin", "download_target"} <= set(
-            frame.f_locals
-        ):
-            return frame.f_locals["origin"], frame.f_locals["download_target"]
+        if all(name in frame.f_locals for name in names):
+            return [frame.f_locals[name] for name in names]
     return None

@@ -284,7 +284,18 @@ def test_dead_network(error, monkeypatch, tmp_path):
     ):
         assert words in message
     assert message.count("http") == 1 and "\n" not in message
+    assert "URL fetch failure" not in message  # Keras' wrapping of the reason
     assert socket.getdefaulttimeout() is None
+
+
+def test_a_broken_file_in_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))
+    file = tmp_path / "models" / "mobilenet_1_0_224_tf_no_top.h5"
+    file.parent.mkdir()
+    file.write_bytes(b"half a download")
+    with pytest.raises(UserError, match="not the ImageNet weights of mobilenet .*Delete the file"):
+        models.backbone("mobilenet")
+    assert file.exists()
 
 
 def download_only(weights, **kwargs):
