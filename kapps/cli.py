@@ -302,6 +302,22 @@ class Export:
         return serving.export_any(model, export_dir, class_names=class_names, card=card)
 
 
+@dataclass(frozen=True)
+class Launch:
+    """Run a command as several workers on this machine: kapps launch --workers 2 -- python ..."""
+
+    command: Annotated[Positional[tuple[str, ...]], arg(metavar="COMMAND...")]
+    """The program and its arguments, after `--`."""
+    workers: int = 2
+    """How many."""
+
+    def run(self) -> None:
+        """Writes the lines of all workers, and ends with the exit code of the first that failed."""
+        from kapps.launch import launch
+
+        raise SystemExit(launch(self.command, self.workers))
+
+
 TABLE_FILES = (".csv", ".tsv")
 
 Command = (
@@ -310,6 +326,7 @@ Command = (
     | Annotated[Runs, subcommand("runs")]
     | Annotated[Compare, subcommand("compare")]
     | Annotated[Export, subcommand("export")]
+    | Annotated[Launch, subcommand("launch")]
 )
 
 

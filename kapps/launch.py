@@ -108,16 +108,15 @@ def _copy(lines, prefix: str, out: TextIO, lock: threading.Lock) -> None:
 
 def _wait(processes: list[subprocess.Popen], grace_seconds: float) -> int:
     failed, deadline = 0, None
-    while any(process.poll() is None for process in processes):
-        codes = [process.returncode for process in processes if process.returncode]
-        if codes and deadline is None:
-            failed, deadline = codes[0], time.monotonic() + grace_seconds
-        if deadline is not None and time.monotonic() > deadline:
-            break
+    while True:
+        codes = [process.poll() for process in processes]
+        if deadline is None and any(codes):
+            failed = next(code for code in codes if code)
+            deadline = time.monotonic() + grace_seconds
+        over = deadline is not None and time.monotonic() > deadline
+        if over or None not in codes:
+            return 128 - failed if failed < 0 else failed
         time.sleep(0.1)
-    codes = [process.returncode for process in processes if process.returncode]
-    failed = failed or next(iter(codes), 0)
-    return 128 - failed if failed < 0 else failed
 
 
 def _stop(processes: list[subprocess.Popen]) -> None:
