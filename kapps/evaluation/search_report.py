@@ -17,7 +17,8 @@ FEWEST = 12  # trials that it takes to say what mattered
 DRAWN = 8  # hyperparameters of which a slice is drawn
 MOST = 14  # hyperparameters in other figures
 SHOWN = 10  # points in the table
-TREES = 200
+TREES = 60
+PARTS, SHUFFLES = 3, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +132,7 @@ def importance(
 ) -> tuple[list[str], np.ndarray, np.ndarray, float]:
     """Permutation importance of each hyperparameter (Breiman 2001, section 10).
 
-    A random forest predicts the objective; each of five parts of the points is predicted by one
+    A random forest predicts the objective; each of three parts of the points is predicted by one
     that was grown on the others, with one hyperparameter after the other shuffled. Ranks of the
     objective are predicted, so that one trial that diverged does not decide.
 
@@ -151,11 +152,13 @@ def importance(
     x = np.stack([_encoded([point.get(name) for point in values]) for name in names], axis=1)
     y = np.argsort(np.argsort(scores)) / len(scores)
     losses, explained = [], []
-    for train, unseen in KFold(5, shuffle=True, random_state=0).split(x):
+    for train, unseen in KFold(PARTS, shuffle=True, random_state=0).split(x):
         forest = RandomForestRegressor(TREES, min_samples_leaf=2, random_state=0)
         forest.fit(x[train], y[train])
         explained.append(forest.score(x[unseen], y[unseen]))
-        found = permutation_importance(forest, x[unseen], y[unseen], n_repeats=10, random_state=0)
+        found = permutation_importance(
+            forest, x[unseen], y[unseen], n_repeats=SHUFFLES, random_state=0
+        )
         losses.append(found.importances_mean)
     means = np.mean(losses, 0)
     order = np.argsort(-means, kind="stable")

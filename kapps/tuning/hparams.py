@@ -21,7 +21,7 @@ def write_hparams(directory: str | os.PathLike, results: Results) -> None:
     """
     from tensorboard.compat.proto import event_pb2
     from tensorboard.plugins.hparams import summary_v2 as hparams
-    from tensorboard.plugins.scalar import summary as scalars
+    from tensorboard.plugins.scalar import summary_v2 as scalars
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
     directory = pathlib.Path(directory)
@@ -49,10 +49,10 @@ def write_hparams(directory: str | os.PathLike, results: Results) -> None:
         summaries = [(0, hparams.hparams_pb(point, trial_id=str(record.number)))]
         for row in record.curves.get(0, ()):
             if results.objective in row:
-                value = scalars.pb(f"epoch_{results.objective}", row[results.objective])
+                value = scalars.scalar_pb(f"epoch_{results.objective}", row[results.objective])
                 summaries.append((row["epoch"], value))
         for name, value in _figures(record, results):
-            summaries.append((record.epochs, scalars.pb(name, value)))
+            summaries.append((record.epochs, scalars.scalar_pb(name, value)))
         write(directory / f"{record.number:04d}", summaries)
 
 
