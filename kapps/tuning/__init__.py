@@ -2,6 +2,7 @@
 
 run_search, Budget      tries points of a space until its budget is used up; resumes exactly
 Trial, copy_checkpoints what the code that trains a point is given; what a promotion goes on with
+SearchError             raised there, ends the search
 oracle                  what says which point comes next: random, grid, Bayesian, Hyperband, TPE
 spaces                  module: functions hp -> keyword arguments of the builders, always valid
 read_space, declare     a space in a small TOML or JSON file (reading is quick: no TensorFlow)
@@ -30,7 +31,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "results": ["Record", "Results", "read_results", "write_table"],
         "search": ["Budget", "run_search"],
         "space_files": ["declare", "read_space"],
-        "trial": ["Trial"],
+        "trial": ["SearchError", "Trial"],
         "tuner": ["Tuner"],
         "worker": ["copy_checkpoints"],
     },

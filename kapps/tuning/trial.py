@@ -10,7 +10,12 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
+from kapps.errors import UserError
 from kapps.tuning import journal
+
+
+class SearchError(UserError):
+    """Raised by a target: no other point would do better, so the search ends with the message."""
 
 
 class Trial:

@@ -24,7 +24,8 @@ from typing import Any
 import filelock
 
 from kapps import files
-from kapps.tuning.trial import Trial
+from kapps.errors import UserError
+from kapps.tuning.trial import SearchError, Trial
 
 Tell = Callable[[dict[str, Any]], bool]
 _HARMLESS = 300  # seconds to wait for the last worker of a trial to be gone
@@ -212,7 +213,9 @@ def copy_checkpoints(trial: Trial, name: str = "checkpoints") -> None:
 
 
 def _is_fatal(error: Exception) -> bool:
-    """Whether KerasTuner would end the search."""
+    """Whether the search is to end: the target says so, or KerasTuner would."""
+    if isinstance(error, SearchError):
+        return True
     errors = sys.modules.get("keras_tuner.src.errors")
     return errors is not None and isinstance(error, errors.FatalError)
 
@@ -222,7 +225,7 @@ def _one_line(error: BaseException) -> str:
     kind, words = type(error).__name__, str(error).strip().split("\n")[0]
     if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":
         return f"out of memory ({kind})"
-    if kind == "UserError":
+    if isinstance(error, UserError):
         return words[:200]
     return f"{kind}: {words[:200]}" if words else kind
 

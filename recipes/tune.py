@@ -1,0 +1,440 @@
+"""Search for the settings of another recipe: any of its own flags, by the same runner.
+
+    python recipes/tune.py --recipe tabular
+    python recipes/tune.py --recipe image_classifier --space SPACE.toml --fix epochs=5 model=cnn
+    python recipes/tune.py --recipe sequence_classifier --algorithm hyperband --workers 2
+
+A trial is the recipe itself, up to the end of its training: the test split is not looked at. The
+winner is the recipe run whole, with its report, its test figures and its export. SPACE names fields
+of the recipe's Config:
+
+    [[parameters]]
+    name = "learning_rate"
+    kind = "float"
+    min = 1e-4
+    max = 1e-1
+    sampling = "log"
+
+The same command goes on with a search that was killed; a larger budget makes it longer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import io
+import json
+import math
+import os
+import pathlib
+import shutil
+import sys
+from typing import Any, Literal
+
+from kapps import command_line, evaluation, files, training, tuning
+from kapps.errors import UserError
+
+HERE = pathlib.Path(__file__).resolve().parent
+# Those that search or compare by themselves.
+NOT_TUNED = ("tune", "tune_cnn", "optimizers")
+OBJECTIVES = {
+    "image_classifier": "val_accuracy:max",
+    "transfer_learning": "val_accuracy:max",
+    "perceptron": "val_accuracy:max",
+    "autoencoder": "val_mse:min",
+    "gan": "val_frechet:min",
+}
+RATE = {"name": "learning_rate", "kind": "float", "min": 3e-4, "max": 3e-2, "sampling": "log"}
+DROPOUT = {"name": "dropout", "kind": "float", "min": 0.0, "max": 0.5, "step": 0.1}
+BATCH = {"name": "batch_size", "kind": "choice", "values": [16, 32, 64, 128], "default": 64}
+OPTIMIZER = {"name": "optimizer", "kind": "choice", "values": ["adamw", "nesterov", "rmsprop"]}
+# What is sought where no file says it.
+SPACES = {
+    "image_classifier": [RATE, BATCH, DROPOUT, OPTIMIZER],
+    "tabular": [
+        RATE,
+        BATCH,
+        DROPOUT,
+        OPTIMIZER,
+        {"name": "units", "kind": "choice", "values": ["32", "64,32", "128,64", "128,128,64"]},
+        {"name": "normalization", "kind": "choice", "values": ["none", "batch"]},
+    ],
+    "sequence_classifier": [RATE, BATCH, DROPOUT],
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What is sought, and for how long."""
+
+    recipe: str = "tabular"
+    """name of the recipe; an unknown one lists them all"""
+    space: str | None = None
+    """a TOML or JSON file of fields and bounds; default: a space of this recipe's own"""
+    fix: tuple[str, ...] = ()
+    """fields that stay, as FIELD=VALUE; a comma between the values of a field that has several"""
+    objective: str | None = None
+    """figure of validation to look for, NAME:max or NAME:min; default: the recipe's own"""
+    algorithm: Literal["random", "grid", "bayesian", "hyperband", "tpe"] = "random"
+    """what says which point comes next; tpe needs optuna"""
+    max_trials: int = 20
+    """budget in trials, those of earlier processes included"""
+    max_minutes: float | None = None
+    """budget in minutes of searching; trials that run then go on if there is more another day"""
+    workers: int = 1
+    """processes that try points at the same time; 0 tries them in this one"""
+    seeds_per_point: int = 1
+    """how often each point is tried, with seeds one after the other; the mean counts"""
+    stop_early: Literal["auto", "none", "median", "asha"] = "auto"
+    """how poor trials end; auto: by the median rule, but not under Hyperband"""
+    seed: int = 0
+    """seed of the search, and the first one of the recipe: all points have the same split"""
+    run_dir: str | None = None
+    """where everything about the search goes; default: runs/tune/NAME, one per configuration"""
+    export_dir: str | None = None
+    """where the winner is published; default: the recipe's"""
+    export: bool = True
+    """publish the winner"""
+    overwrite: bool = False
+    """throw away what is in the run directory"""
+
+
+def check(config: Config) -> None:
+    """What can be found wrong before TensorFlow is imported.
+
+    Raises:
+        UserError: a mistake in the flags, the space, or the recipe's settings.
+    """
+    for name, least in (("max_trials", 1), ("workers", 0), ("seeds_per_point", 1), ("seed", 0)):
+        if getattr(config, name) < least:
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(f"{flag} {getattr(config, name)}: it must be {least} or more")
+    if config.max_minutes is not None and not 0 < config.max_minutes < math.inf:
+        raise UserError(f"--max-minutes {config.max_minutes}: it must be above 0")
+    if config.algorithm == "hyperband" and config.stop_early not in ("auto", "none"):
+        raise UserError("--stop-early: Hyperband stops poor trials itself")
+    recipe = load_recipe(config.recipe)
+    goal(config)
+    known = {field.name for field in dataclasses.fields(recipe.Config)}
+    managed = ("run_dir", "export_dir", "export", "overwrite", "seed")
+    fixed = [one.partition("=")[0] for one in config.fix]
+    for one in config.fix:
+        if "=" not in one:
+            raise UserError(f"--fix {one}: it is FIELD=VALUE")
+    sought = [entry["name"] for entry in entries(config)]
+    for name in (*fixed, *sought):
+        if name in managed:
+            raise UserError(f"{name}: the search itself decides that")
+        if name not in known:
+            listed = ", ".join(sorted(known - set(managed)))
+            raise UserError(f"{config.recipe} has no {name!r}; it has {listed}")
+        if name in fixed and name in sought:
+            raise UserError(f"{name} is fixed and sought: take it out of one of them")
+    settings(config, {})
+
+
+def load_recipe(name: str) -> Any:
+    """The module of a recipe.
+
+    Raises:
+        UserError: there is no such recipe, or it cannot be tuned.
+    """
+    known = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in NOT_TUNED)
+    if name not in known:
+        raise UserError(f"recipe {name!r}: it is one of {', '.join(known)}")
+    full = f"recipes.{name}"
+    if full not in sys.modules:  # also when this file is run as a script
+        spec = importlib.util.spec_from_file_location(full, HERE / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[full] = module
+        spec.loader.exec_module(module)
+    return sys.modules[full]
+
+
+def entries(config: Config) -> list[dict[str, Any]]:
+    """The entries of the space.
+
+    Raises:
+        UserError: a mistake in the file, or neither a file nor a space of the recipe's own.
+    """
+    if config.space is not None:
+        return tuning.read_space(config.space)
+    if config.recipe not in SPACES:
+        raise UserError(
+            f"--space: {config.recipe} has no space of its own here; write one (see --help)"
+        )
+    fixed = {one.partition("=")[0] for one in config.fix}
+    return [entry for entry in SPACES[config.recipe] if entry["name"] not in fixed]
+
+
+def goal(config: Config) -> tuple[str, str]:
+    """Name and direction of the objective.
+
+    Raises:
+        UserError: no direction, or not measured on validation.
+    """
+    said = config.objective or OBJECTIVES.get(config.recipe, "val_loss:min")
+    name, _, direction = said.partition(":")
+    if direction not in ("min", "max"):
+        raise UserError(f"--objective {said}: it is NAME:max or NAME:min")
+    if not name.startswith("val_"):
+        raise UserError(f"--objective {name}: it is a figure of validation, val_...")
+    return name, direction
+
+
+def settings(config: Config, values: dict[str, Any], **others: Any) -> Any:
+    """The recipe's own configuration at a point.
+
+    Args:
+        config: of the search.
+        values: fields by name, as numbers, truth values or text.
+        others: fields by name, taken as they are.
+
+    Raises:
+        UserError: a value that the recipe does not take.
+    """
+    recipe, argv = load_recipe(config.recipe), []
+    fixed = dict(one.split("=", 1) for one in config.fix)
+    kinds = {field.name: str(field.type) for field in dataclasses.fields(recipe.Config)}
+    for name, value in {**fixed, **values}.items():
+        flag, text = name.replace("_", "-"), str(value)
+        if kinds[name] == "bool":
+            argv.append(f"--{flag}" if text.lower() in ("true", "yes", "1") else f"--no-{flag}")
+        else:
+            argv += [f"--{flag}", *(text.split(",") if "tuple" in kinds[name] else [text])]
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            made = command_line.parse(recipe.Config, argv, prog=config.recipe)
+    except SystemExit:
+        raise UserError(
+            f"{config.recipe}: {said.getvalue().removeprefix('error: ').strip()}"
+        ) from None
+    made = dataclasses.replace(made, **others)
+    recipe.check(made)
+    return made
+
+
+def main(config: Config) -> dict[str, object]:
+    """Run the recipe.
+
+    Returns:
+        The final figures, as in metrics.json.
+
+    Raises:
+        UserError: a mistake in the flags, the data or the run directory.
+    """
+    check(config)
+    with open_run(config) as run:
+        return run.metrics() if is_done(config, run) else work(config, run)
+
+
+def open_run(config: Config) -> training.Run:
+    """The run directory of this configuration; budgets and workers are not part of it."""
+    return training.open_run("tune", config, name=config.recipe)
+
+
+def is_done(config: Config, run: training.Run) -> bool:
+    """Whether there is a winner, and no more budget than it was found with."""
+    if not run.finished:
+        return False
+    found = run.metrics()
+    return config.max_trials <= found["max_trials"] and (config.max_minutes or math.inf) <= (
+        found["max_minutes"] or math.inf
+    )
+
+
+def check_and_show(config: Config) -> None:
+    """Before TensorFlow is imported: refuse mistakes, and show a search that is finished.
+
+    Raises:
+        UserError: a mistake in the flags, or a run directory of another configuration.
+        SystemExit: there is nothing left to do.
+    """
+    check(config)
+    if config.overwrite:
+        return
+    with open_run(config) as run:
+        if not is_done(config, run):
+            return
+    command_line.show_finished(open_run, config)
+
+
+def work(config: Config, run: training.Run) -> dict[str, object]:
+    """Search, run the winner whole, and report into an open run directory."""
+    import keras_tuner
+
+    name, direction = goal(config)
+    space = keras_tuner.HyperParameters()
+    tuning.declare(space, entries(config))
+    sought = ", ".join(parameter.name for parameter in space.space)
+    print(
+        f"search    {sought} of {config.recipe}; {name} ({direction}), {config.algorithm}, "
+        f"{config.max_trials} trials\nrun       {run.path}"
+    )
+    whole = settings(config, {})
+    stop_early = config.stop_early
+    if stop_early == "auto":
+        stop_early = "none" if config.algorithm == "hyperband" else "median"
+    results = tuning.run_search(
+        RecipeTrials(config, str(run.path)),
+        tuning.oracle(
+            config.algorithm,
+            keras_tuner.Objective(name, direction),
+            space,
+            seed=config.seed,
+            epochs=whole.epochs,
+        ),
+        run.path,
+        identity={"recipe": config.recipe, "fixed": list(config.fix)},
+        budget=tuning.Budget(trials=config.max_trials, minutes=config.max_minutes),
+        executions=config.seeds_per_point,
+        stop_early=stop_early,
+        workers=config.workers,
+        progress=tuning.print_trial,
+    )
+    if not results.ended_well:
+        told = "; ".join(f"{len(n)} times {why}" for why, n in results.failures().items())
+        raise UserError(
+            f"no trial has ended well ({told or 'there was no time'}). Their output is in "
+            f"{run.path / 'trials'}; more --max-trials or --max-minutes go on."
+        )
+    for kept in run.path.glob("trials/*/seed-*/run"):
+        shutil.rmtree(kept, ignore_errors=True)
+    tuning.write_hparams(run.path / "tensorboard" / "hparams", results)
+    return finish(config, run, results)
+
+
+@dataclasses.dataclass
+class RecipeTrials:
+    """Runs a recipe up to the end of its training; what a worker process is given.
+
+    Attributes:
+        config: of the search.
+        directory: of the search.
+    """
+
+    config: Config
+    directory: str
+
+    def __call__(self, trial: tuning.Trial) -> None:
+        """Train one point, or go on with it.
+
+        Raises:
+            UserError: a point that the recipe does not take, or one that trains nothing.
+        """
+        values = {k: v for k, v in trial.values.items() if not k.startswith("tuner/")}
+        tuning.copy_checkpoints(trial, "run")
+        made = settings(
+            self.config,
+            values,
+            seed=self.config.seed + trial.execution,
+            run_dir=str(trial.directory / "run"),
+            export=False,
+        )
+        recipe, fit = load_recipe(self.config.recipe), training.fit
+
+        def fit_and_leave(model, batches, validation, *, epochs, run, callbacks=(), **others):
+            self.check_data(run, made.seed)
+            trial.facts["parameters"] = model.count_params()
+            others["verbose"] = 0
+            fit(
+                model,
+                batches,
+                validation,
+                epochs=min(epochs, trial.epochs or epochs),
+                run=run,
+                callbacks=[*callbacks, tuning.Reporter(trial)],
+                **others,
+            )
+            raise _Trained
+
+        training.fit = fit_and_leave  # what follows in the recipe would look at the test split
+        try:
+            recipe.main(made)
+        except _Trained:
+            return
+        finally:
+            training.fit = fit
+        raise tuning.SearchError(f"{self.config.recipe} has trained nothing that could be measured")
+
+    def check_data(self, run: training.Run, seed: int) -> None:
+        """The data may not change under the search.
+
+        Raises:
+            SearchError: they have.
+        """
+        now = run.facts().get("data", {}).get("fingerprint")
+        path = pathlib.Path(self.directory, f"data-{seed}.json")
+        if not path.exists():
+            files.write_json(path, now)
+        elif json.loads(path.read_text()) != now:
+            raise tuning.SearchError(
+                f"the data are not those that {self.directory} was begun with. Use another "
+                "--run-dir, or --overwrite to start afresh."
+            )
+
+
+class _Trained(BaseException):
+    """Leaves a recipe after its training; nobody else catches it."""
+
+
+def finish(config: Config, run: training.Run, results: tuning.Results) -> dict[str, object]:
+    """Run the winner whole and write the report."""
+    winner = results.best_first()[0]
+    made = settings(
+        config,
+        winner.values,
+        seed=config.seed,
+        run_dir=str(run.path / f"winner-{winner.number:04d}"),
+        export=config.export,
+        export_dir=config.export_dir,
+    )
+    shown = ", ".join(f"{name} {value}" for name, value in winner.values.items())
+    print(f"winner    trial {winner.number}: {shown}")
+    recipe = load_recipe(config.recipe)
+    metrics = recipe.main(made) | {
+        "winner": winner.number,
+        f"search_{results.objective}": winner.score,
+        "trials": len(results.records),
+        "trials_failed": sum(record.status == "failed" for record in results.records),
+        "trials_stopped_early": sum(record.status == "stopped" for record in results.records),
+        "search_seconds": results.seconds,
+        "max_trials": config.max_trials,
+        "max_minutes": config.max_minutes,
+    }
+    metrics.setdefault("exported", None)
+    explained = evaluation.explain_search(results)
+    for title, figure, _ in explained.figures:
+        evaluation.plots.save_png(figure, run.plots / f"{evaluation.file_name(title)}.png")
+    again = training.command(config, "recipes/tune.py")
+    alone = training.command(made, f"recipes/{config.recipe}.py")
+    evaluation.write_report(
+        run.path / "report.html",
+        title=f"Search for settings of {config.recipe}",
+        metrics=metrics,
+        figures=explained.figures,
+        tables=explained.tables,
+        config=run.config,
+        commands={
+            "Repeat, resume or enlarge": again,
+            "The winner alone": alone,
+            "Look at all trials": f"tensorboard --logdir {run.path / 'tensorboard'}",
+        },
+        notes=(
+            f"The winner is trial {winner.number}: {shown}. It was run whole, with validation "
+            f"kept; its own report is {os.path.basename(made.run_dir)}/report.html.",
+            f"The objective is the best of {len(results.ended_well)} trials on validation data: "
+            "expect less of it on new data.",
+            *explained.notes,
+            *run.notes,
+        ),
+    )
+    run.finish(metrics)
+    print(f"{'report of the search':<24}{run.path / 'report.html'}")
+    return metrics
+
+
+if __name__ == "__main__":
+    command_line.run(main, Config, check_and_show)
