@@ -61,15 +61,15 @@ class Config(training.CommonConfig):
     image_size: int | None = None
     """side of the pictures; default: twice their own, from 64 to what the backbone is made for"""
     epochs: int = 10
-    """passes over the training data in each phase, unless the next two flags say otherwise"""
+    """passes over the training data of the probe, and twice those of fine-tuning"""
     probe_epochs: int | None = None
-    """of the head alone; 0 leaves it out"""
+    """of the head alone; 0 leaves it out; default: --epochs"""
     fine_tune_epochs: int | None = None
-    """of the head and the last stages; 0 leaves it out"""
+    """of the head and the last stages; 0 leaves it out; default: half of --epochs"""
     fine_tune_stages: int | Literal["all"] = 3
     """how many stages of the backbone, counted from its output, are fine-tuned"""
     fine_tune_learning_rate: float | None = None
-    """highest rate of the head while fine-tuning; default: a tenth of the probe's"""
+    """highest rate of the head while fine-tuning; default: a third of the probe's"""
     stage_decay: float = 0.5
     """rate of a stage, relative to the one behind it"""
     batch_norm: Literal["frozen", "train"] = "frozen"
@@ -172,7 +172,7 @@ def refuse_what_has_no_effect(config: Config) -> None:
 def epochs_of(config: Config) -> dict[str, int]:
     """How long each phase lasts."""
     probe, tuning = config.probe_epochs, config.fine_tune_epochs
-    tuning = config.epochs if tuning is None else tuning
+    tuning = -(-config.epochs // 2) if tuning is None else tuning
     return {
         PROBE: config.epochs if probe is None else probe,
         FINE_TUNING: tuning if config.fine_tune_stages else 0,
@@ -317,7 +317,7 @@ class Work:
             self.precision, why = training.choose_precision(network, config.batch_size, examples)
             print(f"precision {self.precision}: {why}")
         rate = config.learning_rate or training.usual_learning_rate(config.optimizer)
-        self.rates = {PROBE: rate, FINE_TUNING: config.fine_tune_learning_rate or rate / 10.0}
+        self.rates = {PROBE: rate, FINE_TUNING: config.fine_tune_learning_rate or rate / 3.0}
         self.decay = config.weight_decay
         if self.decay is None:
             self.decay = training.usual_weight_decay(config.optimizer)

@@ -1,0 +1,78 @@
+"""The recipe transfer_learning on a tiny backbone; also a program to be killed, or to be shared.
+
+python small_transfer.py killed RUN_DIR STEP_TO_DIE_AT
+python small_transfer.py replicas DIRECTORY
+"""
+
+import os
+import pathlib
+import signal
+import sys
+
+import keras
+
+from kapps import models
+from models import small_backbone
+from recipes import transfer_learning
+from recipes.transfer_learning import Config
+
+ROW = models.backbone_table.BackboneRow(
+    "", "tf", 16, 8, (("stem", ""), ("block1", "block1_"), ("block2", "block2_"))
+)
+SETTINGS = dict(
+    backbone="small",
+    weights="none",
+    image_size=12,
+    batch_size=128,
+    epochs=3,
+    fine_tune_epochs=3,
+    learning_rate=0.1,
+    export=False,
+)
+
+
+def backbone(name="small", *, weights, input_shape, fused=True):
+    return small_backbone.backbone(input_shape, name=name)
+
+
+def install(set_attribute=setattr):
+    """Make `--backbone small` known."""
+    models.backbone_table.BACKBONES["small"] = ROW
+    set_attribute(models, "backbone", backbone)
+
+
+class Die(keras.callbacks.Callback):
+    """SIGKILL after that many steps of this process."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.left = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed(run_dir, step):
+    die, usual = Die(int(step)), transfer_learning.callbacks
+    transfer_learning.callbacks = lambda *arguments: [*usual(*arguments), die]
+    transfer_learning.main(Config(run_dir=run_dir, **SETTINGS))
+
+
+def replicas(directory):
+    for devices in ("cpu:2", "cpu"):  # those that have to be made first, first
+        place = pathlib.Path(directory, devices.replace(":", ""))
+        # Replicas drop units of their own, so none are dropped.
+        settings = SETTINGS | {
+            "epochs": 2,
+            "fine_tune_epochs": 2,
+            "dropout": 0.0,
+            "optimizer": "momentum",
+        }
+        transfer_learning.main(Config(run_dir=str(place), devices=devices, **settings))
+
+
+if __name__ == "__main__":
+    install()
+    {"killed": killed, "replicas": replicas}[sys.argv[1]](*sys.argv[2:])

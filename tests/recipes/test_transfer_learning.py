@@ -1,0 +1,297 @@
+import csv
+import dataclasses
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from kapps import cli, data, models, training
+from kapps.errors import UserError
+from recipes import transfer_learning
+from recipes.small_transfer import SETTINGS, install
+from recipes.transfer_learning import Config
+
+ROOT = pathlib.Path(transfer_learning.__file__).parents[1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    patch = pytest.MonkeyPatch()
+    patch.setitem(models.backbone_table.BACKBONES, "small", None)
+    install(patch.setattr)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run on the embedded data, three epochs in each phase."""
+    root = tmp_path_factory.mktemp("recipe")
+    places = {"run_dir": str(root / "run"), "export_dir": str(root / "served"), "export": True}
+    config = Config(**SETTINGS | places)
+    return config, transfer_learning.main(config)
+
+
+def rows_of(run):
+    return list(csv.DictReader(pathlib.Path(run, "metrics.csv").read_text().splitlines()))
+
+
+def program(*arguments):
+    path = [*sys.path, str(ROOT), str(ROOT / "tests")]
+    code = (
+        f"import sys; sys.path[:0] = {path!r}; sys.argv[1:] = {list(map(str, arguments))!r}; "
+        f"import runpy; runpy.run_path({str(ROOT / 'tests/recipes/small_transfer.py')!r}, "
+        "run_name='__main__')"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+def test_the_run_directory_holds_what_the_design_says(finished):
+    config, metrics = finished
+    run = pathlib.Path(config.run_dir)
+    assert metrics["test_accuracy"] > 0.25 and metrics["kept"] == "fine-tuning"
+    assert metrics["fine_tuning_val_loss"] < metrics["probe_val_loss"]
+    assert json.loads((run / "metrics.json").read_text()) == metrics
+    rows = rows_of(run)
+    assert [row["epoch"] for row in rows] == list("123456")
+    assert [row["phase"] for row in rows] == list("111222")
+    best = min(rows[3:], key=lambda row: float(row["val_loss"]))
+    assert metrics["best_epoch"] == int(best["epoch"])
+    facts = json.loads((run / "config.json").read_text())
+    assert facts["learning_rates"] == {"probe": 0.1, "fine-tuning": 0.1 / 3}
+    assert facts["image_shape"] == [12, 12, 1]
+    page = (run / "report.html").read_text()
+    for words in (
+        metrics["verdict"],
+        "probe: epochs 1 to 3; fine-tuning: epochs 4 to 6",
+        "Grad-CAM",
+    ):
+        assert words in page
+    pictures = {path.stem for path in (run / "plots").glob("*.png")}
+    assert {"learning_curves", "confusion_matrix", "worst_mistakes", "calibration"} <= pictures
+    # Train, validation; a probe that looks at neither the test split nor at a picture twice.
+    assert len(list((run.parent / "features").glob("*.npy"))) == 2
+
+
+def test_model_keras_and_the_saved_model_give_the_reported_accuracy(finished):
+    config, metrics = finished
+    test = data.load("digits", seed=0, image_size=12).splits["test"]
+    pictures = test.take(range(len(test)))
+    model = keras.models.load_model(pathlib.Path(config.run_dir, "model.keras"))
+    logits = model.predict(pictures, verbose=0)
+    assert (logits.argmax(1) == test.labels).mean() == pytest.approx(metrics["test_accuracy"])
+    served = tf.saved_model.load(str(pathlib.Path(config.export_dir, "1"))).signatures
+    answer = served["serving_default"](image=tf.constant(pictures))["probabilities"]
+    expected = tf.nn.softmax(logits / metrics["temperature"])  # which is in the graph
+    np.testing.assert_allclose(answer, expected, atol=1e-5)
+    # A file of another size: resized as the training pictures were.
+    image = data.decode.fit(pictures[0], (40, 30, 1))
+    encoded = tf.io.encode_png(image)
+    resized = data.decode.decode_image(encoded, (12, 12, 1))
+    np.testing.assert_array_equal(
+        served["from_bytes"](image_bytes=encoded[None])["probabilities"],
+        served["serving_default"](image=resized[None])["probabilities"],
+    )
+
+
+def test_again_is_quick_and_another_config_is_refused(finished):
+    config, metrics = finished
+    assert transfer_learning.main(config) == metrics
+    with pytest.raises(UserError, match="stage_decay"):
+        transfer_learning.main(dataclasses.replace(config, stage_decay=0.9))
+
+
+def test_quantised_for_phones(finished, capsys):
+    config, metrics = finished
+    capsys.readouterr()
+    cli.main(["export", config.run_dir, "--format", "litert", "--quantize", "int8"])
+    path, cost = capsys.readouterr().out.splitlines()
+    assert path.endswith("export/model_int8.tflite") and "of 359 test pictures" in cost
+    found = json.loads(pathlib.Path(path).with_suffix(".json").read_text())
+    assert found["model_accuracy"] == pytest.approx(metrics["test_accuracy"])
+    assert abs(found["accuracy_drop"]) < 0.03 and found["examples"] == 359
+
+
+def test_fine_tuning_that_does_harm_is_not_kept(tmp_path):
+    """And the probe may do without cached features."""
+    settings = SETTINGS | dict(fine_tune_learning_rate=30.0, fine_tune_epochs=1, cache=False)
+    metrics = transfer_learning.main(Config(run_dir=str(tmp_path / "run"), **settings))
+    assert metrics["kept"] == "probe" and metrics["best_epoch"] <= 3
+    assert "The probe&#39;s weights are kept" in (tmp_path / "run/report.html").read_text()
+    assert not (tmp_path / "features").exists()
+    best = rows_of(tmp_path / "run")[metrics["best_epoch"] - 1]
+    images = data.load("digits", seed=0, image_size=12).splits["validation"]
+    model = keras.models.load_model(tmp_path / "run/model.keras")
+    said = model.predict(images.take(range(len(images))), verbose=0).argmax(1)
+    assert np.mean(said == images.labels) == pytest.approx(float(best["val_accuracy"]))
+
+
+def folder(root, counts):
+    """Noise around a grey level of its own for each class, pictures of many sizes; one in both."""
+    rng = np.random.default_rng(0)
+    for level, (name, (train, test)) in zip((40, 110, 180), counts.items(), strict=True):
+        for split, count in (("train", train), ("test", test)):
+            place = root / split / name
+            place.mkdir(parents=True)
+            for i in range(count):
+                size = (*rng.integers(14, 40, 2), 3)
+                pixels = np.clip(rng.normal(level, 60, size), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(place / f"{i}.png")
+    twin = Image.open(root / "train" / next(iter(counts)) / "0.png")
+    twin.save(root / "test" / next(iter(counts)) / "twin.jpg", quality=95, subsampling=0)
+    return f"folder:{root}"
+
+
+def test_every_switch_together_on_a_difficult_folder(tmp_path):
+    spec = folder(tmp_path / "pictures", {"dark": (60, 8), "middle": (40, 6), "light": (8, 3)})
+    settings = SETTINGS | dict(
+        dataset=spec,
+        image_size=None,  # that of the backbone
+        epochs=2,
+        fine_tune_epochs=2,
+        batch_size=16,
+        learning_rate=0.05,
+        class_weights=True,
+        cache_copies=2,
+        rotation=5.0,
+        erasing=0.1,
+        mixup=0.2,
+        cutmix=1.0,
+        label_smoothing=0.1,
+        test_time_flip=True,
+        batch_norm="train",
+        fine_tune_stages="all",
+        optimizer="nesterov",
+        schedule="cosine",
+        clip=1.0,
+        patience=5,
+        gradient_flow=True,
+        precision="mixed_bfloat16",
+        export=True,
+    )
+    places = {"run_dir": str(tmp_path / "run"), "export_dir": str(tmp_path / "served")}
+    metrics = transfer_learning.main(Config(**settings | places))
+    assert metrics["near_duplicates"] == 1 and metrics["test_examples"] == 18
+    assert 0 <= metrics["test_accuracy_without_twins"] <= 1
+    page = (tmp_path / "run/report.html").read_text()
+    for words in (
+        "Not enough data to say how good it is: 18 test pictures",
+        "Classes are uneven",
+        "Fewer than 5 test pictures: light (3)",
+        "1 of 18 test pictures are in the training split",
+        "test/dark/twin.jpg",
+    ):
+        assert words in page
+    # What is saved and served looks at the mirror image, too.
+    model = keras.models.load_model(tmp_path / "run/model.keras")
+    assert model.input_shape == (None, 16, 16, 3)
+    x = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
+    served = tf.saved_model.load(str(tmp_path / "served/1")).signatures["serving_default"]
+    one, other = (served(image=tf.constant(p))["probabilities"] for p in (x, x[:, :, ::-1]))
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_small_pictures_are_enlarged_and_large_ones_fit_the_backbone(tmp_path):
+    assert transfer_learning.load(Config()).image_shape == (64, 64, 1)
+    assert transfer_learning.load(Config(image_size=40)).image_shape == (40, 40, 1)
+    images = np.zeros((40, 50, 60, 3), np.uint8)
+    np.savez(tmp_path / "data.npz", images=images, labels=np.arange(40) % 2)
+    spec = f"npz:{tmp_path / 'data.npz'}"
+    assert transfer_learning.load(Config(dataset=spec)).image_shape == (120, 120, 3)
+    small = Config(dataset=spec, backbone="small")
+    assert transfer_learning.load(small).image_shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"backbone": "efficientnet"}, "efficientnet_lite0, "),
+        ({"weights": "/does/not/exist.weights.h5"}, "/does/not/exist.weights.h5"),
+        ({"image_size": 16}, "32x32"),
+        ({"fine_tune_stages": 10}, "has 9: stem, block1"),
+        ({"fine_tune_stages": 0, "fine_tune_epochs": 3}, "leaves nothing"),
+        ({"probe_epochs": 0, "fine_tune_epochs": 0}, "leave nothing to train"),
+        ({"probe_epochs": -1}, "--probe-epochs"),
+        ({"stage_decay": 0.0}, "--stage-decay"),
+        ({"fine_tune_epochs": 0, "batch_norm": "train"}, "--batch-norm is for fine-tuning"),
+        ({"augment": False, "mixup": 0.2}, "--mixup"),
+        ({"cache": False, "cache_copies": 2}, "--cache-copies"),
+        ({"dataset": "folder:/does/not/exist"}, "/does/not/exist"),
+        ({"devices": "cpu:2", "batch_size": 33}, "32 or 34"),
+        ({"dropout": 1.0}, "--dropout"),
+    ],
+)
+def test_mistakes_are_named(flags, words):
+    with pytest.raises(UserError, match=words):
+        transfer_learning.check(Config(**flags))
+
+
+def test_a_mistake_is_one_message_and_exit_code_2(tmp_path):
+    command = [sys.executable, str(ROOT / "recipes/transfer_learning.py"), "--backbone", "resnet"]
+    answer = subprocess.run(
+        [*command, "--run-dir", str(tmp_path / "run")], capture_output=True, text=True, cwd=ROOT
+    )
+    assert answer.returncode == 2 and "resnet50" in answer.stderr
+    assert "Traceback" not in answer.stderr and not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_killed_in_either_phase_it_ends_with_the_same_bits(tmp_path):
+    """Ten steps an epoch: step 25 is in the third epoch of the probe, 15 steps later ..."""
+    run, whole = tmp_path / "killed", tmp_path / "whole"
+    for step, done in ((25, "1-probe"), (15, "2-fine-tuning")):
+        answer = program("killed", run, step)
+        assert answer.returncode == -signal.SIGKILL, answer.stderr
+        phases = sorted(path.parent.name for path in run.rglob("state-*.npz"))
+        assert phases[-1] == done and not (run / "metrics.json").exists()
+    again, once = (
+        transfer_learning.main(Config(run_dir=str(path), **SETTINGS)) for path in (run, whole)
+    )
+    seconds = ("train_seconds", "examples_per_second")
+    assert {k: v for k, v in again.items() if k not in seconds} == {
+        k: v for k, v in once.items() if k not in seconds
+    }
+    assert len(list((tmp_path / "features").glob("*.npy"))) == 2  # one run's serve the other
+    assert (run / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+    one, other = (keras.models.load_model(path / "model.keras") for path in (run, whole))
+    for a, b in zip(one.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_two_devices_give_what_one_gives(tmp_path):
+    answer = program("replicas", tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    two, one = (rows_of(tmp_path / name) for name in ("cpu2", "cpu"))
+    assert len(two) == len(one) == 4
+    for a, b in zip(two, one, strict=True):
+        for name in ("loss", "accuracy", "val_loss", "train_loss"):
+            assert float(a[name]) == pytest.approx(float(b[name]), rel=1e-3)
+    first, second = (
+        keras.models.load_model(tmp_path / f"{n}/model.keras") for n in ("cpu2", "cpu")
+    )
+    for a, b in zip(first.weights, second.weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_imagenet_weights_are_worth_something(tmp_path):
+    """Eight by eight pixels, enlarged: a linear probe on random features gets a third of it."""
+    config = Config(
+        run_dir=str(tmp_path / "run"),
+        image_size=48,
+        fine_tune_epochs=0,
+        batch_size=64,
+        export=False,
+    )
+    metrics = transfer_learning.main(config)
+    assert metrics["test_accuracy"] > 0.85 and metrics["kept"] == "probe"
+    assert "fine_tuning_val_loss" not in metrics
+    assert training.read_json(tmp_path / "run/config.json")["config"]["weights"] == "imagenet"
