@@ -85,6 +85,22 @@ def trials(given) -> None:
         seconds, used = time.monotonic() - begin, processor_seconds() - used
         points = [(r.values, r.seeds[0]) for r in results.records]
         pathlib.Path(root, "points.json").write_text(json.dumps([space.get_config(), points]))
+        found = {
+            "trials": len(results.records),
+            "epochs": given.epochs,
+            "recycle": given.recycle,
+            "failed": results.failures(),
+            "parent_mb_after_first_trial": round(memory[0], 1),
+            "parent_mb_after_last_trial": round(memory[-1], 1),
+            "parent_mb_growth": round(max(memory) - memory[0], 1),
+            "worker_peak_mb": round(max(r.peak_memory_mb for r in results.records)),
+            "search_seconds": round(seconds, 1),
+            "search_processor_seconds": round(used, 1),
+            "seconds_inside_trials": round(sum(r.seconds for r in results.records), 1),
+            "machine": training.machine(),
+            "note": "measured on a machine that was shared: seconds vary, processor time less",
+        }
+        write("tuning_trials.json", found)
         answer = subprocess.run(
             [sys.executable, __file__, "plain", "--epochs", str(given.epochs), "--directory", root],
             capture_output=True,
@@ -92,23 +108,10 @@ def trials(given) -> None:
             check=True,
         )
         plain = json.loads(answer.stdout.splitlines()[-1])
-    found = {
-        "trials": len(results.records),
-        "epochs": given.epochs,
-        "recycle": given.recycle,
-        "failed": results.failures(),
-        "parent_mb_after_first_trial": round(memory[0], 1),
-        "parent_mb_after_last_trial": round(memory[-1], 1),
-        "parent_mb_growth": round(max(memory) - memory[0], 1),
-        "worker_peak_mb": round(max(r.peak_memory_mb for r in results.records)),
-        "search_seconds": round(seconds, 1),
-        "search_processor_seconds": round(used, 1),
-        "seconds_inside_trials": round(sum(r.seconds for r in results.records), 1),
+    found |= {
         **plain,
         "overhead_in_processor_time": round(used / plain["plain_processor_seconds"] - 1, 4),
         "overhead_in_seconds": round(seconds / plain["plain_seconds"] - 1, 4),
-        "machine": training.machine(),
-        "note": "measured on a machine that was shared: seconds vary, processor time less",
     }
     write("tuning_trials.json", found)
 
@@ -117,9 +120,8 @@ def plain(given) -> None:
     """The trainings of a search one after the other, as a script would do them."""
     begin, used = time.monotonic(), processor_seconds()
     import keras
-    import keras_tuner as kt
 
-    from kapps import training
+    from kapps import training, tuning
     from recipes import tune_cnn
 
     config = trials_config(argparse.Namespace(trials=1, epochs=given.epochs), given.directory)
@@ -128,7 +130,7 @@ def plain(given) -> None:
     space, points = json.loads(pathlib.Path(given.directory, "points.json").read_text())
     memory = []
     for values, seed in points:
-        hp = kt.HyperParameters.from_config(space | {"values": values})
+        hp = tuning.hyperparameters(space, values)
         model, batches, validation, _ = tune_cnn.prepare(
             target, hp, images, target.strategy, seed, config.epochs
         )

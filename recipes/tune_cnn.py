@@ -349,7 +349,7 @@ def finish(config: Config, run: training.Run, images, results: tuning.Results) -
 
     winner = results.best_first()[0]
     trials = CnnTrials(config, images.image_shape, images.classes)
-    hp = point(results, winner)
+    hp = tuning.hyperparameters(results.space, winner.values)
     everything = config.refit == "all"
     used = with_validation(images) if everything else images
     # The schedule is that of the trial; on all data it ends where the trial was best.
@@ -411,14 +411,6 @@ def finish(config: Config, run: training.Run, images, results: tuning.Results) -
     run.finish(metrics)
     print(evaluation.summary(metrics, run.path))
     return metrics
-
-
-def point(results: tuning.Results, record: tuning.Record) -> Any:
-    """A point as KerasTuner's HyperParameters."""
-    import keras_tuner
-
-    config = {"space": results.space["space"], "values": dict(record.values)}
-    return keras_tuner.HyperParameters.from_config(config)
 
 
 def with_validation(images: data.ImageData) -> data.ImageData:

@@ -9,6 +9,7 @@ read_space, declare     a space in a small TOML or JSON file (reading is quick: 
 Tuner                   `keras_tuner.Tuner` for a user's own HyperModel
 HyperModelTrials        what it stands on
 Reporter, LastEpoch     Keras callbacks: tells a trial of its epochs; makes the last one the best
+hyperparameters         a point as KerasTuner's HyperParameters
 Results, Record         what was found
 read_results, write_table
                         the same from a directory; search.csv (no TensorFlow)
@@ -27,6 +28,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "callbacks": ["LastEpoch", "Reporter"],
         "hypermodels": ["HyperModelTrials"],
         "oracles": ["oracle"],
+        "points": ["hyperparameters"],
         "progress": ["print_trial"],
         "results": ["Record", "Results", "read_results", "write_table"],
         "search": ["Budget", "run_search"],

@@ -23,6 +23,7 @@ import keras_tuner as kt
 from kapps.errors import UserError
 from kapps.tuning import oracles, pool, results, stopping, worker
 from kapps.tuning.journal import Journal
+from kapps.tuning.points import hyperparameters
 
 JOURNAL = "search.journal"
 STILLBORN = 3  # workers in a row that end before they are ready
@@ -178,7 +179,7 @@ class _Search:
         if not self.oracle.hyperparameters.space:
             # Declared now: Hyperband and a second worker would find an empty space.
             known = entries[0]["space"] if entries else hands.declared()
-            self.oracle.hyperparameters = kt.HyperParameters.from_config(known)
+            self.oracle.hyperparameters = hyperparameters(known)
         if canonical is not None:
             self.oracle.canonical = canonical
         if self.cost is not None:
@@ -344,7 +345,7 @@ class _Search:
         told.message = record.reason
         told.status = "COMPLETED" if record.ended_well else "FAILED"
         if answer.get("grown"):
-            told.hyperparameters = kt.HyperParameters.from_config(answer["grown"])
+            told.hyperparameters = hyperparameters(answer["grown"])
             record.values = {
                 name: value
                 for name, value in told.hyperparameters.values.items()

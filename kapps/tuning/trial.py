@@ -61,10 +61,9 @@ class Trial:
     @functools.cached_property
     def hp(self) -> Any:
         """The point as `keras_tuner.HyperParameters`."""
-        import keras_tuner
+        from kapps.tuning.points import hyperparameters  # imports KerasTuner and so TensorFlow
 
-        config = {"space": self.space, "values": dict(self.values)}
-        return keras_tuner.HyperParameters.from_config(config)
+        return hyperparameters({"space": self.space}, self.values)
 
     @property
     def rows(self) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import keras_tuner as kt
 
 from kapps.tuning import oracles
 from kapps.tuning.hypermodels import HyperModelTrials
+from kapps.tuning.points import hyperparameters
 from kapps.tuning.results import Record, Results
 from kapps.tuning.search import Budget, run_search
 
@@ -82,5 +83,4 @@ class Tuner:
         ]
 
     def _hp(self, record: Record) -> kt.HyperParameters:
-        config = {"space": self.results.space["space"], "values": dict(record.values)}
-        return kt.HyperParameters.from_config(config)
+        return hyperparameters(self.results.space, record.values)

@@ -121,9 +121,13 @@ def test_hyperband_with_failures_promotes_and_goes_on_with_the_curve(tmp_path):
 
 def test_several_seeds_per_point(tmp_path):
     def target(trial):
+        assert trial.hp.get("x") == trial.values["x"]
         return {"val_score": float(trial.execution), "val_other": 10.0 * trial.execution}
 
-    found = run(target, tmp_path, trials=2, executions=3)
+    hp = space()
+    with hp.conditional_scope("kind", ["a"]):
+        hp.Int("n", 1, 4)
+    found = run(target, tmp_path, trials=2, executions=3, hp=hp)
     for record in found.records:
         assert record.score == 1.0 and record.deviation == 1.0
         assert record.metrics == {"val_score": 1.0, "val_other": 10.0}
