@@ -99,11 +99,12 @@ def _start(command: Sequence[str], config: str) -> subprocess.Popen:
 
 
 def _copy(lines, prefix: str, out: TextIO, lock: threading.Lock) -> None:
-    for line in lines:
-        text = line.decode(errors="backslashreplace").rstrip("\r\n").rpartition("\r")[2]
-        with lock, contextlib.suppress(BrokenPipeError, ValueError):
-            out.write(f"{prefix}{text}\n")
-            out.flush()
+    with lines:
+        for line in lines:
+            text = line.decode(errors="backslashreplace").rstrip("\r\n").rpartition("\r")[2]
+            with lock, contextlib.suppress(BrokenPipeError, ValueError):
+                out.write(f"{prefix}{text}\n")
+                out.flush()
 
 
 def _wait(processes: list[subprocess.Popen], grace_seconds: float) -> int:

@@ -44,7 +44,10 @@ def anybody(strategy: tf.distribute.Strategy, yes: bool) -> bool:
 
 
 def newest_of_all(strategy: tf.distribute.Strategy, numbers: list[int], kept: int) -> int | None:
-    """The newest checkpoint that every worker has, None if nobody has one.
+    """The newest checkpoint that every worker has, None if all have to begin at the beginning.
+
+    Whoever has trained for long has `kept` checkpoints. So a worker with a single one and another
+    without were stopped while they wrote their first, and have nothing to lose.
 
     Args:
         strategy: theirs.
@@ -52,7 +55,7 @@ def newest_of_all(strategy: tf.distribute.Strategy, numbers: list[int], kept: in
         kept: how many a worker has at most.
 
     Raises:
-        UserError: some have one and some have none, or they have none in common.
+        UserError: they have none in common, though some have trained for long.
     """
     numbers = sorted(numbers)[-kept:]
     rows = everybodys(strategy, numbers + [-1] * (kept - len(numbers)))
@@ -60,7 +63,7 @@ def newest_of_all(strategy: tf.distribute.Strategy, numbers: list[int], kept: in
     common = set.intersection(*sets)
     if common:
         return max(common)
-    if not any(sets):
+    if max(map(len, sets)) < kept:
         return None
     listed = ", ".join(
         f"worker {i} has {'step ' + str(max(found)) if found else 'none'}"
@@ -100,8 +103,10 @@ def losses_of_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
         )
         if not several_machines(strategy) or not isinstance(error, lost):
             raise
+        lines = [line.strip() for line in error.message.splitlines()]
+        reason = next((line for line in lines if "abort" in line or "task" in line), lines[0])
         raise UserError(
             "another worker has stopped, so this one cannot go on. The same command on all "
             "workers goes on from the last checkpoint that all have.\n"
-            f"TensorFlow says: {error.message.strip().splitlines()[0][:300]}"
+            f"TensorFlow says: {reason[:300]}"
         ) from None

@@ -1,0 +1,114 @@
+"""Two processes on the loopback interface give what one gives, also after one was killed."""
+
+import csv
+import io
+import os
+import pathlib
+import signal
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from distribution import worker
+from kapps import launch as launching
+from kapps.training import state as states
+
+WORKER = str(pathlib.Path(worker.__file__))
+pytestmark = pytest.mark.slow
+
+
+def launch(monkeypatch, *arguments, then=lambda processes: None):
+    """The worker program by two processes; the exit code and what they said."""
+    processes, start, out = [], launching._start, io.StringIO()
+
+    def started(command, config):
+        processes.append(start(command, config))
+        return processes[-1]
+
+    monkeypatch.setattr(launching, "_start", started)
+    paths = [path for path in sys.path if path]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.setenv("KAPPS_JOIN_SECONDS", "120")
+    helper = threading.Thread(target=then, args=(processes,))
+    helper.start()
+    code = launching.launch([sys.executable, WORKER, *map(str, arguments)], 2, out=out)
+    helper.join()
+    return code, out.getvalue()
+
+
+def rows(directory):
+    with (directory / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """All recipes by two workers."""
+    directory = tmp_path_factory.mktemp("together")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        code, said = launch(monkeypatch, directory)
+    assert code == 0, said
+    return directory
+
+
+@pytest.mark.parametrize("recipe", worker.SETTINGS)
+def test_two_workers_do_as_one_process_does(together, tmp_path, recipe):
+    worker.train(recipe, tmp_path)
+    one, two = rows(tmp_path / recipe), rows(together / recipe)
+    assert len(one) == len(two) == worker.SETTINGS[recipe]["epochs"]
+    for expected, found in zip(one, two, strict=True):
+        assert expected.keys() == found.keys()
+        for name, value in expected.items():
+            if value:
+                close = pytest.approx(float(value), rel=1e-5, abs=1e-5, nan_ok=True)
+                assert float(found[name]) == close, name
+
+
+def test_the_other_worker_writes_beside_the_chief_and_the_same(together):
+    for recipe in worker.SETTINGS:
+        chief, other = together / recipe, together / recipe / "workers" / "1"
+        assert rows(chief) == rows(other)
+        files = {path.name for path in chief.iterdir()}
+        assert files - {path.name for path in other.iterdir()} <= {"workers", ".lock"}
+        newest = [states.load_newest(place / "checkpoints")[0] for place in (chief, other)]
+        for name, value in newest[0].arrays.items():
+            if name.startswith(("model/", "optimizer/", "discriminator_optimizer/")):
+                np.testing.assert_array_equal(newest[1].arrays[name], value, err_msg=name)
+
+
+def test_one_is_killed_the_other_says_so_and_both_go_on_to_the_same_bits(
+    together, tmp_path, monkeypatch
+):
+    began = []
+
+    def kill_one(processes):
+        checkpoints = tmp_path / "image_classifier" / "checkpoints"
+        deadline = time.monotonic() + 300
+        while not (checkpoints / "state-000000000009.npz").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        processes[1].send_signal(signal.SIGKILL)
+        began.append(time.monotonic())
+
+    arguments = (tmp_path, "--save-steps", 3, "image_classifier")
+    code, said = launch(monkeypatch, *arguments, then=kill_one)
+    # The grace of `launch` is longer than a minute: the other has ended by itself.
+    assert time.monotonic() - began[0] < 60
+    assert code == 137 and "[0] error: another worker has stopped" in said, said
+    assert "The same command on all workers goes on" in said and "Traceback" not in said
+
+    monkeypatch.undo()
+    code, said = launch(monkeypatch, *arguments)
+    assert code == 0, said
+    for place in ("image_classifier", "image_classifier/workers/1"):
+        found, expected = tmp_path / place, together / place
+        assert (found / "metrics.csv").read_bytes() == (expected / "metrics.csv").read_bytes()
+        state, uninterrupted = (
+            states.load_newest(run / "checkpoints")[0] for run in (found, expected)
+        )
+        assert state.arrays.keys() == uninterrupted.arrays.keys()
+        for name, value in uninterrupted.arrays.items():
+            np.testing.assert_array_equal(state.arrays[name], value, err_msg=name)

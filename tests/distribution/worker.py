@@ -1,0 +1,87 @@
+"""Recipes up to the end of their training, by one process or by several workers.
+
+    python worker.py DIRECTORY [RECIPE...]
+
+Nothing is evaluated, exported or drawn: that is the business of one process anyway.
+"""
+
+import pathlib
+import sys
+
+from kapps import training
+
+# Tiny, and with what is hard to share: augmentation, batch normalization, noise, several critics.
+SETTINGS = {
+    "image_classifier": {
+        "model": "cnn",
+        "filters": (4,),
+        "optimizer": "momentum",
+        "learning_rate": 0.01,
+        "clip": 1.0,
+        "ema": 0.9,
+        "epochs": 3,
+        "batch_size": 128,
+    },
+    "vae": {
+        "units": (16,),
+        "latent_dim": 3,
+        "learning_rate": 1e-3,
+        "epochs": 2,
+        "batch_size": 128,
+    },
+    "gan": {
+        "model": "dense",
+        "units": (16,),
+        "loss": "wasserstein",
+        "regularizer": "gradient_penalty",
+        "n_critic": 2,
+        "measure_every": 2,
+        "learning_rate": 1e-4,
+        "epochs": 2,
+        "batch_size": 64,
+    },
+}
+
+
+class Trained(Exception):
+    """What ends a recipe here."""
+
+
+def train(recipe, directory, **more):
+    """One recipe, into DIRECTORY/RECIPE."""
+    import importlib
+
+    module = importlib.import_module(f"recipes.{recipe}")
+    settings = {**SETTINGS[recipe], "precision": "float32", "export": False, **more}
+    config = module.Config(run_dir=str(pathlib.Path(directory, recipe)), **settings)
+    whole = training.fit
+
+    def fit(*arguments, **settings):
+        whole(*arguments, **{"verbose": 2} | settings, **SAVING)
+        raise Trained
+
+    training.fit = fit
+    try:
+        module.main(config)
+    except Trained:
+        pass
+    finally:
+        training.fit = whole
+
+
+SAVING = {}
+
+if __name__ == "__main__":
+    directory, *recipes = sys.argv[1:]
+    made, strategy = {}, training.strategy
+    training.strategy = lambda devices: (
+        made.get(devices) or made.setdefault(devices, strategy(devices))
+    )
+    if recipes[:1] == ["--save-steps"]:
+        SAVING["save_steps"] = int(recipes[1])
+        recipes = recipes[2:]
+    from kapps import command_line
+
+    with command_line.exit_codes():
+        for recipe in recipes or SETTINGS:
+            train(recipe, directory)
