@@ -1,0 +1,126 @@
+import csv
+import dataclasses
+import json
+import pathlib
+
+import pytest
+
+from kapps import training, tuning
+from kapps.errors import UserError
+from recipes import tabular, tune
+from recipes.tune import Config
+
+SPACE = [
+    {"name": "learning_rate", "kind": "float", "min": 1e-3, "max": 1e-1, "sampling": "log"},
+    {"name": "units", "kind": "choice", "values": ["8", "16,8"]},
+    {"name": "class_weights", "kind": "bool"},
+]
+
+
+@pytest.fixture(scope="module")
+def space_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("space") / "space.json"
+    path.write_text(json.dumps({"parameters": SPACE}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, space_file):
+    root = tmp_path_factory.mktemp("tune")
+    config = Config(
+        recipe="tabular",
+        space=str(space_file),
+        fix=("epochs=2", "dataset=iris"),
+        run_dir=str(root / "run"),
+        export_dir=str(root / "served"),
+        max_trials=2,
+        workers=0,
+    )
+    return config, tune.main(config)
+
+
+def test_the_winner_is_the_recipe_itself_at_the_best_point(finished):
+    config, metrics = finished
+    run = pathlib.Path(config.run_dir)
+    rows = list(csv.DictReader((run / "search.csv").read_text().splitlines()))
+    losses = [float(row["val_loss"]) for row in rows]
+    assert metrics["winner"] == losses.index(min(losses))
+    # Same seed, same split, same flags: the recipe run whole reaches what the trial had reached.
+    winner = run / f"winner-{metrics['winner']:04d}"
+    history = list(csv.DictReader((winner / "metrics.csv").read_text().splitlines()))
+    assert min(float(row["val_loss"]) for row in history) == min(losses)
+    found = json.loads((winner / "metrics.json").read_text())
+    assert found["test_accuracy"] == metrics["test_accuracy"]
+    kept = json.loads((winner / "config.json").read_text())["config"]
+    assert kept["learning_rate"] == float(rows[metrics["winner"]]["learning_rate"])
+    assert kept["epochs"] == 2 and kept["units"] in ([8], [16, 8])
+    assert (run / "report.html").exists() and pathlib.Path(config.export_dir, "1").exists()
+    assert tune.main(config) == metrics
+
+
+def test_trials_end_before_the_test_split_is_looked_at(finished, tmp_path, monkeypatch):
+    config, _ = finished
+
+    def never(*arguments, **others):
+        raise AssertionError("the test split was looked at")
+
+    monkeypatch.setattr(tabular.evaluation, "explain_table", never)
+    target = tune.RecipeTrials(config, str(tmp_path))
+    fit = training.fit
+    told = []
+    job = {
+        "number": 0,
+        "values": {"learning_rate": 0.01, "units": "8", "class_weights": True},
+        "space": [],
+        "seeds": [0],
+        "epochs": 1,
+        "directory": str(tmp_path / "0000"),
+        "past": None,
+    }
+    trial = tuning.Trial(job, 0, lambda message: told.append(message) or True)
+    target(trial)
+    trial.close()
+    assert training.fit is fit
+    assert [row["epoch"] for row in trial.rows] == [1] and "val_loss" in trial.rows[0]
+    assert trial.facts["parameters"] > 0
+    (tmp_path / "data-0.json").write_text('"another"')
+    again = tuning.Trial(job | {"directory": str(tmp_path / "0001")}, 0, lambda message: True)
+    with pytest.raises(tuning.SearchError, match="not those"):
+        target(again)
+    again.close()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"recipe": "tune_cnn"}, "it is one of autoencoder"),
+        ({"recipe": "optimizers"}, "it is one of autoencoder"),
+        ({"recipe": "gan"}, "write one"),
+        ({"fix": ("epochs",)}, "FIELD=VALUE"),
+        ({"fix": ("epocs=3",)}, "no 'epocs'"),
+        ({"fix": ("epochs=many",)}, "tabular: .*epochs"),
+        ({"fix": ("epochs=0",)}, "--epochs"),
+        ({"fix": ("run_dir=x",)}, "decides that"),
+        ({"objective": "val_loss"}, "NAME:max or NAME:min"),
+        ({"objective": "test_loss:min"}, "validation"),
+        ({"max_trials": 0}, "--max-trials"),
+    ],
+)
+def test_mistakes(flags, words):
+    with pytest.raises(UserError, match=words):
+        tune.check(Config(**flags))
+
+
+def test_what_is_fixed_cannot_be_sought(space_file):
+    with pytest.raises(UserError, match="fixed and sought"):
+        tune.check(Config(space=str(space_file), fix=("units=8",)))
+    assert "units" not in [e["name"] for e in tune.entries(Config(fix=("units=8",)))]
+
+
+def test_text_becomes_the_recipes_own_types():
+    config = Config(fix=("units=16,8", "class_weights=true", "dropout=0.1"))
+    made = tune.settings(config, {"batch_size": 8}, seed=5)
+    assert made.units == (16, 8) and made.class_weights is True and made.dropout == 0.1
+    assert made.batch_size == 8 and made.seed == 5
+    assert dataclasses.replace(made, units=(64, 32)) != made
+    assert tune.settings(config, {"class_weights": False}).class_weights is False

@@ -1,0 +1,191 @@
+import csv
+import dataclasses
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from kapps import data, training, tuning
+from kapps.errors import UserError
+from kapps.tuning import worker
+from recipes import tune_cnn
+from recipes.tune_cnn import Config
+
+ROOT = pathlib.Path(tune_cnn.__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Three trials of two epochs on the embedded data."""
+    root = tmp_path_factory.mktemp("tune_cnn")
+    config = Config(
+        run_dir=str(root / "run"),
+        export_dir=str(root / "served"),
+        epochs=2,
+        max_trials=3,
+        max_stages=1,
+        max_parameters=20_000,
+        workers=0,
+    )
+    return config, tune_cnn.main(config)
+
+
+def test_the_run_directory_holds_the_search_and_its_winner(finished):
+    config, metrics = finished
+    run = pathlib.Path(config.run_dir)
+    assert json.loads((run / "metrics.json").read_text()) == metrics
+    rows = list(csv.DictReader((run / "search.csv").read_text().splitlines()))
+    assert [row["status"] for row in rows] == ["completed"] * 3
+    scores = [float(row["val_accuracy"]) for row in rows]
+    assert metrics["winner"] == scores.index(max(scores))
+    assert metrics["search_val_accuracy"] == max(scores)
+    assert str(metrics["parameters"]) == rows[metrics["winner"]]["parameters"]
+    assert all(int(row["parameters"]) <= 20_000 for row in rows)
+    page = (run / "report.html").read_text()
+    for words in ("Parallel coordinates", "Learning curves of all trials", "Confusion matrix"):
+        assert words in page
+    assert f"The winner is trial {metrics['winner']}" in page
+    assert not list(run.glob("trials/*/seed-*/checkpoints"))
+    assert list((run / "tensorboard" / "hparams").glob("*/events*"))
+
+
+def test_the_published_network_is_the_one_that_was_measured(finished):
+    config, metrics = finished
+    test = data.load("digits", seed=0).splits["test"]
+    model = keras.models.load_model(pathlib.Path(config.run_dir, "model.keras"))
+    correct = model.predict(test.take(range(len(test))), verbose=0).argmax(1) == test.labels
+    assert correct.mean() == pytest.approx(metrics["test_accuracy"], abs=1e-9)
+    assert pathlib.Path(config.export_dir, "1", "saved_model.pb").exists()
+
+
+def test_again_is_the_same_and_another_config_is_refused(finished):
+    config, metrics = finished
+    assert tune_cnn.main(config) == metrics
+    with pytest.raises(UserError, match="algorithm"):
+        tune_cnn.main(dataclasses.replace(config, algorithm="grid"))
+
+
+def test_a_larger_budget_goes_on_and_no_trial_is_repeated(finished, tmp_path, monkeypatch):
+    config, _ = finished
+    shutil.copytree(config.run_dir, tmp_path / "run")
+    more = dataclasses.replace(config, run_dir=str(tmp_path / "run"), max_trials=4, export=False)
+    with tune_cnn.open_run(more) as run:
+        assert not tune_cnn.is_done(more, run)
+        begun = []
+        monkeypatch.setattr(
+            tune_cnn.CnnTrials,
+            "__call__",
+            lambda self, trial: begun.append(trial.number) or {"val_accuracy": 0.5},
+        )
+        results = tune_cnn.search(more, run, tune_cnn.load(more))
+    assert begun == [3] and len(results.records) == 4
+
+
+def test_changed_data_is_refused(finished, tmp_path):
+    config, _ = finished
+    shutil.copytree(config.run_dir, tmp_path / "run")
+    more = dataclasses.replace(config, run_dir=str(tmp_path / "run"), max_trials=4)
+    images = dataclasses.replace(tune_cnn.load(more), fingerprint="another")
+    with tune_cnn.open_run(more) as run, pytest.raises(UserError, match="data .was"):
+        tune_cnn.search(more, run, images)
+
+
+def test_the_winner_on_all_data_ends_at_its_best_epoch(finished, tmp_path, capsys):
+    config, _ = finished
+    shutil.copytree(config.run_dir, tmp_path / "run")
+    (tmp_path / "run/metrics.json").unlink()
+    everything = dataclasses.replace(
+        config, run_dir=str(tmp_path / "run"), refit="all", export=False
+    )
+    images = tune_cnn.load(everything)
+    results = tuning.read_results(tmp_path / "run")
+    joined = tune_cnn.with_validation(images)
+    assert joined.counts["train"] == images.counts["train"] + images.counts["validation"]
+    row = images.counts["train"] + 5
+    np.testing.assert_array_equal(
+        joined.splits["train"].take([3, row]),
+        np.concatenate([images.splits["train"].take([3]), images.splits["validation"].take([5])]),
+    )
+    assert joined.splits["train"].labels[row] == images.splits["validation"].labels[5]
+    run = training.Run(tmp_path / "run", "tune_cnn", dataclasses.asdict(everything))
+    metrics = tune_cnn.finish(everything, run, images, results)
+    winner = results.best_first()[0]
+    assert metrics["best_epoch"] == winner.best_epoch and metrics["temperature"] == 1.0
+    assert metrics["verdict"] is None and metrics["refit"] == "all"
+    assert "train and validation" in capsys.readouterr().out
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_trial_that_was_interrupted_ends_with_the_same_figures(finished, tmp_path):
+    config, _ = finished
+    results = tuning.read_results(config.run_dir)
+    record = results.records[0]
+    job = {
+        "number": 0,
+        "values": record.values,
+        "space": results.space["space"],
+        "seeds": record.seeds,
+        "epochs": 2,
+        "past": None,
+        "objective": "val_accuracy",
+        "direction": "max",
+        "directory": str(tmp_path / "0000"),
+    }
+    images = tune_cnn.load(config)
+    target = tune_cnn.CnnTrials(config, images.image_shape, images.classes)
+    heard = []
+
+    def tell(message):
+        heard.append(message["rows"])
+        if len(heard) == 2:
+            raise Killed  # in the second epoch: the checkpoint is that of the first
+        return True
+
+    with pytest.raises(Killed):
+        worker.attempt(target, job, tell)
+    answer = worker.attempt(target, job, lambda message: heard.append(message["rows"]) or True)
+    assert [row["epoch"] for row in heard[-1]] == [2]  # the first was not trained again
+    (execution,) = answer["executions"]
+    assert execution["rows"] == record.curves[0]
+    assert execution["score"] == record.score and execution["best_epoch"] == record.best_epoch
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"max_trials": 0}, "--max-trials"),
+        ({"max_minutes": 0.0}, "--max-minutes"),
+        ({"workers": -1}, "--workers"),
+        ({"batch_size": 1}, "--batch-size"),
+        ({"algorithm": "hyperband", "stop_early": "median"}, "--stop-early"),
+        ({"algorithm": "bayesian", "cost": "seconds"}, "--cost"),
+        ({"dataset": "mnits"}, "digits"),
+        ({"validation_fraction": 1.0}, "--validation-fraction"),
+    ],
+)
+def test_mistakes_are_found_before_tensorflow_is_imported(flags, words):
+    with pytest.raises(UserError, match=words):
+        tune_cnn.check(Config(**flags))
+
+
+def test_help_and_a_finished_search_answer_without_tensorflow(finished):
+    config, _ = finished
+    code = (
+        "import sys; from recipes import tune_cnn, tune\n"
+        f"config = tune_cnn.Config(**{dataclasses.asdict(config)!r})\n"
+        "try:\n    tune_cnn.check_and_show(config)\n"
+        "except SystemExit as end:\n    assert end.code == 0\n"
+        "tune.check(tune.Config())\n"
+        "assert 'tensorflow' not in sys.modules and 'keras_tuner' not in sys.modules"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    assert "is finished" in answer.stdout and "test accuracy" in answer.stdout
