@@ -29,14 +29,20 @@ def enough_data(accuracy: float, low: float, high: float, examples: int) -> str 
     """
     if high - low <= WIDE:
         return None
-    # Half a width of 1.96 sqrt(p (1 - p) / n); p away from the ends, where the formula fails.
-    p = min(max(accuracy, 0.05), 0.95)
-    wanted = math.ceil((1.96 / (WIDE / 2)) ** 2 * p * (1 - p))
+    wanted = examples
+    while _wilson_width(accuracy, wanted) > WIDE:
+        wanted += 1
     return (
         f"Not enough data to say how good it is: {examples} test pictures put the accuracy anywhere"
-        f" between {low:.0%} and {high:.0%}. About {max(wanted, examples + 1)} would narrow that to"
+        f" between {low:.0%} and {high:.0%}. About {wanted} would narrow that to"
         " ten points."
     )
+
+
+def _wilson_width(share: float, count: int, z: float = 1.96) -> float:
+    """Width of the interval that `wilson_interval` gives."""
+    spread = math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return 2 * z * spread / (1 + z**2 / count)
 
 
 def class_caveats(

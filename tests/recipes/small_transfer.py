@@ -31,12 +31,15 @@ SETTINGS = dict(
 )
 
 
-def backbone(name="small", *, weights, input_shape, fused=True):
-    return small_backbone.backbone(input_shape, name=name)
-
-
 def install(set_attribute=setattr):
     """Make `--backbone small` known."""
+    known = models.backbone
+
+    def backbone(name, *, input_shape, **options):
+        if name == "small":
+            return small_backbone.backbone(input_shape, name=name)
+        return known(name, input_shape=input_shape, **options)
+
     models.backbone_table.BACKBONES["small"] = ROW
     set_attribute(models, "backbone", backbone)
 

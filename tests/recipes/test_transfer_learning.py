@@ -244,9 +244,9 @@ def test_a_mistake_is_one_message_and_exit_code_2(tmp_path):
 
 @pytest.mark.slow
 def test_killed_in_either_phase_it_ends_with_the_same_bits(tmp_path):
-    """Ten steps an epoch: step 25 is in the third epoch of the probe, 15 steps later ..."""
+    """Ten steps an epoch: in the last one of the probe; then, from there, in phase 2."""
     run, whole = tmp_path / "killed", tmp_path / "whole"
-    for step, done in ((25, "1-probe"), (15, "2-fine-tuning")):
+    for step, done in ((25, "1-probe"), (25, "2-fine-tuning")):
         answer = program("killed", run, step)
         assert answer.returncode == -signal.SIGKILL, answer.stderr
         phases = sorted(path.parent.name for path in run.rglob("state-*.npz"))

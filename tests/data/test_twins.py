@@ -1,0 +1,55 @@
+"""Pictures that are in two splits, or almost."""
+
+import io
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from kapps import data
+
+
+def split(pictures):
+    held = tf.constant(np.stack(pictures).astype(np.uint8))
+    return data.Split(np.zeros(len(pictures), np.int32), lambda rows: tf.gather(held, rows))
+
+
+def smooth(seed, contrast=30.0):
+    """A picture of 32x32 pixels with structure at the size of a thumbnail's pixels."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(128, contrast, (8, 8, 1)) + rng.normal(0, contrast / 10, (8, 8, 3))
+    return np.clip(tf.image.resize(coarse, (32, 32), "bicubic").numpy(), 0, 255)
+
+
+def as_jpeg(picture, quality=75):
+    file = io.BytesIO()
+    Image.fromarray(picture.astype(np.uint8)).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+def test_copies_are_found_although_they_were_saved_again():
+    train = [smooth(i) for i in range(600)]  # more than one part
+    again = np.clip(train[7] + np.random.default_rng(0).normal(0, 4, (32, 32, 3)), 0, 255)
+    test = [smooth(1000), as_jpeg(train[599]), again, train[3]]
+    found = data.near_duplicates(split(test), split(train))
+    assert [(twin.row, twin.twin) for twin in found] == [(1, 599), (2, 7), (3, 3)]
+    assert found[2].difference == 0 and 0 < found[0].difference < 3
+
+
+def test_the_difference_is_the_root_mean_square_in_grey_levels():
+    picture = smooth(0)
+    (twin,) = data.near_duplicates(split([picture + 2]), split([picture]))
+    assert twin.difference == 2.0
+
+
+def test_faint_pictures_are_not_twins_because_they_are_faint():
+    faint = [smooth(i, contrast=1.0) for i in range(4)]
+    assert data.near_duplicates(split(faint[:2]), split(faint[2:])) == []
+    plain = np.full((32, 32, 3), 200.0)
+    assert len(data.near_duplicates(split([plain]), split([plain]))) == 1
+
+
+def test_nothing_to_compare():
+    some, none = split([smooth(0)]), split([smooth(0)])
+    none = data.Split(none.labels[:0], none.images)
+    assert data.near_duplicates(some, none) == data.near_duplicates(none, some) == []
