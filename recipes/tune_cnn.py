@@ -7,7 +7,9 @@
 Filters, windows, strides, padding, pooling, depth, dropout, normalization, optimizer, learning
 rate, schedule and batch size are sought on validation data; every point of the space can be built.
 The winner is trained anew and meets the test split once. The same command goes on with a search
-that was killed, trial by trial and epoch by epoch; a larger budget makes it longer.
+that was killed, trial by trial and epoch by epoch; a larger budget makes it longer. On several
+machines it is started on each, with KerasTuner's variables KERASTUNER_TUNER_ID (chief, or a name),
+KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import os
 import pathlib
 import re
 import sys
@@ -112,10 +115,24 @@ def main(config: Config) -> dict[str, object]:
         UserError: a mistake in the flags, the data or the run directory.
     """
     check(config)
+    if tuning.remote_role() == "worker":
+        return help_chief(config)
     with open_run(config) as run:
         if is_done(config, run):
             return run.metrics()
         return work(config, run)
+
+
+def help_chief(config: Config) -> dict[str, object]:
+    """Run trials for the same command on another machine (see `kapps.tuning.remote`)."""
+    name = os.environ["KERASTUNER_TUNER_ID"]
+    images = load(config)
+    directory = f"{config.run_dir or 'runs/tune_cnn/search'}-worker-{name}"
+    print(f"worker    {name}, own files in {directory}")
+    trials = CnnTrials(config, images.image_shape, images.classes)
+    count = tuning.serve_chief(trials, directory, identity={"data": images.fingerprint})
+    print(f"the search is over; {count} trials were run here")
+    return {"trials": count}
 
 
 def open_run(config: Config) -> training.Run:
@@ -141,7 +158,7 @@ def check_and_show(config: Config) -> None:
         SystemExit: there is nothing left to do.
     """
     check(config)
-    if config.overwrite:
+    if config.overwrite or tuning.remote_role() == "worker":
         return
     with open_run(config) as run:
         if not is_done(config, run):

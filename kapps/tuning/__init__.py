@@ -15,6 +15,8 @@ read_results, write_table
                         the same from a directory; search.csv (no TensorFlow)
 write_hparams           the same for TensorBoard
 print_trial             a line on the terminal for every trial
+remote_role, serve_chief
+                        several machines: chief or worker; what a worker does (no TensorFlow)
 stopping                module: the rules that end poor trials early
 """
 
@@ -30,6 +32,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "oracles": ["oracle"],
         "points": ["hyperparameters"],
         "progress": ["print_trial"],
+        "remote": ["remote_role", "serve_chief"],
         "results": ["Record", "Results", "read_results", "write_table"],
         "search": ["Budget", "run_search"],
         "space_files": ["declare", "read_space"],

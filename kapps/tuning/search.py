@@ -21,7 +21,7 @@ import filelock
 import keras_tuner as kt
 
 from kapps.errors import UserError
-from kapps.tuning import oracles, pool, results, stopping, worker
+from kapps.tuning import oracles, pool, remote, results, stopping, worker
 from kapps.tuning.journal import Journal
 from kapps.tuning.points import hyperparameters
 
@@ -175,6 +175,7 @@ class _Search:
         return spent < self.budget.epochs
 
     def begin(self, identity, canonical, hands) -> None:
+        self.identity = _plain(identity)
         entries = self.journal.entries
         if not self.oracle.hyperparameters.space:
             # Declared now: Hyperband and a second worker would find an empty space.
@@ -384,9 +385,94 @@ class _Search:
 
 
 def _hands(running: _Search, target, workers: int, recycle: int, environment: dict[str, str]):
+    if remote.remote_role() == "chief":
+        return _Chief(running, target)
     if workers == 0:
         return _Here(running, target)
     return _Processes(running, pool.pickled(target), workers, recycle, environment)
+
+
+class _Chief:
+    """Trials on other machines, by whoever comes and asks."""
+
+    def __init__(self, running: _Search, target: Any):
+        self.running, self.target = running, target
+        self.workers: list[remote.RemoteWorker] = []
+        self.lost: dict[str, int] = {}  # how many workers went away with a trial
+
+    def __enter__(self) -> _Chief:
+        self.door = remote.Door()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.door.close()
+        for one in self.workers:
+            one.close()
+
+    def declared(self) -> dict[str, Any]:
+        return _space(worker.declared(self.target))
+
+    def work(self) -> None:
+        while True:
+            self.workers += self.door.arrivals()
+            for one in [one for one in self.workers if one.silent]:
+                self._bury(one)
+            for one in [one for one in self.workers if one.ready and one.busy is None]:
+                job = self.running.next()
+                if not isinstance(job, dict):
+                    break
+                one.busy = job["id"]
+                one.send({"do": "run", "trial": job})
+            busy = [one for one in self.workers if one.busy is not None]
+            if self.running.out_of_time:
+                self.running.pause()
+                return
+            if not busy and not self.running.has_more:
+                return
+            left = self.running.seconds_left()
+            pause = remote.BEAT if left is None else min(left, remote.BEAT)
+            ready = wait([self.door.bell, *(one.connection for one in self.workers)], pause)
+            for one in [one for one in self.workers if one.connection in ready]:
+                self._listen(one)
+
+    def _listen(self, one: remote.RemoteWorker) -> None:
+        message = one.receive()
+        if message is None:
+            self._bury(one)
+        elif message["is"] == "hello":
+            one.name = f"worker {message['name']}"
+            others = [
+                f"{name} ({message['identity'].get(name)!r} there, {value!r} here)"
+                for name, value in self.running.identity.items()
+                if message["identity"].get(name) != value
+            ]
+            if others:
+                one.send({"do": "exit", "why": f"another {', '.join(others)}"})
+                self._bury(one)
+        elif message["is"] == "ready":
+            one.ready = True
+        elif message["is"] == "rows" and one.busy is not None:
+            go_on = self.running.heard(one.busy, message)
+            one.send({"do": "go" if go_on else "stop"})
+        elif message["is"] in ("ended", "failed", "fatal") and one.busy is not None:
+            _raise_fatal(message)
+            trial, one.busy = one.busy, None
+            self.running.end(trial, message)
+
+    def _bury(self, one: remote.RemoteWorker) -> None:
+        """A worker is gone, which is no fault of its trial: another goes on with that."""
+        self.workers.remove(one)
+        one.close()
+        if one.busy is None:
+            return
+        self.lost[one.busy] = self.lost.get(one.busy, 0) + 1
+        answer = self.running.kept(one.busy)
+        if answer is None and self.lost[one.busy] >= STILLBORN:
+            answer = {"is": "failed", "reason": f"{one.obituary()}, {STILLBORN} times"}
+        if answer is None:
+            self.running.waiting.insert(0, one.busy)
+        else:
+            self.running.end(one.busy, answer)
 
 
 class _Here:
