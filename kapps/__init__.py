@@ -5,6 +5,7 @@ Modules (imported when first touched, so that `--help` answers before TensorFlow
     models      builders that return `keras.Model`
     training    what stands around `fit`: run directory, exact resume, schedules, precision
     evaluation  metrics, over-fitting verdict, calibration, plots, the report
+    tuning      search spaces and the search
     serving     export, publish, predict
 """
 
@@ -26,4 +27,4 @@ __getattr__, __dir__, _ = lazy.attach(
         "tuning",
     ],
 )
-__all__ = ["data", "evaluation", "models", "serving", "training"]
+__all__ = ["data", "evaluation", "models", "serving", "training", "tuning"]

@@ -15,7 +15,8 @@ of the recipe's Config:
     max = 1e-1
     sampling = "log"
 
-The same command goes on with a search that was killed; a larger budget makes it longer.
+The same command goes on with a search that was killed; a larger budget makes it longer. On several
+machines it is started on each, as tune_cnn is.
 """
 
 from __future__ import annotations
@@ -226,8 +227,26 @@ def main(config: Config) -> dict[str, object]:
         UserError: a mistake in the flags, the data or the run directory.
     """
     check(config)
+    if tuning.remote_role() == "worker":
+        return help_chief(config)
     with open_run(config) as run:
         return run.metrics() if is_done(config, run) else work(config, run)
+
+
+def help_chief(config: Config) -> dict[str, object]:
+    """Run trials for the same command on another machine (see `kapps.tuning.remote`)."""
+    name = os.environ["KERASTUNER_TUNER_ID"]
+    directory = f"{config.run_dir or 'runs/tune/search'}-worker-{name}"
+    print(f"worker    {name}, own files in {directory}")
+    trials = RecipeTrials(config, directory)
+    count = tuning.serve_chief(trials, directory, identity=identity(config))
+    print(f"the search is over; {count} trials were run here")
+    return {"trials": count}
+
+
+def identity(config: Config) -> dict[str, object]:
+    """What may not change under a search, or differ between its workers."""
+    return {"recipe": config.recipe, "fixed": list(config.fix)}
 
 
 def open_run(config: Config) -> training.Run:
@@ -253,7 +272,7 @@ def check_and_show(config: Config) -> None:
         SystemExit: there is nothing left to do.
     """
     check(config)
-    if config.overwrite:
+    if config.overwrite or tuning.remote_role() == "worker":
         return
     with open_run(config) as run:
         if not is_done(config, run):
@@ -287,7 +306,7 @@ def work(config: Config, run: training.Run) -> dict[str, object]:
             epochs=whole.epochs,
         ),
         run.path,
-        identity={"recipe": config.recipe, "fixed": list(config.fix)},
+        identity=identity(config),
         budget=tuning.Budget(trials=config.max_trials, minutes=config.max_minutes),
         executions=config.seeds_per_point,
         stop_early=stop_early,
