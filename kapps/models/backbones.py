@@ -117,7 +117,8 @@ def network(
         if include_top:
             x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
             x = keras.layers.Dense(len(imagenet_names()), name="predictions")(x)
-    last = "logits" if include_top else "features"
+    # MobileNetV3 has a convolution that is named "logits".
+    last = "class_logits" if include_top else "features"
     x = keras.layers.Activation("linear", dtype="float32", name=last)(x)
     model = keras.Model(image, x, name=name)
     return _rebuilt(model, fused) if row.constructor or not fused else model

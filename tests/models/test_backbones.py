@@ -104,7 +104,19 @@ def own_preprocessing(name, x):
     return np.asarray(keras.Model(network.input, last.output)(x))
 
 
+# Convolutions per stage (depthwise ones do not count), by hand from the papers.
 CONVOLUTIONS = {
+    # Two for each layer of a block, and one of the transition before it: table 1, arXiv:1608.06993.
+    "densenet121": [1, 2 * 6, 1 + 2 * 12, 1 + 2 * 24, 1 + 2 * 16, 0],
+    # Three blocks of 7; the reduction of 4 and four blocks of 10; that of 6 and two blocks of 9:
+    # figures 5, 6 and 7 of arXiv:1512.00567, as Keras has them.
+    "inception_v3": [5, 3 * 7, 4 + 4 * 10, 6 + 2 * 9],
+    # A block of 7 and ten of 7; the reduction of 4, twenty of 5; that of 7, ten of 5; the last.
+    "inception_resnet_v2": [5, 7 + 10 * 7, 4 + 20 * 5, 7 + 10 * 5, 1],
+    # The pointwise halves: table 1 of arXiv:1704.04861.
+    "mobilenet": [1, 1, 2, 2, 6, 2],
+    # Two for a block, one for the first: table 2 of arXiv:1801.04381.
+    "mobilenet_v2": [1, 1, 2 * 2, 2 * 3, 2 * (4 + 3), 2 * (3 + 1), 1],
     # Blocks of three, and one of the shortcut: table 1 of arXiv:1512.03385.
     "resnet50": [1, 3 * 3 + 1, 4 * 3 + 1, 6 * 3 + 1, 3 * 3 + 1],
     "vgg16": [2, 2, 3, 3, 3],  # column D of table 1, arXiv:1409.1556
@@ -178,6 +190,15 @@ def test_stages_of_efficientnet_lite0_have_its_blocks():
         narrow = [layer for layer in stages[f"block{i}"] if layer.name.endswith("project_bn")]
         assert len(narrow) == blocks
         assert narrow[-1].output.shape[1:] == (64 // stride, 64 // stride, filters)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "vgg16"])
+def test_whole_networks_end_with_logits(name):
+    shape = (64, 48, 1)
+    model = without_weights(backbones.network, name, shape, include_top=True)
+    assert model.output_shape == (None, 1000) and model.layers[-1].name == "class_logits"
+    activations = {getattr(layer, "activation", None) for layer in model.layers}
+    assert keras.activations.softmax not in activations  # with which Keras' own end
 
 
 def test_names_do_not_depend_on_what_was_built():
