@@ -34,7 +34,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 RESULTS, PICTURE = ROOT / "benchmarks" / "results" / "memory.json", ROOT / "docs" / "memory.png"
 LONG, MIDDLE, SHORT = 200, 100, 30  # steps of the series
 IDENTITY = {"cell": "simple", "activation": "relu", "units": 64}
-DEEP = {"cell": "simple", "units": (32,) * 8}
+DEEP = {"cell": "simple", "units": (24,) * 20}
 
 # Name: what it shows, against which row, steps of the series, network, rate, schedule, clip.
 ROWS = {
@@ -64,7 +64,7 @@ ROWS = {
     "relu-no-clip": ("no clipping", "relu", MIDDLE, IDENTITY, 3e-3, "one-cycle", 0.0),
     "relu-constant": ("no schedule", "relu", MIDDLE, IDENTITY, 3e-3, "constant", 1.0),
     "relu-bare": ("neither", "relu", MIDDLE, IDENTITY, 3e-3, "constant", 0.0),
-    "deep": ("8 layers", None, SHORT, DEEP, 3e-3, "one-cycle", 1.0),
+    "deep": ("20 layers", None, SHORT, DEEP, 3e-3, "one-cycle", 1.0),
     "deep-residual": (
         "residual layers",
         "deep",
@@ -86,6 +86,11 @@ def reach(model: keras.Model, x: np.ndarray) -> np.ndarray:
         tape.watch(values)
         total = tf.reduce_sum(model(values, training=False))
     return np.linalg.norm(tape.gradient(total, values), axis=-1).mean(axis=0)
+
+
+def first_to_last(norms: np.ndarray) -> float:
+    """How much of the gradient is left at the first step; 0 where none is left anywhere."""
+    return float(norms[0] / norms[-1]) if norms[-1] else 0.0
 
 
 def measure(name: str, seed: int) -> dict:
@@ -125,8 +130,8 @@ def measure(name: str, seed: int) -> dict:
         "errors": errors,
         "reach_before": before.tolist(),
         "reach_after": after.tolist(),
-        "first_to_last_before": float(before[0] / before[-1]),
-        "first_to_last_after": float(after[0] / after[-1]),
+        "first_to_last_before": first_to_last(before),
+        "first_to_last_after": first_to_last(after),
         "largest_gradient": float(np.max(norms)),
         "parameters": model.count_params(),
         "seconds": time.monotonic() - start,
@@ -167,7 +172,7 @@ def draw(found: dict) -> None:
     for title, length in (
         (f"Gates: {LONG} steps", LONG),
         (f"ReLU, clipping, schedule: {MIDDLE} steps", MIDDLE),
-        (f"Residual layers: {SHORT} steps, 8 layers", SHORT),
+        (f"Residual layers: {SHORT} steps, 20 layers", SHORT),
     ):
         rows = {name: runs for name, runs in found.items() if ROWS[name][2] == length}
         if rows:
@@ -180,7 +185,7 @@ def draw(found: dict) -> None:
         back = {}
         for name, runs in found.items():
             norms = np.array([run[f"reach_{when}"] for run in runs])[:, ::-1]
-            norms = norms / norms[:, :1]
+            norms = norms / np.where(norms[:, :1] > 0, norms[:, :1], np.nan)
             back[name] = (np.arange(norms.shape[1]), np.where(norms > NOTHING, norms, np.nan))
         panels.append(
             Panel(f"Gradient {when} training", "steps back from the end", back, y_scale="log")
