@@ -118,7 +118,7 @@ def check(config: Config) -> None:
     Raises:
         UserError: a mistake in the flags.
     """
-    training.check_common(config)
+    training.check_common(config, several_machines=True)
     for name, low, high, words, ends in RANGES:
         training.check_range(config, name, low, high, words, ends=ends)
     for name, kinds in ONLY_FOR.items():
@@ -209,12 +209,15 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         validation,
         epochs=config.epochs,
         run=run,
+        sync_batch_norm=config.sync_batch_norm,
         clean_train=clean,
         monitor="val_mse",
         ema=config.ema,
         callbacks=[*flow, *callbacks(config, run)],
         verbose=verbose,
     )
+    if not run.chief:
+        return run.leave()
     # Sixteen bits are for training: what is evaluated, saved and served runs anywhere.
     trained, model = model, network(config, images)
     model.set_weights(trained.get_weights())
@@ -325,6 +328,7 @@ def build(config: Config, run: training.Run, images, batches, strategy, mean_pic
     if config.model == "linear" and config.optimizer in ("adam", "adamw"):
         usual = LINEAR_LEARNING_RATE / math.prod(images.image_shape)
     rate = config.learning_rate or usual
+    rate = training.scaled_learning_rate(rate, config.scale_learning_rate, strategy)
     run.record(precision=precision, learning_rate=rate)  # a resumed run computes as it began
     steps = config.epochs * batches.steps
     with strategy.scope(), training.precision_policy(precision):

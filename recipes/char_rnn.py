@@ -110,7 +110,7 @@ def check(config: Config) -> None:
     Raises:
         UserError: a mistake in the flags.
     """
-    training.check_common(config, kinds=("text",), names=("python_topics",))
+    training.check_common(config, ("text",), ("python_topics",), several_machines=True)
     for name, low, high, words, ends in RANGES:
         training.check_range(config, name, low, high, words, ends=ends)
     if config.warmup != Config.warmup and config.schedule in ("step", "plateau", "constant"):
@@ -180,11 +180,14 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         validation,
         epochs=config.epochs,
         run=run,
+        sync_batch_norm=config.sync_batch_norm,
         clean_train=clean,
         ema=config.ema,
         callbacks=[*flow, samples, *callbacks(config, run)],
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    if not run.chief:
+        return run.leave()
     # Sixteen bits are for training: what is evaluated, saved and served runs anywhere.
     trained, model = model, network(config, text, lanes)
     model.set_weights(trained.get_weights())
@@ -277,6 +280,7 @@ def build(config, run, text, batches, strategy, validation_lanes) -> tuple:
     decay = config.weight_decay
     if decay is None:
         decay = training.usual_weight_decay(config.optimizer)
+    rate = training.scaled_learning_rate(rate, config.scale_learning_rate, strategy)
     run.record(precision=precision, learning_rate=rate, weight_decay=decay)
     steps = config.epochs * batches.steps
     warmup = 0.0 if config.schedule in ("step", "plateau", "constant") else config.warmup

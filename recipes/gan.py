@@ -129,7 +129,7 @@ def check(config: Config) -> None:
     Raises:
         UserError: a mistake in the flags.
     """
-    training.check_common(config)
+    training.check_common(config, several_machines=True)
     for name, low, high, words, ends in RANGES:
         training.check_range(config, name, low, high, words, ends=ends)
     for name, kind in ONLY_FOR.items():
@@ -246,6 +246,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         validation,
         epochs=config.epochs,
         run=run,
+        sync_batch_norm=config.sync_batch_norm,
         monitor="val_frechet",
         callbacks=[quality, grids, *callbacks(config, run)],
         verbose=1 if sys.stdout.isatty() else 2,
@@ -393,13 +394,13 @@ def build(config: Config, run: training.Run, images: data.ImageData, batches, st
         )
         return keras.optimizers.Adam(schedule, beta_1=config.beta_1, beta_2=config.beta_2)
 
-    rate = config.discriminator_learning_rate or config.learning_rate
+    rates = [config.learning_rate, config.discriminator_learning_rate or config.learning_rate]
+    scaling = config.scale_learning_rate
+    rates = [training.scaled_learning_rate(rate, scaling, strategy) for rate in rates]
     with strategy.scope(), training.precision_policy(precision):
         training.seed_everything(config.seed)  # whatever measuring has drawn
         model = network(config, images)
-        model.compile(
-            optimizer(config.learning_rate, steps), optimizer(rate, steps * config.n_critic)
-        )
+        model.compile(optimizer(rates[0], steps), optimizer(rates[1], steps * config.n_critic))
     return model, precision
 
 

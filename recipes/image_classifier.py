@@ -110,7 +110,7 @@ def check(config: Config) -> None:
     Raises:
         UserError: a mistake in the flags.
     """
-    training.check_common(config)
+    training.check_common(config, several_machines=True)
     if config.model not in models.classifier_names():
         known = ", ".join(models.classifier_names())
         raise UserError(f"unknown model {config.model!r}: it is one of {known}")
@@ -203,6 +203,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         validation,
         epochs=config.epochs,
         run=run,
+        sync_batch_norm=config.sync_batch_norm,
         clean_train=clean,
         ema=config.ema,
         callbacks=[*flow, *callbacks(config, run)],
@@ -308,6 +309,7 @@ def build(config: Config, run: training.Run, images: data.ImageData, batches, st
     decay = config.weight_decay
     if decay is None:
         decay = training.usual_weight_decay(config.optimizer)
+    rate = training.scaled_learning_rate(rate, config.scale_learning_rate, strategy)
     # A resumed run computes as it began.
     run.record(precision=precision, learning_rate=rate, weight_decay=decay)
 

@@ -140,7 +140,8 @@ def check(config: Config) -> None:
     Raises:
         UserError: a mistake in the flags.
     """
-    training.check_common(config, KINDS, (*MEMORY_TASKS, *data.PACKAGED_SERIES))
+    names = (*MEMORY_TASKS, *data.PACKAGED_SERIES)
+    training.check_common(config, KINDS, names, several_machines=True)
     if config.dataset in data.PACKAGED_SERIES:
         data.packaged_path(config.dataset)
     for name, low, high, words, ends in RANGES:
@@ -247,11 +248,14 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         validation,
         epochs=config.epochs,
         run=run,
+        sync_batch_norm=config.sync_batch_norm,
         clean_train=clean,
         ema=config.ema,
         callbacks=[*callbacks(config, run), *flow],
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    if not run.chief:
+        return run.leave()
     # Sixteen bits are for training: what is evaluated, saved and served runs anywhere.
     model = serving.in_float32(model)
     print("evaluating on the test split, once")
@@ -341,6 +345,7 @@ def build(config: Config, run: training.Run, series: data.SequenceData, batches,
     decay = config.weight_decay
     if decay is None:
         decay = training.usual_weight_decay(config.optimizer)
+    rate = training.scaled_learning_rate(rate, config.scale_learning_rate, strategy)
     # A resumed run computes as it began.
     run.record(learning_rate=rate, weight_decay=decay)
     steps = config.epochs * batches.steps

@@ -88,7 +88,7 @@ def check(config: Config) -> None:
     Raises:
         UserError: a mistake in the flags.
     """
-    training.check_common(config, ("csv",), data.TABLES)
+    training.check_common(config, ("csv",), data.TABLES, several_machines=True)
     data.check_target(config.dataset, config.target, config.drop)
     for name, low, high, words, ends in RANGES:
         training.check_range(config, name, low, high, words, ends=ends)
@@ -172,11 +172,14 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         validation,
         epochs=config.epochs,
         run=run,
+        sync_batch_norm=config.sync_batch_norm,
         clean_train=clean,
         ema=config.ema,
         callbacks=[*callbacks(config, run), *flow],
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    if not run.chief:
+        return run.leave()
     # Sixteen bits are for training: what is evaluated, saved and served runs anywhere.
     model = serving.in_float32(model)
     print("evaluating on the test split, once, beside scikit-learn")
@@ -272,6 +275,7 @@ def compiled(config: Config, run: training.Run, table: data.TableData, model, ba
     decay = config.weight_decay
     if decay is None:
         decay = training.usual_weight_decay(config.optimizer)
+    rate = training.scaled_learning_rate(rate, config.scale_learning_rate, strategy)
     run.record(learning_rate=rate, weight_decay=decay)
     steps = config.epochs * batches.steps
     cycle = training.momentum_cycle(steps, warmup=config.warmup or 0.25)

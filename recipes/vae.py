@@ -120,7 +120,7 @@ def check(config: Config) -> None:
     Raises:
         UserError: a mistake in the flags.
     """
-    training.check_common(config)
+    training.check_common(config, several_machines=True)
     for name, low, high, words, ends in RANGES:
         training.check_range(config, name, low, high, words, ends=ends)
     wrong = {
@@ -236,6 +236,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         validation,
         epochs=config.epochs,
         run=run,
+        sync_batch_norm=config.sync_batch_norm,
         clean_train=clean,
         ema=config.ema,
         callbacks=[grids, *flow, *callbacks(config, run)],
@@ -359,6 +360,7 @@ def build(config: Config, run: training.Run, images: data.ImageData, batches, st
         )
         print(f"precision {precision}: {why}")
     rate = config.learning_rate or training.usual_learning_rate(config.optimizer)
+    rate = training.scaled_learning_rate(rate, config.scale_learning_rate, strategy)
     run.record(precision=precision, learning_rate=rate)  # a resumed run computes as it began
     steps = config.epochs * batches.steps
     cycle = None

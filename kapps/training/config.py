@@ -12,7 +12,7 @@ from typing import Literal
 
 from kapps import data
 from kapps.errors import UserError
-from kapps.training.distribution import check_devices
+from kapps.training.distribution import check_devices, cluster
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +33,10 @@ class CommonConfig:
     """seed of the split, the weights, the order and the augmentation"""
     devices: str = "auto"
     """auto, cpu, cpu:N (N logical devices, to check distribution), gpu or gpu:N"""
+    sync_batch_norm: bool = True
+    """several devices: batch normalization of the whole batch, as one device has it"""
+    scale_learning_rate: Literal["none", "linear", "sqrt"] = "none"
+    """several devices: times their number, or its root, for a batch that grows with them"""
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     """auto measures on CPUs with bfloat16 units and asks the GPU otherwise"""
     run_dir: str | None = None
@@ -48,7 +52,11 @@ class CommonConfig:
 
 
 def check_common(
-    config: CommonConfig, kinds: Sequence[str] = data.PICTURES, names: Sequence[str] = ()
+    config: CommonConfig,
+    kinds: Sequence[str] = data.PICTURES,
+    names: Sequence[str] = (),
+    *,
+    several_machines: bool = False,
 ) -> None:
     """What can be found wrong with the common flags before TensorFlow is imported.
 
@@ -56,12 +64,19 @@ def check_common(
         config: a recipe's configuration.
         kinds: kinds of datasets that the recipe reads.
         names: further data that it knows by name.
+        several_machines: whether it trains on them, as `TF_CONFIG` asks for.
 
     Raises:
         UserError: naming the flag.
     """
     data.check(config.dataset, config.data_dir, kinds, names)
     check_devices(config.devices)
+    workers = cluster()
+    if workers and not several_machines:
+        raise UserError(
+            f"TF_CONFIG names {len(workers.addresses)} workers, and this recipe trains on one "
+            "machine: unset TF_CONFIG, or use --devices for the devices of this machine"
+        )
     for name in ("epochs", "batch_size"):
         if getattr(config, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1")

@@ -1,7 +1,3 @@
-import subprocess
-import sys
-import textwrap
-
 import keras
 import numpy as np
 import pytest
@@ -140,46 +136,3 @@ def test_mistakes_are_named():
         models.vq_vae((4, 4, 1), filters=(2,), beta=-1)
     with pytest.raises(UserError, match="filters"):
         models.vq_vae((4, 4, 1), filters=())
-
-
-@pytest.mark.slow
-def test_two_replicas_do_as_one_does():
-    """Logical devices are fixed once per process, hence the new one."""
-    code = """
-        import keras, numpy as np, tensorflow as tf
-        tf.config.set_logical_device_configuration(
-            tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-        )
-        from kapps import models
-        images = np.random.default_rng(0).integers(0, 256, (3, 8, 4, 4, 1), np.uint8)
-
-        def train(strategy, build):
-            with strategy.scope():
-                keras.utils.set_random_seed(0)
-                model = build()
-                model.compile(keras.optimizers.SGD(0.05))
-            batches = tf.data.Dataset.from_tensor_slices(images)
-            history = model.fit(batches, epochs=1, shuffle=False, verbose=0).history
-            return model, history
-
-        replicas = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-        def same(build):
-            two, history = train(replicas, build)
-            one, expected = train(tf.distribute.get_strategy(), build)
-            for name, values in expected.items():
-                np.testing.assert_allclose(history[name], values, rtol=1e-4, err_msg=name)
-            for a, b in zip(two.variables, one.variables, strict=True):
-                np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-3, atol=1e-5)
-            return one
-
-        # Codes that are idle for a single step are drawn anew: from both halves of the batch.
-        model = same(lambda: models.vq_vae(
-            (4, 4, 1), codes=24, code_dim=2, filters=(4,), restart_after=1, decay=0.5))
-        assert np.array(model.codebook.updates) == 3
-        same(lambda: models.dense_autoencoder(
-            (4, 4, 1), 3, units=5, code_activation="sigmoid", sparsity="kl", sparsity_weight=1.0))
-        """
-    program = f"import sys; sys.path[:0] = {sys.path!r}\n" + textwrap.dedent(code)
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert answer.returncode == 0, answer.stderr

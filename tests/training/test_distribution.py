@@ -1,13 +1,18 @@
 """Where a training runs. Logical devices are fixed once per process, hence the subprocesses."""
 
+import dataclasses
+import json
+import socket
 import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 
-from kapps import evaluation, training
+from kapps import training
 from kapps.errors import UserError
+from kapps.training import agreement, distribution
 
 
 def in_a_new_process(code):
@@ -41,7 +46,7 @@ def test_logical_devices_after_the_fact_are_refused():
     said = in_a_new_process(
         """
         import tensorflow as tf
-        from kapps import evaluation, training
+        from kapps import training
         tf.constant(1)
         try:
             training.strategy("cpu:2")
@@ -52,20 +57,110 @@ def test_logical_devices_after_the_fact_are_refused():
     assert "before anything else" in said
 
 
-@pytest.mark.slow
-def test_two_devices_train_as_one_does(tmp_path):
-    """No BatchNormalization here: its statistics are those of a replica."""
-    code = """
-        import sys
-        from recipes.image_classifier import Config, main
-        main(Config(model="mlp", epochs=3, export=False, run_dir={run!r}, devices={devices!r},
-                    optimizer="momentum", learning_rate=0.02, clip=0.0))
-    """
-    rows = []
-    for devices in ("cpu:2", "cpu"):
-        run = tmp_path / devices.replace(":", "")
-        in_a_new_process(code.format(run=str(run), devices=devices))
-        rows.append(evaluation.read_history(run))
-    for two, one in zip(*rows, strict=True):
-        for name in ("loss", "val_loss", "train_loss"):
-            assert two[name] == pytest.approx(one[name], rel=2e-4)
+ADDRESSES = ["a:1", "b:2", "c:3"]
+
+
+def config(jobs=None, kind="worker", index=0):
+    jobs = {"worker": ADDRESSES} if jobs is None else jobs
+    return json.dumps({"cluster": jobs, "task": {"type": kind, "index": index}})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", None),
+        (config(index=2), (tuple(ADDRESSES), 2)),
+        (config({"worker": ["a:1"]}), None),  # alone
+        (config({"chief": ["a:1"], "worker": ["b:2", "c:3"]}, index=1), (tuple(ADDRESSES), 2)),
+        (config({"chief": ["a:1"], "worker": ["b:2", "c:3"]}, "chief"), (tuple(ADDRESSES), 0)),
+    ],
+)
+def test_tf_config_says_who_this_is(monkeypatch, text, expected):
+    monkeypatch.setenv("TF_CONFIG", text)
+    assert training.cluster() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "cannot be understood"),
+        ("[1]", "cannot be understood"),
+        (config(index=3), "cannot be understood"),
+        (config(index=-1), "all who train are workers"),
+        (config({"worker": ["a:1"], "ps": ["b:2"]}), "has ps"),
+        (config({"chief": ["a:1", "b:2"], "worker": ["c:3"]}), "several chiefs"),
+    ],
+)
+def test_a_tf_config_that_cannot_be_meant_is_refused(monkeypatch, text, words):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(UserError, match=words):
+        training.check_devices("auto")
+
+
+def test_several_workers_do_not_divide_their_cpus(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", config())
+    training.check_devices("cpu")
+    with pytest.raises(UserError, match="use --devices cpu"):
+        training.check_devices("cpu:2")
+
+
+def test_a_chief_that_does_not_answer_is_waited_for_and_then_named(monkeypatch):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+    monkeypatch.setattr(distribution, "JOIN_SECONDS", 0.1)
+    with pytest.raises(UserError, match=f"worker 0 at {address} did not answer"):
+        distribution._wait_for_chief(distribution.Cluster((address, "b:2"), 1))
+    distribution._wait_for_chief(distribution.Cluster((address, "b:2"), 0))  # the chief itself
+
+
+@pytest.mark.parametrize(("rule", "rate"), [("none", 0.1), ("linear", 0.4), ("sqrt", 0.2)])
+def test_the_rate_may_grow_with_the_devices(rule, rate):
+    class Four:
+        num_replicas_in_sync = 4
+
+    assert training.scaled_learning_rate(0.1, rule, Four()) == pytest.approx(rate)
+    with pytest.raises(UserError, match="one of none, linear, sqrt"):
+        training.scaled_learning_rate(0.1, "square", Four())
+
+
+def test_the_directory_of_another_worker_is_inside_the_chiefs(monkeypatch, tmp_path):
+    made = training.CommonConfig(run_dir=str(tmp_path / "run"))
+    again = dataclasses.replace(made, overwrite=True)
+    monkeypatch.setenv("TF_CONFIG", config(index=1))
+    with training.open_run("x", made) as run:  # whoever comes first
+        assert run.path == tmp_path / "run" / "workers" / "1" and not run.chief
+        assert not run.finished and run.leave() == {"worker": 1}
+    monkeypatch.setenv("TF_CONFIG", config())
+    with training.open_run("x", made) as run:
+        assert run.path == tmp_path / "run" and run.chief
+        run.finish({"loss": 1.0})
+    monkeypatch.setenv("TF_CONFIG", config(index=1))
+    with training.open_run("x", made) as run:
+        assert run.finished and run.metrics() == {"loss": 1.0}
+    with training.open_run("x", again) as run:  # the chief may not have thrown it away yet
+        assert not run.finished
+    monkeypatch.setenv("TF_CONFIG", config())
+    with training.open_run("x", again) as run:
+        assert not run.finished and (run.path / "workers" / "1" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("everybody", "newest"),
+    [
+        ([[3, 6], [3, 6]], 6),
+        ([[3, 6], [6, 9]], 6),
+        ([[], []], None),
+        ([[3], []], None),  # stopped while they wrote their first
+        ([[6, 9], [3]], UserError),
+        ([[6, 9], []], UserError),
+    ],
+)
+def test_workers_go_on_from_what_all_of_them_have(monkeypatch, everybody, newest):
+    rows = np.array([row + [-1] * (2 - len(row)) for row in everybody])
+    monkeypatch.setattr(agreement, "everybodys", lambda strategy, values: rows)
+    if newest is UserError:
+        with pytest.raises(UserError, match="worker 0 has step 9"):
+            agreement.newest_of_all(None, everybody[0], 2)
+    else:
+        assert agreement.newest_of_all(None, everybody[0], 2) == newest
