@@ -20,7 +20,7 @@ LAYERS = (
     {"data", "models"},
     {"training", "evaluation"},
     {"tuning", "serving"},
-    {"command_line"},
+    {"command_line", "launch"},
     {"cli", "recipes"},
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
