@@ -168,6 +168,7 @@ def check_and_show(config: Config) -> None:
 
 def work(config: Config, run: training.Run) -> dict[str, object]:
     """Search, train the winner, evaluate, export and report into an open run directory."""
+    strategy = training.strategy(config.devices)  # before anything is computed
     images = load(config)
     run.record(
         data={"fingerprint": images.fingerprint, "class_names": list(images.class_names)},
@@ -189,7 +190,7 @@ def work(config: Config, run: training.Run) -> dict[str, object]:
             f"{run.path / 'trials'}; more --max-trials or --max-minutes go on."
         )
     tuning.write_hparams(run.path / "tensorboard" / "hparams", results)
-    return finish(config, run, images, results)
+    return finish(config, run, images, results, strategy)
 
 
 def search(config: Config, run: training.Run, images: data.ImageData) -> tuning.Results:
@@ -360,7 +361,7 @@ def batch(config: Config, images: data.ImageData, batch_size: int, seed: int) ->
     )
 
 
-def finish(config: Config, run: training.Run, images, results: tuning.Results) -> dict:
+def finish(config: Config, run: training.Run, images, results, strategy) -> dict[str, object]:
     """Train the winner, evaluate it once, export it and write the report."""
     import keras
 
@@ -372,7 +373,6 @@ def finish(config: Config, run: training.Run, images, results: tuning.Results) -
     # The schedule is that of the trial; on all data it ends where the trial was best.
     epochs = config.winner_epochs or config.epochs
     last = min(epochs, winner.best_epoch) if everything else epochs
-    strategy = training.strategy(config.devices)
     model, batches, validation, clean = prepare(trials, hp, used, strategy, config.seed, epochs)
     size = f"{model.count_params():,} parameters"
     print(f"winner    trial {winner.number}: {size}; {told(config, last)}")

@@ -63,7 +63,7 @@ class LocalWorker:
         """Why it is gone."""
         self._process.join(PATIENCE)
         code = self._process.exitcode
-        if code == -signal.SIGKILL:
+        if code == -9:
             return "killed by SIGKILL, as the system does when memory runs out"
         if code is not None and code < 0:
             return f"killed by {signal.Signals(-code).name}"

@@ -168,11 +168,11 @@ class _Search:
         if self.budget.epochs is None:
             return True
         # Promoted trials do not train again what they came with.
-        spent = sum(
-            record.epochs - (self.records[f"{record.past:04d}"].epochs if record.past else 0)
-            for record in self.records.values()
-        )
+        spent = sum(record.epochs - self._epochs_before(record) for record in self.records.values())
         return spent < self.budget.epochs
+
+    def _epochs_before(self, record: results.Record) -> int:
+        return 0 if record.past is None else self.records[f"{record.past:04d}"].epochs
 
     def begin(self, identity, canonical, hands) -> None:
         self.identity = _plain(identity)

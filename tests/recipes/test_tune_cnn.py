@@ -113,7 +113,8 @@ def test_the_winner_on_all_data_ends_at_its_best_epoch(finished, tmp_path, capsy
     )
     assert joined.splits["train"].labels[row] == images.splits["validation"].labels[5]
     run = training.Run(tmp_path / "run", "tune_cnn", dataclasses.asdict(everything))
-    metrics = tune_cnn.finish(everything, run, images, results)
+    strategy = training.strategy("cpu")
+    metrics = tune_cnn.finish(everything, run, images, results, strategy)
     winner = results.best_first()[0]
     assert metrics["best_epoch"] == winner.best_epoch and metrics["temperature"] == 1.0
     assert metrics["verdict"] is None and metrics["refit"] == "all"
