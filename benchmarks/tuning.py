@@ -100,7 +100,7 @@ def trials(given) -> None:
             "machine": training.machine(),
             "note": "measured on a machine that was shared: seconds vary, processor time less",
         }
-        write("tuning_trials.json", found)
+        write(given.output or "tuning_trials.json", found)
         answer = subprocess.run(
             [sys.executable, __file__, "plain", "--epochs", str(given.epochs), "--directory", root],
             capture_output=True,
@@ -113,7 +113,7 @@ def trials(given) -> None:
         "overhead_in_processor_time": round(used / plain["plain_processor_seconds"] - 1, 4),
         "overhead_in_seconds": round(seconds / plain["plain_seconds"] - 1, 4),
     }
-    write("tuning_trials.json", found)
+    write(given.output or "tuning_trials.json", found)
 
 
 def plain(given) -> None:
@@ -284,6 +284,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=None)
     parser.add_argument("--recycle", type=int, default=50)
     parser.add_argument("--directory")
+    parser.add_argument("--output", help="name of the file under benchmarks/results")
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--train", type=int, default=12_000)
     parser.add_argument("--seeds", type=int, default=3)

@@ -16,6 +16,7 @@ from kapps.evaluation.plots.figure import BLUE, GREY, ORANGE, calm, new_figure, 
 
 COLOURS = colormaps["viridis"]
 LOGARITHMIC = 20.0  # a range of positive numbers this wide is drawn by their logarithms
+FEW = 5  # whole numbers that each get a tick
 ROW = 0.42  # inches per hyperparameter
 
 
@@ -121,8 +122,11 @@ def search_slices(
         numeric = all(_is_number(value) for value in shown)
         if numeric:
             axes.plot(shown, scores[active], "o", color=BLUE, markersize=3, alpha=0.7)
+            kinds = sorted(set(shown))
             if _logarithmic(np.array(shown, np.float64)):
                 axes.set_xscale("log")
+            elif len(kinds) <= FEW and all(isinstance(kind, int) for kind in kinds):
+                axes.set_xticks(kinds)
         else:
             kinds = sorted(set(map(str, shown)))
             x = np.array([kinds.index(str(value)) for value in shown], np.float64)
