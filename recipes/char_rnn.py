@@ -110,7 +110,7 @@ def check(config: Config) -> None:
     Raises:
         UserError: a mistake in the flags.
     """
-    training.check_common(config, ("text",), ("python_topics",), several_machines=True)
+    training.check_common(config, ("text",), ("python_topics",))
     for name, low, high, words, ends in RANGES:
         training.check_range(config, name, low, high, words, ends=ends)
     if config.warmup != Config.warmup and config.schedule in ("step", "plateau", "constant"):
