@@ -27,7 +27,7 @@ def sizes(model):
     return model.count_params(), work
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(shape=SHAPES, seed=st.integers(0, 10**6))
 def test_every_point_of_the_cnn_space_can_be_built_and_costs_what_was_said(shape, seed):
     def space(hp):
@@ -46,7 +46,7 @@ def test_every_point_of_the_cnn_space_can_be_built_and_costs_what_was_said(shape
     assert space(again) == kwargs
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(shape=SHAPES, seed=st.integers(0, 10**6), limit=st.sampled_from([20_000, 100_000]))
 def test_networks_stay_below_their_limits(shape, seed, limit):
     def space(hp):
@@ -70,7 +70,7 @@ def test_all_values_are_reached_and_choices_shrink_where_maps_are_small():
         return spaces.cnn(hp, (5, 5, 1), 10, max_stages=2)
 
     seen = {name: set() for name in ("kernel_size", "padding", "strides", "pooling", "filters")}
-    for seed in range(0, 8000, 40):
+    for seed in range(0, 8000, 80):
         kwargs = space(drawn(space, seed))
         for name, values in seen.items():
             values |= {(i, value) for i, value in enumerate(kwargs[name])}
@@ -115,7 +115,7 @@ def test_optimization_is_around_the_usual_rates():
 BUILDERS = {
     "mlp": (spaces.mlp, lambda kw: models.mlp((8, 8, 1), 3, **kw)),
     "resnet": (
-        lambda hp: spaces.resnet(hp, variants=("resnet20", "resnet8_wide")),
+        lambda hp: spaces.resnet(hp, variants=("resnet8_wide", "resnet10")),
         lambda kw: models.resnet(image_shape=(7, 9, 3), classes=3, **kw),
     ),
     "rnn": (spaces.rnn, lambda kw: models.rnn(2, 3, **kw)),
@@ -137,7 +137,7 @@ BUILDERS = {
 @pytest.mark.parametrize("name", BUILDERS)
 def test_points_of_the_other_spaces_can_be_built(name):
     space, build = BUILDERS[name]
-    for seed in (0, 1000, 2000):
+    for seed in (0, 1000):
         hp = drawn(space, seed)
         assert isinstance(build(space(hp)), keras.Model)
         assert spaces.canonical(space)(hp.values) == hp.values
