@@ -167,34 +167,27 @@ def _make_function(model: keras.Model, step: Callable) -> Callable:
         return keras.tree.map_structure(mean, figures)
 
     @tf.autograph.experimental.do_not_convert
-    def first_step(iterator):
+    def next_step(iterator):
         return one_step(iterator.get_next())
-
-    @tf.autograph.experimental.do_not_convert
-    def other_steps(iterator, figures):
-        return tf.while_loop(
-            lambda done, _: done < model.steps_per_execution,
-            lambda done, _: (done + 1, first_step(iterator)),
-            (1, figures),
-        )[1]
 
     if not model.run_eagerly:
         one_step = tf.function(one_step, reduce_retracing=True)
-        first_step = tf.function(first_step, reduce_retracing=True)
-        other_steps = tf.function(other_steps, reduce_retracing=True)
+        next_step = tf.function(next_step, reduce_retracing=True)
 
     def function(iterator):
         if not isinstance(iterator, tf.data.Iterator | tf.distribute.DistributedIterator):
             for _, batch in zip(range(model.steps_per_execution), iterator, strict=False):
                 figures = one_step(batch)
             return figures
-        figures = first_step(iterator)
-        if model.steps_per_execution == 1:
-            return figures
-        try:
-            return other_steps(iterator, figures)
-        except tf.errors.OutOfRangeError:  # that was all
-            return model.get_metrics_result()
+        figures = next_step(iterator)
+        # One after the other: in a loop of the graph the messages of two steps may wait for each
+        # other for ever.
+        for _ in range(1, model.steps_per_execution):
+            try:
+                figures = next_step(iterator)
+            except tf.errors.OutOfRangeError:  # that was all
+                break
+        return figures
 
     return function
 
