@@ -15,6 +15,9 @@ from recipes import (
     perceptron,
     sequence_classifier,
     tabular,
+    transfer_learning,
+    tune,
+    tune_cnn,
     vae,
     xor_mlp,
 )
@@ -43,6 +46,9 @@ RECIPES = {
         perceptron,
         sequence_classifier,
         tabular,
+        transfer_learning,
+        tune,
+        tune_cnn,
         vae,
         xor_mlp,
     )
