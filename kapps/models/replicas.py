@@ -60,8 +60,8 @@ class Mend(NamedTuple):
         return tuple(int(part) for part in keras.__version__.split(".")[:2]) < self.until
 
 
-def mend(model: keras.Model, synchronize: bool = True) -> keras.Model:
-    """Make a compiled model give on several devices what it gives on one.
+def mend(model: keras.Model, synchronize: bool = True) -> None:
+    """Make a compiled model give on several devices what it gives on one, in its place.
 
     Args:
         model: compiled in the scope of the strategy. Nothing happens if that has one replica, or
@@ -70,15 +70,12 @@ def mend(model: keras.Model, synchronize: bool = True) -> keras.Model:
             as one device does; it costs a message per layer and direction. Else each device
             normalises its part of the batch, and its moving averages are its own.
 
-    Returns:
-        The same model.
-
     Raises:
         UserError: it is to add up gradients over several steps, or to be compiled by XLA.
     """
     replicas = model.distribute_strategy.num_replicas_in_sync
     if replicas == 1:
-        return model
+        return
     _refuse(model, replicas)
     for repair in MENDS.values():
         if repair.needed:
@@ -86,7 +83,6 @@ def mend(model: keras.Model, synchronize: bool = True) -> keras.Model:
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = synchronize
-    return model
 
 
 def optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:

@@ -236,7 +236,8 @@ def train(strategy, case):
     build, batches_of, validation = CASES[case]
     keras.utils.set_random_seed(0)
     with strategy.scope():
-        model = models.mend(build())
+        model = build()
+        models.mend(model)
     history = model.fit(
         batches_of(strategy.num_replicas_in_sync),
         validation_data=validation(),
@@ -281,7 +282,8 @@ def dropout_masks(strategy):
     with strategy.scope():
         model = keras.Sequential([keras.Input((50,)), keras.layers.Dropout(0.5, seed=1)])
         model.compile("sgd", "mse")
-    models.mend(models.mend(model))  # twice is as good as once
+    models.mend(model)
+    models.mend(model)  # twice is as good as once
 
     def dropped():
         return model(tf.ones([1, 50]), training=True)
@@ -305,7 +307,8 @@ def refusal(strategy, **compiling):
 def saved(strategy):
     """The class under which a mended model is saved, and how far the loaded one is from it."""
     with strategy.scope():
-        model = models.mend(CASES["cnn, batch normalization"][0]())
+        model = CASES["cnn, batch normalization"][0]()
+        models.mend(model)
     kind = keras.saving.serialize_keras_object(model)["class_name"]
     path = f"{tempfile.mkdtemp()}/model.keras"
     model.save(path)
@@ -319,7 +322,8 @@ def overflow(strategy):
     with strategy.scope():
         model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
         model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)), "mse")
-    before = models.mend(model).get_weights()[0]
+    models.mend(model)
+    before = model.get_weights()[0]
     x = np.array([[1.0], [1.0], [1.0], [1e30]], "float32")
     model.fit(tf.data.Dataset.from_tensors((x, np.zeros_like(x))), verbose=0)
     moved = float(np.max(np.abs(model.get_weights()[0] - before)))

@@ -82,6 +82,6 @@ def test_a_repair_is_left_out_once_keras_needs_it_no_more(until, needed):
 def test_one_device_is_left_alone():
     model = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization()])
     model.compile(keras.optimizers.SGD(clipnorm=1.0), "mse")
-    assert replicas.mend(model) is model
+    replicas.mend(model)
     assert "_make_function" not in vars(model) and "_clip_gradients" not in vars(model.optimizer)
     assert not model.layers[0].synchronized
