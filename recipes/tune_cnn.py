@@ -64,7 +64,7 @@ class Config(training.CommonConfig):
     """train the winner with validation kept (best epoch, calibration), or on train and validation
     for as many epochs as were best"""
     winner_epochs: int = 0
-    """epochs of the winner; 0: those of a trial"""
+    """epochs of the winner; 0: three times those of a trial, with --refit all those of its trial"""
     validation_fraction: float = 0.1
     """part of the training data that is kept for validation, stratified"""
     image_size: int | None = None
@@ -370,20 +370,21 @@ def finish(config: Config, run: training.Run, images, results, strategy) -> dict
     hp = tuning.hyperparameters(results.space, winner.values)
     everything = config.refit == "all"
     used = with_validation(images) if everything else images
-    # The schedule is that of the trial; on all data it ends where the trial was best.
-    epochs = config.winner_epochs or config.epochs
+    # A trial only has to be told from others. On all data nothing says when to stop, so there the
+    # schedule is that of the trial, and ends where the trial was best.
+    epochs = config.winner_epochs or config.epochs * (1 if everything else 3)
     last = min(epochs, winner.best_epoch) if everything else epochs
     model, batches, validation, clean = prepare(trials, hp, used, strategy, config.seed, epochs)
     size = f"{model.count_params():,} parameters"
     print(f"winner    trial {winner.number}: {size}; {told(config, last)}")
-    inside = run_in(run.path / f"winner-{winner.number:04d}-{last}")
+    inside = run_in(run.path / f"winner-{winner.number:04d}-{config.refit}-{last}")
     history = training.fit(
         model,
         batches,
         validation,
         epochs=last,
         run=inside,
-        clean_train=None if everything else clean,
+        clean_train=clean,
         monitor="last" if everything else "val_accuracy",
         mode="max",
         callbacks=[

@@ -118,6 +118,8 @@ def test_the_winner_on_all_data_ends_at_its_best_epoch(finished, tmp_path, capsy
     winner = results.best_first()[0]
     assert metrics["best_epoch"] == winner.best_epoch and metrics["temperature"] == 1.0
     assert metrics["verdict"] is None and metrics["refit"] == "all"
+    last = f"winner-{winner.number:04d}-all-{winner.best_epoch}"  # not the one before, taken up
+    assert (tmp_path / "run" / last).is_dir()
     assert "train and validation" in capsys.readouterr().out
 
 
