@@ -205,16 +205,27 @@ def compare(given) -> None:
     from kapps import training
     from recipes import image_classifier, tune_cnn
 
-    found = {"minutes": given.minutes, "train": given.train, "machine": training.machine()}
+    found = {
+        "command": "python benchmarks/tuning.py " + " ".join(sys.argv[1:]),
+        "minutes": given.minutes,
+        "processors": len(os.sched_getaffinity(0)),
+        "train": given.train,
+        "epochs": given.epochs,
+        "winner_epochs": given.winner_epochs,
+        "machine": training.machine(),
+        "versions": training.versions(),
+    }
     with tempfile.TemporaryDirectory() as root:
         data = subset(pathlib.Path(root), given.train)
-        for algorithm in given.algorithms:
-            for seed in range(given.seeds):
+        for seed in range(given.seeds):  # seed by seed: what the machine does, it does to all
+            for algorithm in given.algorithms:
                 run = pathlib.Path(root, f"{algorithm}-{seed}")
                 metrics = tune_cnn.main(
                     tune_cnn.Config(
                         dataset=data,
                         algorithm=algorithm,
+                        # Plain random search is what others are compared with.
+                        stop_early="none" if algorithm == "random" else "auto",
                         epochs=given.epochs,
                         max_trials=10_000,
                         max_minutes=given.minutes,
