@@ -117,12 +117,17 @@ def run(
         main(config)
 
 
-def show_finished(open_run: Callable[[Config], training.Run], config: Config) -> None:
+def show_finished(
+    open_run: Callable[[Config], training.Run],
+    config: Config,
+    is_done: Callable[[Config, training.Run], bool] = lambda config, run: run.finished,
+) -> None:
     """Shows the result of a run that is finished, and ends the program there.
 
     Args:
         open_run: the recipe's own; gives the run directory of a config.
         config: has `overwrite` and `export`, as every recipe's has.
+        is_done: whether there is nothing left to do; a search's budget may have grown.
 
     Raises:
         UserError: the run directory belongs to another configuration.
@@ -131,7 +136,7 @@ def show_finished(open_run: Callable[[Config], training.Run], config: Config) ->
     if config.overwrite:
         return
     with open_run(config) as run:
-        if not run.finished:
+        if not is_done(config, run):
             return
         lines = [f"{run.path} is finished; --overwrite starts afresh"]
         lines.append(evaluation.summary(run.metrics(), run.path))

@@ -26,7 +26,6 @@ import dataclasses
 import importlib.util
 import io
 import json
-import math
 import os
 import pathlib
 import shutil
@@ -85,6 +84,8 @@ class Config:
     """budget in minutes of searching; trials that run then go on if there is more another day"""
     workers: int = 1
     """processes that try points at the same time; 0 tries them in this one"""
+    recycle: int = 50
+    """trials after which a worker process gives way to a new one, so that its memory stays small"""
     seeds_per_point: int = 1
     """how often each point is tried, with seeds one after the other; the mean counts"""
     stop_early: Literal["auto", "none", "median", "asha"] = "auto"
@@ -107,14 +108,9 @@ def check(config: Config) -> None:
     Raises:
         UserError: a mistake in the flags, the space, or the recipe's settings.
     """
-    for name, least in (("max_trials", 1), ("workers", 0), ("seeds_per_point", 1), ("seed", 0)):
-        if getattr(config, name) < least:
-            flag = f"--{name.replace('_', '-')}"
-            raise UserError(f"{flag} {getattr(config, name)}: it must be {least} or more")
-    if config.max_minutes is not None and not 0 < config.max_minutes < math.inf:
-        raise UserError(f"--max-minutes {config.max_minutes}: it must be above 0")
-    if config.algorithm == "hyperband" and config.stop_early not in ("auto", "none"):
-        raise UserError("--stop-early: Hyperband stops poor trials itself")
+    tuning.check_search(config)
+    if config.seed < 0:
+        raise UserError(f"--seed {config.seed}: it must be 0 or more")
     recipe = load_recipe(config.recipe)
     goal(config)
     known = {field.name for field in dataclasses.fields(recipe.Config)}
@@ -230,7 +226,7 @@ def main(config: Config) -> dict[str, object]:
     if tuning.remote_role() == "worker":
         return help_chief(config)
     with open_run(config) as run:
-        return run.metrics() if is_done(config, run) else work(config, run)
+        return run.metrics() if tuning.search_is_done(config, run) else work(config, run)
 
 
 def help_chief(config: Config) -> dict[str, object]:
@@ -254,16 +250,6 @@ def open_run(config: Config) -> training.Run:
     return training.open_run("tune", config, name=config.recipe)
 
 
-def is_done(config: Config, run: training.Run) -> bool:
-    """Whether there is a winner, and no more budget than it was found with."""
-    if not run.finished:
-        return False
-    found = run.metrics()
-    return config.max_trials <= found["max_trials"] and (config.max_minutes or math.inf) <= (
-        found["max_minutes"] or math.inf
-    )
-
-
 def check_and_show(config: Config) -> None:
     """Before TensorFlow is imported: refuse mistakes, and show a search that is finished.
 
@@ -272,12 +258,8 @@ def check_and_show(config: Config) -> None:
         SystemExit: there is nothing left to do.
     """
     check(config)
-    if config.overwrite or tuning.remote_role() == "worker":
-        return
-    with open_run(config) as run:
-        if not is_done(config, run):
-            return
-    command_line.show_finished(open_run, config)
+    if tuning.remote_role() != "worker":
+        command_line.show_finished(open_run, config, tuning.search_is_done)
 
 
 def work(config: Config, run: training.Run) -> dict[str, object]:
@@ -293,9 +275,6 @@ def work(config: Config, run: training.Run) -> dict[str, object]:
         f"{config.max_trials} trials\nrun       {run.path}"
     )
     whole = settings(config, {})
-    stop_early = config.stop_early
-    if stop_early == "auto":
-        stop_early = "none" if config.algorithm == "hyperband" else "median"
     results = tuning.run_search(
         RecipeTrials(config, str(run.path)),
         tuning.oracle(
@@ -309,16 +288,12 @@ def work(config: Config, run: training.Run) -> dict[str, object]:
         identity=identity(config),
         budget=tuning.Budget(trials=config.max_trials, minutes=config.max_minutes),
         executions=config.seeds_per_point,
-        stop_early=stop_early,
+        stop_early=tuning.stop_rule(config),
         workers=config.workers,
+        recycle=config.recycle,
         progress=tuning.print_trial,
     )
-    if not results.ended_well:
-        told = "; ".join(f"{len(n)} times {why}" for why, n in results.failures().items())
-        raise UserError(
-            f"no trial has ended well ({told or 'there was no time'}). Their output is in "
-            f"{run.path / 'trials'}; more --max-trials or --max-minutes go on."
-        )
+    tuning.check_found(results, run.path)
     for kept in run.path.glob("trials/*/seed-*/run"):
         shutil.rmtree(kept, ignore_errors=True)
     tuning.write_hparams(run.path / "tensorboard" / "hparams", results)
@@ -413,16 +388,7 @@ def finish(config: Config, run: training.Run, results: tuning.Results) -> dict[s
     shown = ", ".join(f"{name} {value}" for name, value in winner.values.items())
     print(f"winner    trial {winner.number}: {shown}")
     recipe = load_recipe(config.recipe)
-    metrics = recipe.main(made) | {
-        "winner": winner.number,
-        f"search_{results.objective}": winner.score,
-        "trials": len(results.records),
-        "trials_failed": sum(record.status == "failed" for record in results.records),
-        "trials_stopped_early": sum(record.status == "stopped" for record in results.records),
-        "search_seconds": results.seconds,
-        "max_trials": config.max_trials,
-        "max_minutes": config.max_minutes,
-    }
+    metrics = recipe.main(made) | tuning.search_metrics(results, config)
     metrics.setdefault("exported", None)
     explained = evaluation.explain_search(results)
     for title, figure, _ in explained.figures:

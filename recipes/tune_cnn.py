@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import os
 import pathlib
 import re
@@ -46,6 +45,8 @@ class Config(training.CommonConfig):
     """budget in minutes of searching; trials that run then go on if there is more another day"""
     workers: int = 1
     """processes that try points at the same time; 0 tries them in this one"""
+    recycle: int = 50
+    """trials after which a worker process gives way to a new one, so that its memory stays small"""
     seeds_per_point: int = 1
     """how often each point is tried; the mean counts"""
     stop_early: Literal["auto", "none", "median", "asha"] = "auto"
@@ -78,10 +79,8 @@ def check(config: Config) -> None:
         UserError: a mistake in the flags.
     """
     training.check_common(config)
+    tuning.check_search(config)
     for name, least in (
-        ("max_trials", 1),
-        ("workers", 0),
-        ("seeds_per_point", 1),
         ("max_stages", 1),
         ("max_parameters", 0),
         ("max_multiply_adds", 0),
@@ -90,12 +89,9 @@ def check(config: Config) -> None:
         value = getattr(config, name)
         if value is not None and value < least:
             raise UserError(f"--{name.replace('_', '-')} {value}: it must be {least} or more")
-    training.check_range(config, "max_minutes", 0, math.inf, "above 0")
     training.check_range(
         config, "validation_fraction", 0, 1, "between 0 and 1, ends excluded", ends=False
     )
-    if config.algorithm == "hyperband" and config.stop_early not in ("auto", "none"):
-        raise UserError("--stop-early: Hyperband stops poor trials itself")
     if config.algorithm == "bayesian" and config.cost != "none":
         raise UserError("--cost: the Gaussian process has one objective; tpe and hyperband do")
     if config.batch_size < 2:
@@ -118,7 +114,7 @@ def main(config: Config) -> dict[str, object]:
     if tuning.remote_role() == "worker":
         return help_chief(config)
     with open_run(config) as run:
-        if is_done(config, run):
+        if tuning.search_is_done(config, run):
             return run.metrics()
         return work(config, run)
 
@@ -140,16 +136,6 @@ def open_run(config: Config) -> training.Run:
     return training.open_run("tune_cnn", config, name=config.dataset.split(":")[0])
 
 
-def is_done(config: Config, run: training.Run) -> bool:
-    """Whether there is a winner, and no more budget than it was found with."""
-    if not run.finished:
-        return False
-    found = run.metrics()
-    return config.max_trials <= found["max_trials"] and (config.max_minutes or math.inf) <= (
-        found["max_minutes"] or math.inf
-    )
-
-
 def check_and_show(config: Config) -> None:
     """Before TensorFlow is imported: refuse mistakes, and show a search that is finished.
 
@@ -158,12 +144,8 @@ def check_and_show(config: Config) -> None:
         SystemExit: there is nothing left to do.
     """
     check(config)
-    if config.overwrite or tuning.remote_role() == "worker":
-        return
-    with open_run(config) as run:
-        if not is_done(config, run):
-            return
-    command_line.show_finished(open_run, config)
+    if tuning.remote_role() != "worker":
+        command_line.show_finished(open_run, config, tuning.search_is_done)
 
 
 def work(config: Config, run: training.Run) -> dict[str, object]:
@@ -183,12 +165,7 @@ def work(config: Config, run: training.Run) -> dict[str, object]:
     for note in (*images.notes, *run.notes):
         print(f"note      {note}")
     results = search(config, run, images)
-    if not results.ended_well:
-        told = "; ".join(f"{len(n)} times {why}" for why, n in results.failures().items())
-        raise UserError(
-            f"no trial has ended well ({told or 'there was no time'}). Their output is in "
-            f"{run.path / 'trials'}; more --max-trials or --max-minutes go on."
-        )
+    tuning.check_found(results, run.path)
     tuning.write_hparams(run.path / "tensorboard" / "hparams", results)
     return finish(config, run, images, results, strategy)
 
@@ -203,9 +180,6 @@ def search(config: Config, run: training.Run, images: data.ImageData) -> tuning.
         seed=config.seed,
         epochs=config.epochs,
     )
-    stop_early = config.stop_early
-    if stop_early == "auto":
-        stop_early = "none" if config.algorithm == "hyperband" else "median"
     return tuning.run_search(
         trials,
         oracle,
@@ -216,8 +190,9 @@ def search(config: Config, run: training.Run, images: data.ImageData) -> tuning.
         epochs=config.epochs,
         executions=config.seeds_per_point,
         cost=None if config.cost == "none" else config.cost,
-        stop_early=stop_early,
+        stop_early=tuning.stop_rule(config),
         workers=config.workers,
+        recycle=config.recycle,
         progress=tuning.print_trial,
     )
 
@@ -403,17 +378,10 @@ def finish(config: Config, run: training.Run, images, results, strategy) -> dict
         "best_epoch": last if everything else history.best_epoch,
         "parameters": model.count_params(),
         "multiply_adds": models.multiply_adds(model),
-        "winner": winner.number,
-        "search_val_accuracy": winner.score,
-        "trials": len(results.records),
-        "trials_failed": sum(record.status == "failed" for record in results.records),
-        "trials_stopped_early": sum(record.status == "stopped" for record in results.records),
-        "search_seconds": results.seconds,
+        **tuning.search_metrics(results, config),
         "train_seconds": history.train_seconds,
         "examples_per_second": history.examples_per_second,
         "refit": config.refit,
-        "max_trials": config.max_trials,
-        "max_minutes": config.max_minutes,
         "exported": None,
     }
     temperature, verdict = found.temperature, found.verdict

@@ -38,6 +38,7 @@ NOT_IDENTITY = (
     "max_trials",  # budgets of a search may grow
     "max_minutes",
     "workers",
+    "recycle",
 )
 REPLACED = ".replaced"  # what --overwrite replaces, until the new run has a checkpoint
 WORKERS = "workers"  # what all but the chief of several machines write, each by itself

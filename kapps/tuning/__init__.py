@@ -17,6 +17,8 @@ write_hparams           the same for TensorBoard
 print_trial             a line on the terminal for every trial
 remote_role, serve_chief
                         several machines: chief or worker; what a worker does (no TensorFlow)
+check_search, search_is_done, stop_rule, check_found, search_metrics
+                        what the recipes that search have in common (no TensorFlow)
 stopping                module: the rules that end poor trials early
 """
 
@@ -28,6 +30,13 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "hparams": ["write_hparams"],
         "callbacks": ["LastEpoch", "Reporter"],
+        "flags": [
+            "check_found",
+            "check_search",
+            "search_is_done",
+            "search_metrics",
+            "stop_rule",
+        ],
         "hypermodels": ["HyperModelTrials"],
         "oracles": ["oracle"],
         "points": ["hyperparameters"],

@@ -75,7 +75,7 @@ def test_a_larger_budget_goes_on_and_no_trial_is_repeated(finished, tmp_path, mo
     shutil.copytree(config.run_dir, tmp_path / "run")
     more = dataclasses.replace(config, run_dir=str(tmp_path / "run"), max_trials=4, export=False)
     with tune_cnn.open_run(more) as run:
-        assert not tune_cnn.is_done(more, run)
+        assert not tuning.search_is_done(more, run)
         begun = []
         monkeypatch.setattr(
             tune_cnn.CnnTrials,
@@ -167,6 +167,7 @@ def test_a_trial_that_was_interrupted_ends_with_the_same_figures(finished, tmp_p
         ({"max_trials": 0}, "--max-trials"),
         ({"max_minutes": 0.0}, "--max-minutes"),
         ({"workers": -1}, "--workers"),
+        ({"recycle": 0}, "--recycle"),
         ({"batch_size": 1}, "--batch-size"),
         ({"algorithm": "hyperband", "stop_early": "median"}, "--stop-early"),
         ({"algorithm": "bayesian", "cost": "seconds"}, "--cost"),

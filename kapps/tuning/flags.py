@@ -1,0 +1,81 @@
+"""What the recipes that search have in common: their flags, and when there is nothing left to do.
+
+Read before TensorFlow is imported.
+"""
+
+from __future__ import annotations
+
+import math
+import pathlib
+from typing import Any
+
+from kapps import training
+from kapps.errors import UserError
+from kapps.tuning.results import Results
+
+
+def check_search(config: Any) -> None:
+    """Refuse budgets, workers and rules that make no search.
+
+    Args:
+        config: with max_trials, max_minutes, workers, seeds_per_point, recycle, algorithm and
+            stop_early.
+
+    Raises:
+        UserError: a mistake in one of them.
+    """
+    least = {"max_trials": 1, "workers": 0, "seeds_per_point": 1, "recycle": 1}
+    for name, lowest in least.items():
+        if getattr(config, name) < lowest:
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(f"{flag} {getattr(config, name)}: it must be {lowest} or more")
+    training.check_range(config, "max_minutes", 0, math.inf, "above 0", ends=False)
+    if config.algorithm == "hyperband" and config.stop_early not in ("auto", "none"):
+        raise UserError("--stop-early: Hyperband stops poor trials itself")
+
+
+def search_is_done(config: Any, run: training.Run) -> bool:
+    """Whether there is a winner, and no more budget than it was found with."""
+    if not run.finished:
+        return False
+    found = run.metrics()
+    return config.max_trials <= found["max_trials"] and (config.max_minutes or math.inf) <= (
+        found["max_minutes"] or math.inf
+    )
+
+
+def stop_rule(config: Any) -> str:
+    """How poor trials end: what `--stop-early auto` stands for."""
+    if config.stop_early != "auto":
+        return config.stop_early
+    return "none" if config.algorithm == "hyperband" else "median"
+
+
+def check_found(results: Results, directory: pathlib.Path) -> None:
+    """There has to be a trial that can win.
+
+    Raises:
+        UserError: none has ended well; says why they failed and where to look.
+    """
+    if results.ended_well:
+        return
+    told = "; ".join(f"{len(n)} times {why}" for why, n in results.failures().items())
+    raise UserError(
+        f"no trial has ended well ({told or 'there was no time'}). Their output is in "
+        f"{directory / 'trials'}; more --max-trials or --max-minutes go on."
+    )
+
+
+def search_metrics(results: Results, config: Any) -> dict[str, object]:
+    """The figures of a search, for metrics.json."""
+    winner = results.best_first()[0]
+    return {
+        "winner": winner.number,
+        f"search_{results.objective}": winner.score,
+        "trials": len(results.records),
+        "trials_failed": sum(record.status == "failed" for record in results.records),
+        "trials_stopped_early": sum(record.status == "stopped" for record in results.records),
+        "search_seconds": results.seconds,
+        "max_trials": config.max_trials,
+        "max_minutes": config.max_minutes,
+    }
