@@ -110,7 +110,7 @@ def check(config: Config) -> None:
     Raises:
         UserError: a mistake in the flags.
     """
-    training.check_common(config, ("text",), ("python_topics",))
+    training.check_common(config, ("text",), ("python_topics",), several_machines=True)
     for name, low, high, words, ends in RANGES:
         training.check_range(config, name, low, high, words, ends=ends)
     if config.warmup != Config.warmup and config.schedule in ("step", "plateau", "constant"):
@@ -159,8 +159,8 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
     training.seed_everything(config.seed)
     text = data.load_text(config.dataset, (config.validation_fraction, config.test_fraction))
     run.record(data={"fingerprint": text.fingerprint, "vocabulary": text.vocabulary})
-    batches, validation, clean, lanes = batch(config, text, replicas)
-    model, precision = build(config, run, text, batches, strategy, lanes)
+    batches, validation, clean = batch(config, text, replicas)
+    model, precision = build(config, run, text, batches, strategy)
     parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     print(
         f"data      {text.spec}: {text.counts} characters, {len(text.vocabulary)} symbols\n"
@@ -189,7 +189,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
     if not run.chief:
         return run.leave()
     # Sixteen bits are for training: what is evaluated, saved and served runs anywhere.
-    trained, model = model, network(config, text, lanes)
+    trained, model = model, network(config, text)
     model.set_weights(trained.get_weights())
     model.save(run.path / "model.keras")
     print("evaluating on the test part, once")
@@ -234,24 +234,23 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
 
 
 def batch(config: Config, text: data.TextData, replicas: int) -> tuple:
-    """Training batches, validation, as much of the training part, and the lanes of both."""
+    """Training batches, validation, and as much of the training part."""
     import numpy as np
 
     count = text.counts["validation"]
-    lanes = min(count // CHARACTERS_PER_LANE, config.batch_size) // replicas * replicas
-    lanes = max(lanes, replicas)
+    lanes = max(1, min(count // CHARACTERS_PER_LANE, config.batch_size))
+    stream = {"lanes": lanes, "steps": 256, "share": replicas}
     train = text.splits["train"]
     validation = np.append(text.before("validation"), text.splits["validation"])
 
     return (
         data.TextLanes(train, config.batch_size, config.k1, seed=config.seed),
-        data.text_stream(validation, lanes=lanes, steps=256),
-        data.text_stretches(train, count, lanes=lanes, steps=256),
-        lanes,
+        data.text_stream(validation, **stream),
+        data.text_stretches(train, count, **stream),
     )
 
 
-def network(config: Config, text: data.TextData, validation_lanes: int) -> models.TruncatedBPTT:
+def network(config: Config, text: data.TextData) -> models.TruncatedBPTT:
     """The model of this configuration, untrained."""
     return models.char_rnn(
         text.vocabulary,
@@ -264,12 +263,12 @@ def network(config: Config, text: data.TextData, validation_lanes: int) -> model
         k1=config.k1,
         k2=config.k2,
         lanes=config.batch_size,
-        validation_lanes=validation_lanes,
+        validation_lanes=config.batch_size,  # enough, and the same on any number of devices
         clip=config.clip,
     )
 
 
-def build(config, run, text, batches, strategy, validation_lanes) -> tuple:
+def build(config, run, text, batches, strategy) -> tuple:
     """The compiled model, and the precision it computes in."""
     # Many small products in a row: 16 bits gain nothing where it was tried, so they are asked for.
     precision = "float32" if config.precision == "auto" else config.precision
@@ -285,7 +284,7 @@ def build(config, run, text, batches, strategy, validation_lanes) -> tuple:
     steps = config.epochs * batches.steps
     warmup = 0.0 if config.schedule in ("step", "plateau", "constant") else config.warmup
     with strategy.scope(), training.precision_policy(precision):
-        model = network(config, text, validation_lanes)
+        model = network(config, text)
         model.compile(
             training.optimizer(
                 config.optimizer,

@@ -161,7 +161,9 @@ class TextLanes:
         return numbers.map(load).prefetch(tf.data.AUTOTUNE)
 
 
-def text_stream(symbols: np.ndarray, *, lanes: int = 1, steps: int = 256) -> tf.data.Dataset:
+def text_stream(
+    symbols: np.ndarray, *, lanes: int = 1, steps: int = 256, share: int = 1
+) -> tf.data.Dataset:
     """Every character but the first once, as one continuous stream, or as several side by side.
 
     Args:
@@ -169,6 +171,8 @@ def text_stream(symbols: np.ndarray, *, lanes: int = 1, steps: int = 256) -> tf.
         lanes: streams side by side, each a contiguous part; all but the first begin in the middle
             of the text with nothing remembered.
         steps: characters of a batch's rows; the state goes on from one to the next.
+        share: devices that a batch is divided over. It gets rows without weight until it can be,
+            so that the lanes are those of one device.
 
     Raises:
         UserError: there are fewer characters than lanes.
@@ -183,11 +187,11 @@ def text_stream(symbols: np.ndarray, *, lanes: int = 1, steps: int = 256) -> tf.
     places = np.minimum(places, count - 1)
     symbols = np.asarray(symbols, np.int32)
     x, y = symbols[places], symbols[places + 1]
-    return _stream(x, y, weight, steps)
+    return _stream(x, y, weight, steps, share)
 
 
 def text_stretches(
-    symbols: np.ndarray, count: int, *, lanes: int, steps: int = 256
+    symbols: np.ndarray, count: int, *, lanes: int, steps: int = 256, share: int = 1
 ) -> tf.data.Dataset:
     """About `count` characters of a text, in `lanes` stretches at equal distances.
 
@@ -198,6 +202,7 @@ def text_stretches(
         count: how many to take.
         lanes: how many stretches; each begins with nothing remembered.
         steps: characters of a batch's rows; the state goes on from one to the next.
+        share: as for `text_stream`.
 
     Raises:
         UserError: there are fewer characters than lanes.
@@ -209,11 +214,15 @@ def text_stretches(
     starts = np.linspace(0, len(symbols) - lane - 1, lanes).round().astype(np.int64)
     places = starts[:, None] + np.arange(lane)
     symbols = np.asarray(symbols, np.int32)
-    return _stream(symbols[places], symbols[places + 1], np.ones(places.shape, np.float32), steps)
+    weight = np.ones(places.shape, np.float32)
+    return _stream(symbols[places], symbols[places + 1], weight, steps, share)
 
 
-def _stream(x: np.ndarray, y: np.ndarray, weight: np.ndarray, steps: int) -> tf.data.Dataset:
+def _stream(
+    x: np.ndarray, y: np.ndarray, weight: np.ndarray, steps: int, share: int
+) -> tf.data.Dataset:
     """Lanes [lanes, characters] in batches of `steps` characters, the last one perhaps shorter."""
+    x, y, weight = (np.pad(each, ((0, -len(x) % share), (0, 0))) for each in (x, y, weight))
     lanes, length = x.shape
     with tf.device("CPU:0"):
         x, y, weight = tf.constant(x), tf.constant(y), tf.constant(weight)

@@ -390,4 +390,6 @@ def _gathered(value: tf.Tensor) -> tf.Tensor:
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return value
-    return context.all_gather(value, axis=0)
+    # A copy is on this replica's device; what comes from the input pipeline may be on none, and
+    # several machines cannot send that.
+    return context.all_gather(tf.identity(value), axis=0)

@@ -7,7 +7,8 @@ to write a checkpoint now, whether to stop, from which checkpoint to go on.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -26,14 +27,17 @@ def everybodys(strategy: tf.distribute.Strategy, values: list[int]) -> np.ndarra
         strategy: theirs.
         values: as many on each of them.
     """
-    given = tf.constant([values], tf.int64)
-
-    def exchange():
-        return tf.distribute.get_replica_context().all_gather(given, axis=0)
-
-    rows = strategy.experimental_local_results(tf.function(lambda: strategy.run(exchange))())[0]
+    rows = _exchange(strategy)(tf.constant([values], tf.int64))
     local = strategy.num_replicas_in_sync // strategy.extended._num_workers
-    return rows.numpy()[::local]  # the replicas of a worker say the same
+    return strategy.experimental_local_results(rows)[0].numpy()[::local]  # replicas say the same
+
+
+@functools.cache  # it is asked often, and traced once
+def _exchange(strategy: tf.distribute.Strategy) -> Callable:
+    def gather(values):
+        return tf.distribute.get_replica_context().all_gather(tf.identity(values), axis=0)
+
+    return tf.function(lambda values: strategy.run(gather, args=(values,)))
 
 
 def anybody(strategy: tf.distribute.Strategy, yes: bool) -> bool:

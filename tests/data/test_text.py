@@ -162,6 +162,19 @@ def test_a_stream_has_every_character_once(count, lanes, steps):
     )
 
 
+@pytest.mark.parametrize("share", [2, 4])
+def test_devices_share_the_lanes_of_one_device(share):
+    symbols = np.arange(101, dtype=np.int32)
+    makers = (data.text_stream, lambda symbols, **how: data.text_stretches(symbols, 60, **how))
+    for make in makers:
+        alone = make(symbols, lanes=3, steps=8)
+        shared = make(symbols, lanes=3, steps=8, share=share)
+        for one, some in zip(alone, shared, strict=True):
+            assert len(some["x"]) == 4 and not np.any(some["weight"][3:])
+            for name, values in one.items():
+                np.testing.assert_array_equal(some[name][:3], values)
+
+
 def test_stretches_are_spread_over_the_text():
     symbols = np.arange(1000, dtype=np.int32)
     batches = [b["y"].numpy() for b in data.text_stretches(symbols, 60, lanes=4, steps=10)]
