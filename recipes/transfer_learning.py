@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import pathlib
 import re
 import sys
 from typing import Literal
@@ -126,7 +127,7 @@ def check(config: Config) -> None:
     Raises:
         UserError: a mistake in the flags.
     """
-    training.check_common(config)
+    training.check_common(config, several_machines=True)
     for name, low, high, words, ends in RANGES:
         training.check_range(config, name, low, high, words, ends=ends)
     shape = (config.image_size, config.image_size, 3) if config.image_size else None
@@ -232,6 +233,8 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
     for note in (*images.notes, *run.notes):
         print(f"note      {note}")
     kept, histories, notes = work.train()
+    if not run.chief:
+        return run.leave()
     return report(config, run, images, work, twins, kept, histories, notes)
 
 
@@ -371,7 +374,7 @@ class Work:
             )
         names = [phase for phase, length in epochs_of(config).items() if length]
         phases = [
-            training.Phase(self.run, i, phase)
+            training.Phase(self.run, i, phase, last=phase == names[-1])
             for i, phase in enumerate(names[: names.index(name) + 1], start=1)
         ]
         flow = []
@@ -383,6 +386,7 @@ class Work:
             validation,
             epochs=epochs,
             run=phases[-1],
+            sync_batch_norm=config.sync_batch_norm,
             clean_train=clean,
             callbacks=[
                 *flow,
@@ -425,7 +429,9 @@ class Work:
         import tensorflow as tf
 
         config = self.config
-        kept = config.cache_dir or str(self.run.path.parent / "features")
+        kept = pathlib.Path(config.cache_dir or self.run.path.parent / "features")
+        if not self.run.chief:  # each worker has its own, lest two write the same file
+            kept = kept / str(self.run.worker)
         extractor = models.transfer.features_of(self.model)
         facts = {"backbone": config.backbone, "data": self.images.fingerprint}
 
