@@ -201,15 +201,31 @@ def hyperband(given) -> None:
 
 
 def compare(given) -> None:
-    """Algorithms with equal minutes on Fashion-MNIST, then their winners fully trained."""
-    from kapps import training
+    """Algorithms with equal minutes on Fashion-MNIST, then their winners fully trained.
+
+    None of their networks has more multiply-adds than the default one with the given filters, which
+    is trained beside them in the same way.
+    """
+    from kapps import training, tuning
     from recipes import image_classifier, tune_cnn
 
+    equal = {"kernel_size": 3, "strides": 1, "padding": "same", "convs_per_stage": 2}
+    rows = {name: [value] * len(given.filters) for name, value in equal.items()}
+    _, multiply_adds = tuning.spaces.cnn_cost(
+        (28, 28, 1),
+        10,
+        filters=given.filters,
+        pooling=["max"] * len(given.filters),
+        normalization="batch",
+        dense_units=(),
+        **rows,
+    )
     found = {
         "command": "python benchmarks/tuning.py " + " ".join(sys.argv[1:]),
         "minutes": given.minutes,
         "processors": len(os.sched_getaffinity(0)),
         "train": given.train,
+        "multiply_adds": multiply_adds,
         "epochs": given.epochs,
         "winner_epochs": given.winner_epochs,
         "machine": training.machine(),
@@ -230,7 +246,7 @@ def compare(given) -> None:
                         max_trials=10_000,
                         max_minutes=given.minutes,
                         max_parameters=100_000,
-                        max_multiply_adds=given.multiply_adds,
+                        max_multiply_adds=multiply_adds,
                         workers=given.workers,
                         winner_epochs=given.winner_epochs,
                         seed=seed,
@@ -247,6 +263,7 @@ def compare(given) -> None:
             metrics = image_classifier.main(
                 image_classifier.Config(
                     dataset=data,
+                    filters=tuple(given.filters),
                     epochs=given.winner_epochs,
                     seed=seed,
                     run_dir=str(pathlib.Path(root, f"default-{seed}")),
@@ -301,7 +318,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--winner-epochs", type=int, default=20)
-    parser.add_argument("--multiply-adds", type=int, default=None, help="limit of a network")
+    parser.add_argument("--filters", type=int, nargs="+", default=[8, 16, 32])
     parser.add_argument("--algorithms", nargs="+", default=["random", "hyperband", "tpe"])
     given = parser.parse_args()
     given.epochs = given.epochs or (9 if given.part == "compare" else 2)

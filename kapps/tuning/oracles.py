@@ -10,6 +10,9 @@ An oracle says which point comes next. These are KerasTuner's own with four faul
 * no streak of failures ends a search;
 * a point is brought into its canonical form (`kapps.tuning.spaces`) before it becomes a trial, so
   that none comes twice under two names.
+
+Whatever is asked, the first point is the default one: what the search finds, it has to be better at
+than what needed no search.
 """
 
 from __future__ import annotations
@@ -58,18 +61,30 @@ class _Careful:
         pass
 
     def _random_values(self) -> Values | None:
-        """A point that is new, drawn evenly over what is active; None if there seems to be none."""
+        """A point that is new, drawn evenly over what is active; None if there seems to be none.
+
+        The first of a search is not drawn: it is the default point.
+        """
+        if not self.trials:
+            return self._values(lambda hp: hp.default)
         for _ in range(DRAWS):
-            hps = kt.HyperParameters()
-            for hp in self.hyperparameters.space:
-                hps.merge([hp])
-                if hps.is_active(hp):
-                    hps.values[hp.name] = hp.random_sample(self._seed_state)
-                    self._seed_state += 1
-            values = self.canonical(hps.values)
+            values = self._values(self._drawn)
             if not self._duplicate(values):
                 return values
         return None
+
+    def _drawn(self, hp: kt.engine.hyperparameters.HyperParameter) -> Any:
+        self._seed_state += 1
+        return hp.random_sample(self._seed_state - 1)
+
+    def _values(self, value_of: Callable[[Any], Any]) -> Values:
+        """The canonical point with a value for each active hyperparameter."""
+        hps = kt.HyperParameters()
+        for hp in self.hyperparameters.space:
+            hps.merge([hp])
+            if hps.is_active(hp):
+                hps.values[hp.name] = value_of(hp)
+        return self.canonical(hps.values)
 
     def _fresh(self, answer: dict[str, Any]) -> dict[str, Any]:
         """An answer in canonical form; a random one where it has been tried."""

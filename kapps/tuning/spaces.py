@@ -135,7 +135,7 @@ def cnn(
             f"no network stays below {told} on pictures of this size. Raise the limit, or offer "
             "fewer filters."
         )
-    count = hp.Int("stages", 1, max_stages, default=min(2, max_stages))
+    count = hp.Int("stages", 1, max_stages, default=min(3, max_stages))
     if count not in possible:
         count = hp.values["stages"] = possible[-1]
     rows: list[dict[str, Any]] = [{} for _ in range(count)]

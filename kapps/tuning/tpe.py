@@ -31,7 +31,8 @@ class TPEOracle(_Careful, kt.Oracle):
         self._seed_state = draw_seed(self.seed, len(self.trials))
         if self.recorded is not None:
             return {"status": "RUNNING", "values": dict(self.recorded)}
-        return self._fresh({"status": "RUNNING", "values": self._ask()})
+        values = self._ask() if self.trials else self._random_values()
+        return self._fresh({"status": "RUNNING", "values": values})
 
     def _ask(self) -> dict[str, Any]:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -45,12 +46,8 @@ class TPEOracle(_Careful, kt.Oracle):
                 directions.append("minimize")
             study = optuna.create_study(sampler=sampler, directions=directions)
             study.add_trials([t for t in map(self._told, self.trials.values()) if t])
-            asked, hps = study.ask(), kt.HyperParameters()
-            for hp in self.hyperparameters.space:
-                hps.merge([hp])
-                if hps.is_active(hp):
-                    hps.values[hp.name] = _suggested(asked, hp)
-        return hps.values
+            asked = study.ask()
+            return self._values(lambda hp: _suggested(asked, hp))
 
     def _told(self, trial: kt.engine.trial.Trial):
         """A trial as Optuna's, or None if there is nothing to tell."""

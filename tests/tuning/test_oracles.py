@@ -49,6 +49,18 @@ def by_x(trial):
     return -abs(trial.hyperparameters.values["x"] - 3.0)
 
 
+@pytest.mark.parametrize("algorithm", oracles.ALGORITHMS)
+def test_the_default_point_comes_first_and_once(algorithm):
+    hp = kt.HyperParameters()
+    hp.Choice("n", [1, 2, 3, 4], default=3)
+    hp.Float("x", 0.0, 1.0, default=0.625)
+    made = oracles.oracle(algorithm, MAX, hp, seed=1, epochs=4, factor=2)
+    found = points(run(made, by_x, 5))
+    default = {"n": 3, "x": 0.625}
+    assert default.items() <= found[0].items()
+    assert not any(default.items() <= values.items() for values in found[1:5])
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_random_points_depend_on_the_seed_and_the_number_alone(seed):
     first = points(run(oracles.oracle("random", MAX, space(), seed=seed), by_x, 12))

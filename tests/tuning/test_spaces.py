@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from kapps import models
 from kapps.errors import UserError
 from kapps.tuning import spaces
+from recipes import image_classifier
 
 SHAPES = st.tuples(st.integers(1, 33), st.integers(1, 33), st.sampled_from([1, 3]))
 
@@ -99,6 +100,18 @@ def test_default_points_are_canonical():
     ):
         values = spaces.declared(space).values
         assert spaces.canonical(space)(values) == values
+
+
+def test_the_default_point_of_the_cnn_space_is_the_default_network():
+    hp = spaces.declared(lambda hp: spaces.cnn(hp, (28, 28, 1), 10, max_stages=3))
+    found = spaces.cnn(hp, (28, 28, 1), 10, max_stages=3)
+    plain = image_classifier.Config()
+    assert found["filters"] == plain.filters
+    assert set(found["kernel_size"]) == {plain.kernel_size}
+    assert set(found["strides"]) == {plain.strides}
+    assert set(found["padding"]) == {plain.padding}
+    assert set(found["pooling"]) == {plain.pooling}
+    assert found["dropout"] == plain.dropout and not found["dense_units"]
 
 
 def test_optimization_is_around_the_usual_rates():
