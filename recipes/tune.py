@@ -38,18 +38,32 @@ from kapps.errors import UserError
 HERE = pathlib.Path(__file__).resolve().parent
 # Those that search or compare by themselves.
 NOT_TUNED = ("tune", "tune_cnn", "optimizers")
+# Those whose training has phases: a round of Hyperband would cut each of them short.
+IN_PHASES = ("transfer_learning",)
 OBJECTIVES = {
     "image_classifier": "val_accuracy:max",
     "transfer_learning": "val_accuracy:max",
-    "perceptron": "val_accuracy:max",
+    "perceptron": "val_error:min",
+    "xor_mlp": "val_solved:max",
     "autoencoder": "val_mse:min",
+    # The loss of points that differ in beta or free bits cannot be compared.
+    "vae": "val_negative_elbo:min",
     "gan": "val_frechet:min",
 }
+
+
+def choice(name: str, *values: Any, default: Any = None) -> dict[str, Any]:
+    """An entry of a space."""
+    return {"name": name, "kind": "choice", "values": list(values)} | (
+        {} if default is None else {"default": default}
+    )
+
+
 RATE = {"name": "learning_rate", "kind": "float", "min": 3e-4, "max": 3e-2, "sampling": "log"}
 DROPOUT = {"name": "dropout", "kind": "float", "min": 0.0, "max": 0.5, "step": 0.1}
-BATCH = {"name": "batch_size", "kind": "choice", "values": [16, 32, 64, 128], "default": 64}
-OPTIMIZER = {"name": "optimizer", "kind": "choice", "values": ["adamw", "nesterov", "rmsprop"]}
-# What is sought where no file says it.
+BATCH = choice("batch_size", 16, 32, 64, 128, default=64)
+OPTIMIZER = choice("optimizer", "adamw", "nesterov", "rmsprop")
+# What is sought where no file says it. The first value of a choice is its default, if none is said.
 SPACES = {
     "image_classifier": [RATE, BATCH, DROPOUT, OPTIMIZER],
     "tabular": [
@@ -57,10 +71,51 @@ SPACES = {
         BATCH,
         DROPOUT,
         OPTIMIZER,
-        {"name": "units", "kind": "choice", "values": ["32", "64,32", "128,64", "128,128,64"]},
-        {"name": "normalization", "kind": "choice", "values": ["none", "batch"]},
+        choice("units", "32", "64,32", "128,64", "128,128,64"),
+        choice("normalization", "none", "batch"),
     ],
     "sequence_classifier": [RATE, BATCH, DROPOUT],
+    "char_rnn": [
+        RATE,
+        DROPOUT,
+        choice("cell", "gru", "lstm"),
+        choice("units", 64, 128, 160, default=128),
+        choice("layers", 1, 2),
+        choice("clip", 0.25, 1.0, 5.0, default=1.0),
+    ],
+    "transfer_learning": [
+        RATE,
+        RATE | {"name": "fine_tune_learning_rate", "min": 1e-5, "max": 3e-3},
+        DROPOUT,
+        choice("fine_tune_stages", 1, 2, 3, 4, default=3),
+        choice("stage_decay", 0.3, 0.5, 1.0, default=0.5),
+    ],
+    "autoencoder": [
+        RATE,
+        BATCH,
+        choice("activation", "relu", "gelu", "tanh"),
+        choice("units", "128", "512", "512,128", "512,256", default="512"),
+    ],
+    "vae": [
+        RATE,
+        BATCH,
+        choice("latent_dim", 8, 16, 32, default=16),
+        choice("units", "128", "512", "512,256", default="512"),
+        choice("kl_warmup", 0.0, 0.2, 0.5, default=0.2),
+    ],
+    "gan": [
+        RATE | {"max": 3e-3, "min": 1e-4},
+        choice("loss", "relativistic", "non_saturating", "hinge"),
+        choice("filters", 16, 24, 32, default=24),
+        choice("ema", 0.99, 0.995, 0.999, default=0.995),
+    ],
+    "perceptron": [choice("rule", "perceptron", "pocket", "delta")],
+    "xor_mlp": [
+        RATE | {"min": 0.03, "max": 3.0},
+        choice("units", 2, 3, 4, 8, default=4),
+        choice("activation", "tanh", "sigmoid", "relu"),
+        choice("optimizer", "momentum", "sgd", "nesterov"),
+    ],
 }
 
 
@@ -112,6 +167,11 @@ def check(config: Config) -> None:
     if config.seed < 0:
         raise UserError(f"--seed {config.seed}: it must be 0 or more")
     recipe = load_recipe(config.recipe)
+    if config.algorithm == "hyperband" and config.recipe in IN_PHASES:
+        raise UserError(
+            f"--algorithm hyperband: {config.recipe} trains in phases, and a round would cut each "
+            "of them short. Use random, bayesian or tpe; --stop-early median ends poor trials."
+        )
     goal(config)
     known = {field.name for field in dataclasses.fields(recipe.Config)}
     managed = ("run_dir", "export_dir", "export", "overwrite", "seed")
@@ -153,14 +213,10 @@ def entries(config: Config) -> list[dict[str, Any]]:
     """The entries of the space.
 
     Raises:
-        UserError: a mistake in the file, or neither a file nor a space of the recipe's own.
+        UserError: a mistake in the file.
     """
     if config.space is not None:
         return tuning.read_space(config.space)
-    if config.recipe not in SPACES:
-        raise UserError(
-            f"--space: {config.recipe} has no space of its own here; write one (see --help)"
-        )
     fixed = {one.partition("=")[0] for one in config.fix}
     return [entry for entry in SPACES[config.recipe] if entry["name"] not in fixed]
 
@@ -328,21 +384,28 @@ class RecipeTrials:
             export=False,
         )
         recipe, fit = load_recipe(self.config.recipe), training.fit
+        before = 0  # epochs of earlier phases
 
         def fit_and_leave(model, batches, validation, *, epochs, run, callbacks=(), **others):
-            self.check_data(run, made.seed)
+            nonlocal before
+            if not before:
+                self.check_data(pathlib.Path(made.run_dir), made.seed)
             trial.facts["parameters"] = model.count_params()
             others["verbose"] = 0
-            fit(
+            reporter = tuning.Reporter(trial, before)
+            history = fit(
                 model,
                 batches,
                 validation,
                 epochs=min(epochs, trial.epochs or epochs),
                 run=run,
-                callbacks=[*callbacks, tuning.Reporter(trial)],
+                callbacks=[*callbacks, reporter],
                 **others,
             )
-            raise _Trained
+            before += len(history.rows)
+            if reporter.stopped or getattr(run, "last", True):
+                raise _Trained
+            return history
 
         training.fit = fit_and_leave  # what follows in the recipe would look at the test split
         try:
@@ -353,13 +416,13 @@ class RecipeTrials:
             training.fit = fit
         raise tuning.SearchError(f"{self.config.recipe} has trained nothing that could be measured")
 
-    def check_data(self, run: training.Run, seed: int) -> None:
+    def check_data(self, run: pathlib.Path, seed: int) -> None:
         """The data may not change under the search.
 
         Raises:
             SearchError: they have.
         """
-        now = run.facts().get("data", {}).get("fingerprint")
+        now = training.read_json(run / "config.json").get("data", {}).get("fingerprint")
         path = pathlib.Path(self.directory, f"data-{seed}.json")
         if not path.exists():
             files.write_json(path, now)

@@ -261,6 +261,7 @@ class CnnTrials:
         trial.facts |= {
             "parameters": model.count_params(),
             "multiply_adds": models.multiply_adds(model),
+            "devices": strategy.num_replicas_in_sync,
         }
         training.fit(
             model,

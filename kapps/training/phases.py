@@ -24,10 +24,11 @@ class Phase:
         checkpoints: where its checkpoints are; the same.
         number: from 1 on.
         name: for messages.
+        last: whether nothing is trained after it.
     """
 
-    def __init__(self, run: runs.Run, number: int, name: str):
-        self.number, self.name = number, name
+    def __init__(self, run: runs.Run, number: int, name: str, *, last: bool = True):
+        self.number, self.name, self.last = number, name, last
         self.path = self.checkpoints = run.checkpoints / f"{number}-{name}"
         self.path.mkdir(parents=True, exist_ok=True)
         files.remove_leftovers(self.path)

@@ -12,16 +12,20 @@ class Reporter(keras.callbacks.Callback):
 
     Args:
         trial: to be told.
+        before: epochs of phases before this training; they count.
+
+    Attributes:
+        stopped: whether the trial has said that it is not worth going on.
     """
 
-    def __init__(self, trial: Trial):
+    def __init__(self, trial: Trial, before: int = 0):
         super().__init__()
-        self.trial = trial
+        self.trial, self.before, self.stopped = trial, before, False
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Report; Keras counts epochs from 0."""
-        if not self.trial.report(epoch + 1, logs or {}):
-            self.model.stop_training = True
+        if not self.trial.report(self.before + epoch + 1, logs or {}):
+            self.stopped = self.model.stop_training = True
 
 
 class LastEpoch(keras.callbacks.Callback):

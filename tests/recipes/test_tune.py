@@ -3,11 +3,12 @@ import dataclasses
 import json
 import pathlib
 
+import keras_tuner
 import pytest
 
 from kapps import training, tuning
 from kapps.errors import UserError
-from recipes import tabular, tune
+from recipes import small_transfer, tabular, transfer_learning, tune
 from recipes.tune import Config
 
 SPACE = [
@@ -90,12 +91,69 @@ def test_trials_end_before_the_test_split_is_looked_at(finished, tmp_path, monke
     again.close()
 
 
+class TrialOfPhases:
+    """A trial of transfer_learning on a tiny backbone: three epochs of probe, three of tuning."""
+
+    def __init__(self, directory, monkeypatch, stop_after=99):
+        monkeypatch.setitem(small_transfer.models.backbone_table.BACKBONES, "small", None)
+        small_transfer.install(monkeypatch.setattr)
+
+        def never(*arguments, **others):
+            raise AssertionError("the test split was looked at")
+
+        monkeypatch.setattr(transfer_learning.evaluation, "explain_classifier", never)
+        settings = small_transfer.SETTINGS | {"dataset": "digits"}
+        fix = [f"{k}={v}" for k, v in settings.items() if k not in ("export", "learning_rate")]
+        config = Config(recipe="transfer_learning", fix=tuple(fix))
+        job = {
+            "number": 0,
+            "values": {"learning_rate": 0.1, "fine_tune_stages": 1},
+            "space": [],
+            "seeds": [0],
+            "epochs": None,
+            "directory": str(directory / "0000"),
+            "past": None,
+        }
+        self.trial = tuning.Trial(job, 0, lambda message: message["rows"][0]["epoch"] < stop_after)
+        tune.RecipeTrials(config, str(directory))(self.trial)
+        self.trial.close()
+        self.epochs = [row["epoch"] for row in self.trial.rows]
+
+
+def test_the_epochs_of_all_phases_count(tmp_path, monkeypatch):
+    done = TrialOfPhases(tmp_path, monkeypatch)
+    assert done.epochs == [1, 2, 3, 4, 5, 6]
+    assert all("val_accuracy" in row for row in done.trial.rows)
+
+
+def test_a_poor_trial_ends_in_its_first_phase(tmp_path, monkeypatch):
+    assert TrialOfPhases(tmp_path, monkeypatch, stop_after=2).epochs == [1, 2]
+
+
+@pytest.mark.parametrize("recipe", tune.SPACES)
+def test_points_of_a_recipes_own_space_are_taken_by_it(recipe):
+    config = Config(recipe=recipe)
+    tune.check(config)
+    space = keras_tuner.HyperParameters()
+    tuning.declare(space, tune.entries(config))
+    made = dataclasses.asdict(tune.settings(config, space.values))
+    assert set(space.values) <= set(made)
+    for seed in range(20):
+        values = {hp.name: hp.random_sample(seed) for hp in space.space}
+        tune.settings(config, values)
+
+
+def test_every_recipe_that_can_be_tuned_has_a_space():
+    recipes = {path.stem for path in tune.HERE.glob("*.py")} - set(tune.NOT_TUNED)
+    assert set(tune.SPACES) == recipes - {"__init__"}
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
+        ({"recipe": "transfer_learning", "algorithm": "hyperband"}, "phases"),
         ({"recipe": "tune_cnn"}, "it is one of autoencoder"),
         ({"recipe": "optimizers"}, "it is one of autoencoder"),
-        ({"recipe": "gan"}, "write one"),
         ({"fix": ("epochs",)}, "FIELD=VALUE"),
         ({"fix": ("epocs=3",)}, "no 'epocs'"),
         ({"fix": ("epochs=many",)}, "tabular: .*epochs"),

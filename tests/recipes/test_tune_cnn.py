@@ -123,6 +123,31 @@ def test_the_winner_on_all_data_ends_at_its_best_epoch(finished, tmp_path, capsy
     assert "train and validation" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_a_trial_on_two_devices_is_the_trial_on_one(finished, tmp_path):
+    config, _ = finished
+    first = tuning.read_results(config.run_dir).records[0]
+    assert not first.values["dropout"]  # which draws other numbers on each device
+    images = tune_cnn.load(config)
+    shared = dataclasses.replace(config, devices="cpu:2")
+    target = tune_cnn.CnnTrials(shared, images.image_shape, images.classes)
+    space = tuning.spaces.declared(target.space)
+    results = tuning.run_search(
+        target,
+        tuning.oracle("random", "val_accuracy", space, seed=config.seed),
+        tmp_path,
+        canonical=tuning.spaces.canonical(target.space),
+        budget=tuning.Budget(trials=1),
+        epochs=config.epochs,
+        workers=1,
+    )
+    (record,) = results.records
+    assert (first.facts["devices"], record.facts["devices"]) == (1, 2)
+    assert record.values == first.values and record.seeds == first.seeds
+    for one, two in zip(first.curves[0], record.curves[0], strict=True):
+        assert two == pytest.approx(one, abs=1e-3)
+
+
 class Killed(BaseException):
     pass
 
