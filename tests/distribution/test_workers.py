@@ -14,7 +14,9 @@ import pytest
 
 from distribution import worker
 from kapps import launch as launching
+from kapps import models
 from kapps.training import state as states
+from recipes import small_transfer
 
 WORKER = str(pathlib.Path(worker.__file__))
 pytestmark = pytest.mark.slow
@@ -39,9 +41,23 @@ def launch(monkeypatch, *arguments, then=lambda processes: None):
     return code, out.getvalue()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    """The tiny backbone, for this process as for the workers."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setitem(models.backbone_table.BACKBONES, "small", None)
+        small_transfer.install(monkeypatch.setattr)
+        yield
+
+
 def rows(directory):
     with (directory / "metrics.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def newest_state(run):
+    """Of the last phase, if there are several."""
+    return states.load_newest(max((run / "checkpoints").rglob("state-*")).parent)[0]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +74,8 @@ def together(tmp_path_factory):
 def test_two_workers_do_as_one_process_does(together, tmp_path, recipe):
     worker.train(recipe, tmp_path)
     one, two = rows(tmp_path / recipe), rows(together / recipe)
-    assert len(one) == len(two) == worker.SETTINGS[recipe]["epochs"]
+    settings = worker.SETTINGS[recipe]
+    assert len(one) == len(two) == settings["epochs"] + settings.get("fine_tune_epochs", 0)
     for expected, found in zip(one, two, strict=True):
         assert expected.keys() == found.keys()
         for name, value in expected.items():
@@ -73,7 +90,7 @@ def test_the_other_worker_writes_beside_the_chief_and_the_same(together):
         assert rows(chief) == rows(other)
         files = {path.name for path in chief.iterdir()}
         assert files - {path.name for path in other.iterdir()} <= {"workers", ".lock"}
-        newest = [states.load_newest(place / "checkpoints")[0] for place in (chief, other)]
+        newest = [newest_state(place) for place in (chief, other)]
         for name, value in newest[0].arrays.items():
             if name.startswith(("model/", "optimizer/", "discriminator_optimizer/")):
                 np.testing.assert_array_equal(newest[1].arrays[name], value, err_msg=name)
@@ -106,9 +123,7 @@ def test_one_is_killed_the_other_says_so_and_both_go_on_to_the_same_bits(
     for place in ("image_classifier", "image_classifier/workers/1"):
         found, expected = tmp_path / place, together / place
         assert (found / "metrics.csv").read_bytes() == (expected / "metrics.csv").read_bytes()
-        state, uninterrupted = (
-            states.load_newest(run / "checkpoints")[0] for run in (found, expected)
-        )
+        state, uninterrupted = newest_state(found), newest_state(expected)
         assert state.arrays.keys() == uninterrupted.arrays.keys()
         for name, value in uninterrupted.arrays.items():
             np.testing.assert_array_equal(state.arrays[name], value, err_msg=name)

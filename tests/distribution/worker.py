@@ -10,7 +10,9 @@ import sys
 
 from kapps import training
 
-# Tiny, and with what is hard to share: augmentation, batch normalization, noise, several critics.
+ROOT = pathlib.Path(__file__).parents[2]
+# Tiny, and with what is hard to share: augmentation, batch normalization, noise, several critics,
+# a memory of every lane, phases.
 SETTINGS = {
     "image_classifier": {
         "model": "cnn",
@@ -40,7 +42,30 @@ SETTINGS = {
         "epochs": 2,
         "batch_size": 64,
     },
+    "char_rnn": {
+        "dataset": f"text:{ROOT / 'LICENSE'}",
+        "units": 6,
+        "embedding": 4,
+        "k1": 12,
+        "k2": 16,
+        "sample_length": 5,
+        "epochs": 2,
+        "batch_size": 64,
+    },
+    "transfer_learning": {
+        "backbone": "small",
+        "weights": "none",
+        "image_size": 12,
+        "dropout": 0.0,  # layers drop other units on each device
+        "batch_norm": "train",
+        "optimizer": "momentum",
+        "learning_rate": 0.1,
+        "epochs": 2,
+        "fine_tune_epochs": 1,
+        "batch_size": 256,
+    },
 }
+FITS = {"transfer_learning": 2}  # phases
 
 
 class Trained(Exception):
@@ -54,10 +79,13 @@ def train(recipe, directory, **more):
     module = importlib.import_module(f"recipes.{recipe}")
     settings = {**SETTINGS[recipe], "precision": "float32", "export": False, **more}
     config = module.Config(run_dir=str(pathlib.Path(directory, recipe)), **settings)
-    whole = training.fit
+    whole, left = training.fit, [None] * FITS.get(recipe, 1)
 
     def fit(*arguments, **settings):
-        whole(*arguments, **{"verbose": 2} | settings, **SAVING)
+        history = whole(*arguments, **{"verbose": 2} | settings, **SAVING)
+        left.pop()
+        if left:
+            return history
         raise Trained
 
     training.fit = fit
@@ -81,7 +109,9 @@ if __name__ == "__main__":
         SAVING["save_steps"] = int(recipes[1])
         recipes = recipes[2:]
     from kapps import command_line
+    from recipes import small_transfer
 
+    small_transfer.install()
     with command_line.exit_codes():
         for recipe in recipes or SETTINGS:
             train(recipe, directory)
