@@ -255,8 +255,10 @@ class CnnTrials:
         strategy = self.strategy
         tuning.copy_checkpoints(trial)
         run = run_in(trial.directory)
+        # Hyperband: the schedule ends with the round, since what is compared there has to have
+        # settled. Who is promoted goes on in the middle of a longer schedule.
         model, batches, validation, _ = prepare(
-            self, trial.hp, self.images, strategy, trial.seed, self.config.epochs
+            self, trial.hp, self.images, strategy, trial.seed, trial.epochs
         )
         trial.facts |= {
             "parameters": model.count_params(),
