@@ -24,6 +24,8 @@ import time
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 RESULTS = ROOT / "benchmarks" / "results"
+# Plain random search is what others are compared with; Hyperband stops poor trials itself.
+PRUNERS = {"random": "none", "hyperband": "none", "tpe": "asha"}
 
 
 def resident_mb() -> float:
@@ -255,8 +257,7 @@ def compare(given) -> None:
                     tune_cnn.Config(
                         dataset=data,
                         algorithm=algorithm,
-                        # Plain random search is what others are compared with.
-                        stop_early="none" if algorithm == "random" else "auto",
+                        stop_early=PRUNERS[algorithm],
                         epochs=given.epochs,
                         max_trials=10_000,
                         max_minutes=given.minutes,
