@@ -335,7 +335,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--winner-epochs", type=int, default=20)
     parser.add_argument("--filters", type=int, nargs="+", default=[8, 16, 32])
-    parser.add_argument("--algorithms", nargs="+", default=["random", "hyperband", "tpe"])
+    parser.add_argument("--algorithms", nargs="+", choices=PRUNERS, default=list(PRUNERS))
     given = parser.parse_args()
     given.epochs = given.epochs or (9 if given.part == "compare" else 2)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

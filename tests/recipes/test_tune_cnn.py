@@ -152,6 +152,33 @@ class Killed(BaseException):
     pass
 
 
+def test_the_schedule_ends_with_the_round_of_the_trial(finished, tmp_path, monkeypatch):
+    config, _ = finished
+    results = tuning.read_results(config.run_dir)
+    images = tune_cnn.load(config)
+    target = tune_cnn.CnnTrials(config, images.image_shape, images.classes)
+    job = {
+        "number": 0,
+        "values": results.records[0].values,
+        "space": results.space["space"],
+        "seeds": [0],
+        "epochs": 1,  # of a first round, where the recipe's own are two
+        "past": None,
+        "directory": str(tmp_path),
+    }
+    asked, schedule = [], training.learning_rate_schedule
+
+    def noted(name, rate, *, steps):
+        asked.append(steps)
+        return schedule(name, rate, steps=steps)
+
+    monkeypatch.setattr(training, "learning_rate_schedule", noted)
+    trial = tuning.Trial(job, 0, lambda message: True)
+    target(trial)
+    trial.close()
+    assert asked == [images.counts["train"] // results.records[0].values["batch_size"]]
+
+
 def test_a_trial_that_was_interrupted_ends_with_the_same_figures(finished, tmp_path):
     config, _ = finished
     results = tuning.read_results(config.run_dir)
