@@ -1,21 +1,32 @@
 """The same weights on one device, on two and on four: run by `test_equality.py`.
 
-    python tests/distribution/equality.py
+    python tests/distribution/equality.py [PART OF A CASE'S NAME]
+    python tests/distribution/equality.py --die DIRECTORY
 
 Logical devices are fixed once per process, so all of this is one program of its own. It prints a
-line of JSON per case: the largest differences from one device, of weights, figures and replicas.
+line of JSON per case: the largest differences from one device, of weights, figures and replicas,
+and the facts of each number of devices. The second form is a training on two devices that kills
+itself, which the first one goes on with.
 """
 
+import dataclasses
+import functools
 import json
+import os
+import signal
+import subprocess
 import sys
 import tempfile
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kapps import data, losses, models, training
+from kapps import data, layers, losses, models, training
+from kapps.training import state as states
 
+COUNTS = (2, 4)
 LARGEST = 4
 BATCH, STEPS = 8, 3
 PICTURE, CLASSES = (8, 8, 1), 3
@@ -146,9 +157,168 @@ def on_pictures(labels=True, weights=False, shape=PICTURE):
     )
 
 
+class Outcome(NamedTuple):
+    """What a training has left: variables and figures to compare, and facts that are the same."""
+
+    variables: list
+    figures: dict[str, float]
+    facts: dict[str, Any]
+
+
+def shuffled(*arrays):
+    """Training batches of `training.fit`, and the same examples in their order."""
+    with tf.device("CPU:0"):
+        held = [tf.constant(array) for array in arrays]
+
+    def load(rows, seed):
+        return tuple(tf.gather(values, rows) for values in held)
+
+    return data.IndexedBatches(len(arrays[0]), BATCH, load=load), batches(*arrays[:2])
+
+
+def backbone():
+    """Two stages, whose normalization has learned something of other pictures."""
+    x = image = keras.Input(PICTURE, name="image")
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(x)
+    stages = {}
+    for stage, filters in (("stem", 3), ("block", 4)):
+        stages[stage] = [
+            keras.layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+        ]
+        for layer in stages[stage]:
+            x = layer(x)
+        x = keras.layers.Activation("relu6")(x)
+    for seed, (_, norm) in enumerate(stages.values()):
+        for statistic in (norm.moving_mean, norm.moving_variance):
+            drawn = np.random.default_rng(seed).uniform(0.1, 0.5, statistic.shape)
+            statistic.assign(drawn)
+    return keras.Model(image, x, name="backbone"), stages
+
+
+def transfer(strategy):
+    """As the recipe: probes of pictures and of cached features, then all at different rates."""
+    keras.utils.set_random_seed(0)
+    x, y = draw(STEPS * BATCH, PICTURE, 0), one_hot(STEPS * BATCH)
+    weights = (y @ data.class_weights(np.argmax(y[:-1], 1), CLASSES)).astype("float32")
+    with strategy.scope():
+        network, stages = backbone()
+        model = models.transfer_classifier(network, CLASSES, dropout=0.0)
+    figures, facts = {}, {}
+
+    def fit(phase, model, x, factors=None):
+        train, clean = shuffled(x, y, weights)
+        with strategy.scope():
+            rate = training.learning_rate_schedule("one-cycle", 0.01, steps=train.steps)
+            optimizer = training.optimizer(
+                "adamw", rate, weight_decay=0.05, global_clipnorm=0.5, rate_factors=factors
+            )
+            model.compile(optimizer, losses.softmax_cross_entropy, metrics=["accuracy"])
+        history = training.fit(
+            model, train, batches(x[: BATCH + 3], y[: BATCH + 3]), epochs=1, clean_train=clean,
+            verbose=0,
+        )  # fmt: skip
+        figures.update({f"{phase} {k}": v for k, v in history.rows[-1].items()})
+
+    backbone_variables = list(network.variables)
+    before = [variable.numpy() for variable in backbone_variables]
+    models.transfer.unfreeze(model, stages)
+    fit("probe", model, x)
+    split = data.Split(np.argmax(y, 1), lambda rows: tf.gather(x, rows))
+    features = training.cached_features(models.transfer.features_of(model), split, None, {})[0]
+    with strategy.scope():
+        head = models.transfer.head_of(model)
+    fit("cached", head, features)
+    models.transfer.set_head(model, head)
+    models.transfer.unfreeze(model, stages, tuple(stages))
+    factors = training.decaying_factors(tuple(stages), 0.5)
+    facts["factors"] = training.rate_factors(model, stages, factors)
+    fit("tuned", model, x, facts["factors"])
+    facts["moved"] = [
+        any(not np.array_equal(copy, value) for copy in copies_of(strategy, variable))
+        for variable, value in zip(backbone_variables, before, strict=True)
+    ]
+    facts["of"] = [variable.path.rpartition("/")[2] for variable in backbone_variables]
+    return Outcome(everything(model), figures, facts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    run_dir: str
+    overwrite: bool = False
+
+
+EXAMPLES, EPOCHS, SAVE_STEPS = 24, 7, 2
+DIE_AT = 9  # of 3 steps an epoch: right after the checkpoint inside the third epoch
+
+
+def fitted(strategy, noisy=False, plateau=False, run=None, callbacks=()):
+    """All that `training.fit` adds: average, schedule or plateau, early stopping, best weights.
+
+    With noise and statistics that each device has by itself it is not what one device gives.
+    """
+    keras.utils.set_random_seed(0)
+    random = np.random.default_rng(2)
+    x = random.normal(size=(EXAMPLES + BATCH + 3, 4)).astype("float32")
+    labels = np.argmax(x[:, :CLASSES] + 0.5 * random.normal(size=(len(x), CLASSES)), axis=1)
+    y = np.eye(CLASSES, dtype="float32")[labels]
+    weights = (y @ data.class_weights(labels, CLASSES)).astype("float32")
+    train, clean = shuffled(x[:EXAMPLES], y[:EXAMPLES], weights[:EXAMPLES])
+    steps, rate = EPOCHS * train.steps, 0.3
+    if not plateau:
+        rate = training.learning_rate_schedule("one-cycle", rate, steps=steps)
+    with strategy.scope():
+        model = keras.Sequential(
+            [
+                keras.Input((4,)),
+                keras.layers.Dense(6),
+                layers.BatchNormalization(momentum=0.8),
+                keras.layers.Activation("relu"),
+                *([keras.layers.Dropout(0.2, seed=1)] if noisy else []),
+                keras.layers.Dense(CLASSES),
+            ]
+        )
+        model.compile(
+            training.optimizer(
+                "momentum",
+                rate,
+                momentum_schedule=None if plateau else training.momentum_cycle(steps),
+                weight_decay=0.01,
+                global_clipnorm=0.5,
+            ),
+            losses.softmax_cross_entropy,
+            metrics=["accuracy"],
+        )
+    stops = [keras.callbacks.EarlyStopping(patience=2)]
+    if plateau:
+        stops.append(keras.callbacks.ReduceLROnPlateau(factor=0.2, patience=1))
+    history = training.fit(
+        model,
+        train,
+        batches(x[EXAMPLES:], y[EXAMPLES:]),
+        epochs=EPOCHS,
+        run=run,
+        clean_train=clean,
+        ema=0.0 if noisy else 0.9,  # it would give all devices the statistics of the first
+        callbacks=[*stops, *callbacks],
+        save_steps=SAVE_STEPS,
+        sync_batch_norm=not noisy,
+        verbose=0,
+    )
+    facts = {
+        "epochs": len(history.rows),
+        "best epoch": history.best_epoch,
+        "learning rates": [row["learning_rate"] for row in history.rows],
+    }
+    figures = {f"{i} {k}": v for i, row in enumerate(history.rows) for k, v in row.items()}
+    return Outcome(everything(model), figures, facts)
+
+
 SMALL = (4, 4, 1)
+KILLED = "fit, average, one-cycle, class weights"
 # name: what builds the model in the scope, training batches by replicas, validation batches. The
-# last validation batch has three examples, so that one of four replicas has none.
+# last validation batch has three examples, so that one of four replicas has none. Or else a
+# function that trains by a strategy.
 CASES = {
     "mlp, AdamW, one-cycle, clipped, class weights": (
         classifier(lambda: models.classifier("mlp", PICTURE, CLASSES), adamw),
@@ -226,13 +396,16 @@ CASES = {
         compiled(lambda: models.delta_rule(SMALL, CLASSES)),
         *on_pictures(shape=SMALL),
     ),
+    "transfer, parameter groups": transfer,
+    "fit, average, one-cycle, class weights": fitted,
+    "fit, average, plateau, early stopping": functools.partial(fitted, plateau=True),
 }
 
 
-ON_TWO = ("cnn, batch normalization", "vae, free bits", "truncated bptt, clipped")
-
-
+@functools.cache
 def train(strategy, case):
+    if callable(CASES[case]):
+        return CASES[case](strategy)
     build, batches_of, validation = CASES[case]
     keras.utils.set_random_seed(0)
     with strategy.scope():
@@ -244,7 +417,8 @@ def train(strategy, case):
         shuffle=False,
         verbose=0,
     )
-    return model, {name: values[-1] for name, values in history.history.items()}
+    figures = {name: values[-1] for name, values in history.history.items()}
+    return Outcome(everything(model), figures, {})
 
 
 def everything(model):
@@ -252,27 +426,105 @@ def everything(model):
     return [*model.variables, *(v for each in optimizers for v in each.variables)]
 
 
+def copies_of(strategy, variable):
+    return [copy.numpy() for copy in strategy.experimental_local_results(variable.value)]
+
+
+def distance(one, other):
+    return float(np.max(np.abs(np.subtract(one, other, dtype="float64")), initial=0))
+
+
 def differences(strategies, case):
-    one, figures = train(strategies[1], case)
-    found = {"case": case, "weights": {}, "figures": {}, "replicas": {}}
-    for count in (2, 4) if case in ON_TWO else (4,):
+    one = train(strategies[1], case)
+    found = {"case": case, "weights": {}, "figures": {}, "replicas": {}, "facts": {1: one.facts}}
+    for count in COUNTS:
         strategy = strategies[count]
-        several, others = train(strategy, case)
-        pairs = list(zip(everything(one), everything(several), strict=True))
+        # Once with and once without what TensorFlow makes of a graph before it runs: the largest
+        # ones are traced and run in three quarters of the time without.
+        without = {"disable_meta_optimizer": count == LARGEST}
+        tf.config.optimizer.set_experimental_options(without)
+        several = train(strategy, case)
+        pairs = list(zip(one.variables, several.variables, strict=True))
         assert [a.shape for a, _ in pairs] == [b.shape for _, b in pairs]
-        found["weights"][count] = max(
-            float(np.max(np.abs(np.subtract(a, b, dtype="float64")), initial=0)) for a, b in pairs
-        )
-        assert figures.keys() == others.keys(), (figures, others)
+        found["weights"][count] = max(distance(a, b) for a, b in pairs)
+        assert one.figures.keys() == several.figures.keys(), (one.figures, several.figures)
         found["figures"][count] = max(
-            abs(others[name] - value) / max(abs(value), 1.0) for name, value in figures.items()
+            abs(several.figures[name] - value) / max(abs(value), 1.0)
+            for name, value in one.figures.items()
         )
-        held = [strategy.experimental_local_results(b.value) for _, b in pairs]
+        held = [copies_of(strategy, b) for _, b in pairs]
         found["replicas"][count] = max(
-            float(np.max(np.abs(np.subtract(copies[0], copy)), initial=0))
-            for copies in held
-            for copy in copies
+            distance(copies[0], copy) for copies in held for copy in copies
         )
+        found["facts"][count] = several.facts
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    return found
+
+
+class Die(keras.callbacks.Callback):
+    """After that many steps: as `end` says."""
+
+    def __init__(self, step, end):
+        super().__init__()
+        self.left, self.end = step, end
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            self.end()
+
+
+class Stop(Exception):
+    """Ends a training in the middle: nothing is written after it."""
+
+
+def stop():
+    raise Stop
+
+
+def die(directory):
+    """The two trainings of `resumed` up to their ends: a crash, and a SIGKILL."""
+    strategy = training.strategy("cpu:2")
+    ends = {True: stop, False: lambda: os.kill(os.getpid(), signal.SIGKILL)}
+    for noisy, end in ends.items():
+        with training.open_run("fit", Config(f"{directory}/{noisy}")) as run:
+            try:
+                fitted(strategy, noisy, run=run, callbacks=[Die(DIE_AT, end)])
+            except Stop:
+                pass
+
+
+def resumed(strategies):
+    """Two devices: a training that was killed and repeated, against one that was not."""
+    directory, found = tempfile.mkdtemp(), {"case": "resumed"}
+    path = os.pathsep.join(filter(None, sys.path))
+    command = [sys.executable, __file__, "--die", directory]
+    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": path})
+    found["code"] = killed.returncode
+    whole = {False: train(strategies[2], KILLED)}
+    with training.open_run("fit", Config(f"{directory}/whole")) as run:
+        whole[True] = fitted(strategies[2], noisy=True, run=run)
+        uninterrupted = states.load_newest(run.checkpoints)[0].arrays
+    for noisy, expected in whole.items():
+        steps = Die(0, None)
+        with training.open_run("fit", Config(f"{directory}/{noisy}")) as run:
+            newest = max(path.stem for path in run.checkpoints.glob("state-*"))
+            again = fitted(strategies[2], noisy, run=run, callbacks=[steps])
+            state = states.load_newest(run.checkpoints)[0].arrays
+        pairs = zip(expected.variables, again.variables, strict=True)
+        found["noisy" if noisy else "plain"] = {
+            "newest": int(newest.removeprefix("state-")),
+            "steps": -steps.left,
+            "same bits": all(
+                np.array_equal(*(copies_of(strategies[2], each) for each in pair)) for pair in pairs
+            ),
+            "same rows": again.figures == expected.figures and again.facts == expected.facts,
+        }
+    # The last one's: what each device has by itself is nowhere else.
+    found["noisy"]["same checkpoint"] = state.keys() == uninterrupted.keys() and all(
+        np.array_equal(state[name], value) for name, value in uninterrupted.items()
+    )
+    found["noisy"]["copies"] = sum(name.startswith("copies/") for name in state)
     return found
 
 
@@ -330,7 +582,8 @@ def overflow(strategy):
     return {"weights": moved, "scale": float(model.optimizer.dynamic_scale.numpy())}
 
 
-def checks(strategy):
+def checks(strategies):
+    strategy = strategies[LARGEST]
     first, again = dropout_masks(strategy), dropout_masks(strategy)
     drawn = [mask.tobytes() for masks in first for mask in masks]
     return {
@@ -345,13 +598,17 @@ def checks(strategy):
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--die"]:
+        die(sys.argv[2])
     strategies = {4: training.strategy("cpu:4")}
     # TensorFlow's own way to have several in one test: else their messages would be mixed up.
     tf.distribute.MirroredStrategy._collective_key_base = 100_000
     strategies[2] = training.strategy("cpu:2")
     strategies[1] = tf.distribute.get_strategy()
+    part = sys.argv[1] if len(sys.argv) > 1 else ""
     for name in CASES:
-        if len(sys.argv) > 1 and sys.argv[1] not in name:
-            continue
-        print(json.dumps(differences(strategies, name)), flush=True)
-    print(json.dumps(checks(strategies[LARGEST])))
+        if part in name:
+            print(json.dumps(differences(strategies, name)), flush=True)
+    for name, program in {"resumed": resumed, "checks": checks}.items():
+        if part in name:
+            print(json.dumps(program(strategies)), flush=True)

@@ -32,12 +32,49 @@ def found():
 @pytest.mark.slow
 @pytest.mark.parametrize("case", names())
 def test_two_and_four_devices_do_as_one_does(found, case):
-    """Three steps and a validation whose batches cannot be divided, in float32."""
-    assert "4" in found[case]["weights"]
+    """Three steps or more and a validation whose batches cannot be divided, in float32."""
+    assert list(found[case]["weights"]) == ["2", "4"]
     for count in found[case]["weights"]:
         assert found[case]["weights"][count] < 1e-6
         assert found[case]["figures"][count] < 1e-6
         assert found[case]["replicas"][count] == 0.0
+        assert found[case]["facts"][count] == found[case]["facts"]["1"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", ["1", "2", "4"])
+def test_of_a_backbone_nothing_moves_but_kernels(found, count):
+    """Fine-tuning of all stages: what its normalization has learned is kept to the last bit."""
+    facts = found["transfer, parameter groups"]["facts"][count]
+    assert facts["factors"] == [0.25, 0.5, 1.0, 1.0]
+    assert facts["moved"] == [name == "kernel" for name in facts["of"]]
+    assert facts["of"].count("moving_mean") == facts["of"].count("moving_variance") == 2
+
+
+@pytest.mark.slow
+def test_a_plateau_and_patience_end_it_where_they_do_on_one_device(found):
+    """The case is one in which both have something to do; that all agree is tested above."""
+    facts = found["fit, average, plateau, early stopping"]["facts"]["1"]
+    assert 1 < facts["best epoch"] == facts["epochs"] - 2 < 5
+    assert facts["learning rates"][0] > facts["learning rates"][-2] > facts["learning rates"][-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["plain", "noisy"])
+def test_two_devices_go_on_after_a_kill_to_the_same_bits(found, variant):
+    """The plain one is equal to one device, too: it is a case above. The other has what differs
+    from device to device: noise, and statistics that are each one's own."""
+    assert found["resumed"]["code"] == -9
+    resumed = found["resumed"][variant]
+    assert resumed["newest"] == 8  # two of three steps into the third epoch
+    assert 0 < resumed["steps"] < 15  # of 21, or fewer with early stopping
+    assert resumed["same bits"] and resumed["same rows"]
+
+
+@pytest.mark.slow
+def test_each_device_gets_its_own_statistics_back(found):
+    noisy = found["resumed"]["noisy"]
+    assert noisy["copies"] == 2 and noisy["same checkpoint"]
 
 
 @pytest.mark.slow
