@@ -19,6 +19,7 @@ What is put right, each a row of `MENDS`:
                     same units and turn its pictures by the same angles
     clipping        Keras clips the gradient of each device, before they are summed
     loss_scale      under float16 Keras asks one device whether its gradients have overflowed
+    masks           of series with padding, Keras normalises each device's part of a batch by itself
 
 Batch normalization is told to have the statistics of the whole batch, unless one asks it not to.
 What cannot be put right is refused: gradients added up over several steps, XLA compilation.
@@ -294,10 +295,38 @@ def _over_replicas(how: tf.distribute.ReduceOp, value: tf.Tensor) -> tf.Tensor:
     return tf.distribute.get_replica_context().all_reduce(how, value)
 
 
+# Masks --------------------------------------------------------------------------------------------
+
+
+def _mend_masks(model: keras.Model) -> None:
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization) and "_moments" not in vars(layer):
+            layer._moments = functools.partial(_moments, layer, layer._moments)
+
+
+def _moments(layer: keras.layers.BatchNormalization, of_replica: Callable, x: Any, mask: Any):
+    """Mean and variance, [channels] each, of the values that a mask leaves on all replicas."""
+    if mask is None or not layer.synchronized:
+        return of_replica(x, mask)
+    axes = layer._reduction_axes
+    valid = tf.broadcast_to(tf.cast(mask, tf.bool)[..., tf.newaxis], tf.shape(x))
+
+    def summed(values):
+        return tf.reduce_sum(tf.where(valid, values, tf.zeros_like(values)), axes, keepdims=True)
+
+    sums = tf.stack([summed(x), summed(tf.ones_like(x))])
+    total, count = tf.unstack(_over_replicas(tf.distribute.ReduceOp.SUM, sums))
+    count += keras.backend.epsilon()  # as Keras does
+    mean = total / count
+    spread = _over_replicas(tf.distribute.ReduceOp.SUM, summed(tf.square(x - mean)))
+    return tf.reshape(mean, [-1]), tf.reshape(spread / count, [-1])
+
+
 _TRAINER = "keras.src.backend.tensorflow.trainer:TensorFlowTrainer"
 _BASE = "keras.src.trainers.trainer:Trainer"
 _OPTIMIZER = "keras.src.backend.tensorflow.optimizer:TFOptimizer"
 _LOSS_SCALE = "keras.src.optimizers.loss_scale_optimizer:LossScaleOptimizer"
+_NORMALIZATION = "keras.src.layers.normalization.batch_normalization:BatchNormalization"
 MENDS = {
     "shapes": Mend((f"{_TRAINER}._maybe_symbolic_build",), _mend_shapes),
     "steps": Mend((f"{_TRAINER}._make_function",), _mend_steps),
@@ -312,4 +341,5 @@ MENDS = {
         _mend_clipping,
     ),
     "loss_scale": Mend((f"{_LOSS_SCALE}._tf_apply",), _mend_loss_scale),
+    "masks": Mend((f"{_NORMALIZATION}._moments",), _mend_masks),
 }

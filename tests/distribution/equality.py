@@ -136,8 +136,10 @@ def words(count, seed=0):
     return batches(np.random.default_rng(seed).integers(0, 6, (count, 5)), one_hot(count))
 
 
-def series(count, seed=0):
+def series(count, seed=0, padded=False):
     x = np.random.default_rng(seed).normal(size=(count, 6, 2)).astype("float32")
+    for i in range(count if padded else 0):  # the first devices' are the shorter ones
+        x[i, 2 + i % BATCH // 2 :] = np.nan
     return batches(x, one_hot(count))
 
 
@@ -346,6 +348,14 @@ CASES = {
         ),
         lambda replicas: series(STEPS * BATCH),
         lambda: series(BATCH + 3, 1),
+    ),
+    "gru beside convolutions, padded series": (
+        classifier(
+            lambda: models.rnn_fcn(2, CLASSES, cell="gru", units=3, dropout=0.0),
+            sgd(global_clipnorm=1.0),
+        ),
+        lambda replicas: series(STEPS * BATCH, padded=True),
+        lambda: series(BATCH + 3, 1, padded=True),
     ),
     "truncated bptt, clipped": (
         char_rnn,

@@ -37,6 +37,10 @@ KNOWN = {
     "keras.src.optimizers.loss_scale_optimizer:LossScaleOptimizer._tf_apply": {
         "d603259e0afc": "3.12.0",
     },
+    "keras.src.layers.normalization.batch_normalization:BatchNormalization._moments": {
+        "0b22ff6e6f63": "3.12.0",
+        "a4bddf54e44c": "3.15.0",
+    },
 }
 
 
