@@ -97,7 +97,12 @@ def check(config: Config) -> None:
     Raises:
         UserError: a mistake in the flags.
     """
-    training.check_common(config)
+    training.check_common(
+        config,
+        instead="this is many small trainings that are compared on one device: unset TF_CONFIG. To "
+        "divide them, give each machine a part of --optimizers and a --run-dir of its own, and put "
+        "the runs side by side with kapps compare",
+    )
     for name, low, high, words, ends in RANGES:
         training.check_range(config, name, low, high, words, ends=ends)
     if config.model not in models.classifier_names():

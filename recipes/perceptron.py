@@ -58,7 +58,13 @@ def check(config: Config) -> None:
     Raises:
         UserError: a mistake in the flags.
     """
-    training.check_common(config, names=data.POINT_SETS)
+    training.check_common(
+        config,
+        names=data.POINT_SETS,
+        several_machines=config.rule == "delta",
+        instead=f"--rule {config.rule} looks at one example after another, so they cannot share "
+        "the work: unset TF_CONFIG, or use --rule delta",
+    )
     training.check_range(config, "noise", 0, math.inf, "0 or more", ends=True)
     training.check_range(config, "validation_fraction", 0, 1, "between 0 and 1, ends excluded")
     replicas = re.fullmatch(r"(?:cpu|gpu):(\d+)", config.devices)
@@ -129,7 +135,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
     )
     batches, validation, clean = batch(config, points)
     model, rate, highest = build(config, run, points, batches, strategy)
-    seen = model.features.predict(points.x["train"], verbose=0, batch_size=1024)
+    seen = features_of(model, points.x["train"])
     found = evaluation.separation(seen, points.y["train"])
     notes = [*points.notes, *run.notes]
     if highest is not None and rate >= highest:
@@ -159,6 +165,8 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         callbacks=[grids, *flow, *callbacks(config, run, model)],
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    if not run.chief:
+        return run.leave()
     print("evaluating on the test split, once")
     logits_of = models.perceptrons.class_logits(model)
     logits_of.save(run.path / "model.keras")
@@ -293,13 +301,19 @@ def build(config: Config, run: training.Run, points, batches, strategy) -> tuple
                 model.keep_for(x, targets_of(points, "train"))
             return model, None, None
         model = models.delta_rule(shape, classes, **statistics)
-    seen = model.features.predict(x, verbose=0, batch_size=1024)
+    seen = features_of(model, x)
     highest = evaluation.highest_learning_rate(seen, batches.batch_size)
     rate = config.learning_rate or highest / 2
     run.record(learning_rate=rate)
     with strategy.scope():
         model.compile(keras.optimizers.SGD(rate))
     return model, rate, highest
+
+
+def features_of(model, x: np.ndarray) -> np.ndarray:
+    """What the layer sees of examples [n, ...]: [n, features]; not shared, on several devices."""
+    parts = range(0, len(x), 1024)
+    return np.concatenate([np.asarray(model.features(x[i : i + 1024])) for i in parts])
 
 
 def callbacks(config: Config, run: training.Run, model) -> list:

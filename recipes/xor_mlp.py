@@ -19,6 +19,7 @@ squared error of 0.008 in the median of 20 seeds.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import sys
@@ -86,7 +87,7 @@ def check(config: Config) -> None:
     Raises:
         UserError: a mistake in the flags.
     """
-    training.check_common(config, kinds=(), names=TASKS)
+    training.check_common(config, kinds=(), names=TASKS, several_machines=True)
     training.check_range(config, "noise", 0, float("inf"), "0 or more", ends=True)
     replicas = re.fullmatch(r"(?:cpu|gpu):(\d+)", config.devices)
     wrong = {
@@ -200,6 +201,8 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         ],
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    if not run.chief:
+        return run.leave()
     best = int(np.argmin(task.losses(model, "validation")))
     one = models.stacked.copy_of(model, best)
     served = models.perceptrons.pair_of_logits(one) if task.is_xor else one
@@ -435,13 +438,17 @@ def hidden_units(one):
 
 
 def compare(config: Config, run: training.Run, task: Task, strategy) -> list[dict]:
-    """All widths with all optimizers, from the same seeds; what is done is kept in a file."""
+    """All widths with all optimizers, from the same seeds; what is done is kept in a file.
+
+    Of several machines the chief alone does this, on one device.
+    """
+    alone = bool(training.cluster())
     path = run.path / "cells.json"
     cells = training.read_json(path) if path.exists() else []
     wanted = [(o, u) for o in chosen(config, "optimizers") for u in chosen(config, "widths")]
     split = "train" if task.is_xor else "test"
     for optimizer, units in wanted[len(cells) :]:
-        with strategy.scope():
+        with contextlib.nullcontext() if alone else strategy.scope():
             model = task.network(units)
             model.compile(
                 training.optimizer(optimizer, task.rate(optimizer)),

@@ -57,6 +57,8 @@ def check_common(
     names: Sequence[str] = (),
     *,
     several_machines: bool = False,
+    instead: str = "this recipe trains on one machine: unset TF_CONFIG, or use --devices for the "
+    "devices of this machine",
 ) -> None:
     """What can be found wrong with the common flags before TensorFlow is imported.
 
@@ -65,6 +67,7 @@ def check_common(
         kinds: kinds of datasets that the recipe reads.
         names: further data that it knows by name.
         several_machines: whether it trains on them, as `TF_CONFIG` asks for.
+        instead: why it does not, and what to do instead, for the message.
 
     Raises:
         UserError: naming the flag.
@@ -73,10 +76,7 @@ def check_common(
     check_devices(config.devices)
     workers = cluster()
     if workers and not several_machines:
-        raise UserError(
-            f"TF_CONFIG names {len(workers.addresses)} workers, and this recipe trains on one "
-            "machine: unset TF_CONFIG, or use --devices for the devices of this machine"
-        )
+        raise UserError(f"TF_CONFIG names {len(workers.addresses)} workers; {instead}")
     for name in ("epochs", "batch_size"):
         if getattr(config, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1")

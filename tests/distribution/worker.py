@@ -64,6 +64,8 @@ SETTINGS = {
         "fine_tune_epochs": 1,
         "batch_size": 256,
     },
+    "perceptron": {"rule": "delta", "epochs": 2, "batch_size": 256},
+    "xor_mlp": {"seeds": 2, "epochs": 1},
 }
 FITS = {"transfer_learning": 2}  # phases
 

@@ -1,6 +1,7 @@
 """Where a training runs. Logical devices are fixed once per process, hence the subprocesses."""
 
 import dataclasses
+import importlib
 import json
 import socket
 import subprocess
@@ -164,3 +165,29 @@ def test_workers_go_on_from_what_all_of_them_have(monkeypatch, everybody, newest
             agreement.newest_of_all(None, everybody[0], 2)
     else:
         assert agreement.newest_of_all(None, everybody[0], 2) == newest
+
+
+ON_SEVERAL_MACHINES = (
+    "image_classifier tabular sequence_classifier char_rnn transfer_learning autoencoder vae gan "
+    "xor_mlp"
+).split()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "words"),
+    [
+        *((recipe, {}, None) for recipe in ON_SEVERAL_MACHINES),
+        ("perceptron", {"rule": "delta"}, None),
+        ("perceptron", {"rule": "perceptron"}, "one example after another.*--rule delta"),
+        ("perceptron", {"rule": "pocket"}, "one example after another.*--rule delta"),
+        ("optimizers", {}, "many small trainings.*a part of --optimizers"),
+    ],
+)
+def test_recipes_take_a_tf_config_or_say_why_not(monkeypatch, recipe, settings, words):
+    module = importlib.import_module(f"recipes.{recipe}")
+    monkeypatch.setenv("TF_CONFIG", config())
+    if words is None:
+        module.check(module.Config(**settings))
+        return
+    with pytest.raises(UserError, match=f"TF_CONFIG names 3 workers; .*{words}"):
+        module.check(module.Config(**settings))
