@@ -100,8 +100,7 @@ def check(config: Config) -> None:
     training.check_common(
         config,
         instead="this is many small trainings that are compared on one device: unset TF_CONFIG. To "
-        "divide them, give each machine a part of --optimizers and a --run-dir of its own, and put "
-        "the runs side by side with kapps compare",
+        "divide them, give each machine a part of --optimizers and a --run-dir of its own",
     )
     for name, low, high, words, ends in RANGES:
         training.check_range(config, name, low, high, words, ends=ends)
