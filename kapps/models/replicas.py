@@ -72,8 +72,14 @@ def mend(model: keras.Model, synchronize: bool = True) -> None:
             normalises its part of the batch, and its moving averages are its own.
 
     Raises:
-        UserError: it is to add up gradients over several steps, or to be compiled by XLA.
+        UserError: it is to add up gradients over several steps, or to be compiled by XLA; or
+            devices were asked for by `keras.distribution`.
     """
+    if keras.distribution.distribution() is not None:
+        raise UserError(
+            "keras.distribution does nothing on TensorFlow, and does not say so: make the model in "
+            "the scope of training.strategy(...) instead"
+        )
     replicas = model.distribute_strategy.num_replicas_in_sync
     if replicas == 1:
         return

@@ -2,7 +2,8 @@
 
     python worker.py DIRECTORY [RECIPE...]
 
-Nothing is evaluated, exported or drawn: that is the business of one process anyway.
+Nothing is evaluated, exported or drawn: that is the business of one process, the chief, which is
+stopped here. The others are not: they have to leave by themselves.
 """
 
 import pathlib
@@ -82,17 +83,19 @@ def train(recipe, directory, **more):
     settings = {**SETTINGS[recipe], "precision": "float32", "export": False, **more}
     config = module.Config(run_dir=str(pathlib.Path(directory, recipe)), **settings)
     whole, left = training.fit, [None] * FITS.get(recipe, 1)
+    place = training.cluster()
+    chief = place is None or place.index == 0
 
     def fit(*arguments, **settings):
         history = whole(*arguments, **{"verbose": 2} | settings, **SAVING)
         left.pop()
-        if left:
+        if left or not chief:
             return history
         raise Trained
 
     training.fit = fit
     try:
-        module.main(config)
+        assert module.main(config) == {"worker": place.index}
     except Trained:
         pass
     finally:

@@ -8,6 +8,7 @@ import re
 import keras
 import pytest
 
+from kapps.errors import UserError
 from kapps.models import replicas
 
 # Digest of the source: the first version that has it, of those since 3.12.
@@ -89,3 +90,15 @@ def test_one_device_is_left_alone():
     replicas.mend(model)
     assert "_make_function" not in vars(model) and "_clip_gradients" not in vars(model.optimizer)
     assert not model.layers[0].synchronized
+
+
+def test_devices_that_keras_would_leave_out_without_a_word_are_refused():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=["cpu:0"]))
+    try:
+        with pytest.raises(UserError, match="does nothing on TensorFlow"):
+            replicas.mend(model)
+    finally:
+        keras.distribution.set_distribution(None)
+    replicas.mend(model)
