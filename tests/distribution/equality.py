@@ -214,7 +214,7 @@ def transfer(strategy):
         with strategy.scope():
             rate = training.learning_rate_schedule("one-cycle", 0.01, steps=train.steps)
             optimizer = training.optimizer(
-                "adamw", rate, weight_decay=0.05, global_clipnorm=0.5, rate_factors=factors
+                "adamw", rate, weight_decay=0.5, global_clipnorm=0.5, rate_factors=factors
             )
             model.compile(optimizer, losses.softmax_cross_entropy, metrics=["accuracy"])
         history = training.fit(
