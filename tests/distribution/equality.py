@@ -203,6 +203,7 @@ def transfer(strategy):
     """As the recipe: probes of pictures and of cached features, then all at different rates."""
     keras.utils.set_random_seed(0)
     x, y = draw(STEPS * BATCH, PICTURE, 0), one_hot(STEPS * BATCH)
+    # Without the last one, or all would weigh the same.
     weights = (y @ data.class_weights(np.argmax(y[:-1], 1), CLASSES)).astype("float32")
     with strategy.scope():
         network, stages = backbone()
@@ -503,6 +504,7 @@ def die(directory):
                 fitted(strategy, noisy, run=run, callbacks=[Die(DIE_AT, end)])
             except Stop:
                 pass
+    raise SystemExit("it has not been killed")
 
 
 def resumed(strategies):
@@ -510,7 +512,7 @@ def resumed(strategies):
     directory, found = tempfile.mkdtemp(), {"case": "resumed"}
     path = os.pathsep.join(filter(None, sys.path))
     command = [sys.executable, __file__, "--die", directory]
-    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": path})
+    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, timeout=200)
     found["code"] = killed.returncode
     whole = {False: train(strategies[2], KILLED)}
     with training.open_run("fit", Config(f"{directory}/whole")) as run:
