@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 import sys
 from typing import Literal
 
@@ -128,9 +127,7 @@ def check(config: Config) -> None:
         raise UserError(f"--noise {config.noise}: it is the part of the pixels, at most 1")
     if config.model == "linear" and config.reconstruction == "bernoulli":
         raise UserError("--reconstruction bernoulli needs a sigmoid, and --model linear has none")
-    replicas = re.fullmatch(r"(?:cpu|gpu):(\d+)", config.devices)
-    if replicas:
-        training.check_batch(config.batch_size, int(replicas[1]))
+    training.check_batch(config.batch_size, training.named_devices(config.devices))
 
 
 def main(config: Config) -> dict[str, object]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 import sys
 from typing import Literal
 
@@ -115,9 +114,7 @@ def check(config: Config) -> None:
         training.check_range(config, name, low, high, words, ends=ends)
     if config.warmup != Config.warmup and config.schedule in ("step", "plateau", "constant"):
         raise UserError(f"--schedule {config.schedule} has no --warmup")
-    replicas = re.fullmatch(r"(?:cpu|gpu):(\d+)", config.devices)
-    if replicas:
-        training.check_batch(config.batch_size, int(replicas[1]))
+    training.check_batch(config.batch_size, training.named_devices(config.devices))
 
 
 def main(config: Config) -> dict[str, object]:

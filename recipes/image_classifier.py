@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 import sys
 from typing import Literal
 
@@ -125,9 +124,7 @@ def check(config: Config) -> None:
         training.check_range(config, name, low, high, words, ends=ends)
     if config.warmup and config.schedule in ("step", "plateau"):
         raise UserError(f"--schedule {config.schedule} has no --warmup")
-    replicas = re.fullmatch(r"(?:cpu|gpu):(\d+)", config.devices)
-    if replicas:
-        training.check_batch(config.batch_size, int(replicas[1]))
+    training.check_batch(config.batch_size, training.named_devices(config.devices))
 
 
 def main(config: Config) -> dict[str, object]:

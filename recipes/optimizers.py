@@ -17,7 +17,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -127,7 +126,7 @@ def check(config: Config) -> None:
             "--learning-rate gives all candidates one rate, and --tune-rates chooses one for each: "
             "add --no-tune-rates"
         )
-    if re.fullmatch(r"(cpu|gpu):0*[2-9]\d*|(cpu|gpu):0*1\d+", config.devices):
+    if training.named_devices(config.devices) > 1:
         raise UserError(
             f"--devices {config.devices}: optimizers are compared on one device; use cpu or gpu"
         )

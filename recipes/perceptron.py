@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 import sys
 from typing import Literal
 
@@ -67,8 +66,7 @@ def check(config: Config) -> None:
     )
     training.check_range(config, "noise", 0, math.inf, "0 or more", ends=True)
     training.check_range(config, "validation_fraction", 0, 1, "between 0 and 1, ends excluded")
-    replicas = re.fullmatch(r"(?:cpu|gpu):(\d+)", config.devices)
-    replicas = int(replicas[1]) if replicas else 1
+    replicas = training.named_devices(config.devices)
     generated = config.dataset in data.POINT_SETS
     wrong = {
         f"--rule {config.rule} looks at one example after another, so {replicas} devices cannot "

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 import sys
 from typing import Literal
 
@@ -98,9 +97,7 @@ def check(config: Config) -> None:
         raise UserError(f"--schedule {config.schedule} has no --warmup")
     if config.class_weights and config.task == "regression":
         raise UserError("--class-weights is for a classification")
-    replicas = re.fullmatch(r"(?:cpu|gpu):(\d+)", config.devices)
-    if replicas:
-        training.check_batch(config.batch_size, int(replicas[1]))
+    training.check_batch(config.batch_size, training.named_devices(config.devices))
 
 
 def main(config: Config) -> dict[str, object]:

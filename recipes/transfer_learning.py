@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
-import re
 import sys
 from typing import Literal
 
@@ -143,9 +142,7 @@ def check(config: Config) -> None:
     if not any(epochs_of(config).values()):
         raise UserError("--probe-epochs 0 and --fine-tune-epochs 0 leave nothing to train")
     refuse_what_has_no_effect(config)
-    replicas = re.fullmatch(r"(?:cpu|gpu):(\d+)", config.devices)
-    if replicas:
-        training.check_batch(config.batch_size, int(replicas[1]))
+    training.check_batch(config.batch_size, training.named_devices(config.devices))
 
 
 def refuse_what_has_no_effect(config: Config) -> None:

@@ -18,7 +18,6 @@ import dataclasses
 import functools
 import os
 import pathlib
-import re
 import sys
 from typing import Any, Literal
 
@@ -96,9 +95,7 @@ def check(config: Config) -> None:
         raise UserError("--cost: the Gaussian process has one objective; tpe and hyperband do")
     if config.batch_size < 2:
         raise UserError("--batch-size must be at least 2: half of it is tried, too")
-    replicas = re.fullmatch(r"(?:cpu|gpu):(\d+)", config.devices)
-    if replicas:
-        training.check_batch(config.batch_size // 2, int(replicas[1]))
+    training.check_batch(config.batch_size // 2, training.named_devices(config.devices))
 
 
 def main(config: Config) -> dict[str, object]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 import sys
 from typing import Literal
 
@@ -162,9 +161,7 @@ def check(config: Config) -> None:
     for words, is_wrong in wrong.items():
         if is_wrong:
             raise UserError(words)
-    replicas = re.fullmatch(r"(?:cpu|gpu):(\d+)", config.devices)
-    if replicas:
-        training.check_batch(config.batch_size, int(replicas[1]))
+    training.check_batch(config.batch_size, training.named_devices(config.devices))
 
 
 def main(config: Config) -> dict[str, object]:

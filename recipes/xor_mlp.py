@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
 import sys
 from typing import Literal
 
@@ -89,7 +88,6 @@ def check(config: Config) -> None:
     """
     training.check_common(config, kinds=(), names=TASKS, several_machines=True)
     training.check_range(config, "noise", 0, float("inf"), "0 or more", ends=True)
-    replicas = re.fullmatch(r"(?:cpu|gpu):(\d+)", config.devices)
     wrong = {
         "--batch-size: every step sees all points, so there is none to choose": (
             config.batch_size != Config.batch_size
@@ -110,8 +108,7 @@ def check(config: Config) -> None:
     for words, is_wrong in wrong.items():
         if is_wrong:
             raise UserError(words)
-    if replicas:
-        training.check_batch(4, int(replicas[1]))
+    training.check_batch(4, training.named_devices(config.devices))
 
 
 def main(config: Config) -> dict[str, object]:

@@ -13,7 +13,7 @@ optimizer, usual_learning_rate, usual_weight_decay
                                   Keras' optimizers by name, decay sparing biases and norms
 rate_factors, decaying_factors     learning rates that differ from group to group of the weights
 range_test                        the learning-rate range test
-strategy, cluster, check_devices, check_batch, scaled_learning_rate
+strategy, cluster, check_devices, named_devices, check_batch, scaled_learning_rate
                                   where to train
 choose_precision, precision_policy
                                   which number format to train in
@@ -37,6 +37,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "check_batch",
             "check_devices",
             "cluster",
+            "named_devices",
             "scaled_learning_rate",
             "strategy",
         ],

@@ -73,6 +73,19 @@ def check_devices(devices: str) -> None:
         )
 
 
+def named_devices(devices: str) -> int:
+    """How many devices share a batch, as far as it is known before TensorFlow is imported.
+
+    Args:
+        devices: see `strategy`; where it gives no number, each worker counts as one device.
+
+    Raises:
+        UserError: a `TF_CONFIG` that cannot be understood.
+    """
+    workers = cluster()
+    return int(devices.partition(":")[2] or 1) * (len(workers.addresses) if workers else 1)
+
+
 def strategy(devices: str = "auto") -> Any:
     """The `tf.distribute` strategy for the devices that are asked for.
 

@@ -105,6 +105,19 @@ def test_several_workers_do_not_divide_their_cpus(monkeypatch):
         training.check_devices("cpu:2")
 
 
+@pytest.mark.parametrize(
+    ("devices", "alone", "three_workers"),
+    [("auto", 1, 3), ("cpu", 1, 3), ("gpu", 1, 3), ("gpu:2", 2, 6), ("cpu:12", 12, None)],
+)
+def test_devices_that_share_a_batch_are_known_from_the_flag(
+    monkeypatch, devices, alone, three_workers
+):
+    assert training.named_devices(devices) == alone
+    monkeypatch.setenv("TF_CONFIG", config())
+    if three_workers:
+        assert training.named_devices(devices) == three_workers
+
+
 def test_a_chief_that_does_not_answer_is_waited_for_and_then_named(monkeypatch):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -185,9 +198,16 @@ ON_SEVERAL_MACHINES = (
 )
 def test_recipes_take_a_tf_config_or_say_why_not(monkeypatch, recipe, settings, words):
     module = importlib.import_module(f"recipes.{recipe}")
-    monkeypatch.setenv("TF_CONFIG", config())
+    monkeypatch.setenv("TF_CONFIG", config({"worker": ADDRESSES[:2]}))
     if words is None:
         module.check(module.Config(**settings))
         return
-    with pytest.raises(UserError, match=f"TF_CONFIG names 3 workers; .*{words}"):
+    with pytest.raises(UserError, match=f"TF_CONFIG names 2 workers; .*{words}"):
         module.check(module.Config(**settings))
+
+
+def test_a_batch_that_workers_cannot_share_is_refused_before_anything_is_loaded(monkeypatch):
+    module = importlib.import_module("recipes.vae")
+    monkeypatch.setenv("TF_CONFIG", config())
+    with pytest.raises(UserError, match="64 cannot be divided by 3 devices: use 63 or 66"):
+        module.check(module.Config(batch_size=64))
