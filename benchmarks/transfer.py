@@ -96,9 +96,8 @@ def classes(seeds: int, networks: str) -> dict:
         before, after = order[:5], order[5:]
         begin = time.perf_counter()
         backbone = pretrained(train, before, seed, networks)
-        print(
-            f"seed {seed}: pre-trained on {sorted(before.tolist())} in {time.perf_counter() - begin:.0f} s"
-        )
+        seconds = time.perf_counter() - begin
+        print(f"seed {seed}: pre-trained on {sorted(before.tolist())} in {seconds:.0f} s")
         x_test = test.take(np.concatenate([tested[c] for c in after]))
         features_test = np.concatenate(
             [looked["test"][c * TESTED : (c + 1) * TESTED] for c in after]
