@@ -102,3 +102,28 @@ def test_devices_that_keras_would_leave_out_without_a_word_are_refused():
     finally:
         keras.distribution.set_distribution(None)
     replicas.mend(model)
+
+
+RANDOM_LAYERS = {
+    "dropout": ((4,), lambda: keras.layers.Dropout(0.5)),
+    "gaussian noise": ((4,), lambda: keras.layers.GaussianNoise(1.0)),
+    "flip": ((8, 8, 1), lambda: keras.layers.RandomFlip()),
+    "rotation": ((8, 8, 1), lambda: keras.layers.RandomRotation(0.1)),
+    "erasing": ((8, 8, 1), lambda: keras.layers.RandomErasing()),
+    "inside a cell": ((5, 2), lambda: keras.layers.GRU(3, dropout=0.1, recurrent_dropout=0.1)),
+}
+
+
+@pytest.mark.parametrize("name", RANDOM_LAYERS)
+def test_the_state_of_every_random_layer_is_found(name):
+    shape, make = RANDOM_LAYERS[name]
+    model = keras.Sequential([keras.Input(shape), make()])
+    states = [v for v in model.variables if v.path.endswith("seed_generator_state")]
+    replicas._mend_noise(model)
+    mended = {
+        id(generator.state)
+        for layer in model._flatten_layers(include_self=False)
+        for generator in getattr(layer, "_seed_generators", ())
+        if generator.next.func is replicas._next_of_replica
+    }
+    assert states and mended == {id(state) for state in states}
