@@ -451,10 +451,6 @@ def differences(strategies, case):
     found = {"case": case, "weights": {}, "figures": {}, "replicas": {}, "facts": {1: one.facts}}
     for count in COUNTS:
         strategy = strategies[count]
-        # Once with and once without what TensorFlow makes of a graph before it runs: the largest
-        # ones are traced and run in three quarters of the time without.
-        without = {"disable_meta_optimizer": count == LARGEST}
-        tf.config.optimizer.set_experimental_options(without)
         several = train(strategy, case)
         pairs = list(zip(one.variables, several.variables, strict=True))
         assert [a.shape for a, _ in pairs] == [b.shape for _, b in pairs]
@@ -469,7 +465,6 @@ def differences(strategies, case):
             distance(copies[0], copy) for copies in held for copy in copies
         )
         found["facts"][count] = several.facts
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
     return found
 
 
