@@ -77,8 +77,8 @@ def check(config: Config) -> None:
     Raises:
         UserError: a mistake in the flags.
     """
-    training.check_common(config)
     tuning.check_search(config)
+    training.check_common(config)
     for name, least in (
         ("max_stages", 1),
         ("max_parameters", 0),

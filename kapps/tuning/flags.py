@@ -13,6 +13,13 @@ from kapps import training
 from kapps.errors import UserError
 from kapps.tuning.results import Results
 
+# Why TF_CONFIG is refused, and what to do instead.
+DIVIDES_TRIALS = (
+    "a search divides its trials over machines, not their batches: unset TF_CONFIG, and start this "
+    "command on each machine with KERASTUNER_TUNER_ID (chief, or a name of its own), "
+    "KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT (the chief's)"
+)
+
 
 def check_search(config: Any) -> None:
     """Refuse budgets, workers and rules that make no search.
@@ -22,8 +29,10 @@ def check_search(config: Any) -> None:
             stop_early.
 
     Raises:
-        UserError: a mistake in one of them.
+        UserError: a mistake in one of them, or a `TF_CONFIG` of several workers.
     """
+    if workers := training.cluster():
+        raise UserError(f"TF_CONFIG names {len(workers.addresses)} workers; {DIVIDES_TRIALS}")
     least = {"max_trials": 1, "workers": 0, "seeds_per_point": 1, "recycle": 1}
     for name, lowest in least.items():
         if getattr(config, name) < lowest:

@@ -193,6 +193,8 @@ ON_SEVERAL_MACHINES = (
         ("perceptron", {"rule": "delta"}, None),
         ("perceptron", {"rule": "perceptron"}, "one example after another.*--rule delta"),
         ("perceptron", {"rule": "pocket"}, "one example after another.*--rule delta"),
+        ("tune", {}, "divides its trials.*KERASTUNER_TUNER_ID"),
+        ("tune_cnn", {}, "divides its trials.*KERASTUNER_TUNER_ID"),
         ("optimizers", {}, "many small trainings.*a part of --optimizers"),
     ],
 )
