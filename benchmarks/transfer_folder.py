@@ -4,9 +4,9 @@
     python benchmarks/transfer_folder.py /tmp/clipart/usr/share/openclipart/png
 
 Drawings of six kinds, with transparency, palettes, grey scale and sides from a few to thousands of
-pixels, drawn by many hands and filed by nobody. Folds (`--folds 4` made the committed
-figures): each part of the pictures is the test split once. Accuracy of the linear probe, and of what the recipe keeps after fine-tuning. Writes
-benchmarks/results/transfer_folder.json.
+pixels, drawn by many hands and filed by nobody. Each of five folds is the test split once (the
+committed figures are of `--folds 4`). Accuracy of the linear probe, and of what the recipe keeps
+after fine-tuning. Writes benchmarks/results/transfer_folder.json.
 """
 
 from __future__ import annotations
