@@ -222,8 +222,7 @@ class GAN(keras.Model):
         The latent vectors depend on the pictures only: twice the same.
         """
         x, labels = self._unpack(data)
-        total = tf.reduce_sum(steps.gathered(x))
-        seed = tf.stack([self.seed, tf.bitcast(total, tf.int32)])
+        seed = steps.seed_of_batch(self.seed, x)
         with steps.uneven_parts(tf.shape(x)[0]):
             z = self.latents(tf.shape(x)[0], seed)
         fake = self.generator_ema(self._with(z, labels), training=False)

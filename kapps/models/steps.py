@@ -28,6 +28,20 @@ def next_seed(generator: keras.random.SeedGenerator) -> tf.Tensor:
     return tf.cast(tf.convert_to_tensor(generator.next()), tf.int32)
 
 
+def seed_of_batch(seed: int, x: tf.Tensor) -> tf.Tensor:
+    """A seed for `normal` and `uniform` that depends on the examples alone, int32 [2].
+
+    Whole numbers are added up: a sum of floats has other last bits in another order, so the seed
+    would depend on how many devices and threads there are.
+
+    Args:
+        seed: of the model.
+        x: the examples of this replica, pixels scaled to a range of 1 or 2.
+    """
+    levels = tf.cast(tf.round(255.0 * tf.cast(gathered(x), tf.float32)), tf.int32)
+    return tf.stack([tf.constant(seed, tf.int32), tf.reduce_sum(levels)])
+
+
 def normal(shape: Any, seed: tf.Tensor, axis: int = 0) -> tf.Tensor:
     """Standard normal draws, float32 of that shape: those of this replica's examples.
 

@@ -132,8 +132,7 @@ class VAE(keras.Model):
     def test_step(self, data: Any) -> dict[str, Any]:
         """The same terms with beta = 1. The draws depend on the pictures only: twice the same."""
         x, labels = self._unpack(data)
-        total = tf.reduce_sum(steps.gathered(x))
-        seed = tf.stack([self.seed, tf.bitcast(total, tf.int32)])
+        seed = steps.seed_of_batch(self.seed, x)
         with steps.uneven_parts(tf.shape(x)[0]):
             x = self._binarize(x, seed)
             seed = tf.random.experimental.stateless_fold_in(seed, 1)

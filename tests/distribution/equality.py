@@ -507,7 +507,7 @@ def resumed(strategies):
     directory, found = tempfile.mkdtemp(), {"case": "resumed"}
     path = os.pathsep.join(filter(None, sys.path))
     command = [sys.executable, __file__, "--die", directory]
-    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, timeout=200)
+    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, timeout=600)
     found["code"] = killed.returncode
     whole = {False: train(strategies[2], KILLED)}
     with training.open_run("fit", Config(f"{directory}/whole")) as run:

@@ -24,7 +24,7 @@ def found():
     paths = f"import sys; sys.path[:0] = {sys.path!r}; sys.argv = [{str(PROGRAM)!r}]\n"
     program = paths + "import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr[-4000:]
     return {line["case"]: line for line in map(json.loads, done.stdout.splitlines())}
 

@@ -15,6 +15,17 @@ def test_seeds_differ_from_call_to_call_and_come_back():
     assert steps.next_seed(again).dtype == "int32"
 
 
+def test_the_seed_of_a_batch_does_not_depend_on_the_order_of_its_sum():
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 28, 28, 1)).astype("float32")
+    for x in (pixels / 127.5 - 1.0, pixels / 255.0):
+        seed = steps.seed_of_batch(3, tf.constant(x)).numpy()
+        assert seed[0] == 3 and np.array_equal(seed, steps.seed_of_batch(3, tf.constant(x)))
+        for turned in (x[::-1], x[:, ::-1], np.sort(x, axis=None).reshape(x.shape)):
+            assert np.array_equal(steps.seed_of_batch(3, tf.constant(turned)), seed)
+        x[0, 0, 0] = 1.0 - x[0, 0, 0]
+        assert steps.seed_of_batch(3, tf.constant(x)).numpy()[1] != seed[1]
+
+
 def test_average_is_a_mean_in_float32():
     values = tf.constant([1.0, 2.0, 6.0], tf.float16)
     assert float(steps.average(values)) == 3.0 and steps.average(values).dtype == "float32"
