@@ -5,9 +5,9 @@
 Every point can be built. Where a choice depends on those before it (a window has to fit the map
 that reaches it, a network has to stay under its number of parameters), it is declared in full, so
 that the space is known before the first trial, and then shrunk: a value that is not possible at its
-place gives way to one that is, spread evenly over them. The value that is used is written back into
-`hp.values`, which is the canonical form of the point: reports show what was built, and two names of
-the same network count once.
+place gives way to one that is, spread evenly over them, or the largest. The value that is used is
+written back into `hp.values`, which is the canonical form of the point: reports show what was
+built, and two names of the same network count once.
 """
 
 from __future__ import annotations
@@ -57,10 +57,13 @@ def shrunk(
     values: Sequence[Any],
     allowed: Sequence[Any],
     default: Any = None,
+    *,
+    largest: bool = False,
 ) -> Any:
     """A choice among those of `values` that are `allowed`; None if it is not active.
 
-    A value that is not allowed becomes one that is: the i-th of n becomes the (i m / n)-th of m.
+    A value that is not allowed becomes one that is: the i-th of n becomes the (i m / n)-th of m, or
+    the largest that is allowed.
 
     Args:
         hp: the point.
@@ -68,11 +71,14 @@ def shrunk(
         values: all that it may be, at any point.
         allowed: those of them that it may be at this point, in the same order; one at least.
         default: default value.
+        largest: what is too large becomes the largest that fits, so that a network under a limit
+            is near it; for values that rise, of which the smallest are allowed.
     """
     asked = hp.Choice(name, list(values), default=default)
     if asked is None or asked in allowed:
         return asked
-    value = allowed[list(values).index(asked) * len(allowed) // len(values)]
+    place = len(allowed) - 1 if largest else list(values).index(asked) * len(allowed) // len(values)
+    value = allowed[place]
     hp.values[name] = value
     return value
 
@@ -152,7 +158,7 @@ def cnn(
             allowed = [n for n in filters if _with(row, "filters", n, lambda: fits(rows))]
         with _from_stage(hp, stage, max_stages):
             default = filters[min(2 * stage - 1, len(filters) - 1)]
-            row["filters"] = shrunk(hp, f"filters_{stage}", filters, allowed, default)
+            row["filters"] = shrunk(hp, f"filters_{stage}", filters, allowed, default, largest=True)
     normalization = hp.Choice("normalization", ["batch", "none"])
     units = [0, 32, 64, 128]
     number = shrunk(hp, "dense_units", units, [n for n in units if not n or fits(rows, n)])

@@ -114,6 +114,19 @@ def test_the_default_point_of_the_cnn_space_is_the_default_network():
     assert found["dropout"] == plain.dropout and not found["dense_units"]
 
 
+def test_under_a_limit_the_default_network_is_as_wide_as_fits():
+    limit = spaces.cnn_cost(
+        (28, 28, 1), 10, filters=[8, 16, 32], kernel_size=[3] * 3, strides=[1] * 3,
+        padding=["same"] * 3, convs_per_stage=[2] * 3, pooling=["max"] * 3, normalization="batch",
+        dense_units=(),
+    )[1]  # fmt: skip
+
+    def space(hp):
+        return spaces.cnn(hp, (28, 28, 1), 10, max_stages=3, max_multiply_adds=limit)
+
+    assert space(spaces.declared(space))["filters"] == (8, 16, 32)
+
+
 def test_optimization_is_around_the_usual_rates():
     hp = kt.HyperParameters()
     assert spaces.optimization(hp) == {
