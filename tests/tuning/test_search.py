@@ -155,7 +155,8 @@ def test_budgets_in_epochs_and_minutes(tmp_path):
     more = run(target, tmp_path / "m", trials=len(cut.records) + 1)
     assert more.complete and {r.epochs for r in more.records} == {2}
     trained = [tuple(line) for line in fakes.notes(tmp_path / "notes") if line[0] == "epoch"]
-    assert len(trained) == len(set(trained)) == 2 * len(more.records)
+    # None twice. The note of the epoch in which time ran out may be missing, its report is not.
+    assert len(trained) == len(set(trained)) >= 2 * len(more.records) - 1
 
 
 def test_a_result_that_was_on_its_way_when_the_parent_was_killed_is_not_lost(whole, tmp_path):
