@@ -59,11 +59,19 @@ def choice(name: str, *values: Any, default: Any = None) -> dict[str, Any]:
     )
 
 
-RATE = {"name": "learning_rate", "kind": "float", "min": 3e-4, "max": 3e-2, "sampling": "log"}
+RATE = {
+    "name": "learning_rate",
+    "kind": "float",
+    "min": 3e-4,
+    "max": 3e-2,
+    "sampling": "log",
+    "default": 3e-3,
+}
 DROPOUT = {"name": "dropout", "kind": "float", "min": 0.0, "max": 0.5, "step": 0.1}
-BATCH = choice("batch_size", 16, 32, 64, 128, default=64)
+BATCH = choice("batch_size", 16, 32, 64, 128)
 OPTIMIZER = choice("optimizer", "adamw", "nesterov", "rmsprop")
-# What is sought where no file says it. The first value of a choice is its default, if none is said.
+# What is sought where no file says it. The first point is the recipe's own defaults; they are
+# said here where the recipe leaves them open.
 SPACES = {
     "image_classifier": [RATE, BATCH, DROPOUT, OPTIMIZER],
     "tabular": [
@@ -79,16 +87,16 @@ SPACES = {
         RATE,
         DROPOUT,
         choice("cell", "gru", "lstm"),
-        choice("units", 64, 128, 160, default=128),
+        choice("units", 64, 128, 160),
         choice("layers", 1, 2),
-        choice("clip", 0.25, 1.0, 5.0, default=1.0),
+        choice("clip", 0.25, 1.0, 5.0),
     ],
     "transfer_learning": [
         RATE,
-        RATE | {"name": "fine_tune_learning_rate", "min": 1e-5, "max": 3e-3},
+        RATE | {"name": "fine_tune_learning_rate", "min": 1e-5, "max": 3e-3, "default": 3e-4},
         DROPOUT,
-        choice("fine_tune_stages", 1, 2, 3, 4, default=3),
-        choice("stage_decay", 0.3, 0.5, 1.0, default=0.5),
+        choice("fine_tune_stages", 1, 2, 3, 4),
+        choice("stage_decay", 0.3, 0.5, 1.0),
     ],
     "autoencoder": [
         RATE,
@@ -99,19 +107,19 @@ SPACES = {
     "vae": [
         RATE,
         BATCH,
-        choice("latent_dim", 8, 16, 32, default=16),
+        choice("latent_dim", 8, 16, 32),
         choice("units", "128", "512", "512,256", default="512"),
-        choice("kl_warmup", 0.0, 0.2, 0.5, default=0.2),
+        choice("kl_warmup", 0.0, 0.2, 0.5),
     ],
     "gan": [
-        RATE | {"max": 3e-3, "min": 1e-4},
+        RATE | {"min": 1e-4, "max": 3e-3, "default": 1e-3},
         choice("loss", "relativistic", "non_saturating", "hinge"),
-        choice("filters", 16, 24, 32, default=24),
-        choice("ema", 0.99, 0.995, 0.999, default=0.995),
+        choice("filters", 16, 24, 32),
+        choice("ema", 0.99, 0.995, 0.999),
     ],
     "perceptron": [choice("rule", "perceptron", "pocket", "delta")],
     "xor_mlp": [
-        RATE | {"min": 0.03, "max": 3.0},
+        RATE | {"min": 0.03, "max": 3.0, "default": 0.3},
         choice("units", 2, 3, 4, 8, default=4),
         choice("activation", "tanh", "sigmoid", "relu"),
         choice("optimizer", "momentum", "sgd", "nesterov"),
@@ -218,7 +226,25 @@ def entries(config: Config) -> list[dict[str, Any]]:
     if config.space is not None:
         return tuning.read_space(config.space)
     fixed = {one.partition("=")[0] for one in config.fix}
-    return [entry for entry in SPACES[config.recipe] if entry["name"] not in fixed]
+    own = {
+        field.name: field.default for field in dataclasses.fields(load_recipe(config.recipe).Config)
+    }
+    return [
+        begun_with(entry, own[entry["name"]])
+        for entry in SPACES[config.recipe]
+        if entry["name"] not in fixed
+    ]
+
+
+def begun_with(entry: dict[str, Any], value: Any) -> dict[str, Any]:
+    """An entry whose default is this value, if it has that."""
+    if isinstance(value, tuple):
+        value = ",".join(map(str, value))
+    if entry["kind"] == "choice":
+        known = value in entry["values"]
+    else:
+        known = isinstance(value, int | float) and entry["min"] <= value <= entry["max"]
+    return {**entry, "default": value} if known else entry
 
 
 def goal(config: Config) -> tuple[str, str]:

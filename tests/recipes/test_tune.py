@@ -138,6 +138,14 @@ def test_points_of_a_recipes_own_space_are_taken_by_it(recipe):
     tuning.declare(space, tune.entries(config))
     made = dataclasses.asdict(tune.settings(config, space.values))
     assert set(space.values) <= set(made)
+    # The first point is the recipe as it is, where that says what it is.
+    own = dataclasses.asdict(tune.load_recipe(recipe).Config())
+    for name in set(space.values) - {"learning_rate", "fine_tune_learning_rate"}:
+        if own[name] not in (None, ()):
+            assert made[name] == own[name], name
+    # KerasTuner's default of a range is its lower end, which nobody would begin with.
+    ranges = [hp for hp in space.space if getattr(hp, "sampling", None) == "log"]
+    assert all(hp.min_value < hp.default < hp.max_value for hp in ranges)
     for seed in range(20):
         values = {hp.name: hp.random_sample(seed) for hp in space.space}
         tune.settings(config, values)
