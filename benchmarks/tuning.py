@@ -24,6 +24,7 @@ import time
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 RESULTS = ROOT / "benchmarks" / "results"
+MOST_PARAMETERS = 100_000  # compare
 # Plain random search is what others are compared with; Hyperband stops poor trials itself.
 PRUNERS = {"random": "none", "hyperband": "none", "tpe": "asha"}
 
@@ -224,8 +225,15 @@ def compare(given) -> None:
         dense_units=(),
         **rows,
     )
+
+    def space(hp):
+        limits = {"max_parameters": MOST_PARAMETERS, "max_multiply_adds": multiply_adds}
+        return tuning.spaces.cnn(hp, (28, 28, 1), 10, max_stages=3, **limits)
+
     found = {
         "command": "python benchmarks/tuning.py " + " ".join(sys.argv[1:]),
+        # Of another space, where they differ: its rows cannot stand beside those of this one.
+        "filters_of_the_first_point": space(tuning.spaces.declared(space))["filters"],
         "minutes": given.minutes,
         "processors": len(os.sched_getaffinity(0)),
         "train": given.train,
@@ -261,7 +269,7 @@ def compare(given) -> None:
                         epochs=given.epochs,
                         max_trials=10_000,
                         max_minutes=given.minutes,
-                        max_parameters=100_000,
+                        max_parameters=MOST_PARAMETERS,
                         max_multiply_adds=multiply_adds,
                         workers=given.workers,
                         winner_epochs=given.winner_epochs,
