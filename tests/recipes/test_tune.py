@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import dataclasses
 import json
@@ -91,10 +92,14 @@ def test_trials_end_before_the_test_split_is_looked_at(finished, tmp_path, monke
     again.close()
 
 
+class Killed(BaseException):
+    pass
+
+
 class TrialOfPhases:
     """A trial of transfer_learning on a tiny backbone: three epochs of probe, three of tuning."""
 
-    def __init__(self, directory, monkeypatch, stop_after=99):
+    def __init__(self, directory, monkeypatch, goes_on=lambda epoch: True):
         monkeypatch.setitem(small_transfer.models.backbone_table.BACKBONES, "small", None)
         small_transfer.install(monkeypatch.setattr)
 
@@ -114,8 +119,9 @@ class TrialOfPhases:
             "directory": str(directory / "0000"),
             "past": None,
         }
-        self.trial = tuning.Trial(job, 0, lambda message: message["rows"][0]["epoch"] < stop_after)
-        tune.RecipeTrials(config, str(directory))(self.trial)
+        self.trial = tuning.Trial(job, 0, lambda message: goes_on(message["rows"][-1]["epoch"]))
+        with contextlib.suppress(Killed):
+            tune.RecipeTrials(config, str(directory))(self.trial)
         self.trial.close()
         self.epochs = [row["epoch"] for row in self.trial.rows]
 
@@ -127,7 +133,19 @@ def test_the_epochs_of_all_phases_count(tmp_path, monkeypatch):
 
 
 def test_a_poor_trial_ends_in_its_first_phase(tmp_path, monkeypatch):
-    assert TrialOfPhases(tmp_path, monkeypatch, stop_after=2).epochs == [1, 2]
+    assert TrialOfPhases(tmp_path, monkeypatch, lambda epoch: epoch < 2).epochs == [1, 2]
+
+
+def test_a_trial_killed_in_its_second_phase_ends_with_the_same_figures(tmp_path, monkeypatch):
+    def killed_in_the_fifth(epoch):
+        if epoch == 5:
+            raise Killed
+        return True
+
+    whole = TrialOfPhases(tmp_path / "whole", monkeypatch)
+    TrialOfPhases(tmp_path / "killed", monkeypatch, killed_in_the_fifth)
+    again = TrialOfPhases(tmp_path / "killed", monkeypatch)
+    assert again.trial.rows == whole.trial.rows
 
 
 @pytest.mark.parametrize("recipe", tune.SPACES)
