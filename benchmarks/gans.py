@@ -5,8 +5,10 @@
 
 Protocol: 54,000 training pictures; 10,000 samples against the 10,000 test pictures, in the
 features of the packaged classifier (its hash is in the results; its scale is its own and not that
-of Inception's FID). Rows that are compared make the same number of generator steps. Each writes
-its figures to benchmarks/results/gan_<row>_seed<seed>.json.
+of Inception's FID). Rows that are compared make the same number of generator steps: those of
+keras.io, whose learning rates are constant, are measured after every epoch, and each of ours ends
+its schedule where it ends. Each row writes its figures to
+benchmarks/results/gan_<row>_seed<seed>.json, the long ones after every epoch.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import pathlib
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -33,9 +36,11 @@ COMPARED_EPOCHS = 4  # 54,000 pictures in batches of 64: 3,372 generator steps
 LADDER_EPOCHS = 2
 # Row: what of the recipe's configuration differs from its defaults.
 ROWS: dict[str, dict[str, Any]] = {
+    "default_1": dict(epochs=1),
+    "default_2": dict(epochs=2),
     "default": dict(epochs=COMPARED_EPOCHS),
-    "longer": dict(),
-    "conditional": dict(conditioning="projection"),
+    "longer": dict(epochs=12),
+    "conditional": dict(conditioning="projection", epochs=6),
     **{f"ladder_{loss}": dict(loss=loss, epochs=LADDER_EPOCHS) for loss in losses.ADVERSARIAL},
 }
 
@@ -56,34 +61,37 @@ def main(config: Config) -> None:
     """Run the rows and write their results."""
     for name in config.rows or (*keras_io_gans.EXAMPLES, *ROWS):
         row = keras_io if name in keras_io_gans.EXAMPLES else of_recipe
-        result = {
-            **row(name, config.seed),
-            "measured_alone": not config.shared,
-            "machine": training.machine(),
-            "versions": training.versions(),
-        }
-        files.write_json(RESULTS / f"gan_{name}_seed{config.seed}.json", result)
-        figures = result["metrics"]
-        print(
-            f"{name}, seed {config.seed}: Frechet {figures['test_frechet']:.3f} (real "
-            f"{figures['test_frechet_floor']:.3f}), coverage {figures['test_coverage']:.3f} in "
-            f"{figures['train_seconds']:.0f} s"
-        )
+        for found in row(name, config.seed):
+            result = {
+                **found,
+                "measured_alone": not config.shared,
+                "machine": training.machine(),
+                "versions": training.versions(),
+            }
+            files.write_json(RESULTS / f"gan_{name}_seed{config.seed}.json", result)
+            figures = result["metrics"]
+            print(
+                f"{name}, seed {config.seed}, {figures['generator_steps']} steps: "
+                f"Frechet {figures['test_frechet']:.3f} (real "
+                f"{figures['test_frechet_floor']:.3f}), coverage {figures['test_coverage']:.3f} in "
+                f"{figures['train_seconds']:.0f} s",
+                flush=True,
+            )
 
 
-def of_recipe(name: str, seed: int) -> dict[str, Any]:
-    """A row of the recipe."""
+def of_recipe(name: str, seed: int) -> Iterator[dict[str, Any]]:
+    """The result of a row of the recipe."""
     with tempfile.TemporaryDirectory() as scratch:
         settings = gan.Config(dataset="fashion_mnist", seed=seed, run_dir=scratch, **ROWS[name])
         metrics = gan.main(dataclasses.replace(settings, export=False))
         rows = evaluation.read_history(scratch)
     shown = dataclasses.replace(settings, run_dir=None)
     command = training.command(shown, "recipes/gan.py")
-    return {"command": command, "metrics": metrics, "epochs": rows}
+    yield {"command": command, "metrics": metrics, "epochs": rows}
 
 
-def keras_io(name: str, seed: int) -> dict[str, Any]:
-    """A row of keras.io: as many generator steps as the default row, on the same data."""
+def keras_io(name: str, seed: int) -> Iterator[dict[str, Any]]:
+    """A row of keras.io on the same data: its results after 1, 2, ... epochs."""
     training.seed_everything(seed)
     images = data.load("fashion_mnist", seed=seed)
     batches = data.TrainingBatches(
@@ -95,35 +103,36 @@ def keras_io(name: str, seed: int) -> dict[str, Any]:
     example, optimizer = keras_io_gans.EXAMPLES[name]
     model = example()
     model.compile(optimizer())
-    started = time.monotonic()
-    model.fit(
-        batches.dataset(0, COMPARED_EPOCHS),
-        epochs=COMPARED_EPOCHS,
-        steps_per_epoch=batches.steps,
-        shuffle=False,
-        verbose=2,
-        callbacks=[keras.callbacks.TerminateOnNaN()],
-    )
-    seconds = time.monotonic() - started
+    extractor = evaluation.feature_extractor(images)
     test = images.splits["test"].take(range(images.counts["test"]))
-    found = evaluation.sample_quality(
-        evaluation.feature_extractor(images),
-        model.sample(len(test), seed),
-        test,
-        images.splits["validation"].take(range(images.counts["validation"])),
-        seed=seed,
-    )
-    metrics = {f"test_{name}": value for name, value in found.items()}
-    return {
-        "command": f"python benchmarks/gans.py {name} --seed {seed}",
-        "metrics": {
-            **metrics,
-            "generator_steps": COMPARED_EPOCHS * batches.steps,
-            "train_seconds": seconds,
-            "precision": "float32",
-            "parameters": int(sum(np.prod(w.shape) for w in model.trainable_weights)),
-        },
-    }
+    floor = images.splits["validation"].take(range(images.counts["validation"]))
+    rows, seconds = [], 0.0
+    for epoch in range(COMPARED_EPOCHS):
+        started = time.monotonic()
+        model.fit(
+            batches.dataset(epoch, epoch + 1),
+            steps_per_epoch=batches.steps,
+            shuffle=False,
+            verbose=2,
+            callbacks=[keras.callbacks.TerminateOnNaN()],
+        )
+        seconds += time.monotonic() - started
+        found = evaluation.sample_quality(
+            extractor, model.sample(len(test), seed), test, floor, seed=seed
+        )
+        metrics = {f"test_{name}": value for name, value in found.items()}
+        rows.append({"epoch": epoch + 1, **metrics})
+        yield {
+            "command": f"python benchmarks/gans.py {name} --seed {seed}",
+            "metrics": {
+                **metrics,
+                "generator_steps": (epoch + 1) * batches.steps,
+                "train_seconds": seconds,
+                "precision": "float32",
+                "parameters": int(sum(np.prod(w.shape) for w in model.trainable_weights)),
+            },
+            "epochs": rows,
+        }
 
 
 if __name__ == "__main__":

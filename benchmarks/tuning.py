@@ -2,9 +2,8 @@
 
     python benchmarks/tuning.py trials      # 200 trials on digits: failures, memory, overhead
     python benchmarks/tuning.py hyperband   # promotions with 0, 10 and 30 % of failures
-    python benchmarks/tuning.py compare     # Fashion-MNIST, equal minutes: who finds what
 
-`compare` needs a machine of its own: minutes are its unit. Kills are in tuning_kills.py.
+What it finds is in tuning_compare.py, kills are in tuning_kills.py.
 """
 
 from __future__ import annotations
@@ -24,9 +23,6 @@ import time
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 RESULTS = ROOT / "benchmarks" / "results"
-MOST_PARAMETERS = 100_000  # compare
-# Plain random search is what others are compared with; Hyperband stops poor trials itself.
-PRUNERS = {"random": "none", "hyperband": "none", "tpe": "asha"}
 
 
 def resident_mb() -> float:
@@ -203,124 +199,6 @@ def hyperband(given) -> None:
     write("tuning_hyperband.json", answer)
 
 
-def compare(given) -> None:
-    """Algorithms with equal minutes on Fashion-MNIST, then their winners fully trained.
-
-    Rows that the file of results has already are not run again.
-
-    None of their networks has more multiply-adds than the default one with the given filters, which
-    is trained beside them in the same way.
-    """
-    from kapps import training, tuning
-    from recipes import image_classifier, tune_cnn
-
-    equal = {"kernel_size": 3, "strides": 1, "padding": "same", "convs_per_stage": 2}
-    rows = {name: [value] * len(given.filters) for name, value in equal.items()}
-    _, multiply_adds = tuning.spaces.cnn_cost(
-        (28, 28, 1),
-        10,
-        filters=given.filters,
-        pooling=["max"] * len(given.filters),
-        normalization="batch",
-        dense_units=(),
-        **rows,
-    )
-
-    def space(hp):
-        limits = {"max_parameters": MOST_PARAMETERS, "max_multiply_adds": multiply_adds}
-        return tuning.spaces.cnn(hp, (28, 28, 1), 10, max_stages=3, **limits)
-
-    found = {
-        "command": "python benchmarks/tuning.py " + " ".join(sys.argv[1:]),
-        # Of another space, where they differ: its rows cannot stand beside those of this one.
-        "filters_of_the_first_point": space(tuning.spaces.declared(space))["filters"],
-        "minutes": given.minutes,
-        "processors": len(os.sched_getaffinity(0)),
-        "train": given.train,
-        "multiply_adds": multiply_adds,
-        "epochs": given.epochs,
-        "winner_epochs": given.winner_epochs,
-        "machine": training.machine(),
-        "versions": training.versions(),
-    }
-    found = json.loads(json.dumps(found))
-    path = RESULTS / "tuning_compare.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    if all(known.get(name) == value for name, value in found.items()):
-        found = known
-    kept = ("search_val_accuracy", "test_accuracy", "parameters", "multiply_adds")
-    counts = ("trials", "trials_failed", "trials_stopped_early")
-
-    def is_there(name, seed):
-        return any(row["seed"] == seed for row in found.get(name, ()))
-
-    with tempfile.TemporaryDirectory() as root:
-        data = subset(pathlib.Path(root), given.train)
-        for seed in range(given.seeds):  # seed by seed: what the machine does, it does to all
-            for algorithm in given.algorithms:
-                if is_there(algorithm, seed):
-                    continue
-                run = pathlib.Path(root, f"{algorithm}-{seed}")
-                metrics = tune_cnn.main(
-                    tune_cnn.Config(
-                        dataset=data,
-                        algorithm=algorithm,
-                        stop_early=PRUNERS[algorithm],
-                        epochs=given.epochs,
-                        max_trials=10_000,
-                        max_minutes=given.minutes,
-                        max_parameters=MOST_PARAMETERS,
-                        max_multiply_adds=multiply_adds,
-                        workers=given.workers,
-                        winner_epochs=given.winner_epochs,
-                        seed=seed,
-                        run_dir=str(run),
-                        export=False,
-                    )
-                )
-                row = {"seed": seed} | {name: metrics[name] for name in (*kept, *counts)}
-                found.setdefault(algorithm, []).append(row)
-                write("tuning_compare.json", found)
-        for seed in range(given.seeds):
-            if is_there("default cnn", seed):
-                continue
-            metrics = image_classifier.main(
-                image_classifier.Config(
-                    dataset=data,
-                    filters=tuple(given.filters),
-                    epochs=given.winner_epochs,
-                    seed=seed,
-                    run_dir=str(pathlib.Path(root, f"default-{seed}")),
-                    flip="yes",
-                    export=False,
-                )
-            )
-            row = {"seed": seed} | {name: metrics[name] for name in kept[1:]}
-            found.setdefault("default cnn", []).append(row)
-            write("tuning_compare.json", found)
-
-
-def subset(directory: pathlib.Path, examples: int) -> str:
-    """A file with the first training pictures of Fashion-MNIST and all of its test pictures."""
-    import numpy as np
-
-    from kapps import data
-
-    images = data.load("fashion_mnist", validation_fraction=0.1, seed=0)
-    rng = np.random.default_rng(0)
-    rows = np.sort(rng.permutation(len(images.splits["train"]))[:examples])
-    train, test = images.splits["train"], images.splits["test"]
-    path = directory / "fashion.npz"
-    np.savez(
-        path,
-        x_train=train.take(rows),
-        y_train=train.labels[rows],
-        x_test=test.take(range(len(test))),
-        y_test=test.labels,
-    )
-    return f"npz:{path}"
-
-
 def write(name: str, found: dict) -> None:
     """Print, and keep under benchmarks/results."""
     print(json.dumps(found, indent=2))
@@ -331,21 +209,13 @@ def write(name: str, found: dict) -> None:
 def main() -> None:
     """One of the parts."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("part", choices=["trials", "plain", "hyperband", "compare"])
+    parser.add_argument("part", choices=["trials", "plain", "hyperband"])
     parser.add_argument("--trials", type=int, default=200)
-    parser.add_argument("--epochs", type=int, default=None)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--recycle", type=int, default=50)
     parser.add_argument("--directory")
     parser.add_argument("--output", help="name of the file under benchmarks/results")
-    parser.add_argument("--minutes", type=float, default=20.0)
-    parser.add_argument("--train", type=int, default=12_000)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--winner-epochs", type=int, default=20)
-    parser.add_argument("--filters", type=int, nargs="+", default=[8, 16, 32])
-    parser.add_argument("--algorithms", nargs="+", choices=PRUNERS, default=list(PRUNERS))
     given = parser.parse_args()
-    given.epochs = given.epochs or (9 if given.part == "compare" else 2)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if platform.system() != "Linux" and given.part == "trials":
         raise SystemExit("memory is read from /proc: Linux alone")

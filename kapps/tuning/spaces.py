@@ -306,7 +306,8 @@ def optimization(
     """Optimizer, learning rate, schedule, weight decay and batch size.
 
     The learning rate is sought as a factor on the optimizer's usual one, so that it means the same
-    for each of them.
+    for each of them. Its range is wide upwards: a small network in a few epochs of a schedule that
+    ends at zero is often best at many times the usual rate.
 
     Args:
         hp: the point.
@@ -320,7 +321,7 @@ def optimization(
     optimizer = hp.Choice("optimizer", list(optimizers))
     rate = fixed_learning_rate
     if rate is None:
-        factor = hp.Float("learning_rate_factor", 0.1, 3.0, sampling="log", default=1.0)
+        factor = hp.Float("learning_rate_factor", 0.1, 10.0, sampling="log", default=1.0)
         rate = training.usual_learning_rate(optimizer) * factor
     return {
         "optimizer": optimizer,

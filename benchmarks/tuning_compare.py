@@ -1,0 +1,208 @@
+"""What searches find in equal minutes on Fashion-MNIST, and what it is worth on all of it.
+
+    python benchmarks/tuning_compare.py --minutes 8
+
+Random search, Hyperband, and TPE with successive halving look for a network among those with no
+more multiply-adds than the default one and at most 100,000 parameters, on 12,000 training pictures.
+Each winner is trained anew on these, as the recipe does it, and then on all 54,000; the default
+network, which is the first point of the space, is trained in the same two ways. The test pictures
+choose nothing.
+
+Minutes are the unit: run it alone on the machine, or on a core of its own. Rows that the file of
+results has for the same settings are not run again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+import tempfile
+from typing import Any
+
+import tyro
+
+ROOT = pathlib.Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+
+from kapps import data, evaluation, files, models, training, tuning  # noqa: E402
+from recipes import tune_cnn  # noqa: E402
+
+RESULTS = ROOT / "benchmarks" / "results" / "tuning_compare.json"
+MOST_PARAMETERS = 100_000
+# Plain random search is what others are compared with; Hyperband stops poor trials itself.
+PRUNERS = {"random": "none", "tpe": "asha", "hyperband": "none"}
+KEPT = (
+    "search_val_accuracy",
+    "test_accuracy",
+    "parameters",
+    "multiply_adds",
+    "trials",
+    "trials_failed",
+    "trials_stopped_early",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """How long, and on what."""
+
+    minutes: float = 8.0
+    """of each search"""
+    seeds: int = 3
+    """searches by each algorithm"""
+    algorithms: tuple[str, ...] = tuple(PRUNERS)
+    """which"""
+    filters: tuple[int, ...] = (8, 16, 32)
+    """of the default network, whose multiply-adds are the limit"""
+    train: int = 12_000
+    """training pictures of the search, validation included"""
+    epochs: int = 9
+    """of a trial"""
+    winner_epochs: int = 20
+    """of the winner and of the default network, on few pictures and on all"""
+
+
+def main(config: Config) -> None:
+    """Run what is not there yet, seed by seed: what the machine does, it does to all."""
+    limit = multiply_adds(config.filters)
+    found = settings(config, limit)
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    rows = known["rows"] if {**known, "rows": 0} == {**found, "rows": 0} else []
+    with tempfile.TemporaryDirectory() as root:
+        few = subset(pathlib.Path(root), config.train)
+        for seed in range(config.seeds):
+            for name in ("default", *config.algorithms):
+                if any((row["name"], row["seed"]) == (name, seed) for row in rows):
+                    continue
+                base = tune_cnn.Config(
+                    dataset=few,
+                    epochs=config.epochs,
+                    max_trials=10_000,
+                    max_minutes=config.minutes,
+                    max_parameters=MOST_PARAMETERS,
+                    max_multiply_adds=limit,
+                    workers=1,
+                    winner_epochs=config.winner_epochs,
+                    seed=seed,
+                    run_dir=str(pathlib.Path(root, f"{name}-{seed}")),
+                    export=False,
+                )
+                row = default(base) if name == "default" else searched(base, name)
+                rows.append({"name": name, "seed": seed, **row})
+                files.write_json(RESULTS, {**found, "rows": rows})
+                print(json.dumps(rows[-1]), flush=True)
+
+
+def settings(config: Config, limit: int) -> dict[str, Any]:
+    """What rows have to have in common to stand in one table."""
+    made = {
+        "command": f"python benchmarks/tuning_compare.py --minutes {config.minutes:g}",
+        **dataclasses.asdict(config),
+        "multiply_adds": limit,
+        "processors": len(os.sched_getaffinity(0)),
+        "machine": training.machine(),
+        "versions": training.versions(),
+    }
+    del made["algorithms"], made["seeds"]
+    return json.loads(json.dumps(made))
+
+
+def multiply_adds(filters: tuple[int, ...]) -> int:
+    """Of the default network with these filters."""
+    count = len(filters)
+    _, cost = tuning.spaces.cnn_cost(
+        (28, 28, 1),
+        10,
+        filters=filters,
+        kernel_size=[3] * count,
+        strides=[1] * count,
+        padding=["same"] * count,
+        convs_per_stage=[2] * count,
+        pooling=["max"] * count,
+        normalization="batch",
+        dense_units=(),
+    )
+    return cost
+
+
+def searched(base: tune_cnn.Config, algorithm: str) -> dict[str, Any]:
+    """Search, and train the winner as the recipe does it and on all pictures."""
+    config = dataclasses.replace(base, algorithm=algorithm, stop_early=PRUNERS[algorithm])
+    metrics = tune_cnn.main(config)
+    winner = tuning.read_results(config.run_dir).best_first()[0]
+    return {
+        **{name: metrics[name] for name in KEPT},
+        "test_accuracy_of_all": accuracy(config, "fashion_mnist", winner.values),
+        "values": winner.values,
+    }
+
+
+def default(base: tune_cnn.Config) -> dict[str, Any]:
+    """The first point of the space, trained in the same two ways."""
+    trials = tune_cnn.CnnTrials(base, (28, 28, 1), 10)
+    values = tuning.spaces.declared(trials.space).values
+    network, _ = trials.space(tuning.hyperparameters(space_of(trials), values))
+    model = models.cnn((28, 28, 1), 10, **network)
+    return {
+        "test_accuracy": accuracy(base, base.dataset, values),
+        "parameters": model.count_params(),
+        "multiply_adds": models.multiply_adds(model),
+        "test_accuracy_of_all": accuracy(base, "fashion_mnist", values),
+        "values": values,
+    }
+
+
+def space_of(trials: tune_cnn.CnnTrials) -> dict[str, Any]:
+    """The space of a recipe's trials, as KerasTuner writes it."""
+    return tuning.spaces.declared(trials.space).get_config()
+
+
+def accuracy(config: tune_cnn.Config, dataset: str, values: dict[str, Any]) -> float:
+    """On test, of a point trained on a data set; the best epoch is chosen on validation."""
+    images = data.load(dataset, seed=config.seed)
+    trials = tune_cnn.CnnTrials(config, images.image_shape, images.classes)
+    point = tuning.hyperparameters(space_of(trials), values)
+    model, batches, validation, _ = tune_cnn.prepare(
+        trials, point, images, trials.strategy, config.seed, config.winner_epochs
+    )
+    with tempfile.TemporaryDirectory() as directory:
+        training.fit(
+            model,
+            batches,
+            validation,
+            epochs=config.winner_epochs,
+            run=tune_cnn.run_in(pathlib.Path(directory)),
+            monitor="val_accuracy",
+            mode="max",
+            verbose=2,
+        )
+    test = images.splits["test"]
+    logits = evaluation.predict_logits(model, test)
+    return float(np.mean(np.argmax(logits, axis=-1) == test.labels))
+
+
+def subset(directory: pathlib.Path, examples: int) -> str:
+    """A file with some training pictures of Fashion-MNIST and all of its test pictures."""
+    images = data.load("fashion_mnist", seed=0)
+    rng = np.random.default_rng(0)
+    rows = np.sort(rng.permutation(len(images.splits["train"]))[:examples])
+    train, test = images.splits["train"], images.splits["test"]
+    path = directory / "fashion.npz"
+    np.savez(
+        path,
+        x_train=train.take(rows),
+        y_train=train.labels[rows],
+        x_test=test.take(range(len(test))),
+        y_test=test.labels,
+        class_names=images.class_names,  # clothes may be mirrored, as digits may not
+    )
+    return f"npz:{path}"
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))
