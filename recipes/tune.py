@@ -40,6 +40,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 NOT_TUNED = ("tune", "tune_cnn", "optimizers")
 # Those whose training has phases: a round of Hyperband would cut each of them short.
 IN_PHASES = ("transfer_learning",)
+# The phase that is sought in; those after it are trained for the winner alone.
+SOUGHT_IN = {"vq_vae": "autoencoder"}
 OBJECTIVES = {
     "image_classifier": "val_accuracy:max",
     "transfer_learning": "val_accuracy:max",
@@ -49,6 +51,7 @@ OBJECTIVES = {
     # The loss of points that differ in beta or free bits cannot be compared.
     "vae": "val_negative_elbo:min",
     "gan": "val_frechet:min",
+    "vq_vae": "val_mse:min",
 }
 
 
@@ -116,6 +119,12 @@ SPACES = {
         choice("loss", "relativistic", "non_saturating", "hinge"),
         choice("filters", 16, 24, 32),
         choice("ema", 0.99, 0.995, 0.999),
+    ],
+    "vq_vae": [
+        RATE,
+        choice("code_dim", 4, 16, 64),
+        choice("commitment", 0.1, 0.25, 1.0),
+        choice("restart_after", 20, 100),
     ],
     "perceptron": [choice("rule", "perceptron", "pocket", "delta")],
     "xor_mlp": [
@@ -429,7 +438,8 @@ class RecipeTrials:
                 **others,
             )
             before += len(history.rows)
-            if reporter.stopped or getattr(run, "last", True):
+            done = getattr(run, "name", "") == SOUGHT_IN.get(self.config.recipe)
+            if done or reporter.stopped or getattr(run, "last", True):
                 raise _Trained
             return history
 

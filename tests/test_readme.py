@@ -19,6 +19,7 @@ from recipes import (
     tune,
     tune_cnn,
     vae,
+    vq_vae,
     xor_mlp,
 )
 
@@ -50,6 +51,7 @@ RECIPES = {
         tune,
         tune_cnn,
         vae,
+        vq_vae,
         xor_mlp,
     )
 }

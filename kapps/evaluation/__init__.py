@@ -9,7 +9,7 @@ expected_calibration_error, reliability_bins, fit_temperature
                           is 90 % confidence right 90 % of the time, and the one number that
                           mends it
 overfitting_verdict       learning curves -> a `Verdict` in words, with its numbers
-posterior_verdict, gan_verdict, autoencoder_verdict
+posterior_verdict, gan_verdict, autoencoder_verdict, codebook_verdict
                           did a generative model collapse? -> a `Judgement` in words
 caveats_of, enough_data, class_caveats, twin_findings
                           what keeps the figures from meaning what they seem to
@@ -38,7 +38,8 @@ train_on_synthetic        are samples of a conditional model good enough to lear
 reconstruction_mse, pca_mse
                           reconstructions beside the best linear ones
 explain_classifier        all of this for one model: an `Explanation` for its report
-explain_vae, explain_gan  the same for generative models
+explain_vae, explain_gan, explain_vq_vae
+                          the same for generative models
 explain_table             the same for a model of a table, beside scikit-learn's
 regression_metrics, regression_verdict
                           errors of a regression with intervals; its learning curves in words
@@ -90,7 +91,13 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "wilson_interval",
         ],
         "distances": ["frechet_distance", "kernel_distance"],
-        "collapse": ["Judgement", "autoencoder_verdict", "gan_verdict", "posterior_verdict"],
+        "collapse": [
+            "Judgement",
+            "autoencoder_verdict",
+            "codebook_verdict",
+            "gan_verdict",
+            "posterior_verdict",
+        ],
         "explain": ["Explanation", "explain_classifier"],
         "features": ["PACKAGED", "Features", "feature_extractor", "random_features", "to_uint8"],
         "gan_report": ["explain_gan"],
@@ -140,6 +147,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "tabular_baselines": ["fit_baselines"],
         "tabular_report": ["column_importance", "explain_table", "predict_table"],
         "vae_report": ["explain_vae"],
+        "vq_vae_report": ["explain_vq_vae"],
         "verdict": ["Verdict", "overfitting_verdict"],
         "ngrams": ["NGram", "xz_bits_per_character"],
         "text_report": [

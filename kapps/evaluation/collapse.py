@@ -20,6 +20,10 @@ Samples of a GAN (`gan_verdict`)
 Autoencoder (`autoencoder_verdict`)
     diverged, collapsed (no better than the mean picture), dead code (most units never change), no
     better than PCA, healthy
+
+Codebook of a VQ-VAE (`codebook_verdict`)
+    diverged, collapsed (no better than the mean picture), dead code (a quarter of the codes or
+    fewer occur), healthy
 """
 
 from __future__ import annotations
@@ -266,6 +270,46 @@ def autoencoder_verdict(
             )
         story = against
     return Judgement("healthy", f"It reconstructs what it has not seen.{story}{idle}", numbers)
+
+
+def codebook_verdict(error: float, *, mean_error: float, counts: np.ndarray) -> Judgement:
+    """Does a VQ-VAE reconstruct, and does it use its codebook?
+
+    Args:
+        error: mean squared error of a pixel, on pictures it has not seen.
+        mean_error: the same for always answering the mean training picture.
+        counts: how often each code occurs in these pictures, int [codes].
+    """
+    if not math.isfinite(error):
+        return _diverged("the error is not a finite number")
+    counts = np.asarray(counts, np.float64)
+    share = counts / counts.sum()
+    used, codes = int(np.sum(counts > 0)), len(counts)
+    perplexity = math.exp(-float(np.sum(share[share > 0] * np.log(share[share > 0]))))
+    numbers = {
+        "error": float(error),
+        "mean_error": float(mean_error),
+        "used_codes": used,
+        "codes": codes,
+        "perplexity": perplexity,
+    }
+    usage = f" {used} of {codes} codes occur, as if {perplexity:.1f} were used alike."
+    story = _compared(error, mean_error, "the mean picture", "The mean squared error is ")
+    if error >= (1 - NO_BETTER) * mean_error or used == 1:
+        return Judgement(
+            "collapsed",
+            f"The VQ-VAE collapsed: it answers (almost) the same picture to every one.{story}"
+            f"{usage} Try a tenth of the learning rate, or a smaller weight of the commitment.",
+            numbers,
+        )
+    if used <= FEW * codes:
+        return Judgement(
+            "dead code",
+            f"Most of the codebook is dead.{usage}{story} Try earlier restarts of idle codes, "
+            "shorter vectors, or fewer codes.",
+            numbers,
+        )
+    return Judgement("healthy", f"It reconstructs what it has not seen.{story}{usage}", numbers)
 
 
 def _variety(ours: np.ndarray, theirs: np.ndarray, ending: str) -> dict[str, float]:

@@ -65,13 +65,9 @@ def explain_gan(
     metrics["discriminator_accuracy"] = _told_apart(model, real, test.labels, samples)
     tables = [quality_table(found)]
     if model.classes and tstr:
-        learned = _learned_from_samples(model, images, len(train), seed)
-        metrics |= {f"test_tstr_{name}": value for name, value in learned.items()}
-        rows = [
-            ("samples", learned["accuracy"], learned["examples"]),
-            ("real pictures", learned["real"], len(images.splits["train"])),
-        ]
-        tables.append(("A classifier trained on", ("pictures", "accuracy", "N"), rows))
+        learned, table = learned_from_samples(model, images, len(train), seed)
+        metrics |= learned
+        tables.append(table)
     verdict = _verdict(images, history, extractor, samples, real, metrics)
     metrics |= {"test_examples": len(real), "verdict": verdict.label}
     figures = [
@@ -114,10 +110,21 @@ def _one_hot(model, labels) -> np.ndarray | None:
     return np.eye(model.classes, dtype=np.float32)[np.asarray(labels) % model.classes]
 
 
-def _learned_from_samples(model, images, count, seed) -> dict[str, Any]:
+def learned_from_samples(
+    model: Any, images: ImageData, count: int, seed: int
+) -> tuple[dict[str, Any], tuple[str, Sequence[str], Sequence[Sequence]]]:
+    """What a classifier learns from samples of a conditional model: figures, and their table."""
     labels = np.arange(count) % model.classes
     samples = model.sample(count, seed + 2, _one_hot(model, labels))
-    return train_on_synthetic(samples, labels, images, seed=seed)._asdict()
+    learned = train_on_synthetic(samples, labels, images, seed=seed)._asdict()
+    rows = [
+        ("samples", learned["accuracy"], learned["examples"]),
+        ("real pictures", learned["real"], len(images.splits["train"])),
+    ]
+    return (
+        {f"test_tstr_{name}": value for name, value in learned.items()},
+        ("A classifier trained on", ("pictures", "accuracy", "N"), rows),
+    )
 
 
 def _verdict(images, history, extractor, samples, real, metrics):

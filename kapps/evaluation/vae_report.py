@@ -95,7 +95,7 @@ def explain_vae(
     kl, active = kl_per_dimension(test.mean, test.log_var), active_units(test.mean)
     mse = reconstruction_mse(test.grey, test.made)
     mean_mse = float(np.mean((test.grey / 255.0 - train.mean(axis=0) / 255.0) ** 2))
-    pca = _pca(train, test.grey, model.latent_dim)
+    pca = pca_of(train, test.grey, model.latent_dim)
     metrics |= {
         "active_units": active.count,
         "mutual_information": mutual_information(
@@ -113,7 +113,7 @@ def explain_vae(
         words = f" The levels below hold {below:.2f} nats."
         verdict = dataclasses.replace(verdict, sentence=verdict.sentence + words)
     metrics["verdict"] = verdict.label
-    samples = model.sample(SAMPLES, seed, _rows_of_classes(model, SAMPLES))
+    samples = model.sample(SAMPLES, seed, rows_of_classes(model, SAMPLES))
     figures = [
         (
             "Learning curves",
@@ -147,13 +147,13 @@ def _examine(model, split) -> _Test:
     if model.likelihood == "bernoulli":
         given = data.binarized(split).take(range(len(split)))
     condition = np.eye(model.classes, dtype=np.float32)[split.labels] if model.classes else None
-    mean, log_var = _in_parts(model.encode, given, condition)
-    (made,) = _in_parts(model.reconstruct, grey, condition)
+    mean, log_var = in_parts(model.encode, given, condition)
+    (made,) = in_parts(model.reconstruct, grey, condition)
     return _Test(grey, given, split.labels, condition, mean, log_var, made)
 
 
-def _in_parts(function: Callable, x: np.ndarray, labels: np.ndarray | None) -> list[np.ndarray]:
-    """The outputs of a function of (x, labels) on many rows."""
+def in_parts(function: Callable, x: np.ndarray, labels: np.ndarray | None) -> list[np.ndarray]:
+    """The outputs of a function of (x, labels) on many rows, a part after the other."""
     parts = []
     for start in range(0, len(x), TOGETHER):
         rows = slice(start, start + TOGETHER)
@@ -194,7 +194,7 @@ def _bounds(model, test: _Test, samples: int, seed: int) -> tuple:
     return likelihood, metrics, [note] if note else []
 
 
-def _pca(train: np.ndarray, grey: np.ndarray, dims: int) -> float | None:
+def pca_of(train: np.ndarray, grey: np.ndarray, dims: int) -> float | None:
     """Squared error of as many principal components; None where there are none."""
     values = grey[0].size
     if values > MOST_VALUES_FOR_PCA or dims > min(len(train), values):
@@ -202,7 +202,7 @@ def _pca(train: np.ndarray, grey: np.ndarray, dims: int) -> float | None:
     return pca_mse(train, grey, dims)
 
 
-def _rows_of_classes(model, count: int) -> np.ndarray | None:
+def rows_of_classes(model, count: int) -> np.ndarray | None:
     """One-hot labels, as many of each class; None for an unconditional model."""
     if not model.classes:
         return None
@@ -232,15 +232,16 @@ def _sample_figures(model, images, samples, train) -> list[tuple[str, Figure, st
 
 
 def _picture_figures(test: _Test) -> list[tuple[str, Figure, str]]:
-    chosen = _one_of_each(test)[:COLUMNS]
+    chosen = one_of_each(test.labels)[:COLUMNS]
     others = [] if test.given is test.grey else [("binarised", test.given[chosen])]
     grid = plots.reconstruction_grid(test.grey[chosen], test.made[chosen], others)
     words = "Test pictures, what the model makes of the greys, and where the two differ."
     return [("Reconstructions", grid, words)]
 
 
-def _one_of_each(test: _Test) -> np.ndarray:
-    return np.unique(test.labels, return_index=True)[1]
+def one_of_each(labels: np.ndarray) -> np.ndarray:
+    """The row of the first example of each class."""
+    return np.unique(labels, return_index=True)[1]
 
 
 def _latent_figures(model, images, test: _Test, kl, units) -> list[tuple[str, Figure, str]]:
@@ -250,10 +251,10 @@ def _latent_figures(model, images, test: _Test, kl, units) -> list[tuple[str, Fi
         given = None
         if test.condition is not None:
             given = np.repeat(test.condition[like : like + 1], len(flat), axis=0)
-        (pixels,) = _in_parts(model.decode, flat, given)
+        (pixels,) = in_parts(model.decode, flat, given)
         return pixels.reshape(*z.shape[:-1], *pixels.shape[1:])
 
-    ends = _one_of_each(test)
+    ends = one_of_each(test.labels)
     first, ends = int(ends[0]), np.resize(ends, 2 * PATHS).reshape(PATHS, 2)
     dimensions = np.argsort(-kl, kind="stable")[:DIMENSIONS]
     paths = [
@@ -298,7 +299,7 @@ def _latent_figures(model, images, test: _Test, kl, units) -> list[tuple[str, Fi
 def _quality(model, images, grey, extractor, seed) -> dict[str, Any]:
     validation = images.splits["validation"]
     count = min(len(grey), MOST_SAMPLES)
-    samples = model.sample(count, seed + 1, _rows_of_classes(model, count))
+    samples = model.sample(count, seed + 1, rows_of_classes(model, count))
     others = validation.take(range(len(validation)))
     return sample_quality(extractor, samples, grey, others, seed=seed)
 

@@ -33,7 +33,7 @@ def found():
 @pytest.mark.parametrize("case", names())
 def test_two_and_four_devices_do_as_one_does(found, case):
     """Three steps or more and a validation whose batches cannot be divided, in float32."""
-    assert list(found[case]["weights"]) == ["2", "4"]
+    assert list(found[case]["weights"]) in (["2"], ["2", "4"])
     for count in found[case]["weights"]:
         assert found[case]["weights"][count] < 1e-6
         assert found[case]["figures"][count] < 1e-6
@@ -42,7 +42,12 @@ def test_two_and_four_devices_do_as_one_does(found, case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", ["1", "2", "4"])
+def test_some_cases_are_tried_on_four_devices(found):
+    assert sum("4" in found[case]["weights"] for case in names()) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", ["1", "2"])
 def test_of_a_backbone_nothing_moves_but_kernels(found, count):
     """Fine-tuning of all stages: what its normalization has learned is kept to the last bit."""
     facts = found["transfer, parameter groups"]["facts"][count]

@@ -230,6 +230,20 @@ def test_autoencoders_against_the_mean_picture_and_pca():
     assert evaluation.autoencoder_verdict(0.03, mean_error=0.09).label == "healthy"
 
 
+def test_codebooks():
+    def judge(error, counts):
+        return evaluation.codebook_verdict(error, mean_error=0.09, counts=counts)
+
+    even, few = np.full(8, 5), np.array([10, 10, 0, 0, 0, 0, 0, 0])
+    assert judge(0.01, even).label == "healthy" and "8 of 8 codes" in judge(0.01, even).sentence
+    assert judge(0.01, even).numbers["perplexity"] == pytest.approx(8)
+    assert judge(0.01, few).label == "dead code" and "2 of 8 codes" in judge(0.01, few).sentence
+    assert judge(0.01, few).numbers["perplexity"] == pytest.approx(2)
+    assert judge(0.01, [10, 10, 1, 0, 0, 0, 0, 0]).label == "healthy"
+    assert judge(0.0899, even).label == judge(0.01, [9, 0, 0]).label == "collapsed"
+    assert judge(math.nan, even).label == "diverged"
+
+
 # -- what is done with a verdict
 
 

@@ -121,6 +121,15 @@ def test_kl_bars_are_sorted_and_tell_the_active_units():
         drawn(plots.kl_bars(kl))
 
 
+def test_code_frequencies_are_sorted_beside_equal_use():
+    figure = plots.code_frequencies([1, 0, 6, 1])
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [75.0, 12.5, 12.5, 0.0]
+    assert list(figure.axes[0].lines[0].get_ydata()) == [25.0, 25.0]
+    assert "3 of 4 codes occur" in texts(figure)
+    drawn(figure)
+    drawn(plots.code_frequencies([0, 0]))
+
+
 def test_bound_by_samples():
     figure = plots.bound_by_samples([1, 50, 5000], [233.1, 230.25, 228.7], [0.2] * 3, floor=189.86)
     assert {"233.10", "230.25", "228.70", "floor 189.86"} <= set(texts(figure))

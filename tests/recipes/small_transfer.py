@@ -1,11 +1,9 @@
-"""The recipe transfer_learning on a tiny backbone; also a program to be killed, or to be shared.
+"""The recipe transfer_learning on a tiny backbone; also a program to be killed.
 
-python small_transfer.py killed RUN_DIR STEP_TO_DIE_AT
-python small_transfer.py replicas DIRECTORY
+python small_transfer.py RUN_DIR STEP_TO_DIE_AT
 """
 
 import os
-import pathlib
 import signal
 import sys
 
@@ -71,20 +69,6 @@ def save_only(config, run, images, work, *rest):
     return {"kept": rest[1]}
 
 
-def replicas(directory):
-    transfer_learning.report = save_only
-    for devices in ("cpu:2", "cpu"):  # those that have to be made first, first
-        place = pathlib.Path(directory, devices.replace(":", ""))
-        # Replicas drop units of their own, so none are dropped.
-        settings = SETTINGS | {
-            "epochs": 2,
-            "fine_tune_epochs": 2,
-            "dropout": 0.0,
-            "optimizer": "momentum",
-        }
-        transfer_learning.main(Config(run_dir=str(place), devices=devices, **settings))
-
-
 if __name__ == "__main__":
     install()
-    {"killed": killed, "replicas": replicas}[sys.argv[1]](*sys.argv[2:])
+    killed(*sys.argv[1:])

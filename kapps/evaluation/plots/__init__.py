@@ -24,6 +24,7 @@ colours that the colour-blind can tell apart (Okabe and Ito 2008). Functions:
     neighbour_grid         samples beside the training pictures nearest to them
     latent_scatter         where pictures lie in the latent space, by class
     kl_bars                KL of each latent dimension, and which are active
+    code_frequencies       how often each code of a codebook occurs
     bound_by_samples       importance-sampled NLL by its number of samples
     decision_regions, decision_frame
                            where a classifier of points in the plane draws its lines
@@ -76,7 +77,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "sample_grid",
             "traversal_grid",
         ],
-        "latent": ["bound_by_samples", "kl_bars", "latent_scatter"],
+        "latent": ["bound_by_samples", "code_frequencies", "kl_bars", "latent_scatter"],
         "panels": ["training_curves"],
         "paths": ["surface_paths"],
         "pictures": [

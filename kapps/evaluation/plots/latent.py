@@ -110,6 +110,30 @@ def kl_bars(kl: np.ndarray, active: np.ndarray | None = None) -> Figure:
     return figure
 
 
+def code_frequencies(counts: np.ndarray) -> Figure:
+    """How often each code of a codebook occurs, the most frequent first.
+
+    Args:
+        counts: int [codes].
+    """
+    counts = np.asarray(counts, np.float64)
+    share = np.sort(counts)[::-1] / max(counts.sum(), 1)
+    used = int(np.sum(counts > 0))
+    figure = new_figure(2.6)
+    axes = calm(figure.subplots())
+    axes.grid(False, axis="x")
+    axes.bar(np.arange(1, len(share) + 1), 100 * share, color=BLUE, width=1.0)
+    axes.axhline(100 / len(share), color=ORANGE, linewidth=1.2, label="if all were used alike")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("Rank of the code")
+    axes.set_ylabel("Share, %")
+    axes.legend(frameon=False, fontsize=8)
+    axes.set_title(
+        f"{used} of {len(share)} codes occur", loc="left", fontsize=10, fontweight="bold"
+    )
+    return figure
+
+
 def bound_by_samples(
     samples: Sequence[int],
     nll: Sequence[float],
