@@ -120,17 +120,17 @@ def keras_io(name: str, seed: int) -> Iterator[dict[str, Any]]:
         found = evaluation.sample_quality(
             extractor, model.sample(len(test), seed), test, floor, seed=seed
         )
-        metrics = {f"test_{name}": value for name, value in found.items()}
-        rows.append({"epoch": epoch + 1, **metrics})
+        metrics = {
+            **{f"test_{name}": value for name, value in found.items()},
+            "generator_steps": (epoch + 1) * batches.steps,
+            "train_seconds": seconds,
+            "precision": "float32",
+            "parameters": int(sum(np.prod(w.shape) for w in model.trainable_weights)),
+        }
+        rows.append(metrics)
         yield {
             "command": f"python benchmarks/gans.py {name} --seed {seed}",
-            "metrics": {
-                **metrics,
-                "generator_steps": (epoch + 1) * batches.steps,
-                "train_seconds": seconds,
-                "precision": "float32",
-                "parameters": int(sum(np.prod(w.shape) for w in model.trainable_weights)),
-            },
+            "metrics": metrics,
             "epochs": rows,
         }
 

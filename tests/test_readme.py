@@ -5,6 +5,7 @@ import re
 
 import tyro
 
+from benchmarks import generative_table
 from kapps import models
 from recipes import (
     autoencoder,
@@ -75,6 +76,12 @@ def test_every_recipe_command_parses(tmp_path):
             flags = flags.replace(spec, stand_in)
         config = tyro.cli(recipe.Config, args=flags.split())
         recipe.check(config)
+
+
+def test_the_table_of_generative_models_is_what_the_results_say():
+    made = generative_table.table()
+    assert generative_table.in_readme(README) == made
+    assert (ROOT / "benchmarks/results/generative.md").read_text() == made
 
 
 def test_every_recipe_is_shown():
