@@ -24,8 +24,8 @@ class CodePrior(keras.Model):
     """What codes are likely: "codes" int [batch, h, w] (and labels) -> logits [batch, h, w, K].
 
     `code_prior` builds the network. It is trained on `codes`; on `(codes, labels)` or
-    `[codes, labels]` when it is conditional. Metrics: `loss` and `nll`, the same: nats per picture,
-    summed over its codes.
+    `[codes, labels]` when it is conditional. Metrics: `loss` and `code_nats`, the same: nats per
+    picture, summed over its codes.
 
     Args:
         network: codes, or [codes, one-hot labels] -> logits; those of a position may depend on the
@@ -46,7 +46,7 @@ class CodePrior(keras.Model):
         self.network = network
         self.code_shape = tuple(codes.shape[1:])
         self.codes, self.classes = logits.shape[-1], classes
-        self.trackers = [keras.metrics.Mean("loss"), keras.metrics.Mean("nll")]
+        self.trackers = [keras.metrics.Mean("loss"), keras.metrics.Mean("code_nats")]
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step on the negative log-likelihood."""

@@ -51,8 +51,8 @@ def test_nats_per_picture_by_hand():
     prior = biased([0.2] * 5, shape=(3, 4))
     prior.compile("sgd")
     found = prior.evaluate(np.zeros((7, 3, 4), np.int32), verbose=0, return_dict=True)
-    assert found["nll"] == pytest.approx(12 * math.log(5), rel=1e-5)
-    assert found["loss"] == pytest.approx(found["nll"])
+    assert found["code_nats"] == pytest.approx(12 * math.log(5), rel=1e-5)
+    assert found["loss"] == pytest.approx(found["code_nats"])
 
 
 def test_samples_have_the_frequencies_of_the_prior():
@@ -90,7 +90,7 @@ def test_a_conditional_one_learns_the_class():
     prior.compile(keras.optimizers.Adam(0.02))
     history = prior.fit(codes, labels, epochs=25, batch_size=40, verbose=0).history
     # Given the class nothing is left to say; without it there would be ln 3 nats.
-    assert history["nll"][-1] < 0.3
+    assert history["code_nats"][-1] < 0.3
     drawn = prior.sample(30, labels=labels[::4])
     assert (drawn == codes[::4]).mean() > 0.9
     assert len(np.unique(prior.sample(30)[:, 0, 0])) == 3  # classes are drawn where none are given

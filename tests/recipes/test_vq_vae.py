@@ -74,8 +74,8 @@ def test_the_run_directory_holds_what_there_is_to_know(finished):
     rows = rows_of(run)
     assert [row["epoch"] for row in rows] == [str(i + 1) for i in range(14)]
     assert [row["phase"] for row in rows] == ["1"] * 8 + ["2"] * 6
-    assert all(row["val_mse"] and not row["val_nll"] for row in rows[:8])
-    assert all(row["val_nll"] and not row["val_mse"] for row in rows[8:])
+    assert all(row["val_mse"] and not row["val_code_nats"] for row in rows[:8])
+    assert all(row["val_code_nats"] and not row["val_mse"] for row in rows[8:])
     pictures = {path.name for path in (run / "plots").iterdir()}
     expected = "learning_curves learning_curves_of_the_prior samples samples_by_epoch"
     expected += " nearest_training_pictures reconstructions use_of_the_codebook"
