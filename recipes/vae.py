@@ -251,7 +251,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         images,
         history.rows,
         nll_samples=config.nll_samples,
-        extractor=extractor(config, images),
+        extractor=evaluation.wanted_extractor(images, config.sample_quality, seed=config.seed),
         seed=config.seed,
     )
     metrics = {
@@ -393,14 +393,6 @@ def callbacks(config: Config, run: training.Run) -> list:
     if config.patience:
         chosen.append(keras.callbacks.EarlyStopping(patience=config.patience))
     return chosen
-
-
-def extractor(config: Config, images: data.ImageData):
-    """The feature network that samples are compared by, or None."""
-    packaged = images.spec in evaluation.PACKAGED
-    if config.sample_quality == "no" or (config.sample_quality == "auto" and not packaged):
-        return None
-    return evaluation.feature_extractor(images, seed=config.seed)
 
 
 def export(config: Config, run: training.Run, model, images, found) -> str:

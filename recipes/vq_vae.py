@@ -396,14 +396,6 @@ def callbacks(config: Config, run: training.Run, phase: str) -> list:
     return chosen
 
 
-def extractor(config: Config, images: data.ImageData):
-    """The feature network that samples are compared by, or None."""
-    packaged = images.spec in evaluation.PACKAGED
-    if config.sample_quality == "no" or (config.sample_quality == "auto" and not packaged):
-        return None
-    return evaluation.feature_extractor(images, seed=config.seed)
-
-
 def report(config, run, images, work, model, histories) -> dict[str, object]:
     """Measure on the test split, publish and write down."""
     print("evaluating on the test split, once")
@@ -413,7 +405,7 @@ def report(config, run, images, work, model, histories) -> dict[str, object]:
         images,
         first.rows,
         second.rows,
-        extractor=extractor(config, images),
+        extractor=evaluation.wanted_extractor(images, config.sample_quality, seed=config.seed),
         tstr=config.tstr,
         seed=config.seed,
     )

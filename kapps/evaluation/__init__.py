@@ -17,7 +17,7 @@ baseline_accuracy         what always answering the most frequent class would re
 lerp, slerp, traversal, normal_grid
                           paths and grids in a latent space, for a decoder
 nearest_neighbours        the training pictures most like a sample, by pixel
-feature_extractor, Features, random_features, to_uint8
+feature_extractor, wanted_extractor, Features, random_features, to_uint8
                           frozen networks whose features stand for pictures
 sample_quality, quality_table, SampleQuality
                           samples against real pictures, each figure beside its floor; the same
@@ -99,7 +99,14 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "posterior_verdict",
         ],
         "explain": ["Explanation", "explain_classifier"],
-        "features": ["PACKAGED", "Features", "feature_extractor", "random_features", "to_uint8"],
+        "features": [
+            "PACKAGED",
+            "Features",
+            "feature_extractor",
+            "random_features",
+            "to_uint8",
+            "wanted_extractor",
+        ],
         "gan_report": ["explain_gan"],
         "separations": [
             "Separation",

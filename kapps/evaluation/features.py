@@ -186,6 +186,19 @@ def to_uint8(pixels: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(np.asarray(pixels, np.float64), 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
+def wanted_extractor(images: ImageData, wanted: str, *, seed: int = 0) -> Features | None:
+    """The feature network that samples of a model are compared by, or None.
+
+    Args:
+        images: what the model was trained on.
+        wanted: "yes"; "no"; or "auto", which wants one where it comes with kapps.
+        seed: as in `feature_extractor`.
+    """
+    if wanted == "no" or (wanted == "auto" and images.spec not in PACKAGED):
+        return None
+    return feature_extractor(images, seed=seed)
+
+
 def feature_extractor(
     images: ImageData,
     *,

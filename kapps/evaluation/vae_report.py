@@ -210,25 +210,29 @@ def rows_of_classes(model, count: int) -> np.ndarray | None:
 
 
 def _sample_figures(model, images, samples, train) -> list[tuple[str, Figure, str]]:
+    words = "Expected pixels, of latents drawn from the prior."
+    figures = sample_figures(model, images, samples, train, words)
+    if model.prior is not None:
+        pictures = np.array(model.prior.pseudo_inputs)[:SAMPLES]
+        words = "The posteriors of these pictures, which were learnt, make up the prior."
+        figures.append(("Pseudo-inputs", plots.sample_grid(pictures), words))
+    return figures
+
+
+def sample_figures(
+    model: Any, images: ImageData, samples: np.ndarray, train: np.ndarray, words: str
+) -> list[tuple[str, Figure, str]]:
+    """Samples, of classes in turn if there are classes, and the training pictures near to some."""
     classes = np.arange(len(samples)) % model.classes if model.classes else None
     near, distances = nearest_neighbours(samples[:COLUMNS], train, min(5, len(train)))
-    figures = [
-        (
-            "Samples",
-            plots.sample_grid(samples, classes, images.class_names),
-            "Expected pixels, of latents drawn from the prior.",
-        ),
+    return [
+        ("Samples", plots.sample_grid(samples, classes, images.class_names), words),
         (
             "Nearest training pictures",
             plots.neighbour_grid(samples[:COLUMNS], train[near], distances),
             "Samples, and the training pictures most like each by pixel: learned, or memorised?",
         ),
     ]
-    if model.prior is not None:
-        pictures = np.array(model.prior.pseudo_inputs)[:SAMPLES]
-        words = "The posteriors of these pictures, which were learnt, make up the prior."
-        figures.append(("Pseudo-inputs", plots.sample_grid(pictures), words))
-    return figures
 
 
 def _picture_figures(test: _Test) -> list[tuple[str, Figure, str]]:

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from kapps.evaluation import plots
 from kapps.evaluation.collapse import codebook_verdict
 from kapps.evaluation.gan_report import learned_from_samples
-from kapps.evaluation.neighbours import nearest_neighbours
 from kapps.evaluation.quality import quality_table, sample_quality
 from kapps.evaluation.reconstruction import reconstruction_mse
 from kapps.evaluation.vae_report import (
@@ -25,6 +24,7 @@ from kapps.evaluation.vae_report import (
     one_of_each,
     pca_of,
     rows_of_classes,
+    sample_figures,
 )
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def explain_vq_vae(
         "test_examples": len(real),
         "verdict": verdict.label,
     }
+    samples = model.sample(SAMPLES, seed, rows_of_classes(model, SAMPLES))
+    words = "Codes drawn from the prior, one after the other, and decoded; none was chosen."
     chosen = one_of_each(labels)[:COLUMNS]
     figures = [
         (
@@ -96,7 +98,7 @@ def explain_vq_vae(
             plots.training_curves(prior_history, monitor="val_loss"),
             "Nats that the codes of a picture take.",
         ),
-        *_sample_figures(model, images, train, seed),
+        *sample_figures(model, images, samples, train, words),
         (
             "Reconstructions",
             plots.reconstruction_grid(real[chosen], made[chosen]),
@@ -118,24 +120,6 @@ def explain_vq_vae(
         metrics |= learned
         tables.append(table)
     return Findings(metrics, verdict, figures, tables, [])
-
-
-def _sample_figures(model, images, train, seed) -> list[tuple[str, Figure, str]]:
-    samples = model.sample(SAMPLES, seed, rows_of_classes(model, SAMPLES))
-    classes = np.arange(SAMPLES) % model.classes if model.classes else None
-    near, distances = nearest_neighbours(samples[:COLUMNS], train, min(5, len(train)))
-    return [
-        (
-            "Samples",
-            plots.sample_grid(samples, classes, images.class_names),
-            "Codes drawn from the prior, one after the other, and decoded; none was chosen.",
-        ),
-        (
-            "Nearest training pictures",
-            plots.neighbour_grid(samples[:COLUMNS], train[near], distances),
-            "Samples, and the training pictures most like each by pixel: learned, or memorised?",
-        ),
-    ]
 
 
 def _code_figures(model, counts) -> list[tuple[str, Figure, str]]:
