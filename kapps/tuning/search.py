@@ -318,7 +318,8 @@ class _Search:
             for other, record in self.records.items()
             if other != trial and (self.stop_early == "asha" or record.ended_well)
         ]
-        return not stopping.RULES[self.stop_early](self._curve(self.records[trial]), peers)
+        poor = stopping.rule(self.stop_early, self.epochs)
+        return not poor(self._curve(self.records[trial]), peers)
 
     def _curve(self, record: results.Record) -> list[float]:
         goal = self.oracle.objective

@@ -5,9 +5,9 @@
 Every point can be built. Where a choice depends on those before it (a window has to fit the map
 that reaches it, a network has to stay under its number of parameters), it is declared in full, so
 that the space is known before the first trial, and then shrunk: a value that is not possible at its
-place gives way to one that is, spread evenly over them, or the largest. The value that is used is
-written back into `hp.values`, which is the canonical form of the point: reports show what was
-built, and two names of the same network count once.
+place gives way to one that is, spread evenly over them; too many filters become fewer in every
+stage. The value that is used is written back into `hp.values`, which is the canonical form of the
+point: reports show what was built, and two names of the same network count once.
 """
 
 from __future__ import annotations
@@ -57,13 +57,10 @@ def shrunk(
     values: Sequence[Any],
     allowed: Sequence[Any],
     default: Any = None,
-    *,
-    largest: bool = False,
 ) -> Any:
     """A choice among those of `values` that are `allowed`; None if it is not active.
 
-    A value that is not allowed becomes one that is: the i-th of n becomes the (i m / n)-th of m, or
-    the largest that is allowed.
+    A value that is not allowed becomes one that is: the i-th of n becomes the (i m / n)-th of m.
 
     Args:
         hp: the point.
@@ -71,14 +68,11 @@ def shrunk(
         values: all that it may be, at any point.
         allowed: those of them that it may be at this point, in the same order; one at least.
         default: default value.
-        largest: what is too large becomes the largest that fits, so that a network under a limit
-            is near it; for values that rise, of which the smallest are allowed.
     """
     asked = hp.Choice(name, list(values), default=default)
     if asked is None or asked in allowed:
         return asked
-    place = len(allowed) - 1 if largest else list(values).index(asked) * len(allowed) // len(values)
-    value = allowed[place]
+    value = allowed[list(values).index(asked) * len(allowed) // len(values)]
     hp.values[name] = value
     return value
 
@@ -152,13 +146,12 @@ def cnn(
         with _from_stage(hp, stage, max_stages):
             sides = _windows(hp, stage, row, sides, kernel_sizes, active and (lambda: fits(rows)))
     for stage in counts:
-        allowed, row = list(filters), {}
-        if stage <= count:
-            row = rows[stage - 1]
-            allowed = [n for n in filters if _with(row, "filters", n, lambda: fits(rows))]
         with _from_stage(hp, stage, max_stages):
             default = filters[min(2 * stage - 1, len(filters) - 1)]
-            row["filters"] = shrunk(hp, f"filters_{stage}", filters, allowed, default, largest=True)
+            asked = hp.Choice(f"filters_{stage}", list(filters), default=default)
+        if stage <= count:
+            rows[stage - 1]["filters"] = asked
+    _narrow(hp, rows, filters, lambda: fits(rows))
     normalization = hp.Choice("normalization", ["batch", "none"])
     units = [0, 32, 64, 128]
     number = shrunk(hp, "dense_units", units, [n for n in units if not n or fits(rows, n)])
@@ -170,6 +163,20 @@ def cnn(
         "dropout": hp.Float("dropout", 0.0, 0.5, step=0.1, default=0.0),
         "stage_dropout": hp.Float("stage_dropout", 0.0, 0.3, step=0.1, default=0.0),
     }
+
+
+def _narrow(hp, rows, filters: Sequence[int], fits: Callable[[], bool]) -> None:
+    """Make all stages narrower by one factor, the largest with which the network fits.
+
+    So it keeps its shape, and is near its limit.
+    """
+    asked = [row["filters"] for row in rows]
+    factors = sorted({1.0, *(n / most for n in filters for most in asked if n < most)})
+    while not fits():
+        factor = factors.pop()  # the last is what makes every stage the narrowest that there is
+        for stage, (row, most) in enumerate(zip(rows, asked, strict=True), start=1):
+            row["filters"] = max([n for n in filters if n <= factor * most], default=filters[0])
+            hp.values[f"filters_{stage}"] = row["filters"]
 
 
 def _from_stage(hp: kt.HyperParameters, stage: int, most: int):

@@ -7,6 +7,7 @@ that larger is better.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -61,6 +62,30 @@ def halving(curve: Curve, peers: Sequence[Curve], *, factor: int = 3, warmup: in
 def never(curve: Curve, peers: Sequence[Curve]) -> bool:
     """Let every trial have all its epochs."""
     return False
+
+
+def first_rung(epochs: int | None, *, factor: int = 3, least: int = 2) -> int:
+    """Where the first rung of trials of so many epochs is: `epochs / factor**k`, `least` or more.
+
+    What is measured earlier says more of the schedule than of the trial: a rate that has to rise
+    first looks poor until it falls.
+
+    Args:
+        epochs: of a trial; None if they are not known.
+        factor: between rungs.
+        least: epochs before which nothing is compared.
+    """
+    rung = epochs or 1
+    while rung // factor >= least:
+        rung //= factor
+    return rung
+
+
+def rule(name: str, epochs: int | None = None) -> Callable[[Curve, Sequence[Curve]], bool]:
+    """The rule of that name, for trials of so many epochs."""
+    if name == "asha":
+        return functools.partial(halving, warmup=first_rung(epochs))
+    return RULES[name]
 
 
 RULES: dict[str, Callable[[Curve, Sequence[Curve]], bool]] = {

@@ -18,6 +18,9 @@ except ImportError:
     ) from None
 
 
+STARTUP = 5  # random points, after the default one: a poor one costs as much as a good one
+
+
 class TPEOracle(_Careful, kt.Oracle):
     """TPE (Bergstra et al. 2011; Watanabe 2023, arXiv:2304.11127) by Optuna's sampler.
 
@@ -39,7 +42,9 @@ class TPEOracle(_Careful, kt.Oracle):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # some of its arguments are experimental
             sampler = optuna.samplers.TPESampler(
-                seed=draw_seed(self.seed, len(self.trials)), constant_liar=True
+                seed=draw_seed(self.seed, len(self.trials)),
+                constant_liar=True,
+                n_startup_trials=STARTUP,
             )
             directions = ["maximize" if self.objective.direction == "max" else "minimize"]
             if self.cost_of is not None:

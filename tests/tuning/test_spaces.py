@@ -127,6 +127,25 @@ def test_under_a_limit_the_default_network_is_as_wide_as_fits():
     assert space(spaces.declared(space))["filters"] == (8, 16, 32)
 
 
+def test_what_is_too_wide_keeps_its_shape_and_comes_near_to_the_limit():
+    def space(hp):
+        return spaces.cnn(hp, (28, 28, 1), 10, max_stages=3, max_multiply_adds=2_000_000)
+
+    for asked, found in (((32, 64, 128), (8, 16, 32)), ((96, 96, 96), (8, 8, 8))):
+        hp = spaces.declared(space)
+        for stage, filters in enumerate(asked, start=1):
+            hp.values[f"filters_{stage}"] = filters
+        rows = space(hp)
+        assert rows["filters"] == found
+        assert [hp.values[f"filters_{stage}"] for stage in (1, 2, 3)] == list(found)
+        assert space(hp) == rows
+        wider = {
+            **rows,
+            "filters": tuple(spaces.FILTERS[spaces.FILTERS.index(n) + 1] for n in found),
+        }
+        assert spaces.cnn_cost((28, 28, 1), 10, **wider)[1] > 2_000_000
+
+
 def test_optimization_is_around_the_usual_rates():
     hp = kt.HyperParameters()
     assert spaces.optimization(hp) == {

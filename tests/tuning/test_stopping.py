@@ -27,6 +27,19 @@ def test_median_rule_waits_for_enough_peers_that_have_come_as_far():
     assert stopping.median([0.0, 0.0], PEERS[:4], startup=4)
 
 
+@pytest.mark.parametrize(
+    ("epochs", "rung"),
+    [(1, 1), (2, 2), (5, 5), (6, 2), (9, 3), (27, 3), (60, 2), (None, 1)],
+)
+def test_the_first_rung_is_an_epoch_or_more_into_the_schedule(epochs, rung):
+    assert stopping.first_rung(epochs) == rung
+    halving = stopping.rule("asha", epochs)
+    peers = [[0.5] * 100] * 5
+    assert halving([0.1] * rung, peers) and halving([0.1] * 3 * rung, peers)
+    assert not any(halving([0.1] * epoch, peers) for epoch in range(1, rung))
+    assert stopping.rule("median", epochs) is stopping.median
+
+
 def test_halving_keeps_a_third_at_each_rung():
     """Rungs of factor 3 are after 1, 3, 9 epochs."""
     peers = [[value] * 9 for value in (0.1, 0.2, 0.3, 0.4, 0.5)]  # with the trial itself, six: two
