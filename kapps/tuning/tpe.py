@@ -6,9 +6,11 @@ import warnings
 from typing import Any
 
 import keras_tuner as kt
+import numpy as np
 
 from kapps.errors import UserError
-from kapps.tuning.oracles import _Careful, draw_seed
+from kapps.tuning import neighbours
+from kapps.tuning.oracles import DRAWS, _Careful, draw_seed
 
 try:
     import optuna
@@ -27,6 +29,11 @@ class TPEOracle(_Careful, kt.Oracle):
     Optuna is asked afresh for every trial with a seed of its own and told all that is known, so
     there is no state that could be lost. Trials that still run count as bad ones ("constant
     liar"), trials that failed are left out. With a cost, the sampler is that of two objectives.
+
+    Every second point is a neighbour of the best one instead, with one or two settings changed
+    (`kapps.tuning.neighbours`). What TPE draws differs from the best point in many of twenty
+    settings; where a search has dozens of trials and not thousands, small changes to what is good
+    find more.
     """
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
@@ -34,8 +41,22 @@ class TPEOracle(_Careful, kt.Oracle):
         self._seed_state = draw_seed(self.seed, len(self.trials))
         if self.recorded is not None:
             return {"status": "RUNNING", "values": dict(self.recorded)}
-        values = self._ask() if self.trials else self._random_values()
+        number, ended = len(self.trials), [t for t in self.trials.values() if t.score is not None]
+        if number > STARTUP and number % 2 and ended:
+            best = self._best_first(ended)[0].hyperparameters.values
+            values = self._neighbour(best, np.random.default_rng(draw_seed(self.seed, number)))
+        else:
+            values = self._ask() if self.trials else self._random_values()
         return self._fresh({"status": "RUNNING", "values": values})
+
+    def _neighbour(self, best: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        """A point near to the best one that has not been tried, or the last of many attempts."""
+        for _ in range(DRAWS):
+            moved = neighbours.moved(self.hyperparameters.space, best, rng)
+            values = self._values(lambda hp, moved=moved: moved.get(hp.name, hp.default))
+            if not self._duplicate(values):
+                break
+        return values
 
     def _ask(self) -> dict[str, Any]:
         optuna.logging.set_verbosity(optuna.logging.WARNING)

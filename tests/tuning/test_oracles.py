@@ -219,6 +219,23 @@ def test_tpe_takes_every_kind_of_parameter():
     assert all(("n" in v) == (v["kind"] == "b") for v in found)
 
 
+def test_every_second_point_of_tpe_is_a_neighbour_of_the_best():
+    pytest.importorskip("optuna")
+    hp = kt.HyperParameters()
+    for name in "abcdefgh":
+        hp.Float(name, 0.0, 1.0)
+
+    def score(trial):
+        return sum(trial.hyperparameters.values.values())
+
+    found = run(oracles.oracle("tpe", MAX, hp, seed=0), score, 16)
+    for number, trial in enumerate(found):
+        best = max(found[:number], key=score, default=trial).hyperparameters.values
+        changed = sum(best[name] != value for name, value in trial.hyperparameters.values.items())
+        assert changed in (1, 2) if number in (7, 9, 11, 13, 15) else changed in (0, 7, 8)
+    assert max(map(score, found[6:])) > max(map(score, found[:6]))
+
+
 @pytest.mark.parametrize("objective", ["val_accuracy", "val_loss"])
 def test_known_objectives_of_validation(objective):
     direction = oracles.validation_objective(objective).direction
