@@ -30,7 +30,7 @@ class TPEOracle(_Careful, kt.Oracle):
     there is no state that could be lost. Trials that still run count as bad ones ("constant
     liar"), trials that failed are left out. With a cost, the sampler is that of two objectives.
 
-    Every second point is a neighbour of the best one instead, with one or two settings changed
+    Two of three points are neighbours of the best one instead, with one or two settings changed
     (`kapps.tuning.neighbours`). What TPE draws differs from the best point in many of twenty
     settings; where a search has dozens of trials and not thousands, small changes to what is good
     find more.
@@ -42,7 +42,7 @@ class TPEOracle(_Careful, kt.Oracle):
         if self.recorded is not None:
             return {"status": "RUNNING", "values": dict(self.recorded)}
         number, ended = len(self.trials), [t for t in self.trials.values() if t.score is not None]
-        if number > STARTUP and number % 2 and ended:
+        if number > STARTUP and number % 3 and ended:
             best = self._best_first(ended)[0].hyperparameters.values
             values = self._neighbour(best, np.random.default_rng(draw_seed(self.seed, number)))
         else:
