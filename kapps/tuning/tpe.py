@@ -20,6 +20,7 @@ except ImportError:
     ) from None
 
 
+PARENTS = 3  # points whose neighbours are tried
 STARTUP = 5  # random points, after the default one: a poor one costs as much as a good one
 
 
@@ -30,10 +31,10 @@ class TPEOracle(_Careful, kt.Oracle):
     there is no state that could be lost. Trials that still run count as bad ones ("constant
     liar"), trials that failed are left out. With a cost, the sampler is that of two objectives.
 
-    Two of three points are neighbours of the best one instead, with one or two settings changed
-    (`kapps.tuning.neighbours`). What TPE draws differs from the best point in many of twenty
-    settings; where a search has dozens of trials and not thousands, small changes to what is good
-    find more.
+    Two of three points are neighbours of one of the three best instead, with one or two settings
+    changed (`kapps.tuning.neighbours`). What TPE draws differs from the best point in many of
+    twenty settings; where a search has dozens of trials and not thousands, small changes to what
+    is good find more. Of the best one alone they would be stuck with the first that is lucky.
     """
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
@@ -43,16 +44,18 @@ class TPEOracle(_Careful, kt.Oracle):
             return {"status": "RUNNING", "values": dict(self.recorded)}
         number, ended = len(self.trials), [t for t in self.trials.values() if t.score is not None]
         if number > STARTUP and number % 3 and ended:
-            best = self._best_first(ended)[0].hyperparameters.values
-            values = self._neighbour(best, np.random.default_rng(draw_seed(self.seed, number)))
+            rng = np.random.default_rng(draw_seed(self.seed, number))
+            parents = self._best_first(ended)[:PARENTS]
+            values = self._neighbour([parent.hyperparameters.values for parent in parents], rng)
         else:
             values = self._ask() if self.trials else self._random_values()
         return self._fresh({"status": "RUNNING", "values": values})
 
-    def _neighbour(self, best: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-        """A point near to the best one that has not been tried, or the last of many attempts."""
+    def _neighbour(self, parents: list[dict[str, Any]], rng: np.random.Generator) -> dict[str, Any]:
+        """A point near to one of these that has not been tried, or the last of many attempts."""
         for _ in range(DRAWS):
-            moved = neighbours.moved(self.hyperparameters.space, best, rng)
+            parent = parents[rng.integers(len(parents))]
+            moved = neighbours.moved(self.hyperparameters.space, parent, rng)
             values = self._values(lambda hp, moved=moved: moved.get(hp.name, hp.default))
             if not self._duplicate(values):
                 break

@@ -219,7 +219,7 @@ def test_tpe_takes_every_kind_of_parameter():
     assert all(("n" in v) == (v["kind"] == "b") for v in found)
 
 
-def test_two_of_three_points_of_tpe_are_neighbours_of_the_best():
+def test_two_of_three_points_of_tpe_are_neighbours_of_one_of_the_best():
     pytest.importorskip("optuna")
     hp = kt.HyperParameters()
     for name in "abcdefgh":
@@ -230,10 +230,11 @@ def test_two_of_three_points_of_tpe_are_neighbours_of_the_best():
 
     found = run(oracles.oracle("tpe", MAX, hp, seed=0), score, 16)
     for number, trial in enumerate(found):
-        best = max(found[:number], key=score, default=trial).hyperparameters.values
-        changed = sum(best[name] != value for name, value in trial.hyperparameters.values.items())
+        best = sorted(found[:number], key=score)[-3:]
+        values = trial.hyperparameters.values.items()
+        changed = [sum(one.hyperparameters.values[k] != v for k, v in values) for one in best]
         near = number in (7, 8, 10, 11, 13, 14)
-        assert changed in (1, 2) if near else changed in (0, 7, 8)
+        assert min(changed, default=8) in ((1, 2) if near else (7, 8))
     assert max(map(score, found[6:])) > max(map(score, found[:6]))
 
 
