@@ -328,7 +328,7 @@ def optimization(
     optimizer = hp.Choice("optimizer", list(optimizers))
     rate = fixed_learning_rate
     if rate is None:
-        factor = hp.Float("learning_rate_factor", 0.1, 10.0, sampling="log", default=1.0)
+        factor = hp.Float("learning_rate_factor", 0.3, 10.0, sampling="log", default=1.0)
         rate = training.usual_learning_rate(optimizer) * factor
     return {
         "optimizer": optimizer,
