@@ -202,7 +202,7 @@ def pca_of(train: np.ndarray, grey: np.ndarray, dims: int) -> float | None:
     return pca_mse(train, grey, dims)
 
 
-def rows_of_classes(model, count: int) -> np.ndarray | None:
+def rows_of_classes(model: Any, count: int) -> np.ndarray | None:
     """One-hot labels, as many of each class; None for an unconditional model."""
     if not model.classes:
         return None
