@@ -48,7 +48,7 @@ class Row:
     begin: str | None = None  # the row whose weights it begins with
 
 
-DENSE = dict(epochs=250, warmup=0.2, weight_decay=0.05)
+DENSE = dict(epochs=200, warmup=0.2, weight_decay=0.01)
 ROWS = {
     "dense": Row(
         "dense_vae",
