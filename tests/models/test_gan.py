@@ -194,11 +194,12 @@ def test_penalties_of_a_linear_discriminator(settings, expected):
     assert logs["discriminator_loss"] == pytest.approx(-W.sum(), rel=1e-5)  # of 0 and of 1
 
 
+@pytest.mark.parametrize("xla", [False, True])
 @pytest.mark.parametrize(("interval", "factor"), [(1, 1.0), (3, 3.0)])
-def test_a_step_follows_the_gradient_of_loss_and_penalty(interval, factor):
+def test_a_step_follows_the_gradient_of_loss_and_penalty(interval, factor, xla):
     """D = w . x, fakes are 0, real pictures 1: w moves by rate (1 - k gamma w)."""
-    model = compiled(linear_game(W, loss="wasserstein", r1=2.0, penalty_interval=interval))
-    step_in_a_graph(model)
+    model = linear_game(W, loss="wasserstein", r1=2.0, penalty_interval=interval)
+    step_in_a_graph(compiled(model, jit_compile=xla))
     moved = model.discriminator.layers[-1].kernel.numpy()[:, 0]
     np.testing.assert_allclose(moved, W + 0.1 * (1.0 - factor * 2.0 * W), rtol=1e-5, atol=1e-6)
 
@@ -223,10 +224,12 @@ def test_the_slope_of_a_curved_discriminator():
     assert step(compiled(model), image)["penalty"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_gradient_penalty_at_a_slope_of_zero_is_finite():
+@pytest.mark.parametrize("xla", [False, True])
+def test_gradient_penalty_at_a_slope_of_zero_is_finite(xla):
     """The root's own slope is infinite there: lambda (sqrt(1e-4) - 1)^2."""
-    model = compiled(linear_game(np.zeros(PIXELS), loss="wasserstein", gradient_penalty=10.0))
-    assert step(model)["penalty"] == pytest.approx(10.0 * 0.99**2, rel=1e-5)
+    model = linear_game(np.zeros(PIXELS), loss="wasserstein", gradient_penalty=10.0)
+    logs = step_in_a_graph(compiled(model, jit_compile=xla))
+    assert logs["penalty"] == pytest.approx(10.0 * 0.99**2, rel=1e-5)
     assert np.isfinite(model.discriminator.layers[-1].kernel).all()
 
 
