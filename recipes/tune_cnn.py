@@ -5,7 +5,8 @@
     python recipes/tune_cnn.py --algorithm tpe --max-minutes 30 --cost multiply_adds
 
 Filters, windows, strides, padding, pooling, depth, dropout, normalization, optimizer, learning
-rate, schedule and batch size are sought on validation data; every point of the space can be built.
+rate, schedule, batch size and shifts of the training pictures are sought on validation data; every
+point of the space can be built.
 The winner is trained anew and meets the test split once. The same command goes on with a search
 that was killed, trial by trial and epoch by epoch; a larger budget makes it longer. On several
 machines it is started on each, with KerasTuner's variables KERASTUNER_TUNER_ID (chief, or a name),
@@ -59,7 +60,7 @@ class Config(training.CommonConfig):
     max_multiply_adds: int | None = None
     """the same for the work of one picture"""
     augment: bool = True
-    """shift training pictures by up to a tenth; mirror them unless they are digits or letters"""
+    """seek how far pictures are shifted, and mirror them unless they are digits or letters"""
     refit: Literal["validation", "all"] = "validation"
     """train the winner with validation kept (best epoch, calibration), or on train and validation
     for as many epochs as were best"""
@@ -245,7 +246,10 @@ class CnnTrials:
             batch_sizes=(half, config.batch_size, 2 * config.batch_size),
             fixed_learning_rate=config.learning_rate,
         )
-        return network, how
+        shifts = (
+            tuning.spaces.augmentation(hp, self.image_shape) if config.augment else {"crop": 0.0}
+        )
+        return network, how | shifts
 
     def __call__(self, trial: tuning.Trial) -> None:
         """Train one point, or go on with it."""
@@ -287,7 +291,7 @@ def prepare(trials: CnnTrials, hp: Any, images, strategy, seed: int, epochs: int
     network, how = trials.space(hp)
     config = trials.config
     training.seed_everything(seed)
-    batches, validation, clean = batch(config, images, how["batch_size"], seed)
+    batches, validation, clean = batch(config, images, how, seed)
     mean, std = data.pixel_statistics(images.splits["train"])
     precision = "float32" if config.precision == "auto" else config.precision
     steps = epochs * batches.steps
@@ -313,24 +317,22 @@ def prepare(trials: CnnTrials, hp: Any, images, strategy, seed: int, epochs: int
     return model, batches, validation, clean
 
 
-def batch(config: Config, images: data.ImageData, batch_size: int, seed: int) -> tuple:
+def batch(config: Config, images: data.ImageData, how: dict[str, Any], seed: int) -> tuple:
     """Training batches, validation batches, and a clean part of the training split."""
     # Mirrored digits and letters are other ones, or none.
     flip = any(len(name) > 1 and not name.isdigit() for name in images.class_names)
-    augmentation = data.Augmentation(crop=0.1, flip=flip) if config.augment else None
+    augmentation = data.Augmentation(crop=how["crop"], flip=config.augment and flip)
     exact = data.classification_targets(images.classes)
     train, validation = images.splits["train"], images.splits["validation"]
 
     def augmented(pictures, labels, key):
-        if augmentation is None:
-            return pictures, exact(labels)
         return augmentation(pictures, exact(labels), key)
 
     def clean(pictures, labels):
         return pictures, exact(labels)
 
     return (
-        data.TrainingBatches(train, batch_size, seed=seed, prepare=augmented),
+        data.TrainingBatches(train, how["batch_size"], seed=seed, prepare=augmented),
         data.evaluation_batches(validation, 256, prepare=clean),
         data.evaluation_batches(train, 256, prepare=clean, limit=len(validation), seed=seed),
     )

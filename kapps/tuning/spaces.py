@@ -341,6 +341,26 @@ def optimization(
     }
 
 
+def augmentation(
+    hp: kt.HyperParameters, image_shape: tuple[int, int, int], *, most: float = 0.1
+) -> dict[str, Any]:
+    """How far training pictures are shifted: keyword arguments of `data.Augmentation`.
+
+    Small networks in few epochs learn less from shifted pictures than from those that are there;
+    large ones in many over-fit without. The default, `most`, is what the recipes do.
+
+    Args:
+        hp: the point.
+        image_shape: (height, width, channels); of parts that are the same number of pixels only
+            one is offered.
+        most: the largest part of a side; half of it and none are tried, too.
+    """
+    parts: dict[tuple[int, ...], float] = {}
+    for part in (0.0, most / 2, most):
+        parts.setdefault(tuple(round(part * side) for side in image_shape[:2]), part)
+    return {"crop": hp.Choice("crop", list(parts.values()), default=max(parts.values()))}
+
+
 def mlp(
     hp: kt.HyperParameters, *, max_layers: int = 3, units: Sequence[int] = (32, 64, 128, 256, 512)
 ) -> dict[str, Any]:

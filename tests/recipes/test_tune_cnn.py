@@ -86,6 +86,25 @@ def test_a_larger_budget_goes_on_and_no_trial_is_repeated(finished, tmp_path, mo
     assert begun == [3] and len(results.records) == 4
 
 
+@pytest.mark.parametrize(("augment", "shifted"), [(True, {0.0, 0.1}), (False, {0.0})])
+def test_shifts_are_sought_unless_nothing_is_to_be_augmented(augment, shifted):
+    config = Config(augment=augment)
+    images = tune_cnn.load(config)
+    trials = tune_cnn.CnnTrials(config, images.image_shape, images.classes)
+    hp = tuning.spaces.declared(trials.space)
+    tried = {hp.values["crop"], 0.0} if augment else {0.0}
+    assert tried == shifted
+    for crop in tried:
+        hp.values["crop"] = crop
+        how = trials.space(hp)[1]
+        batches, *_ = tune_cnn.batch(config, images, how, seed=0)
+        pictures, labels = next(iter(batches.dataset(0, 1)))
+        plain = images.splits["train"].take(range(images.counts["train"]))
+        known = {picture.tobytes() for picture in plain}
+        same = [picture.tobytes() in known for picture in pictures.numpy().astype(np.uint8)]
+        assert all(same) == (crop == 0.0)
+
+
 def test_changed_data_is_refused(finished, tmp_path):
     config, _ = finished
     shutil.copytree(config.run_dir, tmp_path / "run")

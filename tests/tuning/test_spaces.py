@@ -157,6 +157,14 @@ def test_optimization_is_around_the_usual_rates():
     }
 
 
+@pytest.mark.parametrize(("side", "offered"), [(28, [0.0, 0.05, 0.1]), (8, [0.0, 0.1]), (3, [0.0])])
+def test_shifts_of_the_same_pixels_are_offered_once(side, offered):
+    """Of 28 pixels 0, 1 and 3 are shifted; of 8 none and 1; of 3 none."""
+    hp = kt.HyperParameters()
+    assert spaces.augmentation(hp, (side, side, 1)) == {"crop": offered[-1]}
+    assert hp.space[0].values == offered
+
+
 BUILDERS = {
     "mlp": (spaces.mlp, lambda kw: models.mlp((8, 8, 1), 3, **kw)),
     "resnet": (
