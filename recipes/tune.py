@@ -76,13 +76,7 @@ OPTIMIZER = choice("optimizer", "adamw", "nesterov", "rmsprop")
 # What is sought where no file says it. The first point is the recipe's own defaults; they are
 # said here where the recipe leaves them open.
 SPACES = {
-    "image_classifier": [
-        RATE,
-        BATCH,
-        DROPOUT,
-        OPTIMIZER,
-        choice("crop", 0.0, 0.05, 0.1, default=0.1),
-    ],
+    "image_classifier": [RATE, BATCH, DROPOUT, OPTIMIZER],
     "tabular": [
         RATE,
         BATCH,
