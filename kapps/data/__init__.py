@@ -51,6 +51,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "IndexedBatches",
             "TrainingBatches",
             "classification_targets",
+            "ending_at_once",
             "evaluation_batches",
             "smooth",
         ],

@@ -22,6 +22,19 @@ if TYPE_CHECKING:
 AUTOTUNE = tf.data.AUTOTUNE
 
 
+def ending_at_once(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """The same batches, prepared by as many threads as there are cores, without autotuning.
+
+    The thread that tunes a pipeline looks at it at doubled intervals, and TensorFlow 2.21 often
+    waits for its next look before it lets go of an iterator: what has trained for 6 seconds ends
+    after 10, and every validation takes up to twice as long (benchmarks/iterators.py). With as
+    many calls in flight as cores there is nothing left to tune.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)
+
+
 class IndexedBatches:
     """Shuffled training batches that can start at any step of any epoch.
 
@@ -169,7 +182,8 @@ def evaluation_batches(
     def load(indices):
         return prepare(split.images(indices), tf.gather(labels, indices))
 
-    return batches.map(load, num_parallel_calls=AUTOTUNE, deterministic=True).prefetch(AUTOTUNE)
+    batches = batches.map(load, num_parallel_calls=AUTOTUNE, deterministic=True)
+    return ending_at_once(batches.prefetch(AUTOTUNE))
 
 
 def classification_targets(classes: int) -> Callable[[tf.Tensor], tf.Tensor]:

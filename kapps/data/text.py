@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.data import spec as specs
+from kapps.data.pipeline import ending_at_once
 from kapps.errors import UserError
 
 UNKNOWN = "\ufffd"
@@ -232,7 +233,8 @@ def _stream(
         found = {"x": x[:, part], "y": y[:, part], "weight": weight[:, part]}
         return _of_lanes(lanes, start == 0) | found
 
-    return tf.data.Dataset.range(0, length, steps).map(load).prefetch(tf.data.AUTOTUNE)
+    parts = tf.data.Dataset.range(0, length, steps).map(load)
+    return ending_at_once(parts.prefetch(tf.data.AUTOTUNE))
 
 
 def _of_lanes(lanes: int, first: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -25,6 +25,8 @@ def predict_logits(model: keras.Model, split: Split, batch_size: int = 256) -> n
     """
     import tensorflow as tf
 
+    from kapps.data import ending_at_once
+
     if len(split.labels) == 0:
         return np.zeros((0, model.output_shape[-1]), np.float32)
     batches = (
@@ -33,7 +35,7 @@ def predict_logits(model: keras.Model, split: Split, batch_size: int = 256) -> n
         .map(split.images, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
     )
-    return np.asarray(model.predict(batches, verbose=0), np.float32)
+    return np.asarray(model.predict(ending_at_once(batches), verbose=0), np.float32)
 
 
 def classification_metrics(

@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from kapps import files
 from kapps.data.dataset import Split
-from kapps.data.pipeline import IndexedBatches
+from kapps.data.pipeline import IndexedBatches, ending_at_once
 from kapps.data.progress import track
 from kapps.training.run import versions
 
@@ -180,7 +180,8 @@ def _batches(split, copies, augment, seed, batch_size):
 
         return rows.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
-    return tf.data.Dataset.range(max(1, copies)).flat_map(of_copy).prefetch(tf.data.AUTOTUNE)
+    batches = tf.data.Dataset.range(max(1, copies)).flat_map(of_copy)
+    return ending_at_once(batches.prefetch(tf.data.AUTOTUNE))
 
 
 def _run(extractor, batches):

@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kapps.data.pipeline import TrainingBatches
+from kapps.data.pipeline import TrainingBatches, ending_at_once
 from kapps.errors import UserError
 from kapps.models import mend
 from kapps.models.replicas import several_machines
@@ -103,9 +103,13 @@ def fit(
     strategy = model.distribute_strategy
     check_batch(train.batch_size, strategy.num_replicas_in_sync)
     mend(model, sync_batch_norm)
-    validation = agreement.shared_by_all(validation, strategy)
+
+    def ready(batches: tf.data.Dataset) -> tf.data.Dataset:
+        return ending_at_once(agreement.shared_by_all(batches, strategy))
+
+    validation = ready(validation)
     if clean_train is not None:
-        clean_train = agreement.shared_by_all(clean_train, strategy)
+        clean_train = ready(clean_train)
     if not model.optimizer.built:  # a model with several optimizers has built them on their parts
         with strategy.scope():
             model.optimizer.build(model.trainable_variables)
@@ -129,7 +133,7 @@ def fit(
     def train_epochs(first: int, last: int, start: int) -> None:
         checkpoints.begin(start)
         model.fit(
-            agreement.shared_by_all(train.dataset(first, last, start), strategy),
+            ready(train.dataset(first, last, start)),
             steps_per_epoch=train.steps - start,
             validation_data=validation,
             initial_epoch=first,

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kapps.data import TrainingBatches, classification_targets, evaluation_batches, smooth
+from kapps.data import (
+    TrainingBatches,
+    classification_targets,
+    ending_at_once,
+    evaluation_batches,
+    smooth,
+    text_stream,
+)
 from kapps.data.dataset import Split
 from kapps.errors import UserError
 
@@ -97,3 +104,16 @@ def test_smoothed_targets_by_hand():
     np.testing.assert_allclose(targets, [[0.05, 0.85, 0.05, 0.05], [0.05, 0.05, 0.05, 0.85]])
     with pytest.raises(UserError, match="smoothing"):
         smooth(targets, 1.0)
+
+
+def test_no_pipeline_waits_for_the_tuning_thread():
+    once = evaluation_batches(numbered(9), 4, prepare=lambda images, labels: (images, labels))
+    text = text_stream(np.arange(99, dtype=np.int32), steps=8)
+    assert [batches.options().autotune.enabled for batches in (once, text)] == [False, False]
+
+
+def test_without_tuning_the_batches_are_the_same_and_their_count_is_known():
+    train = batches().dataset(0, 2)
+    assert train.options().autotune.enabled is None  # TensorFlow's default is to tune
+    untuned = ending_at_once(train)
+    assert rows(untuned) == rows(train) and int(untuned.cardinality()) == 12

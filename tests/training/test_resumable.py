@@ -67,6 +67,19 @@ def test_a_crash_changes_nothing(tmp_path, settings):
     assert again.rows == history.rows and again.best_epoch == history.best_epoch
 
 
+def test_what_keras_reads_ends_at_once(monkeypatch):
+    """Whatever the caller's batches are: a tuned pipeline is waited for when `fit` is over."""
+    seen, fit = [], keras.Model.fit
+
+    def watched(self, batches, **kwargs):
+        seen.extend([batches, kwargs["validation_data"]])
+        return fit(self, batches, **kwargs)
+
+    monkeypatch.setattr(keras.Model, "fit", watched)
+    small.train(epochs=1)
+    assert [batches.options().autotune.enabled for batches in seen] == [False, False]
+
+
 def test_the_clock_saves_inside_an_epoch_too(tmp_path):
     with open_run(tmp_path / "run") as run, pytest.raises(Stop):
         small.train(run, callbacks=[Crash(5)], save_minutes=0.0)
