@@ -40,7 +40,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "default_2": dict(epochs=2),
     "default": dict(epochs=COMPARED_EPOCHS),
     "longer": dict(epochs=8),
-    "conditional": dict(conditioning="projection", epochs=6),
+    "conditional": dict(conditioning="projection", epochs=12, learning_rate=3e-4),
     **{f"ladder_{loss}": dict(loss=loss, **LADDER) for loss in losses.ADVERSARIAL},
 }
 
