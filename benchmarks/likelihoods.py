@@ -77,15 +77,17 @@ ROWS = {
     "vamp_high_rate": Row(
         "dense_vae",
         VAMP,
-        epochs=220,
+        epochs=60,
         batch_size=250,
-        warmup=0.2,
+        warmup=0.0,
         **HIGH,
+        precision="mixed_bfloat16",
+        begin="dense_high_rate",
     ),
     "vamp": Row(
         "dense_vae",
         VAMP,
-        epochs=60,
+        epochs=40,
         batch_size=250,
         **FALLING,
         begin="vamp_high_rate",
@@ -202,7 +204,7 @@ def trained(
     with training.precision_policy(row.precision):
         model = build(row, row.epochs * batches.steps, images.image_shape, config.seed)
     if start:
-        model.set_weights(start.get_weights())
+        begin_with(model, start, images.splits["train"])
     directory = str(pathlib.Path(config.runs) / f"{name}_seed{config.seed}")
     with training.open_run("likelihoods", RunConfig(name, config.seed, directory)) as run:
         history = training.fit(
@@ -225,6 +227,15 @@ def trained(
         "epochs": history.rows,
     }
     return model, [*parts, part]
+
+
+def begin_with(model: models.VAE, start: models.VAE, train: data.Split) -> None:
+    """Take over encoder, decoder and prior; a VampPrior that is new begins with training pictures."""
+    for layer, other in zip(model.layers, start.layers, strict=False):
+        layer.set_weights(other.get_weights())
+    if model.prior and not start.prior:
+        pseudo = model.prior.pseudo_inputs
+        pseudo.assign(train.take(range(pseudo.shape[0])) / np.float32(255))
 
 
 def build(row: Row, steps: int, image_shape: tuple[int, int, int], seed: int):
