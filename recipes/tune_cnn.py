@@ -64,8 +64,6 @@ class Config(training.CommonConfig):
     refit: Literal["validation", "all"] = "validation"
     """train the winner with validation kept (best epoch, calibration), or on train and validation
     for as many epochs as were best"""
-    finalists: int = 1
-    """best points that are trained as long as the winner; the best of them on validation wins"""
     winner_epochs: int = 0
     """epochs of the winner; 0: three times those of a trial, with --refit all those of its trial"""
     validation_fraction: float = 0.1
@@ -87,7 +85,6 @@ def check(config: Config) -> None:
         ("max_parameters", 0),
         ("max_multiply_adds", 0),
         ("winner_epochs", 0),
-        ("finalists", 1),
     ):
         value = getattr(config, name)
         if value is not None and value < least:
@@ -97,8 +94,6 @@ def check(config: Config) -> None:
     )
     if config.algorithm == "bayesian" and config.cost != "none":
         raise UserError("--cost: the Gaussian process has one objective; tpe and hyperband do")
-    if config.finalists > 1 and config.refit == "all":
-        raise UserError("--finalists: with --refit all no validation data is left to compare them")
     if config.batch_size < 2:
         raise UserError("--batch-size must be at least 2: half of it is tried, too")
     training.check_batch(config.batch_size // 2, training.named_devices(config.devices))
@@ -345,15 +340,36 @@ def batch(config: Config, images: data.ImageData, how: dict[str, Any], seed: int
 
 def finish(config: Config, run: training.Run, images, results, strategy) -> dict[str, object]:
     """Train the winner, evaluate it once, export it and write the report."""
-    finalists = [
-        train_finalist(config, run, images, results, record, strategy)
-        for record in results.best_first()[: config.finalists]
-    ]
+    import keras
+
+    winner = results.best_first()[0]
+    trials = CnnTrials(config, images.image_shape, images.classes)
+    hp = tuning.hyperparameters(results.space, winner.values)
     everything = config.refit == "all"
-    winner, model, history = finalists[0]
-    if len(finalists) > 1:
-        winner, model, history = max(finalists, key=lambda finalist: best_accuracy(finalist[2]))
-        print(f"winner    trial {winner.number}, {best_accuracy(history):.2%} on validation")
+    used = with_validation(images) if everything else images
+    # A trial only has to be told from others. On all data nothing says when to stop, so there the
+    # schedule is that of the trial, and ends where the trial was best.
+    epochs = config.winner_epochs or config.epochs * (1 if everything else 3)
+    last = min(epochs, winner.best_epoch) if everything else epochs
+    model, batches, validation, clean = prepare(trials, hp, used, strategy, config.seed, epochs)
+    size = f"{model.count_params():,} parameters"
+    print(f"winner    trial {winner.number}: {size}; {told(config, last)}")
+    inside = run_in(run.path / f"winner-{winner.number:04d}-{config.refit}-{last}")
+    history = training.fit(
+        model,
+        batches,
+        validation,
+        epochs=last,
+        run=inside,
+        clean_train=clean,
+        monitor="last" if everything else "val_accuracy",
+        mode="max",
+        callbacks=[
+            *([tuning.LastEpoch()] if everything else []),
+            keras.callbacks.TensorBoard(run.path / "tensorboard" / "winner", write_graph=False),
+        ],
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
     model = serving.in_float32(model)
     print("evaluating on the test split, once")
     found = evaluation.explain_classifier(
@@ -361,12 +377,11 @@ def finish(config: Config, run: training.Run, images, results, strategy) -> dict
     )
     metrics = {
         **found.metrics,
-        "best_epoch": history.best_epoch,
+        "best_epoch": last if everything else history.best_epoch,
         "parameters": model.count_params(),
         "multiply_adds": models.multiply_adds(model),
-        **tuning.search_metrics(results, config, winner),
-        "finalists": len(finalists),
-        "train_seconds": sum(finalist[2].train_seconds for finalist in finalists),
+        **tuning.search_metrics(results, config),
+        "train_seconds": history.train_seconds,
         "examples_per_second": history.examples_per_second,
         "refit": config.refit,
         "exported": None,
@@ -380,50 +395,10 @@ def finish(config: Config, run: training.Run, images, results, strategy) -> dict
     training.write_rows(run.path / "metrics.csv", history.rows)
     if config.export:
         metrics["exported"] = export(config, run, model, images, temperature, winner, metrics)
-    report(config, run, images, results, finalists, winner, found, verdict, metrics, history)
+    report(config, run, images, results, winner, found, verdict, metrics, history)
     run.finish(metrics)
     print(evaluation.summary(metrics, run.path))
     return metrics
-
-
-def train_finalist(config: Config, run: training.Run, images, results, record, strategy) -> tuple:
-    """Train one of the best points for long: its record, the model, and how it was trained."""
-    import keras
-
-    trials = CnnTrials(config, images.image_shape, images.classes)
-    hp = tuning.hyperparameters(results.space, record.values)
-    everything = config.refit == "all"
-    used = with_validation(images) if everything else images
-    # A trial only has to be told from others. On all data nothing says when to stop, so there the
-    # schedule is that of the trial, and ends where the trial was best.
-    epochs = config.winner_epochs or config.epochs * (1 if everything else 3)
-    last = min(epochs, record.best_epoch) if everything else epochs
-    model, batches, validation, clean = prepare(trials, hp, used, strategy, config.seed, epochs)
-    role = "winner   " if config.finalists == 1 else "finalist "
-    size = f"{model.count_params():,} parameters"
-    print(f"{role} trial {record.number}: {size}; {told(config, last)}")
-    name = f"winner-{record.number:04d}"
-    history = training.fit(
-        model,
-        batches,
-        validation,
-        epochs=last,
-        run=run_in(run.path / f"{name}-{config.refit}-{last}"),
-        clean_train=clean,
-        monitor="last" if everything else "val_accuracy",
-        mode="max",
-        callbacks=[
-            *([tuning.LastEpoch()] if everything else []),
-            keras.callbacks.TensorBoard(run.path / "tensorboard" / name, write_graph=False),
-        ],
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
-    return record, model, history
-
-
-def best_accuracy(history: training.History) -> float:
-    """On validation, after the best epoch."""
-    return max(row["val_accuracy"] for row in history.rows)
 
 
 def with_validation(images: data.ImageData) -> data.ImageData:
@@ -490,9 +465,7 @@ def export(config, run, model, images, temperature, winner, metrics) -> str:
     return str(version)
 
 
-def report(
-    config, run, images, results, finalists, winner, found, verdict, metrics, history
-) -> None:
+def report(config, run, images, results, winner, found, verdict, metrics, history) -> None:
     """Write report.html and the pictures."""
     explained = evaluation.explain_search(results)
     figures = [*explained.figures, *((f"Winner: {t}", f, c) for t, f, c in found.figures)]
@@ -503,11 +476,6 @@ def report(
         commands["Predict"] = f"kapps predict {metrics['exported']} PICTURE.png"
     commands["Look at all trials"] = f"tensorboard --logdir {run.path / 'tensorboard'}"
     values = ", ".join(f"{name} {value}" for name, value in winner.values.items())
-    compared = [
-        f"trial {record.number}: {record.score:.2%} in the search, "
-        f"{best_accuracy(longer):.2%} after {len(longer.rows)} epochs"
-        for record, _, longer in finalists
-    ]
     evaluation.write_report(
         run.path / "report.html",
         title=f"Search for a network on {images.spec}",
@@ -522,7 +490,6 @@ def report(
             f"It was {told(config, metrics['best_epoch'])}. The objective was measured on "
             f"{images.counts['validation']} validation pictures and is the best of "
             f"{len(results.ended_well)} trials: expect less of it on new data, as on test.",
-            *([f"Finalists on validation: {'; '.join(compared)}."] if len(finalists) > 1 else []),
             *explained.notes,
             *images.notes,
             *run.notes,

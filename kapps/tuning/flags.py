@@ -11,7 +11,7 @@ from typing import Any
 
 from kapps import training
 from kapps.errors import UserError
-from kapps.tuning.results import Record, Results
+from kapps.tuning.results import Results
 
 # Why TF_CONFIG is refused, and what to do instead.
 DIVIDES_TRIALS = (
@@ -75,11 +75,9 @@ def check_found(results: Results, directory: pathlib.Path) -> None:
     )
 
 
-def search_metrics(
-    results: Results, config: Any, winner: Record | None = None
-) -> dict[str, object]:
-    """The figures of a search, for metrics.json; the winner is the best trial if none is given."""
-    winner = winner or results.best_first()[0]
+def search_metrics(results: Results, config: Any) -> dict[str, object]:
+    """The figures of a search, for metrics.json."""
+    winner = results.best_first()[0]
     return {
         "winner": winner.number,
         f"search_{results.objective}": winner.score,

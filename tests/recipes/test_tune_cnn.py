@@ -142,43 +142,6 @@ def test_the_winner_on_all_data_ends_at_its_best_epoch(finished, tmp_path, capsy
     assert "train and validation" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_the_best_finalist_on_validation_wins(finished, tmp_path, monkeypatch, sign):
-    """Whatever its place in the search was: with the sign turned round, the worst one wins."""
-    config, _ = finished
-    best = tune_cnn.best_accuracy
-    monkeypatch.setattr(tune_cnn, "best_accuracy", lambda history: sign * best(history))
-    shutil.copytree(config.run_dir, tmp_path / "run")
-    (tmp_path / "run/metrics.json").unlink()
-    several = dataclasses.replace(
-        config, run_dir=str(tmp_path / "run"), finalists=2, winner_epochs=3, export=False
-    )
-    results = tuning.read_results(tmp_path / "run")
-    run = training.Run(tmp_path / "run", "tune_cnn", dataclasses.asdict(several))
-    strategy = training.strategy("cpu")
-    metrics = tune_cnn.finish(several, run, tune_cnn.load(several), results, strategy)
-    found = {}
-    for record in results.best_first()[:2]:
-        path = tmp_path / f"run/winner-{record.number:04d}-validation-3/metrics.csv"
-        rows = csv.DictReader(path.read_text().splitlines())
-        found[record.number] = sign * max(float(row["val_accuracy"]) for row in rows)
-    assert len(set(found.values())) == 2
-    winner = results.records[max(found, key=found.get)]
-    assert metrics["winner"] == winner.number and metrics["finalists"] == 2
-    assert metrics["search_val_accuracy"] == winner.score
-    assert metrics["parameters"] == winner.facts["parameters"]
-    model = keras.models.load_model(tmp_path / "run/model.keras")
-    assert model.count_params() == metrics["parameters"]
-    assert "Finalists on validation: trial" in (tmp_path / "run/report.html").read_text()
-
-
-def test_finalists_need_validation_data():
-    with pytest.raises(UserError, match="refit"):
-        tune_cnn.check(Config(finalists=2, refit="all"))
-    with pytest.raises(UserError, match="finalists 0"):
-        tune_cnn.check(Config(finalists=0))
-
-
 @pytest.mark.slow
 def test_a_trial_on_two_devices_is_the_trial_on_one(finished, tmp_path):
     config, _ = finished
