@@ -230,7 +230,7 @@ def trained(
 
 
 def begin_with(model: models.VAE, start: models.VAE, train: data.Split) -> None:
-    """Take over encoder, decoder and prior; a VampPrior that is new begins with training pictures."""
+    """Take over encoder, decoder and prior; a new VampPrior begins with training pictures."""
     for layer, other in zip(model.layers, start.layers, strict=False):
         layer.set_weights(other.get_weights())
     if model.prior and not start.prior:
