@@ -97,6 +97,7 @@ def rows() -> Iterator[tuple[str, ...]]:
                 if figures["generator_steps"] in compared
             )
     if found := results("gan_conditional"):
+        yield of_gan("GAN, conditional", "conditional", found)
         figures = [one["metrics"] for one in found]
         measured = f"**{spread([one['test_tstr_accuracy'] for one in figures], '.3f')}**"
         reference = f"trained on pictures {figures[0]['test_tstr_real']:.3f}"
