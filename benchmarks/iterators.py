@@ -21,7 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from kapps import data, files, training  # noqa: E402
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "iterators.json"
-LIFETIMES = (0.5, 1.0, 1.5, 3.0, 6.0, 12.0)  # seconds
+LIFETIMES = (0.7, 1.5, 3.0, 6.0)  # seconds
 TURNS = 3
 
 
