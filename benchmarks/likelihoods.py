@@ -51,7 +51,7 @@ class Row:
     begin: str | None = None  # the row whose best weights it begins with
 
 
-# A high rate and a long average of the weights for most of the way, then a rate that falls: bound on
+# A high rate and a long average of the weights for most of the way, then a falling rate: bound on
 # validation 230.25 after 390 epochs; 200 of one-cycle, over-fitted as much, ended at 230.91.
 HIGH = dict(learning_rate=1.5e-3, schedule="constant", ema=0.9998, weight_decay=0.01)
 FALLING = dict(learning_rate=1e-3, schedule="cosine", warmup=0.0, weight_decay=0.01)
