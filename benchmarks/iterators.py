@@ -4,7 +4,7 @@
 
 Shuffled batches of Fashion-MNIST are drawn for some seconds, then the iterator is dropped. With
 autotuning, dropping it often waits until the tuning thread wakes, at intervals that double; which
-lifetimes are hit changes from run to run. `data.ending_at_once` is what `training.fit` uses.
+lifetimes are hit changes from run to run. `data.without_autotune` is what `training.fit` uses.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
     batches = data.TrainingBatches(
         images.splits["train"], 64, prepare=lambda pictures, labels, seed: (pictures, labels)
     )
-    ways = {"autotuned": lambda it: it, "ending_at_once": data.ending_at_once}
+    ways = {"autotuned": lambda it: it, "without_autotune": data.without_autotune}
     rows = []
     for lifetime in LIFETIMES:
         for name, way in ways.items():

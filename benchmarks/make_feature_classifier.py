@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from kapps import data
-from kapps.evaluation import features
+from kapps.evaluation.generative.samples import features
 
 NOTE = (
     "Feature network of kapps for Fashion-MNIST. Made by benchmarks/make_feature_classifier.py "

@@ -15,7 +15,7 @@ import pathlib
 import tensorflow_datasets
 import tyro
 
-from kapps.models import backbone_table
+from kapps.models.pretrained import backbone_table
 
 SYNSETS = pathlib.Path(tensorflow_datasets.__file__).parent / "datasets/imagenet2012/labels.txt"
 

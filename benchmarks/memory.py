@@ -27,7 +27,7 @@ import numpy as np
 import tensorflow as tf
 
 from kapps import data, evaluation, files, models, training
-from kapps.evaluation.plots.comparison import Panel, seed_curves
+from kapps.evaluation.plots.classic.comparison import Panel, seed_curves
 from kapps.evaluation.plots.gradients import layer_norms
 
 ROOT = pathlib.Path(__file__).parents[1]

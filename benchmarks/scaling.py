@@ -79,7 +79,7 @@ def measure(config: Config, count: int) -> dict[str, Any]:
         model = models.classifier(config.model, images.image_shape, images.classes)
         model.compile(keras.optimizers.SGD(0.01, momentum=0.9), losses.softmax_cross_entropy)
         model.optimizer.build(model.trainable_variables)
-    models.mend(model)
+    training.patch_for_replicas(model)
     steps = WARM_UP + config.steps
     dataset = batches.dataset(0, -(-steps // batches.steps) + 1)
 

@@ -39,7 +39,8 @@ import tensorflow as tf
 import tyro
 
 from kapps import data, files, losses, models, training
-from kapps.models import transfer
+from kapps.data.images import decode
+from kapps.models.pretrained import transfer
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from recipes import transfer_learning  # noqa: E402
@@ -259,7 +260,7 @@ def imagenet_features(split: data.Split, rows) -> np.ndarray:
     lookup = tf.constant(rows, tf.int64)
     large = data.Split(
         split.labels[rows],
-        lambda i: data.decode.fit(split.images(tf.gather(lookup, i)), (SIDE, SIDE, 1)),
+        lambda i: decode.fit(split.images(tf.gather(lookup, i)), (SIDE, SIDE, 1)),
     )
     return training.cached_features(extractor, large, None, {})[0]
 

@@ -83,9 +83,8 @@ def one(config: Config, cell: str, k: int, seed: int) -> dict[str, float]:
     import keras
     import tensorflow as tf
 
-    from kapps import models
-    from kapps.data.memory_tasks import adding
-    from kapps.models import steps
+    from kapps import models, replicas
+    from kapps.data.series.memory_tasks import adding
 
     training.seed_everything(seed)
     rows, length = config.batch_size, config.length
@@ -117,7 +116,7 @@ def one(config: Config, cell: str, k: int, seed: int) -> dict[str, float]:
             loss = tf.reduce_mean(tf.square(outputs[:, -1] - y))
             return loss, loss
 
-        return steps.minimize(
+        return replicas.minimize(
             optimizer, objective, model.trainable_variables, model.settings["clip"]
         )
 

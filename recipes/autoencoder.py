@@ -353,7 +353,7 @@ def pretrain(config: Config, run: training.Run, model, batches, strategy) -> lis
     if not any(run.checkpoints.glob("state-*")):
         print(f"layer by layer, {config.pretrain} epochs each")
         with strategy.scope():
-            errors = models.greedy_pretrain(
+            errors = training.greedy_pretrain(
                 model,
                 batches.dataset(0, config.pretrain),
                 epochs=config.pretrain,

@@ -309,7 +309,7 @@ def batch(config: Config, images: data.ImageData, replicas: int = 1) -> tuple:
     def prepare(pictures, labels, seed=None):
         if seed is not None:  # of training
             pictures, labels = (
-                models.order_for_replicas(each, config.n_critic, replicas)
+                training.order_for_replicas(each, config.n_critic, replicas)
                 for each in (pictures, labels)
             )
         return pictures if config.conditioning == "none" else (pictures, exact(labels))

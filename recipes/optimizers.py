@@ -424,7 +424,7 @@ def walk(config: Config, run: training.Run) -> tuple[dict, dict]:
     """Paths and their learning rates, by optimizer by surface."""
     import numpy as np
 
-    from kapps.evaluation import surfaces
+    from kapps.evaluation.classic import surfaces
 
     def best(name: str, rates: tuple[float, ...]) -> dict[str, Any]:
         walked = surfaces.descend(

@@ -166,7 +166,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
     if not run.chief:
         return run.leave()
     print("evaluating on the test split, once")
-    logits_of = models.perceptrons.class_logits(model)
+    logits_of = models.class_logits(model)
     logits_of.save(run.path / "model.keras")
     said = {
         split: logits_of.predict(points.x[split], verbose=0, batch_size=1024)

@@ -525,7 +525,9 @@ def report(config, run, images, work, twins, kept, histories, notes) -> dict[str
         look_into=looking,
     )
     correct = found.test_logits.argmax(axis=-1) == images.splits["test"].labels
-    twin_metrics, twin_notes, twin_tables = evaluation.twin_findings(images, twins, correct)
+    twin_metrics, twin_notes, twin_tables = evaluation.near_duplicate_findings(
+        images, twins, correct
+    )
     caveats = evaluation.caveats_of(images, found.metrics, config.class_weights)
     caveats = [*caveats, *twin_notes, *notes]
     rows = training.joined([history.rows for history in histories.values()])

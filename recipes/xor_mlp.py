@@ -202,7 +202,7 @@ def train(config: Config, run: training.Run) -> dict[str, object]:
         return run.leave()
     best = int(np.argmin(task.losses(model, "validation")))
     one = models.stacked.copy_of(model, best)
-    served = models.perceptrons.pair_of_logits(one) if task.is_xor else one
+    served = models.pair_of_logits(one) if task.is_xor else one
     served.save(run.path / "model.keras")
     cells = compare(config, run, task, strategy) if config.compare else []
     by_hand = back_propagation(config, task)
@@ -452,7 +452,7 @@ def compare(config: Config, run: training.Run, task: Task, strategy) -> list[dic
                 task.loss,
                 steps_per_execution=STEPS[not task.is_xor],
             )
-        models.mend(model)
+        training.patch_for_replicas(model)
         model.fit(task.batches().dataset(0, config.epochs), shuffle=False, verbose=0)
         losses = task.losses(model, split)
         cell = {

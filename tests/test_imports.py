@@ -12,24 +12,27 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-# From the lowest layer up. A module imports from its own package or from lower layers.
-LAYERS = (
-    {"errors", "files"},
+# From the ground up. A module imports from its own floor or from floors below.
+FLOORS = (
+    {"errors", "files", "replicas"},
     {"layers", "losses"},
     {"blocks"},
     {"data", "models"},
-    {"training", "evaluation"},
-    {"tuning", "serving"},
+    {"training"},
+    {"evaluation"},
+    {"serving"},
+    {"tuning"},
     {"command_line", "launch"},
     {"cli", "recipes"},
 )
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+RANK = {name: rank for rank, names in enumerate(FLOORS) for name in names}
+FAMILIES = {"images", "pretrained", "tables", "series", "text", "generative", "classic"}
 
 SOURCES = sorted([*(ROOT / "kapps").rglob("*.py"), *(ROOT / "recipes").rglob("*.py")])
 
 
 def part(module: str) -> str | None:
-    """The layer a dotted module name belongs to: "kapps.data.spec" -> "data"."""
+    """The floor a dotted module name belongs to: "kapps.data.spec" -> "data"."""
     names = module.split(".")
     if names[0] == "recipes":
         return "recipes"
@@ -50,16 +53,43 @@ def imports(tree: ast.AST, package: str) -> set[str]:
     return found
 
 
-def upward_imports(path: pathlib.Path, tree: ast.AST) -> list[str]:
+def names_of(path: pathlib.Path) -> tuple[str, str]:
+    """The dotted names of a module and of its package."""
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    return module, module if path.name == "__init__.py" else module.rpartition(".")[0]
+
+
+def upward_imports(path: pathlib.Path, tree: ast.AST) -> list[str]:
+    module, package = names_of(path)
     own = part(module)
     parts = {part(name): name for name in imports(tree, package)}
     return [
         name
         for to, name in parts.items()
-        # `from kapps import __version__` and the like name no layer.
+        # `from kapps import __version__` and the like name no floor.
         if to is not None and not to.startswith("__") and to != own and RANK[to] >= RANK[own]
+    ]
+
+
+def family(module: str) -> tuple[str, str] | None:
+    """Floor and family of a dotted name: "kapps.data.tables.columns" -> ("data", "tables").
+
+    Plots are rooms by family on a floor of their own.
+    """
+    names = module.removeprefix("kapps.").replace("evaluation.plots.", "plots.").split(".")
+    return (names[0], names[1]) if len(names) > 1 and names[1] in FAMILIES else None
+
+
+def sideways_imports(path: pathlib.Path, tree: ast.AST) -> list[str]:
+    """What a family imports from another one of its floor."""
+    module, package = names_of(path)
+    own = family(module)
+    if own is None:
+        return []
+    return [
+        name
+        for name in imports(tree, package)
+        if (other := family(name)) and other[0] == own[0] and other[1] != own[1]
     ]
 
 
@@ -70,12 +100,31 @@ def test_imports_point_down(path):
     assert upward_imports(path, ast.parse(path.read_text())) == []
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_family_does_not_import_another(path):
+    assert sideways_imports(path, ast.parse(path.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    "module, statement, sideways",
+    [
+        ("kapps/data/series/loading.py", "from kapps.data.images import folder", True),
+        ("kapps/data/series/loading.py", "from kapps.data import delimited", False),
+        ("kapps/models/text/char_rnn.py", "from kapps.models.series.rnn_fcn import rnn_fcn", True),
+        ("kapps/evaluation/text/explain.py", "from kapps.models.text import char_rnn", False),
+        ("kapps/data/images/loading.py", "from ..tables import columns", True),
+    ],
+)
+def test_the_rule_of_families(module, statement, sideways):
+    assert bool(sideways_imports(ROOT / module, ast.parse(statement))) == sideways
+
+
 @pytest.mark.parametrize(
     "module, statement, upward",
     [
         ("kapps/blocks.py", "from kapps import models", True),
         ("kapps/blocks.py", "from kapps.layers import BatchNormalization", False),
-        ("kapps/data/spec.py", "def f():\n    import kapps.models.cnns", True),
+        ("kapps/data/spec.py", "def f():\n    import kapps.models.images.cnn", True),
         ("kapps/data/spec.py", "from .. import training", True),
         ("kapps/data/spec.py", "from . import split", False),
         ("kapps/data/__init__.py", "from .split import Split", False),

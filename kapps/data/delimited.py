@@ -1,6 +1,7 @@
 """Text files of columns, as they are: names in the first line, cells as text, nothing guessed.
 
-What cells mean is for others to say; `kapps.data.tables` reads them as numbers and categories.
+What cells mean is for others to say; `kapps.data.tables.loading` reads them as numbers and
+categories.
 """
 
 from __future__ import annotations

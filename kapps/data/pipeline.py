@@ -17,12 +17,12 @@ import tensorflow as tf
 from kapps.errors import UserError
 
 if TYPE_CHECKING:
-    from kapps.data.dataset import Split
+    from kapps.data.images.dataset import Split
 
 AUTOTUNE = tf.data.AUTOTUNE
 
 
-def ending_at_once(batches: tf.data.Dataset) -> tf.data.Dataset:
+def without_autotune(batches: tf.data.Dataset) -> tf.data.Dataset:
     """The same batches, prepared by as many threads as there are cores, without autotuning.
 
     The thread that tunes a pipeline looks at it at doubled intervals, and TensorFlow 2.21 often
@@ -183,7 +183,7 @@ def evaluation_batches(
         return prepare(split.images(indices), tf.gather(labels, indices))
 
     batches = batches.map(load, num_parallel_calls=AUTOTUNE, deterministic=True)
-    return ending_at_once(batches.prefetch(AUTOTUNE))
+    return without_autotune(batches.prefetch(AUTOTUNE))
 
 
 def classification_targets(classes: int) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -11,7 +11,7 @@ expected_calibration_error, reliability_bins, fit_temperature
 overfitting_verdict       learning curves -> a `Verdict` in words, with its numbers
 posterior_verdict, gan_verdict, autoencoder_verdict, codebook_verdict
                           did a generative model collapse? -> a `Judgement` in words
-caveats_of, enough_data, class_caveats, twin_findings
+caveats_of, enough_data, class_caveats, near_duplicate_findings
                           what keeps the figures from meaning what they seem to
 baseline_accuracy         what always answering the most frequent class would reach
 lerp, slerp, traversal, normal_grid
@@ -71,98 +71,4 @@ plots                     module of functions that return a matplotlib Figure
 
 import lazy_loader as lazy
 
-__getattr__, __dir__, __all__ = lazy.attach(
-    __name__,
-    submodules=["plots"],
-    submod_attrs={
-        "calibration": [
-            "expected_calibration_error",
-            "fit_temperature",
-            "reliability_bins",
-            "softmax",
-        ],
-        "caveats": ["caveats_of", "class_caveats", "enough_data", "twin_findings"],
-        "class_scores": ["class_balance_kl", "classifier_score"],
-        "classification": [
-            "baseline_accuracy",
-            "classification_metrics",
-            "predict_logits",
-            "top_losses",
-            "wilson_interval",
-        ],
-        "distances": ["frechet_distance", "kernel_distance"],
-        "collapse": [
-            "Judgement",
-            "autoencoder_verdict",
-            "codebook_verdict",
-            "gan_verdict",
-            "posterior_verdict",
-        ],
-        "explain": ["Explanation", "explain_classifier"],
-        "features": [
-            "PACKAGED",
-            "Features",
-            "feature_extractor",
-            "random_features",
-            "to_uint8",
-            "wanted_extractor",
-        ],
-        "gan_report": ["explain_gan"],
-        "separations": [
-            "Separation",
-            "best_linear_accuracy",
-            "highest_learning_rate",
-            "separation",
-        ],
-        "gradcam": ["grad_cam", "overlay"],
-        "gradient_report": ["explain_gradient_flow", "gradient_story"],
-        "likelihood": [
-            "Likelihood",
-            "binarization_entropy",
-            "bits_per_dimension",
-            "floor_note",
-            "importance_nll",
-        ],
-        "manifolds": ["density_coverage", "precision_recall"],
-        "optimizer_report": [
-            "Contestant",
-            "comparison_figures",
-            "comparison_table",
-            "optimizer_findings",
-            "surface_figures",
-            "surface_findings",
-            "surface_table",
-        ],
-        "posterior": ["active_units", "kl_per_dimension", "mutual_information"],
-        "quality": ["SampleQuality", "quality_table", "sample_quality"],
-        "reconstruction": ["pca_mse", "reconstruction_mse"],
-        "report": ["write_report"],
-        "history": ["read_history"],
-        "runs": ["compare", "find_runs", "runs_table"],
-        "linear_report": ["linear_verdict", "mlp_verdict"],
-        "latent": ["lerp", "normal_grid", "slerp", "traversal"],
-        "neighbours": ["nearest_neighbours"],
-        "standings": ["judge_standings", "standing"],
-        "surfaces": ["SURFACES", "descend"],
-        "synthetic": ["train_on_synthetic"],
-        "sample_grids": ["SampleGrids"],
-        "search_report": ["SearchExplanation", "explain_search"],
-        "sequence_report": ["explain_sequences", "memory_verdict"],
-        "terminal": ["file_name", "summary"],
-        "two_sample": ["classifier_two_sample_test", "nearest_neighbour_test"],
-        "regression": ["regression_metrics", "regression_verdict"],
-        "tabular_baselines": ["fit_baselines"],
-        "tabular_report": ["column_importance", "explain_table", "predict_table"],
-        "vae_report": ["explain_vae"],
-        "vq_vae_report": ["explain_vq_vae"],
-        "verdict": ["Verdict", "overfitting_verdict"],
-        "ngrams": ["NGram", "xz_bits_per_character"],
-        "text_report": [
-            "character_bits",
-            "explain_text",
-            "harder_by",
-            "language_verdict",
-            "text_baselines",
-        ],
-    },
-)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -9,14 +9,14 @@ likelihoods      likelihood(name): of pixels, given what a decoder says
 from kapps.losses.adversarial import ADVERSARIAL, Adversarial, adversarial_loss
 from kapps.losses.classification import softmax_cross_entropy
 from kapps.losses.gaussians import gaussian_kl, gaussian_kl_per_dimension, gaussian_log_density
-from kapps.losses.likelihoods import LIKELIHOODS, bound_softly, likelihood
+from kapps.losses.likelihoods import LIKELIHOODS, likelihood, softclip
 
 __all__ = [
     "ADVERSARIAL",
     "Adversarial",
     "LIKELIHOODS",
     "adversarial_loss",
-    "bound_softly",
+    "softclip",
     "gaussian_kl",
     "gaussian_kl_per_dimension",
     "gaussian_log_density",

@@ -60,7 +60,7 @@ def likelihood(name: str, scale: float | None = None) -> Likelihood:
     return Likelihood(1, lambda x, mean: _gaussian_nll(x, mean, 2 * math.log(scale)), _clip)
 
 
-def bound_softly(v: tf.Tensor, low: float, high: float) -> tf.Tensor:
+def softclip(v: tf.Tensor, low: float, high: float) -> tf.Tensor:
     """Almost `v` between low and high, never outside, with a gradient everywhere.
 
     low + softplus(v - low) - softplus(v - high), and from the middle on the same seen from above:
@@ -102,7 +102,7 @@ def gaussian(x: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
     The two parameters are the mean and the log-variance, which is bounded softly.
     """
     mean, log_var = tf.split(tf.cast(parameters, tf.float32), 2, axis=-1)
-    return _gaussian_nll(x, mean, bound_softly(log_var, _LOWEST_LOG_VAR, _HIGHEST_LOG_VAR))
+    return _gaussian_nll(x, mean, softclip(log_var, _LOWEST_LOG_VAR, _HIGHEST_LOG_VAR))
 
 
 def discretized_logistic(x: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
@@ -113,7 +113,7 @@ def discretized_logistic(x: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
     Parameters: mean and log-scale. In nats per picture; bits per dimension are nats / (dims ln 2).
     """
     mean, log_scale = tf.split(tf.cast(parameters, tf.float32), 2, axis=-1)
-    inverse = tf.exp(-bound_softly(log_scale, _LOWEST_LOG_SCALE, _HIGHEST_LOG_SCALE))
+    inverse = tf.exp(-softclip(log_scale, _LOWEST_LOG_SCALE, _HIGHEST_LOG_SCALE))
     half = 0.5 / (LEVELS - 1)
     upper, lower = (x + half - mean) * inverse, (x - half - mean) * inverse
     # sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)): no cancellation.
@@ -146,7 +146,7 @@ def _discretized_logistic_mean(parameters):
     Over the levels it is a sum, which differs by less than half a level.
     """
     place, log_scale = tf.split(tf.cast(parameters, tf.float32), 2, axis=-1)
-    scale = tf.exp(bound_softly(log_scale, _LOWEST_LOG_SCALE, _HIGHEST_LOG_SCALE))
+    scale = tf.exp(softclip(log_scale, _LOWEST_LOG_SCALE, _HIGHEST_LOG_SCALE))
     mean = scale * (tf.nn.softplus(place / scale) - tf.nn.softplus((place - 1.0) / scale))
     return _clip(mean)
 

@@ -23,29 +23,4 @@ run_card, check_format, check_quantize   a run's model card; is a format known? 
 
 import lazy_loader as lazy
 
-__getattr__, __dir__, __all__ = lazy.attach(
-    __name__,
-    submod_attrs={
-        "card": ["run_card"],
-        "classifier": ["export"],
-        "families": [
-            "export_any",
-            "export_autoencoder",
-            "export_gan",
-            "export_vae",
-            "export_vq_vae",
-            "is_generative",
-        ],
-        "formats": ["convert", "in_float32", "load_model"],
-        "generative": ["export_generative"],
-        "naming": ["name_pictures"],
-        "points": ["export_points", "is_points"],
-        "prediction": ["load", "predict"],
-        "publishing": ["publish", "version_directory", "versions"],
-        "requirements": ["check_format", "check_quantize"],
-        "quantizing": ["convert_run"],
-        "sequences": ["export_sequences", "is_sequence"],
-        "texts": ["export_text"],
-        "tabular": ["export_table", "is_tabular", "predict_table_file"],
-    },
-)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kapps import models
-from kapps.data import decode
+from kapps.data.images import decode
 from kapps.errors import UserError
 from kapps.serving.prediction import Prediction
 

@@ -27,30 +27,4 @@ WeightAverage                     moving average of weights and statistics
 
 import lazy_loader as lazy
 
-__getattr__, __dir__, __all__ = lazy.attach(
-    __name__,
-    submod_attrs={
-        "callbacks": ["WeightAverage"],
-        "cells": ["Candidate", "Cells"],
-        "config": ["CommonConfig", "check_common", "check_range", "command"],
-        "distribution": [
-            "check_batch",
-            "check_devices",
-            "cluster",
-            "named_devices",
-            "scaled_learning_rate",
-            "strategy",
-        ],
-        "feature_cache": ["FeatureBatches", "cached_features", "gatherer"],
-        "gradients": ["GradientFlow", "gradient_flow"],
-        "resumable": ["History", "fit"],
-        "lr_find": ["range_test"],
-        "optimizers": ["optimizer", "usual_learning_rate", "usual_weight_decay"],
-        "parameter_groups": ["decaying_factors", "rate_factors"],
-        "phases": ["JoinedRows", "Phase", "joined"],
-        "precision": ["choose_precision", "precision_policy"],
-        "run": ["Run", "machine", "open_run", "read_json", "versions", "write_rows"],
-        "schedules": ["OneCycle", "learning_rate_schedule", "momentum_cycle"],
-        "seeds": ["seed_everything"],
-    },
-)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -16,8 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.errors import UserError
-from kapps.training import run as runs
-from kapps.training import state as states
+from kapps.training import run as runs, state as states
 
 # `on_train_begin` resets these, so Keras forgets its patience whenever a run is resumed.
 KERAS_STATE = {

@@ -21,8 +21,8 @@ import tensorflow as tf
 
 from kapps import losses
 from kapps.errors import UserError
-from kapps.training.optimizers import optimizer
-from kapps.training.schedules import learning_rate_schedule
+from kapps.training.optim.optimizers import optimizer
+from kapps.training.optim.schedules import learning_rate_schedule
 from kapps.training.seeds import seed_everything
 
 if TYPE_CHECKING:

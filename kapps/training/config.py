@@ -12,7 +12,7 @@ from typing import Literal
 
 from kapps import data
 from kapps.errors import UserError
-from kapps.training.distribution import check_devices, cluster
+from kapps.training.distributed.devices import check_devices, cluster
 
 
 @dataclasses.dataclass(frozen=True)

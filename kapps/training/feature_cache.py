@@ -19,8 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from kapps import files
-from kapps.data.dataset import Split
-from kapps.data.pipeline import IndexedBatches, ending_at_once
+from kapps.data.images.dataset import Split
+from kapps.data.pipeline import IndexedBatches, without_autotune
 from kapps.data.progress import track
 from kapps.training.run import versions
 
@@ -181,7 +181,7 @@ def _batches(split, copies, augment, seed, batch_size):
         return rows.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     batches = tf.data.Dataset.range(max(1, copies)).flat_map(of_copy)
-    return ending_at_once(batches.prefetch(tf.data.AUTOTUNE))
+    return without_autotune(batches.prefetch(tf.data.AUTOTUNE))
 
 
 def _run(extractor, batches):

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kapps.errors import UserError
 from kapps.models.cost import multiply_adds
-from kapps.training.distribution import cluster
+from kapps.training.distributed.devices import cluster
 
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 # Below this, a step is over before the format matters, and measuring costs more than it gives.

@@ -20,14 +20,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kapps.data.pipeline import TrainingBatches, ending_at_once
+from kapps.data.pipeline import TrainingBatches, without_autotune
 from kapps.errors import UserError
-from kapps.models import mend
-from kapps.models.replicas import several_machines
-from kapps.training import agreement
-from kapps.training import callbacks as kept
-from kapps.training import state as states
-from kapps.training.distribution import check_batch
+from kapps.training import callbacks as kept, state as states
+from kapps.training.distributed import agreement
+from kapps.training.distributed.devices import check_batch
+from kapps.training.distributed.patch import patch_for_replicas, several_machines
 from kapps.training.run import Run
 
 
@@ -89,7 +87,7 @@ def fit(
         save_minutes: time between checkpoints inside an epoch.
         save_steps: steps between them instead.
         sync_batch_norm: on several devices, whether batch normalization has the statistics of the
-            whole batch, as on one; see `kapps.models.mend`.
+            whole batch, as on one; see `kapps.training.patch_for_replicas`.
         verbose: as in `keras.Model.fit`.
 
     Raises:
@@ -102,10 +100,10 @@ def fit(
         raise UserError(f"epochs {epochs}: at least one is needed")
     strategy = model.distribute_strategy
     check_batch(train.batch_size, strategy.num_replicas_in_sync)
-    mend(model, sync_batch_norm)
+    patch_for_replicas(model, sync_batch_norm)
 
     def ready(batches: tf.data.Dataset) -> tf.data.Dataset:
-        return ending_at_once(agreement.shared_by_all(batches, strategy))
+        return without_autotune(agreement.shared_by_all(batches, strategy))
 
     validation = ready(validation)
     if clean_train is not None:

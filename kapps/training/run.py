@@ -22,7 +22,7 @@ import filelock
 
 from kapps import files
 from kapps.errors import UserError
-from kapps.training.distribution import cluster
+from kapps.training.distributed.devices import cluster
 
 # These say where things are, what to do with what is there, or what to look at; not what is
 # trained.

@@ -24,29 +24,4 @@ stopping                module: the rules that end poor trials early
 
 import lazy_loader as lazy
 
-__getattr__, __dir__, __all__ = lazy.attach(
-    __name__,
-    submodules=["spaces", "stopping"],
-    submod_attrs={
-        "hparams": ["write_hparams"],
-        "callbacks": ["LastEpoch", "Reporter"],
-        "flags": [
-            "check_found",
-            "check_search",
-            "search_is_done",
-            "search_metrics",
-            "stop_rule",
-        ],
-        "hypermodels": ["HyperModelTrials"],
-        "oracles": ["oracle"],
-        "points": ["hyperparameters"],
-        "progress": ["print_trial"],
-        "remote": ["remote_role", "serve_chief"],
-        "results": ["Record", "Results", "read_results", "write_table"],
-        "search": ["Budget", "run_search"],
-        "space_files": ["declare", "read_space"],
-        "trial": ["SearchError", "Trial"],
-        "tuner": ["Tuner"],
-        "worker": ["copy_checkpoints"],
-    },
-)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

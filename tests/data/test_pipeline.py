@@ -5,12 +5,12 @@ import tensorflow as tf
 from kapps.data import (
     TrainingBatches,
     classification_targets,
-    ending_at_once,
     evaluation_batches,
     smooth,
     text_stream,
+    without_autotune,
 )
-from kapps.data.dataset import Split
+from kapps.data.images.dataset import Split
 from kapps.errors import UserError
 
 
@@ -115,5 +115,5 @@ def test_no_pipeline_waits_for_the_tuning_thread():
 def test_without_tuning_the_batches_are_the_same_and_their_count_is_known():
     train = batches().dataset(0, 2)
     assert train.options().autotune.enabled is None  # TensorFlow's default is to tune
-    untuned = ending_at_once(train)
+    untuned = without_autotune(train)
     assert rows(untuned) == rows(train) and int(untuned.cardinality()) == 12

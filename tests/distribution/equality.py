@@ -94,7 +94,7 @@ def gan(n_critic=1, **settings):
 
 def gan_batches(replicas, n_critic):
     def ordered(*batch):
-        return tuple(models.order_for_replicas(each, n_critic, replicas) for each in batch)
+        return tuple(training.order_for_replicas(each, n_critic, replicas) for each in batch)
 
     x, y = draw(STEPS * BATCH * n_critic, (4, 4, 1), 0), one_hot(STEPS * BATCH * n_critic)
     return batches(x, y, size=BATCH * n_critic).map(ordered)
@@ -431,7 +431,7 @@ def train(strategy, case):
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model = build()
-        models.mend(model)
+        training.patch_for_replicas(model)
     history = model.fit(
         batches_of(strategy.num_replicas_in_sync),
         validation_data=validation(),
@@ -551,8 +551,8 @@ def dropout_masks(strategy):
     with strategy.scope():
         model = keras.Sequential([keras.Input((50,)), keras.layers.Dropout(0.5, seed=1)])
         model.compile("sgd", "mse")
-    models.mend(model)
-    models.mend(model)  # twice is as good as once
+    training.patch_for_replicas(model)
+    training.patch_for_replicas(model)  # twice is as good as once
 
     def dropped():
         return model(tf.ones([1, 50]), training=True)
@@ -567,7 +567,7 @@ def refusal(strategy, **compiling):
         settings = {"gradient_accumulation_steps": compiling.pop("steps", None)}
         model.compile(keras.optimizers.SGD(**settings), "mse", **compiling)
     try:
-        models.mend(model)
+        training.patch_for_replicas(model)
     except ValueError as error:
         return str(error)
     return "accepted"
@@ -577,7 +577,7 @@ def saved(strategy):
     """The class under which a mended model is saved, and how far the loaded one is from it."""
     with strategy.scope():
         model = CASES["cnn, batch normalization"][0]()
-        models.mend(model)
+        training.patch_for_replicas(model)
     kind = keras.saving.serialize_keras_object(model)["class_name"]
     path = f"{tempfile.mkdtemp()}/model.keras"
     model.save(path)
@@ -591,7 +591,7 @@ def overflow(strategy):
     with strategy.scope():
         model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
         model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)), "mse")
-    models.mend(model)
+    training.patch_for_replicas(model)
     before = model.get_weights()[0]
     x = np.array([[1.0], [1.0], [1.0], [1e30]], "float32")
     model.fit(tf.data.Dataset.from_tensors((x, np.zeros_like(x))), verbose=0)

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from distribution import worker
-from kapps import launch as launching
-from kapps import models
+from kapps import launch as launching, models
 from kapps.training import state as states
 from recipes import small_transfer
 

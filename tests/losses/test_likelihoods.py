@@ -114,7 +114,7 @@ def test_gaussian_has_its_constant():
         expected = -stats.norm.logpdf(x, 0.4, np.exp(log_var / 2))
         value = negative_log("gaussian", x, 0.4, log_var)
         # The soft bounds change a log-variance of 1 by softplus(1 - 2) = 0.3.
-        bounded = float(losses.bound_softly(tf.constant(log_var), -11.0, 2.0))
+        bounded = float(losses.softclip(tf.constant(log_var), -11.0, 2.0))
         exact = -stats.norm.logpdf(x, 0.4, np.exp(bounded / 2))
         np.testing.assert_allclose(value, exact, rtol=1e-4, atol=1e-5)
         if log_var == -4.0:
@@ -130,7 +130,7 @@ PLACES = [(0.5, -5.0), (0.0, -3.0), (0.999, -4.0), (-0.4, -1.0), (1.7, -20.0), (
 def test_discretized_logistic_sums_to_one_over_all_levels(place, log_scale):
     p = np.exp(-negative_log("discretized_logistic", LEVELS, place, log_scale))
     assert p.sum() == pytest.approx(1, abs=3e-4)
-    bounded = float(losses.bound_softly(tf.constant(log_scale), -7.0, 2.0))
+    bounded = float(losses.softclip(tf.constant(log_scale), -7.0, 2.0))
     logistic = stats.logistic(place, np.exp(bounded))
     edges = np.concatenate([[-np.inf], LEVELS[:-1] + 0.5 / 255, [np.inf]])
     np.testing.assert_allclose(p, np.diff(logistic.cdf(edges)), rtol=2e-3, atol=1e-6)
@@ -144,7 +144,7 @@ def test_a_bound_is_soft_and_kept():
     v = tf.constant([-1e30, -1e9, -6.0, -2.0, 0.0, 2.0, 30.0, 1e9, 1e30])
     with tf.GradientTape() as tape:
         tape.watch(v)
-        bounded = losses.bound_softly(v, -6.0, 2.0)
+        bounded = losses.softclip(v, -6.0, 2.0)
     exact = np.logaddexp(0, v[2:6].numpy().astype(float) + 6) - 6
     exact -= np.logaddexp(0, v[2:6].numpy().astype(float) - 2)
     np.testing.assert_allclose(bounded, [-6, -6, *exact, 2, 2, 2], atol=1e-6)

@@ -5,8 +5,7 @@ import re
 
 import keras
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from kapps import models
 from kapps.errors import UserError

@@ -166,7 +166,7 @@ def test_layer_by_layer_then_killed_then_on(tmp_path, monkeypatch):
             autoencoder.main(config)
     errors = json.loads((tmp_path / "config.json").read_text())["layer_errors"]
     assert len(errors) == 3 and min(errors) > 0
-    monkeypatch.setattr(models, "greedy_pretrain", lambda *_, **__: pytest.fail("once more"))
+    monkeypatch.setattr(training, "greedy_pretrain", lambda *_, **__: pytest.fail("once more"))
     assert autoencoder.main(config)["best_epoch"] in (1, 2)
     assert "Layer by layer, before" in (tmp_path / "report.html").read_text()
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kapps import data, evaluation, models
 from kapps.errors import UserError
-from kapps.evaluation import gan_report
+from kapps.evaluation.generative import explain_gan
 from recipes import gan
 from recipes.gan import Config
 
@@ -26,10 +26,10 @@ def quick(tmp_path_factory):
     """The networks that measure are trained for an epoch, and not kept in the user's cache."""
     cache = tmp_path_factory.mktemp("cache")
     of = functools.partial(evaluation.feature_extractor, cache_dir=cache, epochs=1)
-    learn = functools.partial(gan_report.train_on_synthetic, epochs=1)
+    learn = functools.partial(explain_gan.train_on_synthetic, epochs=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "feature_extractor", of)
-        patch.setattr(gan_report, "train_on_synthetic", learn)
+        patch.setattr(explain_gan, "train_on_synthetic", learn)
         yield of
 
 

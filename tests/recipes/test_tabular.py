@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from kapps import cli, data, serving
 from kapps.errors import UserError
-from kapps.evaluation.tabular_baselines import as_matrix
+from kapps.evaluation.tables.baselines import as_matrix
 from recipes import tabular
 from recipes.tabular import Config
 

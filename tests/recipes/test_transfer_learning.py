@@ -13,6 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from kapps import cli, data, models, training
+from kapps.data.images import decode
 from kapps.errors import UserError
 from recipes import transfer_learning
 from recipes.small_transfer import SETTINGS, install, save_only
@@ -92,9 +93,9 @@ def test_model_keras_and_the_saved_model_give_the_reported_accuracy(finished):
     expected = tf.nn.softmax(logits / metrics["temperature"])  # which is in the graph
     np.testing.assert_allclose(answer, expected, atol=1e-5)
     # A file of another size: resized as the training pictures were.
-    image = data.decode.fit(pictures[0], (40, 30, 1))
+    image = decode.fit(pictures[0], (40, 30, 1))
     encoded = tf.io.encode_png(image)
-    resized = data.decode.decode_image(encoded, (12, 12, 1))
+    resized = decode.decode_image(encoded, (12, 12, 1))
     np.testing.assert_array_equal(
         served["from_bytes"](image_bytes=encoded[None])["probabilities"],
         served["serving_default"](image=resized[None])["probabilities"],

@@ -139,7 +139,7 @@ def test_a_conditional_prior_knows_classes(tmp_path, monkeypatch):
         rows = [("samples", 0.5, 7)]
         return {f"test_tstr_{k}": v for k, v in learned.items()}, ("T", ("a", "b", "c"), rows)
 
-    monkeypatch.setattr("kapps.evaluation.vq_vae_report.learned_from_samples", learn)
+    monkeypatch.setattr("kapps.evaluation.generative.explain_vq_vae.learned_from_samples", learn)
     config = Config(
         run_dir=str(tmp_path / "run"),
         export=False,

@@ -3,8 +3,7 @@ import pytest
 
 from kapps import models
 from kapps.errors import UserError
-from kapps.training import choose_precision, precision
-from kapps.training import precision_policy as policy
+from kapps.training import choose_precision, precision, precision_policy as policy
 
 
 def small():

@@ -1,8 +1,7 @@
 import keras
 import keras_tuner as kt
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from kapps import models
 from kapps.errors import UserError

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kapps.evaluation.history import best_epoch, column, epoch_numbers
+from kapps.evaluation.metrics.history import best_epoch, column, epoch_numbers
 from kapps.evaluation.plots.curves import CURVES
 from kapps.evaluation.plots.figure import (
     BLUE,

@@ -1,0 +1,70 @@
+from .classic.points import (
+    FUNCTIONS as FUNCTIONS,
+    POINT_SETS as POINT_SETS,
+    PointData as PointData,
+    load_function as load_function,
+    load_points as load_points,
+    load_xor as load_xor,
+    only_classes as only_classes,
+)
+from .images.audit import (
+    describe as describe,
+    describe_text as describe_text,
+)
+from .images.augmentation import Augmentation as Augmentation
+from .images.binarization import binarized as binarized
+from .images.dataset import (
+    ImageData as ImageData,
+    Split as Split,
+)
+from .images.loading import (
+    load as load,
+    prepare as prepare,
+)
+from .images.near_duplicates import near_duplicates as near_duplicates
+from .images.statistics import (
+    class_weights as class_weights,
+    pixel_statistics as pixel_statistics,
+)
+from .pipeline import (
+    FullBatches as FullBatches,
+    IndexedBatches as IndexedBatches,
+    TrainingBatches as TrainingBatches,
+    classification_targets as classification_targets,
+    evaluation_batches as evaluation_batches,
+    smooth as smooth,
+    without_autotune as without_autotune,
+)
+from .series.augmentation import SeriesAugmentation as SeriesAugmentation
+from .series.files import (
+    PACKAGED_SERIES as PACKAGED_SERIES,
+    packaged_path as packaged_path,
+)
+from .series.loading import (
+    SequenceData as SequenceData,
+    SequenceSplit as SequenceSplit,
+    load_sequences as load_sequences,
+    memory_task as memory_task,
+    sequence_statistics as sequence_statistics,
+)
+from .spec import (
+    PICTURES as PICTURES,
+    check as check,
+    parse as parse,
+)
+from .tables.loading import (
+    TABLES as TABLES,
+    TableData as TableData,
+    TableSplit as TableSplit,
+    check_target as check_target,
+    describe_table as describe_table,
+    describe_table_text as describe_table_text,
+    load_table as load_table,
+)
+from .text.loading import (
+    TextData as TextData,
+    TextLanes as TextLanes,
+    load_text as load_text,
+    text_stream as text_stream,
+    text_stretches as text_stretches,
+)

@@ -1,0 +1,1 @@
+"""Generated points of the plane, and functions."""

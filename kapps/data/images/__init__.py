@@ -1,0 +1,1 @@
+"""Images: folders, arrays, TensorFlow Datasets, decoding, augmentation."""

@@ -1,0 +1,230 @@
+"""`folder:PATH`: a folder of pictures per class, as users have them."""
+
+import functools
+import hashlib
+import os
+import pathlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import tensorflow as tf
+
+from kapps.data.images.dataset import Source
+from kapps.data.images.decode import FORMATS, decode_image
+from kapps.data.images.headers import Header, asked_channels, asked_size, common_size, measure
+from kapps.data.images.listing import Listing, Picture, list_folder
+from kapps.data.progress import track
+from kapps.data.sources.arrays import gather
+from kapps.errors import UserError
+
+_NAMED = 10  # files named in a message
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found in a folder, beside the pictures themselves."""
+
+    headers: dict[str, Header] = field(default_factory=dict)  # of broken files too
+    broken: dict[str, str] = field(default_factory=dict)
+    foreign: dict[str, str] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
+
+
+def read_folder(
+    root: pathlib.Path,
+    image_size: int | tuple[int, int] | None,
+    channels: int | None,
+    skip_broken: bool,
+    memory_limit: int,
+) -> tuple[Source, Report]:
+    """Reads a folder of pictures; every picture is decoded once, so that broken ones are found.
+
+    What fits into `memory_limit` bytes is kept decoded, the rest is decoded again when it is used.
+
+    Raises:
+        UserError: there are broken files (unless `skip_broken`), no pictures, fewer than two
+            classes, or classes in val/ or test/ that train/ lacks.
+    """
+    listing = list_folder(root)
+    pictures = listing.pictures
+    _check_classes(root, listing, pictures)
+    headers = {p.name: h for p, h in zip(pictures, measure(pictures), strict=True) if h}
+    image_shape, shape_notes = _choose_shape(pictures, headers, image_size, channels)
+    pixels, digests = _decode_all(pictures, image_shape, memory_limit)
+    failures = {
+        picture.name: digest
+        for picture, digest in zip(pictures, digests, strict=True)
+        if isinstance(digest, str)
+    }
+    broken = dict(sorted((listing.broken | failures).items()))
+    if broken and not skip_broken:
+        raise UserError(
+            f"{_count(broken, 'file')} in '{root}' cannot be read: {_some(broken)}. Repair or "
+            "remove them, or leave them out with --skip-broken (skip_broken=True)"
+        )
+    good = [row for row, picture in enumerate(pictures) if picture.name not in failures]
+    kept = [pictures[row] for row in good]
+    class_names = _check_classes(root, listing, kept)
+    if failures:  # they had their say in the common shape, and must not
+        first_shape = image_shape
+        image_shape, shape_notes = _choose_shape(kept, headers, image_size, channels)
+        if image_shape != first_shape:
+            pictures, good = kept, range(len(kept))
+            pixels, digests = _decode_all(pictures, image_shape, memory_limit)
+    source = Source(
+        class_names=class_names,
+        image_shape=image_shape,
+        labels=np.array([class_names.index(picture.class_name) for picture in kept], np.int32),
+        given=_given(kept),
+        images=_stream(kept, image_shape) if pixels is None else gather(pixels, good),
+        digest=_digest(kept, [digests[row] for row in good]),
+        origins=tuple(picture.name for picture in kept),
+        notes=(*listing.notes, *shape_notes, *_notes(listing, broken, kept)),
+    )
+    return source, Report(headers, broken, listing.foreign, tuple(sorted(listing.others)))
+
+
+def _check_classes(root: pathlib.Path, listing: Listing, kept: list[Picture]) -> tuple[str, ...]:
+    """The class names in order; UserError when they do not make a classification task."""
+    found = {split: {p.class_name for p in kept if p.split == split} for split in _splits(listing)}
+    classes = sorted(found["train" if listing.splits else None])
+    if not kept:
+        seen = f"; it holds {_some(listing.foreign)}: convert them" if listing.foreign else ""
+        seen = seen or (f"; {_some(listing.broken)}" if listing.broken else "")
+        raise UserError(
+            f"no pictures ({', '.join(FORMATS)}) in the class folders of '{root}'{seen}"
+        )
+    if len(classes) < 2:
+        where = f"'{root}'" if not listing.splits else f"the train/ of '{root}'"
+        raise UserError(
+            f"{where} has pictures of {_count(classes, 'class', 'classes')}"
+            f"{': ' + classes[0] if classes else ''}; a classifier needs two folders or more"
+        )
+    for split in listing.splits:
+        unknown = sorted(found[split] - set(classes))
+        if unknown:
+            raise UserError(
+                f"the {split} split of '{root}' has classes that train/ lacks: {_some(unknown)}"
+            )
+    return tuple(classes)
+
+
+def _splits(listing: Listing) -> list[str | None]:
+    return list(listing.splits) or [None]
+
+
+def _choose_shape(
+    pictures: list[Picture], headers: dict[str, Header], image_size, channels
+) -> tuple[tuple[int, int, int], list[str]]:
+    known = [headers[picture.name] for picture in pictures if picture.name in headers]
+    size, depth, notes = asked_size(image_size), asked_channels(channels), []
+    if size is None:
+        size, note = common_size((header.height, header.width) for header in known)
+        notes = [note] if note else []
+    if depth is None:
+        depth = 1 if known and all(header.grey for header in known) else 3
+    return (*size, depth), notes
+
+
+def _decode_all(
+    pictures: list[Picture], image_shape: tuple[int, int, int], memory_limit: int
+) -> tuple[np.ndarray | None, list[bytes | str]]:
+    """Decodes every picture, in parallel.
+
+    Returns the pixels, if they fit, and for each file the hash of its content or, where it does not
+    decode, the reason.
+    """
+    fits = len(pictures) * int(np.prod(image_shape)) <= memory_limit
+    pixels = np.empty((len(pictures), *image_shape), np.uint8) if fits else None
+    decode = _decoder(image_shape)
+
+    def one(row: int) -> bytes | str:
+        try:
+            contents = pathlib.Path(pictures[row].path).read_bytes()
+            image = decode(tf.constant(contents))
+        except OSError as error:
+            return error.strerror or "unreadable"
+        except tf.errors.OpError:
+            return f"broken or truncated {pictures[row].format}"
+        if pixels is not None:
+            pixels[row] = image.numpy()
+        return hashlib.sha256(contents).digest()
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(one, range(len(pictures)))
+        return pixels, list(track(results, "Decoding pictures", len(pictures)))
+
+
+@functools.lru_cache(maxsize=8)
+def _decoder(image_shape: tuple[int, int, int]):
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    def decode(contents):
+        with tf.device("CPU:0"):
+            return decode_image(contents, image_shape)
+
+    return decode.get_concrete_function()  # traced here, and not by several threads at once
+
+
+def _stream(pictures: list[Picture], image_shape: tuple[int, int, int]):
+    with tf.device("CPU:0"):
+        paths = tf.constant([os.fsencode(os.path.abspath(p.path)) for p in pictures])
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
+    def images(rows):
+        return tf.map_fn(
+            lambda row: decode_image(tf.io.read_file(paths[row]), image_shape),
+            rows,
+            fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
+        )
+
+    return images
+
+
+def _given(kept: list[Picture]) -> dict[str, np.ndarray]:
+    splits = np.array([picture.split or "train" for picture in kept])
+    return {str(split): np.flatnonzero(splits == split) for split in np.unique(splits)}
+
+
+def _digest(kept: list[Picture], digests: list[bytes]) -> bytes:
+    # File contents and names, never the place of the folder: it may move and stay the same data.
+    total = hashlib.sha256()
+    for picture, digest in zip(kept, digests, strict=True):
+        total.update(picture.name.encode() + b"\0" + digest)
+    return total.digest()
+
+
+def _notes(listing: Listing, broken: dict[str, str], kept: list[Picture]) -> list[str]:
+    notes = []
+    if broken:
+        notes.append(f"{_count(broken, 'unreadable file')} left out: {_some(broken)}")
+    if listing.foreign:
+        notes.append(
+            f"{_count(listing.foreign, 'picture')} left out, in formats that are not read; convert "
+            f"them to PNG or JPEG: {_some(listing.foreign)}"
+        )
+    if listing.others:
+        others = sorted(listing.others)
+        notes.append(f"{_count(others, 'other file')} left out: {_some(others)}")
+    if listing.empty:
+        notes.append(f"class folders without a readable picture: {_some(listing.empty)}")
+    train = [p.class_name for p in kept if p.split in (None, "train")]
+    alone = sorted(name for name in set(train) if train.count(name) == 1)
+    if alone:
+        notes.append(f"classes of a single picture, which stays in train: {_some(alone)}")
+    for split in listing.splits:
+        absent = sorted(set(train) - {p.class_name for p in kept if p.split == split})
+        if absent:
+            notes.append(f"classes without a picture in the {split} split: {_some(absent)}")
+    return notes
+
+
+def _count(things, one: str, many: str | None = None) -> str:
+    return f"{len(things):,} {one if len(things) == 1 else many or one + 's'}"
+
+
+def _some(things: dict[str, str] | list[str]) -> str:
+    """The first ten, with their reasons if they have any."""
+    items = list(things.items()) if isinstance(things, dict) else [(name, "") for name in things]
+    named = ", ".join(f"{name} ({why})" if why else name for name, why in items[:_NAMED])
+    return named + (f" and {len(items) - _NAMED:,} more" if len(items) > _NAMED else "")

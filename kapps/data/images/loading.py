@@ -1,0 +1,90 @@
+"""`load` and `prepare`: from a spec to data."""
+
+import os
+import pathlib
+
+from kapps.data.images import folder
+from kapps.data.images.dataset import ImageData, Source, assemble
+from kapps.data.sources import arrays, fashion, tfds
+from kapps.data.spec import Spec, check, parse
+from kapps.data.split import divide
+
+_MEMORY_LIMIT = 4 * 2**30
+
+
+def load(
+    spec: str,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    validation_fraction: float = 0.1,
+    seed: int = 0,
+    skip_broken: bool = False,
+    memory_limit: int = _MEMORY_LIMIT,
+) -> ImageData:
+    """Loads a dataset of labelled pictures.
+
+    A test split that does not come with the data is a stratified fifth of it, always the same one;
+    a missing validation split is a stratified part of train that moves with `seed`.
+
+    Args:
+        spec: digits, fashion_mnist, tfds:NAME, folder:PATH or npz:PATH.
+        data_dir: where prepared datasets live; TFDS's directory by default.
+        image_size: side or (height, width) in pixels; that of the data by default.
+        channels: 1 (grey) or 3 (colour); those of the data by default.
+        validation_fraction: the part of train kept for validation.
+        seed: of the validation split.
+        skip_broken: leave out unreadable files of a folder instead of raising.
+        memory_limit: bytes of decoded pictures kept in memory; larger datasets of files are read
+            from the disk again and again. Twice as much is needed for a moment while loading.
+
+    Raises:
+        UserError: the spec, its path or the data are not as they should be.
+    """
+    check(spec, data_dir)
+    source, _ = read(parse(spec), data_dir, image_size, channels, skip_broken, memory_limit)
+    return assemble(spec, source, divide(source.labels, source.given, validation_fraction, seed))
+
+
+def read(
+    spec: Spec,
+    data_dir=None,
+    image_size=None,
+    channels=None,
+    skip_broken=False,
+    memory_limit=_MEMORY_LIMIT,
+) -> tuple[Source, folder.Report]:
+    """All pictures of a dataset before they are divided, and what else a folder holds."""
+    if spec.kind == "folder":
+        return folder.read_folder(spec.path, image_size, channels, skip_broken, memory_limit)
+    if spec.kind == "npz":
+        source = arrays.read_npz(spec.path, image_size, channels)
+    elif spec.kind == "tfds":
+        source = tfds.read_tfds(spec.argument, data_dir, image_size, channels, memory_limit)
+    elif spec.kind == "fashion_mnist":
+        source = fashion.read_fashion(data_dir, image_size, channels)
+    else:
+        source = arrays.read_digits(image_size, channels)
+    return source, folder.Report()
+
+
+def prepare(spec: str, data_dir: str | os.PathLike | None = None) -> str:
+    """Does ahead of time what can be done once: downloading, converting, checking every file.
+
+    Returns a sentence that says what was done.
+
+    Raises:
+        UserError: as `load`.
+    """
+    check(spec, data_dir)
+    parsed = parse(spec)
+    if parsed.kind == "fashion_mnist":
+        return fashion.prepare_fashion(data_dir)
+    if parsed.kind == "tfds":
+        builder = tfds.fetch(parsed.argument, data_dir)
+        return f"{spec} is prepared in '{pathlib.Path(builder.data_dir)}'"
+    data = load(spec, data_dir=data_dir)
+    counts = ", ".join(f"{count:,} {name}" for name, count in data.counts.items())
+    notes = "".join(f"\n- {note}" for note in data.notes)
+    return f"{spec} needs no preparation and is readable: {counts}{notes}"

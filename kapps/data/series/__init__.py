@@ -1,0 +1,1 @@
+"""Series: files, memory tasks, augmentation."""

@@ -1,0 +1,1 @@
+"""Where data come from: arrays, packaged sets, TensorFlow Datasets."""

@@ -1,0 +1,195 @@
+"""Pictures that come as arrays: scikit-learn's digits and `npz:PATH`."""
+
+import hashlib
+import pathlib
+import zipfile
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from kapps.data.images.dataset import Source
+from kapps.data.images.decode import fit
+from kapps.data.images.headers import asked_channels, asked_size
+from kapps.errors import UserError
+
+_LAYOUTS = (  # names of pictures and labels; the second and third pair may be missing
+    {
+        "train": ("x_train", "y_train"),
+        "validation": ("x_val", "y_val"),
+        "test": ("x_test", "y_test"),
+    },
+    {
+        "train": ("train_images", "train_labels"),
+        "validation": ("val_images", "val_labels"),
+        "test": ("test_images", "test_labels"),
+    },
+    {"train": ("images", "labels")},
+)
+_CHUNK = 256
+
+
+def read_digits(image_size=None, channels=None) -> Source:
+    """scikit-learn's 1,797 handwritten digits, 8x8; levels 0..16 become round(level * 255 / 16)."""
+    from sklearn.datasets import load_digits  # scikit-learn takes a second to import
+
+    digits = load_digits()
+    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    names = tuple(str(name) for name in digits.target_names)
+    return array_source({"train": (pixels, digits.target)}, names, image_size, channels)
+
+
+def read_npz(path: pathlib.Path, image_size=None, channels=None) -> Source:
+    """Reads a file written by numpy.savez.
+
+    Keys: x_train and y_train (perhaps x_val, y_val, x_test, y_test), or train_images and
+    train_labels (perhaps val_..., test_...), or images and labels; perhaps class_names. Pictures
+    are [n, h, w] or [n, h, w, 1 or 3]: whole numbers 0..255, or floats, which are taken as 0..1 if
+    no value in the file exceeds 1 and as 0..255 otherwise. Labels are whole numbers [n] or [n, 1];
+    without class_names the values found are the classes.
+
+    Raises:
+        UserError: keys, shapes, types or values are others than these.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            keys = sorted(archive.files)
+            layout = _layout(path, keys)
+            arrays = {key: archive[key] for pair in layout.values() for key in pair}
+            names = archive["class_names"] if "class_names" in keys else None
+    except (OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"'{path}' cannot be read as arrays without pickle: {error}") from error
+    images = {split: _checked_images(path, x, arrays[x]) for split, (x, _) in layout.items()}
+    labels = {split: _checked_labels(path, y, arrays[y]) for split, (_, y) in layout.items()}
+    for split, (x, y) in layout.items():
+        if len(images[split]) != len(labels[split]):
+            raise UserError(
+                f"'{path}': {x} holds {len(images[split])} pictures, "
+                f"{y} {len(labels[split])} labels"
+            )
+    if len({pixels.shape[1:] for pixels in images.values()}) > 1:
+        shapes = ", ".join(f"{layout[split][0]} {x.shape}" for split, x in images.items())
+        raise UserError(f"'{path}': the splits have pictures of several shapes: {shapes}")
+    class_names, labels = _number_classes(path, labels, names)
+    levels = _to_uint8(path, images)
+    splits = {split: (levels[split], labels[split]) for split in layout}
+    return array_source(splits, class_names, image_size, channels)
+
+
+def array_source(
+    splits: dict[str, tuple[np.ndarray, np.ndarray]],
+    class_names: Sequence[str],
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    notes: Sequence[str] = (),
+) -> Source:
+    """A source from uint8 [n, h, w, c] pictures and integer [n] labels of each split."""
+    pixels = np.concatenate([images for images, _ in splits.values()])
+    labels = np.concatenate([labels for _, labels in splits.values()]).astype(np.int32)
+    size = asked_size(image_size) or pixels.shape[1:3]
+    image_shape = (*size, asked_channels(channels) or pixels.shape[-1])
+    if image_shape != pixels.shape[1:]:
+        chunks = range(0, len(pixels), _CHUNK)
+        pixels = np.concatenate([fit(pixels[i : i + _CHUNK], image_shape) for i in chunks])
+    ends = np.cumsum([len(labels) for _, labels in splits.values()])
+    given = {
+        split: np.arange(end - len(labels), end)
+        for end, (split, (_, labels)) in zip(ends, splits.items(), strict=True)
+    }
+    return Source(
+        class_names=tuple(class_names),
+        image_shape=tuple(int(side) for side in image_shape),
+        labels=labels,
+        given=given,
+        images=gather(pixels),
+        digest=hashlib.sha256(np.ascontiguousarray(pixels)).digest(),
+        notes=tuple(notes),
+    )
+
+
+def gather(
+    pixels: np.ndarray, rows: Sequence[int] | None = None
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A graph function that reads pictures in memory; `rows` renumbers them."""
+    with tf.device("CPU:0"):  # the pictures stay in the host's memory on machines with a GPU
+        held = tf.constant(pixels)
+        if rows is None or len(rows) == len(pixels):
+            return lambda indices: tf.gather(held, indices)
+        lookup = tf.constant(rows, tf.int64)
+        return lambda indices: tf.gather(held, tf.gather(lookup, indices))
+
+
+def _layout(path: pathlib.Path, keys: list[str]) -> dict[str, tuple[str, str]]:
+    for layout in _LAYOUTS:
+        if any(key in keys for key in layout["train"]):
+            present = {s: pair for s, pair in layout.items() if set(pair) & set(keys)}
+            missing = [key for pair in present.values() for key in pair if key not in keys]
+            if missing:
+                raise UserError(f"'{path}' lacks {', '.join(missing)}; it has {', '.join(keys)}")
+            return present
+    wanted = "; ".join(", ".join(key for pair in x.values() for key in pair) for x in _LAYOUTS)
+    raise UserError(f"'{path}' has the keys {', '.join(keys) or '(none)'}; wanted are: {wanted}")
+
+
+def _checked_images(path: pathlib.Path, key: str, images: np.ndarray) -> np.ndarray:
+    shape = images.shape
+    images = images[..., None] if images.ndim == 3 else images
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in shape[1:]:
+        first = images.ndim == 4 and shape[1] in (1, 3)
+        hint = f" (channels come last: use numpy.moveaxis({key}, 1, -1))" if first else ""
+        raise UserError(
+            f"'{path}': {key} has shape {shape}; wanted is [n, h, w] or [n, h, w, 1 or 3]{hint}"
+        )
+    if not len(images):
+        raise UserError(f"'{path}': {key} is empty")
+    if images.dtype.kind not in "buif":
+        raise UserError(f"'{path}': {key} has type {images.dtype}; wanted is uint8 or float")
+    return images
+
+
+def _to_uint8(path: pathlib.Path, images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    # One rule for all splits: a dark test split must not be stretched by itself.
+    low = min(float(x.min()) for x in images.values())
+    high = max(float(x.max()) for x in images.values())
+    if not (0 <= low and high <= 255):  # false for NaN too
+        raise UserError(
+            f"'{path}': values run from {low:g} to {high:g}; "
+            "wanted are levels 0..255 or floats 0..1"
+        )
+    scale = 255 if high <= 1 and any(x.dtype.kind in "fb" for x in images.values()) else 1
+    return {
+        split: x if x.dtype == np.uint8 else np.rint(x.astype(np.float32) * scale).astype(np.uint8)
+        for split, x in images.items()
+    }
+
+
+def _checked_labels(path: pathlib.Path, key: str, labels: np.ndarray) -> np.ndarray:
+    flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if flat.ndim != 1:
+        hint = " (one-hot? use numpy.argmax(labels, 1))" if flat.ndim == 2 else ""
+        raise UserError(f"'{path}': {key} has shape {labels.shape}; wanted is [n]{hint}")
+    if flat.dtype.kind not in "ui":
+        raise UserError(f"'{path}': {key} has type {labels.dtype}; wanted are whole numbers")
+    return flat
+
+
+def _number_classes(path: pathlib.Path, labels: dict[str, np.ndarray], names: np.ndarray | None):
+    values = np.unique(labels["train"])
+    if names is not None:
+        class_names = tuple(x.decode() if isinstance(x, bytes) else str(x) for x in names.ravel())
+        values = np.arange(len(class_names))
+    else:
+        class_names = tuple(str(value) for value in values)
+    if len(class_names) < 2:
+        raise UserError(f"'{path}' has one class only ({', '.join(class_names)}); two are needed")
+    for split, found in labels.items():
+        unknown = np.setdiff1d(found, values)
+        if len(unknown):
+            raise UserError(
+                f"'{path}': the {split} split has labels {unknown[:10].tolist()} "
+                "beyond the classes "
+                f"{', '.join(class_names[:10])}{' ...' if len(class_names) > 10 else ''}"
+            )
+    return class_names, {split: np.searchsorted(values, found) for split, found in labels.items()}

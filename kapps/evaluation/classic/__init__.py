@@ -1,0 +1,1 @@
+"""What networks of one layer, optimizers and small networks show."""

@@ -1,0 +1,228 @@
+"""Figures, tables and sentences of a comparison of optimizers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from kapps.evaluation import plots
+from kapps.evaluation.classic import standings
+from kapps.evaluation.classic.standings import Standing
+from kapps.evaluation.classic.surfaces import SURFACES
+
+Table = tuple[str, Sequence[str], Sequence[Sequence]]
+STEPS, PICTURES = "Step", "Pictures seen"
+ARRIVED = 1e-6  # distance from a minimum, where float32 ends
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+    """One candidate, measured.
+
+    Attributes:
+        groups: comparisons it is part of: "optimizers", "batch sizes", "schedules".
+        standing: its figures.
+        curves: one per seed at its rate, as `training.Cells.run` returns them.
+        tried: validation loss of every seed, [seeds], by the rates that were tried.
+    """
+
+    groups: tuple[str, ...]
+    standing: Standing
+    curves: Sequence[Mapping[str, Any]]
+    tried: Mapping[float, np.ndarray]
+
+
+def comparison_figures(contestants: Sequence[Contestant]) -> list[tuple[str, Figure, str]]:
+    """Title, picture and caption of the comparisons that have two members or more."""
+    figures = []
+    optimizers, batches, schedules = (
+        [c for c in contestants if group in c.groups]
+        for group in ("optimizers", "batch sizes", "schedules")
+    )
+    if len(optimizers) > 1:
+        panels = [
+            _panel("Validation loss", STEPS, optimizers, "val_loss", y_scale="log"),
+            _panel("Validation accuracy", STEPS, optimizers, "val_accuracy", share=True),
+        ]
+        figures.append(
+            (
+                "Optimizers",
+                plots.seed_curves(panels),
+                "Each at the rate in the table, from the same weights, on the same batches. Lines "
+                "are means over the seeds, bands reach from the lowest to the highest.",
+            )
+        )
+    if len(batches) > 1:
+        panels = [
+            _panel("Validation loss by step", STEPS, batches, "val_loss", y_scale="log"),
+            _panel("The same by pictures seen", PICTURES, batches, "val_loss", y_scale="log"),
+        ]
+        panels[0] = panels[0]._replace(x_scale="log")
+        figures.append(
+            (
+                "Batch sizes",
+                plots.seed_curves(panels),
+                "Plain SGD, each batch size at its own rate. Steps count what has to be done one "
+                "after the other, pictures count what has to be computed.",
+            )
+        )
+    if len(schedules) > 1:
+        panels = [
+            _panel("Learning rate", STEPS, schedules, "learning_rate", y_scale="log"),
+            _panel("Validation loss", STEPS, schedules, "val_loss", y_scale="log"),
+        ]
+        figures.append(
+            (
+                "Schedules",
+                plots.seed_curves(panels),
+                "The same optimizer; every schedule at its own highest rate, and the losses that "
+                "go with it. Momentum stays the same.",
+            )
+        )
+    tuned = {
+        title: [c for c in members if len(c.tried) > 1]
+        for title, members in (
+            ("Optimizers", optimizers),
+            ("Batch sizes", batches),
+            ("Schedules", schedules),
+        )
+    }
+    panels = [_rates(title, members) for title, members in tuned.items() if members]
+    if panels:
+        figures.append(
+            (
+                "Learning rates",
+                plots.seed_curves(panels),
+                "Lowest validation loss by (highest) learning rate. The lowest mean decides; if it "
+                "lay at the edge, another rate was tried. What is missing has diverged.",
+            )
+        )
+    return figures
+
+
+def comparison_table(contestants: Sequence[Contestant], target: float) -> Table:
+    """A line per candidate, the lowest validation loss first."""
+    ranked = sorted(contestants, key=lambda c: float(c.standing.val_loss.mean()))
+    title = f"All candidates (target: {100 * target:.4g} % validation accuracy)"
+    return title, standings.COLUMNS, [contestant.standing.row() for contestant in ranked]
+
+
+def optimizer_findings(contestants: Sequence[Contestant], target: float) -> list[str]:
+    """One sentence for each thing that the figures say; none where they say nothing."""
+    by_label = {c.standing.label: c.standing for c in contestants}
+    members = {
+        group: [c.standing for c in contestants if group in c.groups]
+        for group in ("optimizers", "batch sizes", "schedules")
+    }
+    found = []
+    if len(members["optimizers"]) > 1:
+        found += standings.quickest(members["optimizers"], target)
+    for one, other in (("momentum", "sgd"), ("nesterov", "momentum"), ("adam", "rmsprop")):
+        if one in by_label and other in by_label:
+            found.append(standings.steps_between(by_label[one], by_label[other], target))
+    for one, other in (("adamw", "adam"), ("adadelta", "adadelta, rate 1")):
+        if one in by_label and other in by_label:
+            found.append(standings.losses_between(by_label[one], by_label[other]))
+    found.append(standings.batch_trade(members["batch sizes"], target))
+    constant = [s for s in members["schedules"] if "," not in s.label]
+    others = [s for s in members["schedules"] if "," in s.label]
+    if constant and others:
+        best = min(others, key=lambda s: float(s.val_loss.mean()))
+        found.append(standings.losses_between(best, constant[0]))
+    found.append(standings.edges([c.standing for c in contestants if len(c.tried) > 1]))
+    return [sentence for sentence in found if sentence]
+
+
+def surface_figures(paths: Mapping[str, Mapping[str, np.ndarray]]) -> list:
+    """Contours with the paths, for each surface; `paths` are points by optimizer by surface."""
+    return [
+        (
+            f"Paths on {name}",
+            plots.surface_paths(name, SURFACES[name], walks),
+            "Square: start. Star: minimum. Dot: where a path ends.",
+        )
+        for name, walks in paths.items()
+    ]
+
+
+def surface_table(
+    paths: Mapping[str, Mapping[str, np.ndarray]], rates: Mapping[str, Mapping[str, float]]
+) -> Table:
+    """How far from the minimum every path ends, and its learning rate."""
+    names = list(next(iter(paths.values())))
+    steps = len(next(iter(paths[next(iter(paths))].values()))) - 1
+    rows = [
+        (name, *(f"{_distance(_end(paths, s, name))} ({rates[s][name]:.2g})" for s in paths))
+        for name in names
+    ]
+    title = f"Distance to the minimum after {steps} steps (learning rate)"
+    return title, ("optimizer", *paths), rows
+
+
+def surface_findings(paths: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
+    """Who ended nearest to each minimum, and what turning the valley changed."""
+    found = []
+    for surface, walks in paths.items():
+        ends = {name: _end(paths, surface, name) for name in walks}
+        near, far = min(ends, key=ends.get), max(ends, key=ends.get)
+        arrived = [name for name, end in ends.items() if end < ARRIVED]
+        told = f"{near} ended nearest to a minimum, at a distance of {ends[near]:.1e}"
+        if arrived:
+            told = f"a minimum was reached by {', '.join(arrived)}"
+        if len(arrived) < len(ends) and near != far:
+            told += f"; {far} ended farthest away, at {ends[far]:.1e}"
+        found.append(f"On {surface}, {told}.")
+    if {"quadratic", "rotated quadratic"} <= set(paths):
+        changed = [
+            f"{name} {_distance(_end(paths, 'quadratic', name))} and "
+            f"{_distance(_end(paths, 'rotated quadratic', name))}"
+            for name in paths["quadratic"]
+        ]
+        found.append(
+            f"Distances in the valley along an axis and in the turned one: {'; '.join(changed)}."
+        )
+    return found
+
+
+def _distance(value: float) -> str:
+    return f"under {ARRIVED:.0e}" if value < ARRIVED else f"{value:.1e}"
+
+
+def _end(paths, surface: str, name: str) -> float:
+    return float(SURFACES[surface].distance(paths[surface][name][-1]))
+
+
+def _panel(title: str, x: str, members: Sequence[Contestant], column: str, **options):
+    curves = {}
+    for member in members:
+        values = np.array([curve[column] for curve in member.curves], np.float64)
+        seen = np.array(member.curves[0]["examples"], np.float64)
+        steps = seen / member.standing.batch_size
+        chosen = slice(1, None) if column == "learning_rate" or x == STEPS else slice(None)
+        curves[member.standing.label] = (
+            (steps if x == STEPS else seen)[chosen],
+            values[:, chosen],
+        )
+    return plots.Panel(title, x, curves, **options)
+
+
+def _rates(title: str, members: Sequence[Contestant]):
+    curves = {
+        m.standing.label: (
+            np.array(sorted(m.tried)),
+            np.stack([m.tried[rate] for rate in sorted(m.tried)], axis=1),
+        )
+        for m in members
+    }
+    return plots.Panel(
+        title,
+        "Learning rate",
+        curves,
+        x_scale="log",
+        y_scale="log",
+        marks=True,
+    )

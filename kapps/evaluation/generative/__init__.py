@@ -1,0 +1,1 @@
+"""What autoencoders, VAEs, VQ-VAEs and GANs are worth."""

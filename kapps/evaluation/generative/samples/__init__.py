@@ -1,0 +1,1 @@
+"""Samples against real images: features, distances, two-sample tests."""

@@ -1,0 +1,1 @@
+"""Figures: accuracy, calibration, errors of a regression."""

@@ -1,0 +1,1 @@
+"""Plots of planes, functions, paths and comparisons."""

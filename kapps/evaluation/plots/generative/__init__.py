@@ -1,0 +1,1 @@
+"""Plots of samples, reconstructions and latent spaces."""

@@ -1,0 +1,1 @@
+"""Plots of images and their classes."""

@@ -1,0 +1,1 @@
+"""The report: page, terminal, and lists of runs."""

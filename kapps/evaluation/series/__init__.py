@@ -1,0 +1,1 @@
+"""What a model of series is worth."""

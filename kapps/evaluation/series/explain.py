@@ -1,0 +1,228 @@
+"""A model of series, measured and explained: classes, numbers, or the symbols of a memory task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from scipy import special
+
+from kapps.evaluation import plots
+from kapps.evaluation.explanation import Explanation, class_tables, measure_classifier
+from kapps.evaluation.metrics.calibration import fit_temperature, softmax
+from kapps.evaluation.metrics.classification import baseline_accuracy, top_losses
+from kapps.evaluation.metrics.regression import checked, regression_metrics, regression_verdict
+from kapps.evaluation.plots.figure import BLUE, ORANGE
+from kapps.evaluation.plots.series.grid import MOST
+from kapps.evaluation.verdicts.collapse import Judgement
+from kapps.evaluation.verdicts.overfitting import Verdict, overfitting_verdict
+
+if TYPE_CHECKING:
+    from kapps.data import SequenceData
+
+SOLVED = 0.06  # of the baseline: 0.01 of the 1/6 of the adding problem
+BETTER = 0.9  # of the baseline, below which something is remembered
+ENOUGH = 30  # validation series, for a temperature
+PER_CLASS = 4
+WORST = 12
+
+
+def explain_sequences(
+    model: keras.Model,
+    series: SequenceData,
+    history: Sequence[Mapping[str, Any]],
+    *,
+    memory_task: bool = False,
+    batch_size: int = 250,
+) -> Explanation:
+    """Measure a model of series on validation, then once on test, and draw what explains it.
+
+    Args:
+        model: series -> logits, logits per step, or numbers.
+        series: what it was trained on.
+        history: rows of metrics.csv, its `train_*` measured as validation is.
+        memory_task: the verdict says whether a generated task was solved.
+        batch_size: series at a time.
+
+    Raises:
+        UserError: the model's outputs are not finite numbers.
+    """
+    answers = {
+        name: model.predict(series.splits[name].values, batch_size=batch_size, verbose=0)
+        for name in ("validation", "test")
+    }
+    if series.per_step:
+        return _steps(series, history, answers)
+    if series.classes:
+        return _classes(series, history, answers)
+    return _numbers(series, history, answers, memory_task)
+
+
+def memory_verdict(name: str, value: float, baseline: float, unit: str) -> Judgement:
+    """Was a memory task solved? By the error that is left of that of who remembers nothing.
+
+    Args:
+        name: of the task.
+        value: error on the test split.
+        baseline: that of the best answer without memory.
+        unit: of both.
+    """
+    share = value / baseline
+    numbers = {"value": value, "baseline": baseline, "share": share}
+    beside = f"{value:.4g} {unit}, {100 * share:.3g} % of the {baseline:.4g} of no memory at all"
+    if not np.isfinite(value):
+        return Judgement("diverged", "The error is not a finite number: clip, or go slower.", {})
+    if share < SOLVED:
+        return Judgement("solved", f"The {name} task is solved: {beside}.", numbers)
+    if share < BETTER:
+        return Judgement(
+            "solved in part", f"Something is remembered: {beside}. Train for longer.", numbers
+        )
+    return Judgement(
+        "not solved",
+        f"Nothing is remembered: {beside}. The gradient did not reach back far enough (or there "
+        "was not enough time): gates, clipping, or an identity to begin with may help.",
+        numbers,
+    )
+
+
+def _classes(series, history, answers) -> Explanation:
+    validation, test, names = series.splits["validation"], series.splits["test"], series.class_names
+    temperature = 1.0
+    if series.held_out and len(validation) >= ENOUGH:
+        temperature = fit_temperature(validation.labels, answers["validation"])
+    logits = answers["test"]
+    found, metrics = measure_classifier(test.labels, logits, names, temperature)
+    verdict = _not_judged()
+    if series.held_out:
+        verdict = overfitting_verdict(
+            history,
+            validation_examples=len(validation),
+            train_examples=min(len(series.splits["train"]), len(validation)),
+            baseline_accuracy=baseline_accuracy(validation.labels),
+        )
+    metrics["verdict"] = verdict.label
+    worst = top_losses(test.labels, logits, WORST)
+    probabilities = softmax(logits[worst], temperature)
+    said, true = probabilities.argmax(-1), test.labels[worst]
+    figures = [
+        _curves(history),
+        _some_of_each(series),
+        (
+            "Confusion matrix",
+            plots.confusion_matrix(np.asarray(found["confusion_matrix"]), names),
+            "Who is taken for whom: rows are what series are, columns what the network said.",
+        ),
+        (
+            "Worst mistakes",
+            plots.series_grid(
+                test.values[worst],
+                [
+                    f"{names[s]} {100 * p[s]:.0f} %\nis {names[t]}"
+                    for s, t, p in zip(said, true, probabilities, strict=True)
+                ],
+                colours=[BLUE if s == t else ORANGE for s, t in zip(said, true, strict=True)],
+            ),
+            "Test series on which the network is most wrong, or least sure.",
+        ),
+        (
+            "Calibration",
+            plots.reliability_diagram(test.labels, logits, temperature),
+            "Is 90 % sure right in 90 % of the cases? A temperature fitted on validation (if that "
+            f"has {ENOUGH} series or more) is folded into the exported model.",
+        ),
+    ]
+    return Explanation(metrics, temperature, verdict, figures, class_tables(found, "series"))
+
+
+def _numbers(series, history, answers, memory_task) -> Explanation:
+    test = series.splits["test"]
+    targets, predictions = checked(test.labels[:, 0], answers["test"][:, 0])
+    found = regression_metrics(targets, predictions)
+    mse = float(np.mean((targets - predictions) ** 2))
+    if memory_task:
+        verdict: Verdict | Judgement = memory_verdict(series.spec, mse, series.baseline, "MSE")
+    elif not series.held_out:
+        verdict = _not_judged()
+    else:
+        verdict = regression_verdict(
+            history,
+            validation_examples=len(series.splits["validation"]),
+            train_examples=min(series.counts["train"], series.counts["validation"]),
+        )
+    metrics = {
+        "test_mse": mse,
+        "trivial_mse": series.baseline,
+        **{f"test_{name}": value for name, value in found.items()},
+        "verdict": verdict.label,
+    }
+    worst = np.argsort(-np.abs(targets - predictions), kind="stable")[:WORST]
+    figures = [
+        _curves(history),
+        (
+            "Predicted and true",
+            plots.predicted_against_true(targets, predictions),
+            "On the dotted line a prediction is right.",
+        ),
+        (
+            "Worst mistakes",
+            plots.series_grid(
+                test.values[worst],
+                [f"said {predictions[i]:.3g}\nis {targets[i]:.3g}" for i in worst],
+            ),
+            "Test series whose number the network misses by most.",
+        ),
+    ]
+    return Explanation(metrics, 1.0, verdict, figures, [])
+
+
+def _steps(series, history, answers) -> Explanation:
+    test = series.splits["test"]
+    log_p = special.log_softmax(answers["test"].astype(np.float64), axis=-1)
+    nats = -np.take_along_axis(log_p, test.labels[..., None], axis=-1)[..., 0]
+    asked = test.labels != series.classes - 1  # all but blanks
+    right = answers["test"].argmax(-1) == test.labels
+    loss = float(nats.mean())
+    verdict = memory_verdict(series.spec, loss, series.baseline, "nats a step")
+    metrics = {
+        "test_nats_per_step": loss,
+        "trivial_nats_per_step": series.baseline,
+        "test_symbol_accuracy": float(right[asked].mean()),
+        "test_examples": len(test),
+        "verdict": verdict.label,
+    }
+    places = np.arange(1, int(asked[0].sum()) + 1)
+    by_place = right[asked].reshape(len(test), -1).mean(0)
+    figures = [_curves(history)]
+    rows = [(int(place), float(share)) for place, share in zip(places, by_place, strict=True)]
+    tables = [("Symbols that were remembered", ("place", "accuracy"), rows)]
+    return Explanation(metrics, 1.0, verdict, figures, tables)
+
+
+def _curves(history):
+    return (
+        "Learning curves",
+        plots.learning_curves(history),
+        "Training series are measured twice: while training (dropout and augmentation on), and "
+        "afterwards as validation series are. The distance between the latter two is over-fitting.",
+    )
+
+
+def _some_of_each(series: SequenceData):
+    train = series.splits["train"]
+    each = max(1, min(PER_CLASS, MOST // series.classes))
+    rows = np.concatenate([np.flatnonzero(train.labels == i)[:each] for i in range(series.classes)])
+    names = [series.class_names[label] for label in train.labels[rows]]
+    figure = plots.series_grid(train.values[rows], names)
+    return "Training series", figure, "Some of every class, as they are; a curve per feature."
+
+
+def _not_judged() -> Judgement:
+    return Judgement(
+        "not judged",
+        "No series were kept for validation, so the curves cannot say whether the network "
+        "over-fits; the test figures can.",
+        {},
+    )

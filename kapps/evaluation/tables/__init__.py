@@ -1,0 +1,1 @@
+"""What a model of a table is worth, beside scikit-learn's."""

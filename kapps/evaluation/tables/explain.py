@@ -1,0 +1,314 @@
+"""A model of a table, measured and explained, beside scikit-learn's on the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+from scipy import stats
+
+from kapps.evaluation import plots
+from kapps.evaluation.explanation import Explanation, class_tables, measure_classifier
+from kapps.evaluation.metrics import regression
+from kapps.evaluation.metrics.calibration import fit_temperature, softmax
+from kapps.evaluation.metrics.classification import (
+    baseline_accuracy,
+    classification_metrics,
+    top_losses,
+)
+from kapps.evaluation.tables.baselines import NAMES, as_matrix, fit_baselines
+from kapps.evaluation.verdicts.overfitting import Verdict, overfitting_verdict
+
+if TYPE_CHECKING:
+    from kapps.data import TableData, TableSplit
+
+TOGETHER = 4096  # rows
+REPETITIONS = 10  # of shuffling a column
+IMPORTANCE_ROWS = 1000
+WORST = 8
+NETWORK = "this network"
+
+Figures = list[tuple[str, Figure, str]]
+
+
+def explain_table(
+    model: keras.Model,
+    table: TableData,
+    history: Sequence[Mapping[str, Any]],
+    *,
+    seed: int = 0,
+) -> Explanation:
+    """Measure a model on validation, then once on test, beside scikit-learn's on the same rows.
+
+    Args:
+        model: raw columns -> logits or prediction, as `kapps.models.tabular_mlp` makes it.
+        table: what it was trained on.
+        history: rows of metrics.csv, its `train_*` measured on the whole training split.
+        seed: of the bootstrap, of the shuffling and of the boosting.
+
+    Raises:
+        UserError: the model's outputs are not finite numbers.
+    """
+    measure = _classification if table.task == "classification" else _regression
+    return measure(model, table, history, seed)
+
+
+def predict_table(model: keras.Model, split: TableSplit) -> np.ndarray:
+    """Logits [n, classes] or predictions [n] for every row of a split, in order, float32."""
+    return _answers(model)(split.inputs)
+
+
+def column_importance(
+    model: keras.Model, table: TableData, *, seed: int = 0, repetitions: int = REPETITIONS
+) -> np.ndarray:
+    """What shuffling each column of the validation split costs, [columns, repetitions].
+
+    Permutation importance (Breiman 2001, section 10), by scikit-learn: nats of the loss of a
+    classifier, share of the explained variance of a regression. Columns that say the same thing
+    share their importance, or hide it from each other.
+
+    Args:
+        model: raw columns -> logits or prediction.
+        table: its validation split is used, at most 1,000 rows of it.
+        seed: of the shuffling.
+        repetitions: how often each column is shuffled.
+    """
+    from sklearn.inspection import permutation_importance
+
+    split = table.splits["validation"]
+    rows = np.random.default_rng(seed).permutation(len(split))[:IMPORTANCE_ROWS]
+    targets, answer = split.targets[rows], _answers(model)
+
+    def score(_, places: np.ndarray, targets: np.ndarray) -> float:
+        # Scikit-learn shuffles a matrix of row numbers: the columns are of several types.
+        inputs = {name: split.inputs[name][places[:, i]] for i, name in enumerate(table.columns)}
+        answers = answer(inputs)
+        if table.task == "classification":
+            return -classification_metrics(targets, answers, table.class_names)["loss"]
+        return 1.0 - float(np.mean((answers - targets) ** 2) / np.var(targets))
+
+    places = np.repeat(rows[:, None], len(table.columns), axis=1)
+    return permutation_importance(
+        _Asked(), places, targets, scoring=score, n_repeats=repetitions, random_state=seed
+    ).importances
+
+
+class _Asked:
+    """What scikit-learn takes for an estimator."""
+
+    def fit(self, x, y):
+        return self
+
+
+def _classification(model, table, history, seed) -> Explanation:
+    train, validation, test = (table.splits[name] for name in ("train", "validation", "test"))
+    names = table.class_names
+    temperature = fit_temperature(validation.targets, predict_table(model, validation))
+    logits = predict_table(model, test)
+    found, metrics = measure_classifier(test.targets, logits, names, temperature)
+    verdict = overfitting_verdict(
+        history,
+        validation_examples=len(validation),
+        train_examples=len(train),
+        baseline_accuracy=baseline_accuracy(validation.targets),
+    )
+    compared = {NETWORK: found}
+    x = as_matrix(table, test)
+    for name, estimator in fit_baselines(table, seed).items():
+        scores = np.full((len(test), len(names)), -np.inf)
+        scores[:, estimator.classes_] = np.log(np.clip(estimator.predict_proba(x), 1e-12, 1.0))
+        scores = np.maximum(scores, np.log(1e-12))
+        compared[name] = classification_metrics(test.targets, scores, names)
+        for measure in ("accuracy", "accuracy_low", "accuracy_high", "loss"):
+            metrics[f"{name}_{measure}"] = compared[name][measure]
+    rows = [
+        (
+            NAMES.get(name, name),
+            figures["accuracy"],
+            f"{figures['accuracy_low']:.1%} to {figures['accuracy_high']:.1%}",
+            figures["balanced_accuracy"],
+            figures["loss"],
+        )
+        for name, figures in compared.items()
+    ]
+    columns = ("model", "accuracy", "95 % interval", "balanced accuracy", "loss, nats")
+    figures = [
+        _learning_curves(history, ("loss", "accuracy")),
+        (
+            "Confusion matrix",
+            plots.confusion_matrix(np.asarray(found["confusion_matrix"]), names),
+            "Who is taken for whom: rows are what is true, columns what the network said.",
+        ),
+    ]
+    if len(names) == 2 and len(np.unique(test.targets)) == 2:
+        figures.append(_thresholds(test, logits, temperature, names, metrics))
+    figures += [
+        (
+            "Calibration",
+            plots.reliability_diagram(test.targets, logits, temperature),
+            "Is 90 % sure right in 90 % of the cases? A temperature fitted on validation is folded "
+            "into the exported model.",
+        ),
+        _importance(model, table, seed, "rise of the loss, nats"),
+    ]
+    probabilities = softmax(logits, temperature)
+    worst = [
+        (
+            int(test.rows[i]) + 1,
+            names[test.targets[i]],
+            names[probabilities[i].argmax()],
+            f"{probabilities[i, test.targets[i]]:.1%}",
+        )
+        for i in top_losses(test.targets, logits, WORST)
+    ]
+    tables = [
+        ("Beside other models, on the same rows", columns, rows),
+        *class_tables(found, "rows"),
+        ("Worst mistakes", ("row of the data", "true", "said", "chance given to the truth"), worst),
+    ]
+    return _explanation(table, metrics, temperature, verdict, figures, tables)
+
+
+def _thresholds(test, logits, temperature, names, metrics) -> tuple[str, Figure, str]:
+    """The curves of the second class; their areas go into the metrics."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    positive, scores = test.targets == 1, softmax(logits, temperature)[:, 1]
+    metrics["test_roc_auc"] = float(roc_auc_score(positive, scores))
+    metrics["test_average_precision"] = float(average_precision_score(positive, scores))
+    return (
+        "Thresholds",
+        plots.threshold_curves(positive, scores, names[1]),
+        f"How many of '{names[1]}' are found, and at what price. Dotted: guessing; dot: one half.",
+    )
+
+
+def _regression(model, table, history, seed) -> Explanation:
+    train, validation, test = (table.splits[name] for name in ("train", "validation", "test"))
+    errors = predict_table(model, validation) - validation.targets
+    answers = predict_table(model, test)
+    found = regression.regression_metrics(test.targets, answers, seed=seed)
+    metrics: dict[str, Any] = {f"test_{name}": value for name, value in found.items()}
+    compared, x, linear_r2 = {NETWORK: found}, as_matrix(table, test), None
+    for name, estimator in fit_baselines(table, seed).items():
+        compared[name] = regression.regression_metrics(
+            test.targets, estimator.predict(x), seed=seed
+        )
+        for measure in ("mae", "rmse", "r2", "r2_low", "r2_high"):
+            metrics[f"{name}_{measure}"] = compared[name][measure]
+        if name == "linear":
+            linear_r2 = float(estimator.score(as_matrix(table, train), train.targets))
+    verdict = regression.regression_verdict(
+        history,
+        validation_examples=len(validation),
+        train_examples=len(train),
+        linear_r2=linear_r2,
+        kurtosis=max(float(stats.kurtosis(errors, fisher=False)), 3.0),
+    )
+    rows = [
+        (
+            NAMES.get(name, name),
+            *(figures[measure] for measure in ("mae", "rmse", "r2")),
+            f"{figures['r2_low']:.3f} to {figures['r2_high']:.3f}",
+        )
+        for name, figures in compared.items()
+    ]
+    columns = ("model", "MAE", "RMSE", "R²", "R², 95 % interval")
+    figures = [
+        _learning_curves(history, ("loss", "mae")),
+        (
+            "Predicted against true",
+            plots.predicted_against_true(test.targets, answers, table.target),
+            f"Test rows, in units of '{table.target}'; on the dotted line they are right.",
+        ),
+        (
+            "Residuals",
+            plots.residuals(test.targets, answers),
+            "Errors that grow or bend with the prediction say that something is left to learn.",
+        ),
+        _importance(model, table, seed, "fall of R²"),
+    ]
+    order = np.argsort(-np.abs(answers - test.targets), kind="stable")[:WORST]
+    worst = [(int(test.rows[i]) + 1, float(test.targets[i]), float(answers[i])) for i in order]
+    tables = [
+        ("Beside other models, on the same rows", columns, rows),
+        ("Worst mistakes", ("row of the data", "true", "predicted"), worst),
+    ]
+    return _explanation(table, metrics, 1.0, verdict, figures, tables)
+
+
+def _explanation(
+    table: TableData,
+    metrics: dict[str, Any],
+    temperature: float,
+    verdict: Verdict,
+    figures: Figures,
+    tables: list,
+) -> Explanation:
+    metrics["verdict"] = verdict.label
+    tables.append(
+        (
+            "Columns, as the training part has them",
+            ("column", "name when served", "kind", "what is known of it"),
+            [
+                (table.titles[name], name, column["kind"], _facts(column))
+                for name, column in table.columns.items()
+            ],
+        )
+    )
+    return Explanation(metrics, temperature, verdict, figures, tables)
+
+
+def _learning_curves(history, measures) -> tuple[str, Figure, str]:
+    return (
+        "Learning curves",
+        plots.learning_curves(history, measures),
+        "Training rows are measured twice: while training (dropout on), and afterwards as "
+        "validation rows are. The distance between the latter two is over-fitting.",
+    )
+
+
+def _importance(model, table, seed, words: str) -> tuple[str, Figure, str]:
+    drops = column_importance(model, table, seed=seed)
+    titles = [table.titles[name] for name in table.columns]
+    return (
+        "What the answers rest on",
+        plots.column_importance(titles, drops, words),
+        f"What it costs on validation to shuffle a column, {drops.shape[1]} times each, with two "
+        "standard errors. Columns that say the same hide each other.",
+    )
+
+
+def _facts(column: Mapping[str, Any]) -> str:
+    if column["kind"] == "number":
+        lacking = "; some are missing" if column["indicator"] else ""
+        mean, std, median = (f"{column[name]:.4g}" for name in ("mean", "std", "median"))
+        return f"mean {mean}, deviation {std}, median {median}{lacking}"
+    shown = ", ".join(map(str, column["vocabulary"][:8]))
+    more = len(column["vocabulary"]) - 8
+    return (
+        shown
+        + (f" and {more} more" if more > 0 else "")
+        + ("; some are missing" if column["missing"] else "")
+    )
+
+
+def _answers(model: keras.Model) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+    """A function from columns [n] by name to logits [n, classes] or predictions [n]."""
+    # A graph: a table has many columns, and as many small operations.
+    ask = tf.function(lambda columns: model(columns, training=False), reduce_retracing=True)
+
+    def answer(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        count, answers = len(next(iter(inputs.values()))), []
+        for start in range(0, count, TOGETHER):
+            part = slice(start, start + TOGETHER)
+            columns = {name: tf.constant(values[part, None]) for name, values in inputs.items()}
+            answers.append(np.asarray(ask(columns), np.float32))
+        answers = np.concatenate(answers)
+        return answers[:, 0] if model.output_shape[-1] == 1 else answers
+
+    return answer

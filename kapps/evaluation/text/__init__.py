@@ -1,0 +1,1 @@
+"""What a character model is worth, beside counts and compressors."""

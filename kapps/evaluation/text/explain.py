@@ -1,0 +1,257 @@
+"""A character model, measured and explained: bits per character beside counts and xz."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from kapps.errors import UserError
+from kapps.evaluation import plots
+from kapps.evaluation.explanation import Explanation
+from kapps.evaluation.text.ngram import NGram, xz_bits_per_character
+from kapps.evaluation.verdicts.overfitting import (
+    Run,
+    Terms,
+    Verdict,
+    curves_of,
+    judge_curves,
+    percent,
+)
+
+if TYPE_CHECKING:
+    from kapps.data import TextData
+    from kapps.models import TruncatedBPTT
+
+ORDERS = {"unigram": 1, "5-gram": 5, "9-gram": 9}
+STRETCHES = 16  # of the training part, to see how hard it is to foresee
+SHOWN = 1000  # characters of the test part, coloured
+# Bits of neighbours depend on each other: of so many characters, one counts as independent.
+TOGETHER = 10
+SPREAD = 1.5  # standard deviation of a character's bits, relative to their mean
+
+
+def text_baselines(text: TextData, name: str = "test") -> dict[str, float]:
+    """Bits per character of a part, for models that know the training part.
+
+    Unigram, 5-gram and 9-gram (modified Kneser-Ney), which see what stands before the part, and
+    "xz": how much longer the compressed training part becomes by it.
+
+    Args:
+        text: the text.
+        name: of the part.
+    """
+    train, symbols = text.splits["train"], text.splits[name]
+    before = [text.before(name)] if name != "train" else []
+    found = {}
+    for words, order in ORDERS.items():
+        model = NGram(train, len(text.vocabulary), order)
+        found[words] = model.bits_per_character(symbols, before)
+    found["xz"] = xz_bits_per_character(text.text("train"), text.text(name))
+    return found
+
+
+def harder_by(text: TextData) -> float:
+    """Bits per character that the validation part costs more than the training part, both unseen.
+
+    A text is not the same everywhere. Of a 5-gram of the training part without some stretches:
+    what it needs for the validation part, less what it needs for these stretches.
+
+    Args:
+        text: the text.
+    """
+    train, validation = text.splits["train"], text.splits["validation"]
+    length = max(1, min(len(validation), len(train) // 4) // STRETCHES)
+    starts = np.linspace(0, len(train) - length, STRETCHES).round().astype(int)
+    kept = np.ones(len(train), bool)
+    for start in starts:
+        kept[start : start + length] = False
+    model = NGram(train[kept], len(text.vocabulary), 5)
+    unseen = [
+        model.bits_per_character(train[start : start + length], train[:start]) for start in starts
+    ]
+    return model.bits_per_character(validation, train) - float(np.mean(unseen))
+
+
+def character_bits(model: TruncatedBPTT, symbols: np.ndarray, steps: int = 512) -> np.ndarray:
+    """The bits of each character but the first, in one stream that is never interrupted.
+
+    Args:
+        model: tokens -> logits, with a network that carries its state.
+        symbols: int32 [1 + characters]; the first is what stands before the others.
+        steps: characters computed at a time; the result does not depend on it.
+
+    Returns:
+        float64 [characters].
+
+    Raises:
+        UserError: the model's answers are not finite.
+    """
+
+    @tf.function(reduce_retracing=True)
+    def part(tokens, states):
+        logits, *states = model.answer(tokens[:, :-1], states)
+        nats = tf.nn.sparse_softmax_cross_entropy_with_logits(
+            labels=tokens[:, 1:], logits=tf.cast(logits, tf.float32)
+        )
+        return nats[0], states
+
+    symbols = np.asarray(symbols, np.int32)
+    states, nats = model.fresh_states(1), []
+    for start in range(0, len(symbols) - 1, steps):
+        found, states = part(tf.constant(symbols[None, start : start + steps + 1]), states)
+        nats.append(found.numpy())
+    bits = np.concatenate(nats).astype(np.float64) / math.log(2.0)
+    if not np.isfinite(bits).all():
+        raise UserError("the model's answers are not finite: a lower --learning-rate may help")
+    return bits
+
+
+def language_verdict(
+    history: Sequence[Mapping],
+    *,
+    unigram: float,
+    five_gram: float,
+    validation_characters: int,
+    train_characters: int,
+    harder: float = 0.0,
+) -> Verdict:
+    """Judge the learning curves of a language model.
+
+    The rules are those of `kapps.evaluation.verdicts.overfitting`; in the place of the accuracy
+    stands the share of the bits of single characters that is saved. A gap is one to the training
+    part as it would be, were it as hard as the validation part. Under-fitted is a network that
+    needs more bits for its training part than a 5-gram for the validation part.
+
+    Args:
+        history: a mapping per epoch, as the rows of metrics.csv: `loss`, `train_loss` and
+            `val_loss` in nats per character, and if there is a schedule `learning_rate`.
+        unigram: bits per character of the validation part, for how frequent each character is.
+        five_gram: the same for a 5-gram.
+        validation_characters: how many `val_loss` is the mean of.
+        train_characters: how many `train_loss` is the mean of.
+        harder: bits per character that the validation part costs more by itself: `harder_by`.
+
+    Raises:
+        ValueError: a column is missing.
+    """
+    curves = curves_of(history, ("loss", "train_loss", "val_loss"))
+    whole = unigram * math.log(2.0)
+    for split, more in (("train", harder / unigram), ("val", 0.0)):
+        curves[f"{split}_accuracy"] = 1.0 - curves[f"{split}_loss"] / whole - more
+
+    def interval(run: Run) -> tuple[float, float]:
+        errors = [
+            SPREAD * loss / whole * math.sqrt(TOGETHER / characters)
+            for loss, characters in (
+                (run.train_loss[-1], train_characters),
+                (run.val_loss[-1], validation_characters),
+            )
+        ]
+        width = 1.96 * math.hypot(*errors)
+        return run.gap - width, run.gap + width
+
+    def scores(run: Run) -> str:
+        known = f"It saves {percent(run.train_accuracy[-1])} of the bits of single characters on "
+        known += "the training part"
+        if abs(harder) >= 0.01:
+            known += (
+                f" (less {harder:.2f} bits, by which the validation part is harder for a 5-gram "
+                "that has seen neither)"
+            )
+        known += f" and {percent(run.val_accuracy[-1])} on the validation part"
+        return known.replace("-", "\N{MINUS SIGN}").replace("5\N{MINUS SIGN}gram", "5-gram")
+
+    guess = f"A 5-gram needs {five_gram:.2f} bits per character of the validation part."
+    enough = 1.0 - five_gram / unigram
+    return judge_curves(
+        curves, Terms(interval, lambda run: float(run.train_accuracy[-1]), enough, scores, guess)
+    )
+
+
+def explain_text(
+    model: TruncatedBPTT,
+    text: TextData,
+    history: Sequence[Mapping[str, Any]],
+    *,
+    samples: Sequence[str] = (),
+    sample_epochs: Sequence[int] = (),
+    train_characters: int,
+) -> Explanation:
+    """Measure a character model on the test part, once, and draw what explains it.
+
+    Args:
+        model: tokens -> logits, with a network that carries its state.
+        text: what it was trained on.
+        history: rows of metrics.csv, its `train_*` measured as validation is.
+        samples: what it wrote after each epoch.
+        sample_epochs: which epochs these were.
+        train_characters: how many `train_loss` is the mean of.
+
+    Raises:
+        UserError: the model's answers are not finite.
+    """
+    of_validation, of_test = (text_baselines(text, name) for name in ("validation", "test"))
+    bits = character_bits(model, np.append(text.before("test"), text.splits["test"]))
+    verdict = language_verdict(
+        history,
+        unigram=of_validation["unigram"],
+        five_gram=of_validation["5-gram"],
+        validation_characters=text.counts["validation"],
+        train_characters=train_characters,
+        harder=harder_by(text),
+    )
+    metrics = {
+        "test_bits_per_character": float(bits.mean()),
+        "test_loss": float(bits.mean() * math.log(2.0)),
+        "test_characters": len(bits),
+        **{f"{_key(name)}_bits_per_character": value for name, value in of_test.items()},
+        "symbols": len(text.vocabulary),
+        "verdict": verdict.label,
+    }
+    shown = text.text("test")[:SHOWN]
+    figures = [
+        (
+            "Bits per character",
+            plots.bits_curves(
+                history, {name: of_validation[name] for name in of_validation if name != "unigram"}
+            ),
+            "Level lines: what the validation part costs those who count the n-grams of the "
+            "training part, and xz. The network is measured twice on the training part: while it "
+            "trains, with dropout, and afterwards as on the validation part.",
+        ),
+        (
+            "Where the bits go",
+            plots.coloured_text(shown, bits[: len(shown)]),
+            "The beginning of the test part: white was foreseen, orange was a surprise.",
+        ),
+    ]
+    if samples:
+        figures.append(
+            (
+                "Samples by epoch",
+                plots.text_samples(samples, sample_epochs),
+                "Of the same random numbers, as the training went on.",
+            )
+        )
+    tables = [_table(of_validation, of_test, history, metrics)]
+    if samples:
+        rows = list(zip(sample_epochs, samples, strict=True))
+        tables.append(("What it wrote", ("epoch", "text"), rows))
+    return Explanation(metrics, 1.0, verdict, figures, tables)
+
+
+def _table(of_validation, of_test, history, metrics) -> tuple[str, Sequence[str], list]:
+    values = [row["val_bits_per_character"] for row in history]
+    best = min((v for v in values if math.isfinite(v)), default=math.nan)
+    rows = [("this network", best, metrics["test_bits_per_character"])]
+    rows += [(name, of_validation[name], of_test[name]) for name in of_test]
+    columns = ("model", "validation part", "test part")
+    return "Bits per character", columns, sorted(rows, key=lambda row: row[2])
+
+
+def _key(name: str) -> str:
+    return {"5-gram": "five_gram", "9-gram": "nine_gram"}.get(name, name)

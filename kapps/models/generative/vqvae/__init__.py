@@ -1,0 +1,1 @@
+"""VQ-VAEs: codebook, networks, prior."""

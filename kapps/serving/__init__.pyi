@@ -1,0 +1,45 @@
+from .formats.conversion import (
+    convert as convert,
+    in_float32 as in_float32,
+    load_model as load_model,
+)
+from .formats.quantization import convert_run as convert_run
+from .formats.requirements import (
+    check_format as check_format,
+    check_quantize as check_quantize,
+)
+from .naming import name_pictures as name_pictures
+from .prediction import (
+    load as load,
+    predict as predict,
+)
+from .publishing.card import run_card as run_card
+from .publishing.classic import (
+    export_points as export_points,
+    is_points as is_points,
+)
+from .publishing.endpoints import export_generative as export_generative
+from .publishing.generative import (
+    export_any as export_any,
+    export_autoencoder as export_autoencoder,
+    export_gan as export_gan,
+    export_vae as export_vae,
+    export_vq_vae as export_vq_vae,
+    is_generative as is_generative,
+)
+from .publishing.images import export as export
+from .publishing.series import (
+    export_sequences as export_sequences,
+    is_sequence as is_sequence,
+)
+from .publishing.tables import (
+    export_table as export_table,
+    is_tabular as is_tabular,
+    predict_table_file as predict_table_file,
+)
+from .publishing.text import export_text as export_text
+from .publishing.versions import (
+    publish as publish,
+    version_directory as version_directory,
+    versions as versions,
+)

@@ -1,0 +1,1 @@
+"""Other formats: ONNX and LiteRT, quantised if asked for."""

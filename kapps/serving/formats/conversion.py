@@ -1,0 +1,211 @@
+"""A classifier in the formats of other runtimes: ONNX and LiteRT.
+
+Both take `image` uint8 [N, H, W, C] and return `probabilities` float32 [N, classes], from float32
+graphs: few of their runtimes know bfloat16. The labels are in labels.txt beside the file.
+
+A LiteRT file may be quantised: weights in float16 (half the size), or weights and activations in
+int8 (a quarter, and integer arithmetic; ranges are those of pictures that are shown while it is
+made). Inputs and outputs stay what they are. How much accuracy that costs is measured, see
+`compare`.
+"""
+
+import contextlib
+import importlib
+import os
+import pkgutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kapps import files, models
+from kapps.errors import UserError
+from kapps.serving.formats.requirements import check_quantize
+from kapps.serving.publishing import graph
+
+_NAMES = {"onnx": "model.onnx", "litert": "model.tflite"}
+_OPSET = 18
+_TOLERANCE = 1e-4  # other kernels, other order of summation
+
+
+def load_model(path: str | os.PathLike) -> keras.Model:
+    """Loads a `.keras` file, with the layers and models of kapps that may be in it.
+
+    Raises:
+        UserError: the file is broken.
+    """
+    # Classes register themselves with Keras when their module is imported.
+    importlib.import_module("kapps.layers")
+    for module in pkgutil.walk_packages(models.__path__, "kapps.models."):
+        importlib.import_module(module.name)
+
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: the model cannot be read: {error}") from error
+
+
+def convert(
+    model: keras.Model,
+    directory: str | os.PathLike,
+    format: str,
+    class_names: Sequence[str],
+    *,
+    temperature: float = 1.0,
+    quantize: str = "none",
+    representative: np.ndarray | None = None,
+) -> Path:
+    """Writes a classifier as `model.onnx` or `model.tflite` and asks it once.
+
+    A quantised one is `model_float16.tflite` or `model_int8.tflite`.
+
+    Args:
+        model: Images [N, H, W, C] of 0..255 -> logits [N, classes].
+        directory: Where the file goes; made when missing, an older file is replaced.
+        format: "onnx" or "litert".
+        class_names: One label per logit.
+        temperature: The logits are divided by it before the softmax.
+        quantize: "none", or for LiteRT "float16" or "int8".
+        representative: For int8: training pictures, uint8 [n, H, W, C], a hundred or more.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        UserError: the model or the format cannot be used, or a package is missing.
+        RuntimeError: the written model disagrees with the model in float32 by more than 1e-4 in a
+            probability, or is quantised and gives no probabilities. Nothing is written.
+    """
+    check_quantize(format, quantize)
+    if quantize == "int8" and (representative is None or not len(representative)):
+        raise UserError("int8 needs representative pictures: some of those it was trained on")
+    names, image_shape = graph.check(model, class_names, temperature)
+    model = in_float32(model)
+    classify = graph.endpoints(model, image_shape, names, temperature)["serving_default"]
+    probabilities = tf.function(
+        lambda image: {"probabilities": classify(image)["probabilities"]},
+        autograph=False,
+        input_signature=[tf.TensorSpec((None, *image_shape), tf.uint8, name="image")],
+    )
+    if format == "onnx":
+        contents, ask = _onnx(probabilities)
+    else:
+        contents, ask = _litert(probabilities, quantize, representative)
+    images = np.random.default_rng(0).integers(0, 256, (3, *image_shape), np.uint8)
+    answer = ask(images)
+    if quantize == "none":
+        expected = probabilities(tf.constant(images))["probabilities"].numpy()
+        difference = np.max(np.abs(answer - expected))
+        if not difference <= _TOLERANCE:
+            raise RuntimeError(f"the {format} model differs by {difference:.1e} in a probability")
+    elif not np.allclose(answer.sum(axis=-1), 1.0, atol=0.02):
+        raise RuntimeError(f"the {quantize} model does not answer with probabilities")
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    files.write_text(directory / "labels.txt", "".join(f"{name}\n" for name in names))
+    path = directory / _NAMES[format]
+    if quantize != "none":
+        path = path.with_stem(f"{path.stem}_{quantize}")
+    files.write_atomically(path, lambda file: file.write(contents))
+    return path
+
+
+def compare(
+    model: keras.Model,
+    path: str | os.PathLike,
+    images: np.ndarray,
+    labels: np.ndarray,
+    batch_size: int = 32,
+) -> dict[str, float | int]:
+    """What a LiteRT file is worth beside the model that it was made of.
+
+    Args:
+        model: Images [N, H, W, C] of 0..255 -> logits [N, classes].
+        path: The file.
+        images: uint8 [n, H, W, C].
+        labels: int [n].
+        batch_size: Images at a time.
+
+    Returns:
+        `accuracy` of the file, `model_accuracy`, the `accuracy_drop` from one to the other,
+        `agreement` (part of the images that get the same label), `examples` and `bytes`.
+    """
+    contents = Path(path).read_bytes()
+    ask = _interpreter(contents)
+    parts = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
+    said = np.concatenate([ask(part).argmax(axis=-1) for part in parts])
+    logits = [model(part.astype(np.float32), training=False) for part in parts]
+    expected = np.concatenate([np.argmax(part, axis=-1) for part in logits])
+    accuracy, before = float(np.mean(said == labels)), float(np.mean(expected == labels))
+    return {
+        "accuracy": accuracy,
+        "model_accuracy": before,
+        "accuracy_drop": before - accuracy,
+        "agreement": float(np.mean(said == expected)),
+        "examples": len(labels),
+        "bytes": len(contents),
+    }
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """The same model under the float32 policy, on one device; itself when it is there already."""
+    layers = model._flatten_layers()
+    alone = model.distribute_strategy.num_replicas_in_sync == 1
+    if alone and all(layer.dtype_policy.name == "float32" for layer in layers):
+        return model
+
+    def rebuild(layer: keras.Layer) -> keras.Layer:
+        return layer.__class__.from_config(layer.get_config() | {"dtype": "float32"})
+
+    rebuilt = keras.models.clone_model(model, clone_function=rebuild, recursive=True)
+    rebuilt.set_weights(model.get_weights())
+    return rebuilt
+
+
+def _onnx(function: Callable) -> tuple[bytes, Callable[[np.ndarray], np.ndarray]]:
+    import onnxruntime
+    import tf2onnx
+
+    proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=_OPSET)
+    contents = proto.SerializeToString()
+    session = onnxruntime.InferenceSession(contents, providers=["CPUExecutionProvider"])
+    return contents, lambda images: session.run(["probabilities"], {"image": images})[0]
+
+
+def _litert(
+    function: Callable, quantize: str = "none", representative: np.ndarray | None = None
+) -> tuple[bytes, Callable[[np.ndarray], np.ndarray]]:
+    with tempfile.TemporaryDirectory() as scratch:
+        tf.saved_model.save(graph.trackable([function]), scratch, signatures=function)
+        converter = tf.lite.TFLiteConverter.from_saved_model(scratch)
+        if quantize != "none":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if quantize == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if quantize == "int8":
+            # One at a time: what one layer sees of one picture does not depend on the others.
+            converter.representative_dataset = lambda: (
+                {"image": picture[None]} for picture in representative
+            )
+        with _quietly():  # calibrating asks an interpreter, too
+            contents = converter.convert()
+    return contents, _interpreter(contents)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    # The interpreter moves to a package of its own; TensorFlow 2.21 still brings it.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated")
+        yield
+
+
+def _interpreter(contents: bytes) -> Callable[[np.ndarray], np.ndarray]:
+    with _quietly():
+        interpreter = tf.lite.Interpreter(model_content=contents)
+    signature = interpreter.get_signature_runner("serving_default")
+    return lambda images: signature(image=images)["probabilities"]

@@ -1,0 +1,90 @@
+"""A run's model for other runtimes; what quantising costs is measured on the run's own pictures."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from kapps import data, files
+from kapps.errors import UserError
+from kapps.serving.formats.conversion import compare, convert
+
+SHOWN = 200  # training pictures whose activations say which range int8 has to cover
+MEASURED = 2000  # test pictures
+
+
+def convert_run(
+    run_dir: str | os.PathLike,
+    model: keras.Model,
+    facts: Mapping[str, Any],
+    class_names: Sequence[str],
+    *,
+    format: str,
+    quantize: str = "none",
+    temperature: float = 1.0,
+) -> tuple[pathlib.Path, dict[str, Any] | None]:
+    """Writes the classifier of a run into its `export/`.
+
+    For a quantised file the run's data is loaded again: int8 is calibrated on training pictures,
+    and the accuracy before and after is measured on test pictures and written beside the file.
+
+    Args:
+        run_dir: the run.
+        model: its model.
+        facts: what its config.json holds.
+        class_names: one per logit.
+        format: "onnx" or "litert".
+        quantize: "none", "float16" or "int8".
+        temperature: the logits are divided by it.
+
+    Returns:
+        The file, and what `compare` says of a quantised one.
+
+    Raises:
+        UserError: the data is gone or has changed, or what `convert` raises.
+    """
+    directory = pathlib.Path(run_dir) / "export"
+    common = {"temperature": temperature, "quantize": quantize}
+    if quantize == "none":
+        return convert(model, directory, format, class_names, **common), None
+    images = _data_of(run_dir, facts)
+    train, test = images.splits["train"], images.splits["test"]
+    path = convert(
+        model, directory, format, class_names, representative=_some(train, SHOWN)[0], **common
+    )
+    found = compare(model, path, *_some(test, MEASURED))
+    files.write_json(path.with_suffix(".json"), {"quantize": quantize, "split": "test", **found})
+    return path, found
+
+
+def _data_of(run_dir, facts) -> data.ImageData:
+    config, shape = facts["config"], facts.get("image_shape")
+    if not shape:
+        raise UserError(f"{run_dir}: config.json does not say how large the pictures are")
+    images = data.load(
+        config["dataset"],
+        data_dir=config.get("data_dir"),
+        image_size=(shape[0], shape[1]),
+        validation_fraction=config.get("validation_fraction", 0.1),
+        seed=config.get("seed", 0),
+        skip_broken=config.get("skip_broken", False),
+    )
+    if images.fingerprint != facts["data"]["fingerprint"]:
+        raise UserError(
+            f"{config['dataset']} is not what {run_dir} was trained on any more: quantising needs "
+            "the same pictures. Put them back, or train again."
+        )
+    return images
+
+
+def _some(split: data.Split, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures and labels of a split, a seeded part of a large one."""
+    rows = np.arange(len(split))
+    if len(rows) > most:
+        rows = np.sort(np.random.RandomState(0).permutation(rows)[:most])
+    return split.take(rows), split.labels[rows]

@@ -1,0 +1,1 @@
+"""A trained model becomes a SavedModel: signatures by family, card, self-check."""

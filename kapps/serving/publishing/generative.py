@@ -1,0 +1,337 @@
+"""What the generative models of kapps offer once they are published.
+
+                 serving_default  further signatures
+    autoencoder  reconstruct      from_bytes, encode, decode
+    VAE          reconstruct      from_bytes, encode, decode, sample
+    VQ-VAE       reconstruct      from_bytes, encode, decode, and sample where it has a prior
+    GAN          generate         sample
+
+`image` is uint8 [N, H, W, C] of 0..255, `pixels` float32 of 0..1, `z` float32 [N, latent_dim]; a
+VQ-VAE has `codes` int32 [N, h, w] in the place of `z`.
+
+    reconstruct  image -> image, pixels; of an autoencoder also `error` float32 [N]: the anomaly
+                 score, the mean squared error of the picture's pixels
+    from_bytes   image_bytes, PNG or JPEG files, string [N] -> the same (1 or 3 channels)
+    encode       image -> z; of a VAE also mean (the same), log_var
+    decode       z -> image, pixels
+    generate     z -> image, pixels
+    sample       count, seed, int32 [] or [1] -> image, pixels
+
+Conditional models take `label` int32 [N] as well, `sample` one int32 [] or [1]: -1 draws a class
+for each picture, all of them equally probable.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kapps.errors import UserError
+from kapps.models import GAN, VAE, VQVAE, Autoencoder
+from kapps.serving.publishing import graph, self_check, text
+from kapps.serving.publishing.endpoints import (
+    TOLERANCE,
+    Endpoint,
+    export_generative,
+    in_parts,
+    picture,
+)
+
+COUNT, SEED, ONE_LABEL = (
+    tf.TensorSpec(None, tf.int32, name) for name in ("count", "seed", "label")
+)
+LABELS = tf.TensorSpec((None,), tf.int32, "label")
+
+
+def export_autoencoder(
+    model: Autoencoder,
+    export_dir: str | os.PathLike,
+    *,
+    card: str | None = None,
+    sample_images: np.ndarray | None = None,
+) -> Path:
+    """Publishes an autoencoder as the next version; see the module and `export_generative`.
+
+    Args:
+        model: It has image_shape, latent_dim, encode and decode.
+        export_dir: The directory that a server watches; made when missing.
+        card: Markdown on what was trained on what, with which result.
+        sample_images: uint8 [n, H, W, C] for the check and the warm-up, noise when None.
+
+    Raises:
+        UserError, RuntimeError: as `export_generative`.
+    """
+
+    def reconstruct(image):
+        y = model.decode(model.encode(image))
+        x = tf.cast(image, tf.float32) / 255.0
+        error = tf.reduce_mean(tf.square(tf.cast(y, tf.float32) - x), axis=(1, 2, 3))
+        return picture(y) | {"error": error}
+
+    def encode(image):
+        return {"z": model.encode(image)}
+
+    def decode(z):
+        return picture(model.decode(z))
+
+    endpoints = {
+        **_with_files(reconstruct, model, []),
+        "encode": (encode, [_image(model)]),
+        "decode": (decode, [_z(model)]),
+    }
+    return _export(model, endpoints, export_dir, "autoencoder", (), card, sample_images)
+
+
+def export_vae(
+    model: VAE,
+    export_dir: str | os.PathLike,
+    *,
+    class_names: Sequence[str] = (),
+    card: str | None = None,
+    sample_images: np.ndarray | None = None,
+) -> Path:
+    """Publishes a VAE as the next version; see the module and `export_generative`.
+
+    `sample` gives the pictures of `model.sample` for the same seed; of a conditional model, for
+    the same label.
+
+    Args:
+        model: It has image_shape, latent_dim, classes, encode, decode, reconstruct and
+            generate(count, seed int32 [2], labels).
+        export_dir: The directory that a server watches; made when missing.
+        class_names: Of a conditional model.
+        card: Markdown on what was trained on what, with which result.
+        sample_images: uint8 [n, H, W, C] for the check and the warm-up, noise when None.
+
+    Raises:
+        UserError, RuntimeError: as `export_generative`.
+    """
+
+    def reconstruct(image, label=None):
+        return picture(model.reconstruct(image, _one_hot(label, model)))
+
+    def encode(image, label=None):
+        mean, log_var = model.encode(image, _one_hot(label, model))
+        return {"z": mean, "mean": tf.identity(mean), "log_var": log_var}
+
+    def decode(z, label=None):
+        return picture(model.decode(z, _one_hot(label, model)))
+
+    labels = _labels(model)
+    endpoints = {
+        **_with_files(reconstruct, model, labels),
+        "encode": (encode, [_image(model), *labels]),
+        "decode": (decode, [_z(model), *labels]),
+        "sample": _sampler(model, model.generate),
+    }
+    return _export(
+        model, endpoints, export_dir, "variational autoencoder", class_names, card, sample_images
+    )
+
+
+def export_vq_vae(
+    model: VQVAE,
+    export_dir: str | os.PathLike,
+    *,
+    class_names: Sequence[str] = (),
+    card: str | None = None,
+    sample_images: np.ndarray | None = None,
+) -> Path:
+    """Publishes a VQ-VAE as the next version; see the module and `export_generative`.
+
+    Args:
+        model: With a prior it can be sampled from, as `model.sample` does for the same seed.
+        export_dir: The directory that a server watches; made when missing.
+        class_names: Of a conditional prior.
+        card: Markdown on what was trained on what, with which result.
+        sample_images: uint8 [n, H, W, C] for the check and the warm-up, noise when None.
+
+    Raises:
+        UserError, RuntimeError: as `export_generative`.
+    """
+
+    def reconstruct(image):
+        return picture(model.reconstruct(image))
+
+    def encode(image):
+        return {"codes": model.encode(image)}
+
+    def decode(codes):
+        return picture(model.decode(_checked(codes, 0, model.codes)))
+
+    codes = tf.TensorSpec((None, *model.code_shape), tf.int32, "codes")
+    endpoints = {
+        **_with_files(reconstruct, model, []),
+        "encode": (encode, [_image(model)]),
+        "decode": (decode, [codes]),
+    }
+    if model.prior is not None:
+        endpoints["sample"] = _sampler(model, model.generate)
+    return _export(model, endpoints, export_dir, "VQ-VAE", class_names, card, sample_images)
+
+
+def export_gan(
+    model: GAN,
+    export_dir: str | os.PathLike,
+    *,
+    class_names: Sequence[str] = (),
+    card: str | None = None,
+) -> Path:
+    """Publishes the averaged generator of a GAN, and nothing else of it, as the next version.
+
+    `sample` gives the pictures of `model.sample` for the same seed; of a conditional model, for
+    the same label. See the module and `export_generative`.
+
+    Args:
+        model: It has image_shape, latent_dim, classes, latents(count, seed int32 [2]) and
+            generate(z, labels).
+        export_dir: The directory that a server watches; made when missing.
+        class_names: Of a conditional model.
+        card: Markdown on what was trained on what, with which result.
+
+    Raises:
+        UserError, RuntimeError: as `export_generative`.
+    """
+
+    def generate(z, label=None):
+        return picture(model.generate(z, _one_hot(label, model)))
+
+    def draw(count, seed, labels):
+        return model.generate(model.latents(count, seed), labels)
+
+    by_latent = (generate, [_z(model), *_labels(model)])
+    endpoints = {
+        "serving_default": by_latent,
+        "generate": by_latent,
+        "sample": _sampler(model, draw),
+    }
+    return _export(
+        model, endpoints, export_dir, "generative adversarial network", class_names, card, None
+    )
+
+
+def export_any(
+    model: keras.Model,
+    export_dir: str | os.PathLike,
+    *,
+    class_names: Sequence[str] = (),
+    card: str | None = None,
+) -> Path:
+    """Publishes a generative model of whatever kind.
+
+    Args:
+        model: An `Autoencoder`, a `VAE`, a `VQVAE`, a `GAN`, or a character model.
+        export_dir: The directory that a server watches; made when missing.
+        class_names: Used where the model is conditional.
+        card: Markdown on what was trained on what, with which result.
+
+    Raises:
+        UserError: it is none of them; and as `export_generative`.
+    """
+    names = class_names if getattr(model, "classes", 0) else ()
+    if isinstance(model, VAE):
+        return export_vae(model, export_dir, class_names=names, card=card)
+    if isinstance(model, VQVAE):
+        return export_vq_vae(model, export_dir, class_names=names, card=card)
+    if isinstance(model, GAN):
+        return export_gan(model, export_dir, class_names=names, card=card)
+    if isinstance(model, Autoencoder):
+        return export_autoencoder(model, export_dir, card=card)
+    if text.is_text(model):
+        return text.export_text(model, export_dir, card=card)
+    raise UserError(f"a {type(model).__name__} is no generative model that can be exported")
+
+
+def is_generative(model: keras.Model) -> bool:
+    """True for what `export_any` is for: models of pictures or texts that are no classifiers."""
+    known = isinstance(model, VAE | VQVAE | GAN | Autoencoder) or text.is_text(model)
+    return known or hasattr(model, "latent_dim")
+
+
+def _export(model, endpoints, export_dir, kind, class_names, card, sample_images) -> Path:
+    classes = getattr(model, "classes", 0)
+    if class_names and len(class_names) != classes:
+        raise UserError(f"{len(class_names)} class names for a model of {classes} classes")
+    layers = model._flatten_layers(include_self=False)
+    dtypes = {layer.compute_dtype for layer in layers} & self_check.TOLERANCE.keys()
+    tolerance = max([TOLERANCE, *(self_check.TOLERANCE[d] for d in dtypes if d != "float32")])
+    return export_generative(
+        endpoints,
+        export_dir,
+        kind=kind,
+        class_names=class_names,
+        classes=classes,
+        card=card,
+        sample_images=sample_images,
+        tolerance=tolerance,
+    )
+
+
+def _with_files(reconstruct: Callable, model: Any, labels: list) -> dict[str, Endpoint]:
+    """`reconstruct` under its names, and on encoded files where these can be decoded."""
+    by_pixels = (reconstruct, [_image(model), *labels])
+    endpoints = {"serving_default": by_pixels, "reconstruct": by_pixels}
+    if model.image_shape[-1] in graph.DECODABLE_CHANNELS:
+
+        def from_bytes(image_bytes, label=None):
+            image = graph.decode_files(image_bytes, model.image_shape)
+            return reconstruct(image, *(() if label is None else (label,)))
+
+        endpoints["from_bytes"] = (from_bytes, [graph.IMAGE_BYTES, *labels])
+    return endpoints
+
+
+def _sampler(model: Any, draw: Callable) -> Endpoint:
+    def sample(count, seed, label=None):
+        count, seed = (tf.reshape(x, []) for x in (count, seed))
+        label = None if label is None else _checked(tf.reshape(label, []), -1, model.classes)
+
+        def part(size, seed, start):
+            return draw(size, seed, _drawn_labels(size, seed, label, model))
+
+        return picture(in_parts(part, count, seed, model.image_shape))
+
+    return sample, [COUNT, SEED, *([ONE_LABEL] if _labels(model) else [])]
+
+
+def _drawn_labels(size, seed, label, model):
+    """One-hot labels of a part: all `label`, or drawn where it is -1."""
+    if label is None:
+        return None
+    # Models fold small numbers into the seed for draws of their own.
+    own = tf.random.experimental.stateless_fold_in(seed, 1_000_000)
+    drawn = tf.random.stateless_uniform([size], own, 0, model.classes, tf.int32)
+    return tf.one_hot(tf.where(label < 0, drawn, label), model.classes)
+
+
+def _one_hot(label, model):
+    if label is None:
+        return None
+    return tf.one_hot(_checked(label, 0, model.classes), model.classes)
+
+
+def _checked(label, lowest, classes):
+    """A label outside the classes is an error of the request, not a class of its own."""
+    words = f"a label or code lies outside {lowest}..{classes - 1}"
+    checks = [
+        tf.debugging.assert_greater_equal(label, lowest, words),
+        tf.debugging.assert_less(label, classes, words),
+    ]
+    with tf.control_dependencies([check for check in checks if check is not None]):
+        return tf.identity(label)
+
+
+def _image(model) -> tf.TensorSpec:
+    return tf.TensorSpec((None, *model.image_shape), tf.uint8, "image")
+
+
+def _z(model) -> tf.TensorSpec:
+    return tf.TensorSpec((None, model.latent_dim), tf.float32, "z")
+
+
+def _labels(model) -> list[tf.TensorSpec]:
+    return [LABELS] if getattr(model, "classes", 0) else []

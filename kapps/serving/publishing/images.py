@@ -1,0 +1,103 @@
+"""A trained image classifier becomes a SavedModel that needs neither kapps nor Keras.
+
+What is in the graph: the decoder, the model with `training=False`, the temperature of the
+calibration, the softmax and the labels. `export` reloads what it wrote and compares before it
+publishes, see `kapps.serving.publishing.self_check`.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kapps.serving.publishing import graph
+from kapps.serving.publishing.card import model_card
+from kapps.serving.publishing.self_check import check_saved_model
+from kapps.serving.publishing.versions import publish
+from kapps.serving.publishing.warmup import BATCHES, write_warmup
+
+
+def export(
+    model: keras.Model,
+    export_dir: str | os.PathLike,
+    class_names: Sequence[str],
+    *,
+    temperature: float = 1.0,
+    card: str | None = None,
+    sample_images: np.ndarray | None = None,
+) -> Path:
+    """Publishes a classifier as the next version under `export_dir`.
+
+    Signatures, both returning `probabilities` float32 [N, classes] and `label` string [N]:
+    `serving_default` takes `image` uint8 [N, H, W, C]; `from_bytes` takes `image_bytes`, encoded
+    PNG or JPEG strings [N], and exists where images have 1 or 3 channels.
+
+    The graph computes in the precision of the model's dtype policy, the one the model was
+    evaluated with; softmax and outputs are float32 always. The version directory also holds
+    `assets/labels.txt`, warm-up requests and `model_card.md`.
+
+    Args:
+        model: Images [N, H, W, C] of 0..255 -> logits [N, classes]; H, W and C are known.
+        export_dir: The directory that a server watches; made when missing.
+        class_names: One label per logit.
+        temperature: The logits are divided by it before the softmax.
+        card: Markdown on what was trained on what, with which result; how to call the model is
+            appended to it.
+        sample_images: uint8 [n, H, W, C] for the check and the warm-up, noise when None.
+
+    Returns:
+        The directory of the published version.
+
+    Raises:
+        UserError: the model cannot be served as it is: shapes that do not fit the labels, or a
+            graph that draws random numbers or changes its own weights. Nothing is published.
+        RuntimeError: the reloaded SavedModel disagrees with the model. Nothing is published.
+    """
+    class_names, image_shape = graph.check(model, class_names, temperature)
+    images = checked_images(sample_images, image_shape)
+    export_dir = Path(export_dir)
+
+    def write(directory: Path) -> None:
+        endpoints = graph.endpoints(model, image_shape, class_names, temperature)
+        graph.save(directory, endpoints, class_names)
+        (directory / "model_card.md").write_text(
+            model_card(
+                export_dir.name, image_shape, class_names, temperature, tuple(endpoints), card
+            ),
+            encoding="utf-8",
+        )
+        write_warmup(directory, export_dir.name, _warmup_requests(images, tuple(endpoints)))
+        check_saved_model(directory, model, images, class_names, temperature)
+
+    return publish(export_dir, write)
+
+
+def _warmup_requests(images: np.ndarray, endpoints: tuple[str, ...]) -> list:
+    requests = []
+    for size in BATCHES:
+        batch = np.resize(images, (size, *images.shape[1:]))
+        requests.append(("serving_default", {"image": batch}))
+        if "from_bytes" in endpoints:
+            encoded = np.array([tf.io.encode_png(image).numpy() for image in batch], object)
+            requests.append(("from_bytes", {"image_bytes": encoded}))
+    return requests
+
+
+def checked_images(images: np.ndarray | None, image_shape: tuple[int, int, int]) -> np.ndarray:
+    """At most eight pictures for the check and the warm-up, noise when None.
+
+    Raises:
+        ValueError: they are not uint8, or of another shape.
+    """
+    if images is None:
+        noise = np.random.default_rng(0)
+        return noise.integers(0, 256, (8, *image_shape), np.uint8)
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.shape[1:] != image_shape or len(images) == 0:
+        raise ValueError(
+            f"sample_images is {images.dtype} {images.shape}; uint8 (n, *{image_shape}) is needed"
+        )
+    return images[:8]

@@ -1,0 +1,68 @@
+from .callbacks import WeightAverage as WeightAverage
+from .cells import (
+    Candidate as Candidate,
+    Cells as Cells,
+)
+from .config import (
+    CommonConfig as CommonConfig,
+    check_common as check_common,
+    check_range as check_range,
+    command as command,
+)
+from .distributed.devices import (
+    check_batch as check_batch,
+    check_devices as check_devices,
+    cluster as cluster,
+    named_devices as named_devices,
+    scaled_learning_rate as scaled_learning_rate,
+    strategy as strategy,
+)
+from .distributed.ordering import order_for_replicas as order_for_replicas
+from .distributed.patch import patch_for_replicas as patch_for_replicas
+from .feature_cache import (
+    FeatureBatches as FeatureBatches,
+    cached_features as cached_features,
+    gatherer as gatherer,
+)
+from .gradients import (
+    GradientFlow as GradientFlow,
+    gradient_flow as gradient_flow,
+)
+from .greedy import greedy_pretrain as greedy_pretrain
+from .optim.optimizers import (
+    optimizer as optimizer,
+    usual_learning_rate as usual_learning_rate,
+    usual_weight_decay as usual_weight_decay,
+)
+from .optim.parameter_groups import (
+    decaying_factors as decaying_factors,
+    rate_factors as rate_factors,
+)
+from .optim.range_test import range_test as range_test
+from .optim.schedules import (
+    OneCycle as OneCycle,
+    learning_rate_schedule as learning_rate_schedule,
+    momentum_cycle as momentum_cycle,
+)
+from .phases import (
+    JoinedRows as JoinedRows,
+    Phase as Phase,
+    joined as joined,
+)
+from .precision import (
+    choose_precision as choose_precision,
+    precision_policy as precision_policy,
+)
+from .resumable import (
+    History as History,
+    fit as fit,
+)
+from .run import (
+    Run as Run,
+    machine as machine,
+    open_run as open_run,
+    read_json as read_json,
+    versions as versions,
+    write_rows as write_rows,
+)
+from .seeds import seed_everything as seed_everything

@@ -1,0 +1,41 @@
+from . import spaces as spaces, stopping as stopping
+from .callbacks import (
+    LastEpoch as LastEpoch,
+    Reporter as Reporter,
+)
+from .flags import (
+    check_found as check_found,
+    check_search as check_search,
+    search_is_done as search_is_done,
+    search_metrics as search_metrics,
+    stop_rule as stop_rule,
+)
+from .hparams import write_hparams as write_hparams
+from .hypermodels import HyperModelTrials as HyperModelTrials
+from .oracles import oracle as oracle
+from .points import hyperparameters as hyperparameters
+from .progress import print_trial as print_trial
+from .remote import (
+    remote_role as remote_role,
+    serve_chief as serve_chief,
+)
+from .results import (
+    Record as Record,
+    Results as Results,
+    read_results as read_results,
+    write_table as write_table,
+)
+from .search import (
+    Budget as Budget,
+    run_search as run_search,
+)
+from .space_files import (
+    declare as declare,
+    read_space as read_space,
+)
+from .trial import (
+    SearchError as SearchError,
+    Trial as Trial,
+)
+from .tuner import Tuner as Tuner
+from .worker import copy_checkpoints as copy_checkpoints

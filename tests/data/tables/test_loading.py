@@ -1,0 +1,206 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes
+
+from kapps.data.tables import loading
+from kapps.errors import UserError
+
+
+def write(tmp_path, columns, name="table.csv"):
+    """A CSV file of columns by name; its spec."""
+    path = tmp_path / name
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return f"csv:{path}"
+
+
+def houses(count=200, seed=0):
+    """A number with gaps, whole numbers with few values, texts, and two targets."""
+    rng = np.random.default_rng(seed)
+    area = rng.uniform(30, 200, count).round(2)
+    rooms = rng.integers(1, 5, count)
+    city = rng.choice(["Köln", "Oslo", "Rome"], count)
+    price = 2 * area + 30 * rooms + 50 * (city == "Oslo")
+    shown = [str(a) if i % 10 else "" for i, a in enumerate(area)]
+    return {
+        "living area": shown,
+        "rooms": rooms.tolist(),
+        "city": city.tolist(),
+        "price": price.round(2).tolist(),
+        "dear": np.where(price > np.median(price), "yes", "no").tolist(),
+    }
+
+
+def load(tmp_path, columns, **options):
+    return loading.load_table(write(tmp_path, columns), **options)
+
+
+def test_splits_are_disjoint_whole_and_stratified(tmp_path):
+    table = load(tmp_path, houses(), target="dear", drop=["price"])
+    assert table.task == "classification" and table.class_names == ("no", "yes")
+    rows = np.concatenate([split.rows for split in table.splits.values()])
+    assert sorted(rows) == list(range(200))
+    assert table.counts == {"train": 128, "validation": 32, "test": 40}
+    for split in table.splits.values():
+        assert np.bincount(split.targets).tolist() == [len(split) // 2] * 2
+        assert {len(values) for values in split.inputs.values()} == {len(split)}
+
+
+def test_cells_follow_their_rows(tmp_path):
+    columns = houses()
+    table = load(tmp_path, columns, target="price")
+    for split in table.splits.values():
+        for row, target, city, area in zip(
+            split.rows,
+            split.targets,
+            split.inputs["city"],
+            split.inputs["living_area"],
+            strict=True,
+        ):
+            assert target == np.float32(columns["price"][row]) and city == columns["city"][row]
+            known = columns["living area"][row]
+            assert np.isnan(area) if known == "" else area == np.float32(known)
+
+
+def test_statistics_are_of_the_training_part_alone(tmp_path):
+    columns = houses()
+    table = load(tmp_path, columns, target="price")
+    train = table.splits["train"].rows
+    values = np.array([columns["living area"][i] or "nan" for i in train], float)
+    found = table.columns["living_area"]
+    assert found["mean"] == pytest.approx(np.nanmean(values), rel=1e-6)
+    assert found["median"] == pytest.approx(np.nanmedian(values), rel=1e-6)
+    # Whatever stands in the test rows changes nothing that the model is told, only the data's mark.
+    changed = {name: list(cells) for name, cells in columns.items()}
+    for i in table.splits["test"].rows:
+        changed["living area"][i], changed["city"][i] = "1e6", "Atlantis"
+    other = load(tmp_path, changed, target="price")
+    assert other.columns == table.columns and other.fingerprint != table.fingerprint
+
+
+def test_seed_moves_validation_and_never_test(tmp_path):
+    spec = write(tmp_path, houses())
+    first, again, other = (
+        loading.load_table(spec, target="price", seed=seed) for seed in (0, 0, 1)
+    )
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+    np.testing.assert_array_equal(first.splits["test"].rows, other.splits["test"].rows)
+    assert set(first.splits["validation"].rows) != set(other.splits["validation"].rows)
+
+
+def test_order_of_columns_has_no_meaning(tmp_path):
+    columns = houses()
+    one = load(tmp_path, columns, target="price")
+    two = load(tmp_path, dict(reversed(columns.items())), target="price")
+    assert one.columns == two.columns and list(one.columns) == list(two.columns)
+
+
+def test_task_of_the_target(tmp_path):
+    columns = houses()
+    columns["grade"] = [i % 3 + 1 for i in range(200)]
+    columns["count"] = [i % 30 for i in range(200)]
+    spec = write(tmp_path, columns)
+    grade = loading.load_table(spec, target="grade")
+    assert grade.task == "classification" and grade.class_names == ("1", "2", "3")
+    assert loading.load_table(spec, target="grade", task="regression").task == "regression"
+    assert loading.load_table(spec, target="count").task == "regression"
+    counted = loading.load_table(spec, target="count", task="classification")
+    assert counted.class_names == tuple(map(str, range(30)))  # by size, not by spelling
+
+
+def test_what_is_left_out_is_said(tmp_path):
+    columns = houses()
+    columns["house_id"] = [f"H{i}" for i in range(200)]
+    columns["country"] = ["here"] * 200
+    columns["price"][5] = columns["price"][6] = "NA"
+    table = load(tmp_path, columns, target="price")
+    assert set(table.dropped) == {"house_id", "country"}
+    text = "\n".join(table.notes)
+    assert "2 rows have no 'price'" in text and "'country'" in text and "identifier" in text
+    assert sum(table.counts.values()) == 198
+    assert not {5, 6} & set(np.concatenate([s.rows for s in table.splits.values()]))
+
+
+def test_duplicates_across_the_splits_are_said(tmp_path):
+    columns = {name: cells * 2 for name, cells in houses(100).items()}
+    notes = load(tmp_path, columns, target="price").notes
+    assert any("test rows are the same as a row of train" in note for note in notes)
+    assert not any("are the same" in n for n in load(tmp_path, houses(), target="price").notes)
+
+
+def test_text_among_test_numbers_is_missing_and_said(tmp_path):
+    columns = houses()
+    rows = load(tmp_path, columns, target="price").splits["test"].rows
+    columns["living area"][rows[0]] = "about 90"
+    table = load(tmp_path, columns, target="price")
+    assert np.isnan(table.splits["test"].inputs["living_area"][0])
+    assert any("1 cells of column 'living area' are no numbers" in note for note in table.notes)
+
+
+def test_scikit_learn_tables():
+    cancer = loading.load_table("breast_cancer")
+    raw = load_breast_cancer(as_frame=False)
+    test = cancer.splits["test"]
+    np.testing.assert_array_equal(
+        test.inputs["mean_radius"], raw.data[test.rows, 0].astype(np.float32)
+    )
+    names = np.array(cancer.class_names)[test.targets]
+    assert names.tolist() == raw.target_names[raw.target[test.rows]].tolist()
+    diabetes = loading.load_table("diabetes")
+    raw = load_diabetes(scaled=False)
+    test = diabetes.splits["test"]
+    np.testing.assert_array_equal(test.targets, raw.target[test.rows].astype(np.float32))
+    assert diabetes.columns["sex"]["vocabulary"] == [1, 2]
+    for name in ("iris", "wine"):
+        assert loading.load_table(name).task == "classification"
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "words"),
+    [
+        ({}, {"target": "prise"}, "perhaps 'price'"),
+        ({}, {"target": "PRICE"}, "perhaps 'price'"),
+        ({}, {}, "--target"),
+        ({}, {"target": "price", "drop": ["towns"]}, "no column 'towns'"),
+        ({}, {"target": "price", "drop": ["price"]}, "cannot be dropped"),
+        ({"price": [1.5] * 200}, {"target": "price"}, "the same value"),
+        ({"dear": ["yes"] * 200}, {"target": "dear"}, "one class only"),
+        ({"price": ["?"] * 200}, {"target": "price"}, "no values"),
+        ({}, {"target": "dear", "task": "regression"}, "holds 'no'|holds 'yes'"),
+        ({}, {"target": "price", "task": "classification"}, "--task regression"),
+        ({"city": [f"text {i}" for i in range(200)]}, {"target": "price"}, "--drop 'city'"),
+        ({"city": ["2024-01-01", "2024-01-02"] * 100}, {"target": "price"}, "dates"),
+        (
+            {name: ["same"] * 200 for name in ("living area", "rooms", "city", "dear")},
+            {"target": "price"},
+            "no column is left",
+        ),
+        ({}, {"target": "price", "validation_fraction": 1.0}, "fraction"),
+    ],
+)
+def test_mistakes(tmp_path, change, options, words):
+    with pytest.raises(UserError, match=words):
+        load(tmp_path, houses() | change, **options)
+
+
+def test_the_served_name_of_a_column_will_do(tmp_path):
+    table = load(tmp_path, houses(), target="price", drop=["living_area"])
+    assert "living_area" not in table.columns
+
+
+def test_describe(tmp_path):
+    columns = {name: cells * 2 for name, cells in houses(60).items()}
+    columns["when"] = ["2024-01-01", "2024-01-02"] * 60
+    report = loading.describe_table(write(tmp_path, columns), "price")
+    assert json.loads(json.dumps(report)) == report
+    assert report["rows"] == 120 and report["duplicates"] == 60
+    assert report["columns"]["living area"]["missing"] == 12
+    assert report["columns"]["city"]["kind"] == "categories (text)"
+    assert "dates" in report["columns"]["when"]["problem"]
+    text = loading.describe_table_text(report)
+    assert "price (target)" in text and "60 rows repeat" in text

@@ -1,0 +1,118 @@
+"""Calibration against bins filled by hand and an independent minimiser."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from scipy import optimize, special
+
+from kapps import evaluation
+from kapps.errors import UserError
+from kapps.evaluation.metrics.calibration import TEMPERATURE_RANGE
+
+
+def two_class(confidence):
+    """Probabilities with class 0 predicted at `confidence`."""
+    confidence = np.asarray(confidence, float)
+    return np.stack([confidence, 1 - confidence], axis=-1)
+
+
+def test_error_by_hand():
+    # Bins of 0.1. (0.8, 0.9]: 0.85 right, 0.9 wrong -> |0.5 - 0.875| = 0.375 on 2 of 4 examples;
+    # (0.5, 0.6]: 0.6 and 0.6, both right -> |1 - 0.6| = 0.4 on 2 of 4.
+    labels = np.array([0, 1, 0, 0])
+    probabilities = two_class([0.85, 0.9, 0.6, 0.6])
+    error = evaluation.expected_calibration_error(labels, probabilities, bins=10)
+    assert error == pytest.approx(0.5 * 0.375 + 0.5 * 0.4)
+    bins = evaluation.reliability_bins(labels, probabilities, bins=10)
+    np.testing.assert_array_equal(bins.counts, [0, 0, 0, 0, 0, 2, 0, 0, 2, 0])
+    np.testing.assert_allclose(bins.accuracy[[5, 8]], [1, 0.5])
+    np.testing.assert_allclose(bins.confidence[[5, 8]], [0.6, 0.875])
+    assert np.isnan(bins.accuracy[0])
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_lower_bin():
+    # Guo 2017: B_m covers ((m - 1) / M, m / M].
+    bins = evaluation.reliability_bins(np.array([0, 0, 0]), two_class([0.5, 0.75, 1.0]), bins=4)
+    np.testing.assert_array_equal(bins.counts, [0, 1, 1, 1])
+
+
+def test_certain_and_always_right_or_wrong():
+    sure = two_class([1.0, 1.0])
+    assert evaluation.expected_calibration_error(np.array([0, 0]), sure) == 0
+    assert evaluation.expected_calibration_error(np.array([1, 1]), sure) == 1
+    with pytest.raises(ValueError, match="no examples"):
+        evaluation.expected_calibration_error(np.zeros(0, int), np.zeros((0, 2)))
+
+
+def test_softmax_divides_by_the_temperature():
+    np.testing.assert_allclose(
+        evaluation.softmax(np.array([[np.log(9.0), 0.0], [2000.0, 0.0]]), 2.0),
+        [[0.75, 0.25], [1.0, 0.0]],
+    )
+
+
+def planted(temperature, count=40_000, classes=5, seed=0):
+    """Labels drawn from softmax(logits / temperature)."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(scale=2 * temperature, size=(count, classes))
+    return special.softmax(logits / temperature, axis=-1).cumsum(-1), logits, rng
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
+def test_a_planted_temperature_is_found_again(temperature):
+    cumulative, logits, rng = planted(temperature)
+    labels = (rng.random((len(logits), 1)) > cumulative).sum(-1)
+    found = evaluation.fit_temperature(labels, logits)
+    assert found == pytest.approx(temperature, rel=0.03)  # three standard errors of 40,000
+    before = evaluation.expected_calibration_error(labels, evaluation.softmax(logits))
+    after = evaluation.expected_calibration_error(labels, evaluation.softmax(logits, found))
+    assert after < 0.01
+    assert temperature == 1 or before > 5 * after
+
+
+def test_agrees_with_a_direct_search_for_the_likeliest_temperature():
+    cumulative, logits, rng = planted(1.7, count=5_000, seed=1)
+    labels = (rng.random((len(logits), 1)) > cumulative).sum(-1)
+
+    def nll(log_temperature):
+        scaled = logits / np.exp(log_temperature)
+        return -special.log_softmax(scaled, axis=-1)[np.arange(len(labels)), labels].mean()
+
+    direct = np.exp(optimize.minimize_scalar(nll, bounds=(-3, 3), method="bounded").x)
+    assert evaluation.fit_temperature(labels, logits) == pytest.approx(direct, rel=0.01)
+
+
+def test_perfect_separation_claims_no_certainty():
+    # Every margin is m, two classes: the fit makes p(wrong) the doubt 1 / (n + 2), so that
+    # m / T = ln(n + 1).
+    labels = np.array([0, 1] * 49)
+    logits = np.where(np.eye(2)[labels] > 0, 10.0, 0.0)
+    assert evaluation.fit_temperature(labels, logits) == pytest.approx(10 / np.log(99), rel=1e-6)
+
+
+def test_logits_of_a_diverged_model_are_a_user_error():
+    with pytest.raises(UserError, match="diverged"):
+        evaluation.fit_temperature(np.array([0, 1]), np.array([[0.0, np.nan], [1.0, 2.0]]))
+
+
+def test_clipped_at_both_ends():
+    labels = np.array([0, 1] * 200)
+    right = np.eye(2)[labels]
+    coldest, hottest = TEMPERATURE_RANGE
+    assert evaluation.fit_temperature(labels, 1e-3 * right) == coldest
+    assert evaluation.fit_temperature(labels, 1 - right) == hottest  # always wrong
+    assert evaluation.fit_temperature(labels, np.zeros((400, 2))) == 1
+    assert evaluation.fit_temperature(labels, np.full((400, 2), 7.0)) == 1
+    with pytest.raises(ValueError, match="no examples"):
+        evaluation.fit_temperature(np.zeros(0, int), np.zeros((0, 2)))
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), scale=st.floats(0.1, 1e3), shift=st.floats(-1e4, 1e4))
+def test_any_logits_give_a_temperature_in_range_that_shifts_leave_alone(seed, scale, shift):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, 12)
+    logits = scale * rng.normal(size=(12, 4))
+    found = evaluation.fit_temperature(labels, logits)
+    assert TEMPERATURE_RANGE[0] <= found <= TEMPERATURE_RANGE[1]
+    assert evaluation.fit_temperature(labels, logits + shift) == pytest.approx(found, rel=1e-4)

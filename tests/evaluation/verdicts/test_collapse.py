@@ -1,0 +1,273 @@
+"""Collapsed models are called collapsed, and real pictures are not."""
+
+import dataclasses
+import html
+import json
+import math
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from kapps import evaluation
+from kapps.evaluation.report.page import TONES
+from kapps.evaluation.verdicts import collapse
+
+DIGITS = load_digits()
+PICTURES = (DIGITS.images[..., None] / 16).astype(np.float32)
+NAMES = [f"digit {i}" for i in range(10)]
+REAL, OTHER = slice(0, 900), slice(897, 1797)
+
+
+def gan(samples, classes=None, **more):
+    return evaluation.gan_verdict(
+        samples,
+        PICTURES[REAL],
+        sample_classes=classes,
+        real_classes=None if classes is None else DIGITS.target[REAL],
+        class_names=NAMES,
+        **more,
+    )
+
+
+def posterior(*args, **more):
+    return evaluation.posterior_verdict(*args, **more)
+
+
+def labels_of(verdicts):
+    return [verdict.label for verdict in verdicts]
+
+
+# -- posterior of a VAE
+
+
+def test_no_active_unit_is_a_collapsed_posterior():
+    verdict = posterior(np.full(16, 1e-4), 0, reconstruction=385.0, mean_picture=385.02)
+    assert verdict.label == "posterior collapsed"
+    assert "0 of 16 latent units" in verdict.sentence and "0.00 nats" in verdict.sentence
+    assert "385" in verdict.sentence and "KL warm-up" in verdict.sentence
+    assert "alone" not in verdict.sentence
+    # A strong decoder reconstructs without the code: it collapsed all the same.
+    alone = posterior(np.zeros(16), 0, reconstruction=240.0, mean_picture=385.0)
+    assert alone.label == "posterior collapsed" and "the decoder does alone" in alone.sentence
+
+
+def test_a_code_that_the_decoder_ignores_is_collapsed():
+    verdict = posterior(np.full(8, 2.0), 8, reconstruction=384.0, mean_picture=385.0)
+    assert verdict.label == "posterior collapsed"
+    assert "does not use the code" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("active", "units", "label"),
+    [
+        (1, 2, "partly collapsed"),
+        (2, 2, "healthy"),
+        (2, 8, "partly collapsed"),
+        (3, 8, "healthy"),
+        (10, 40, "partly collapsed"),
+        (18, 40, "healthy"),
+        (1, 1, "healthy"),
+    ],
+)
+def test_few_active_units_are_a_collapse_in_part(active, units, label):
+    kl = np.where(np.arange(units) < active, 1.5, 0.001)
+    by_count, by_mask, by_kl = posterior(kl, active), posterior(kl, kl > 1), posterior(kl)
+    assert labels_of([by_count, by_mask, by_kl]) == [label] * 3
+    assert f"{active} of {units} latent units are active" in by_count.sentence
+    assert by_count.numbers["active_units"] == active
+    if label == "partly collapsed":
+        assert f"the other {units - active} say nothing" in by_count.sentence
+        assert "free bits" in by_count.sentence and "lower beta" in by_count.sentence
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_what_is_not_finite_diverged(broken):
+    assert posterior([1.0, broken]).label == "diverged"
+    assert posterior([1.0], 1, reconstruction=broken, mean_picture=1.0).label == "diverged"
+    samples = np.full((20, 8, 8, 1), broken)
+    assert gan(samples).label == "diverged"
+    verdict = gan(PICTURES[OTHER], history=[{"generator_loss": 1.0}, {"generator_loss": broken}])
+    assert verdict.label == "diverged" and "generator_loss is not" in verdict.sentence
+    history = [{"loss": broken, "val_frechet": math.nan}, {"loss": 1.0, "val_frechet": math.nan}]
+    assert gan(PICTURES[OTHER], history=history).label == "healthy"
+    assert evaluation.autoencoder_verdict(broken, mean_error=0.1).label == "diverged"
+
+
+# -- samples of a GAN
+
+
+def test_real_pictures_as_samples_are_healthy():
+    verdict = gan(PICTURES[OTHER], DIGITS.target[OTHER], coverage=0.95, coverage_floor=0.96)
+    assert verdict.label == "healthy"
+    assert "10 of 10 classes are drawn" in verdict.sentence
+    for name in ("spread", "spacing"):
+        assert 0.9 < verdict.numbers[name] < 1.1
+    assert gan((255 * PICTURES[OTHER]).astype(np.uint8)).label == "healthy"
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_a_constant_generator_collapsed(noise):
+    rng = np.random.default_rng(0)
+    samples = np.clip(PICTURES[:1] + noise * rng.normal(size=(300, 8, 8, 1)), 0, 1)
+    verdict = gan(samples, np.zeros(300, int))
+    assert verdict.label == "collapsed"
+    assert "the same picture" in verdict.sentence
+    assert gan(np.zeros((300, 8, 8, 1), np.uint8)).label == "collapsed"
+
+
+def test_spread_is_the_distance_of_two_members():
+    """Two black and two white pictures: a pair differs in 4 of 6 cases, by sqrt(pixels)."""
+    two = np.zeros((4, 8, 8, 1))
+    two[2:] = 1
+    by_hand = math.sqrt(4 / 6 * 64)
+    pairs = PICTURES[REAL].reshape(900, -1).astype(float)
+    squares = ((pairs[:, None, :8] - pairs[None, :, :8]) ** 2).sum(-1)
+    for part in range(8, 64, 8):
+        squares += ((pairs[:, None, part : part + 8] - pairs[None, :, part : part + 8]) ** 2).sum(
+            -1
+        )
+    real = math.sqrt(squares.sum() / (900 * 899))
+    assert gan(two).numbers["spread"] == pytest.approx(by_hand / real, rel=1e-6)
+
+
+def test_one_class_alone_is_a_collapse_in_part_that_names_the_others():
+    ones = PICTURES[DIGITS.target == 1]
+    verdict = gan(ones, np.ones(len(ones), int))
+    # A class of 182 samples should have 18: too few to judge it by, so more are drawn.
+    many = np.concatenate([ones, ones])
+    verdict = gan(many, np.ones(len(many), int))
+    assert verdict.label == "mode collapse in part"
+    assert "lack digit 0, digit 2, digit 3" in verdict.sentence
+    assert "digit 8 and digit 9" in verdict.sentence and "lack digit 1" not in verdict.sentence
+    assert "1 of 10 classes are drawn" in verdict.sentence
+    assert verdict.numbers["class_imbalance"] == pytest.approx(0.9, abs=0.01)
+
+
+def test_one_missing_class_is_named():
+    kept = DIGITS.target[OTHER] != 8
+    verdict = gan(PICTURES[OTHER][kept], DIGITS.target[OTHER][kept])
+    assert verdict.label == "mode collapse in part"
+    assert "The samples lack digit 8." in verdict.sentence
+
+
+def test_a_rare_class_is_not_missed_in_few_samples():
+    few = np.flatnonzero(DIGITS.target != 8)[:60]
+    assert gan(PICTURES[few], DIGITS.target[few]).label == "healthy"
+
+
+def test_repeated_pictures_are_told_from_many():
+    ten = PICTURES[np.arange(1000) % 10]
+    verdict = gan(ten, DIGITS.target[np.arange(1000) % 10])
+    assert verdict.label == "mode collapse in part"
+    assert "repeat one another" in verdict.sentence
+    assert verdict.numbers["spread"] > 0.9 and verdict.numbers["spacing"] == 0
+
+
+@pytest.mark.parametrize(
+    ("coverage", "label"), [(0.9, "healthy"), (0.4, "mode collapse in part"), (0.05, "not learned")]
+)
+def test_coverage_counts_beside_its_floor(coverage, label):
+    verdict = gan(PICTURES[OTHER], coverage=coverage, coverage_floor=0.95)
+    assert verdict.label == label
+    assert f"cover {100 * coverage:.1f} %" in verdict.sentence and "95.0 %" in verdict.sentence
+
+
+def test_noise_that_covers_nothing_has_not_learned():
+    noise = np.random.default_rng(0).uniform(size=(500, 8, 8, 1))
+    assert gan(noise, coverage=0.01, coverage_floor=0.95).label == "not learned"
+
+
+def test_features_can_show_what_pixels_hide():
+    features = np.random.default_rng(0).normal(size=(900, 5))
+    same = gan(PICTURES[OTHER], sample_features=0.01 * features, real_features=features)
+    assert same.label == "collapsed" and "By features" in same.sentence
+    half = gan(PICTURES[OTHER], sample_features=0.4 * features, real_features=features)
+    assert half.label == "mode collapse in part" and "40 % as far apart" in half.sentence
+    healthy = gan(PICTURES[OTHER], sample_features=features[::-1] + 1, real_features=features)
+    assert healthy.label == "healthy"
+
+
+def test_a_saturated_discriminator_is_named_where_something_is_wrong():
+    constant = np.zeros((50, 8, 8, 1))
+    verdict = gan(constant, discriminator_accuracy=1.0)
+    assert "100.0 % of the pictures right: it is saturated" in verdict.sentence
+    assert "learning rate of the discriminator" in verdict.sentence
+    assert "saturated" not in gan(constant, discriminator_accuracy=0.8).sentence
+
+
+def test_pictures_sorted_by_class_are_sampled_from_all_over():
+    order = np.argsort(np.tile(DIGITS.target, 3), kind="stable")
+    pictures = np.tile(PICTURES, (3, 1, 1, 1))[order]
+    noise = np.random.default_rng(0).normal(size=(2, *pictures.shape)) * 0.02
+    verdict = evaluation.gan_verdict(pictures + noise[0], pictures[::-1] + noise[1])
+    assert verdict.numbers["spread"] == pytest.approx(1, abs=0.02)
+
+
+# -- autoencoders
+
+
+def test_autoencoders_against_the_mean_picture_and_pca():
+    codes = np.random.default_rng(0).normal(size=(100, 6))
+
+    def judge(error, codes=codes, **more):
+        return evaluation.autoencoder_verdict(
+            error, mean_error=0.09, pca_error=0.01, codes=codes, **more
+        )
+
+    assert judge(0.0899).label == "collapsed" and "0.09" in judge(0.0899).sentence
+    assert judge(0.05, codes * 0 + 3).label == "collapsed"
+    assert judge(0.0100).label == judge(0.02).label == "no better than PCA"
+    assert "PCA with 6 components is 0.01" in judge(0.02).sentence
+    assert judge(0.006).label == "healthy"
+    assert judge(0.01005, linear=True).label == "healthy"
+    assert judge(0.0103, linear=True).label == "no better than PCA"
+    assert "not yet reached PCA" in judge(0.0103, linear=True).sentence
+    dying = codes * (np.arange(6) < 2)
+    assert judge(0.006, dying).label == "dead code"
+    assert "4 of 6 units" in judge(0.006, dying).sentence
+    assert judge(0.006, codes * (np.arange(6) < 5)).label == "healthy"
+    assert evaluation.autoencoder_verdict(0.03, mean_error=0.09).label == "healthy"
+
+
+def test_codebooks():
+    def judge(error, counts):
+        return evaluation.codebook_verdict(error, mean_error=0.09, counts=counts)
+
+    even, few = np.full(8, 5), np.array([10, 10, 0, 0, 0, 0, 0, 0])
+    assert judge(0.01, even).label == "healthy" and "8 of 8 codes" in judge(0.01, even).sentence
+    assert judge(0.01, even).numbers["perplexity"] == pytest.approx(8)
+    assert judge(0.01, few).label == "dead code" and "2 of 8 codes" in judge(0.01, few).sentence
+    assert judge(0.01, few).numbers["perplexity"] == pytest.approx(2)
+    assert judge(0.01, [10, 10, 1, 0, 0, 0, 0, 0]).label == "healthy"
+    assert judge(0.0899, even).label == judge(0.01, [9, 0, 0]).label == "collapsed"
+    assert judge(math.nan, even).label == "diverged"
+
+
+# -- what is done with a verdict
+
+
+def test_reports_say_that_it_collapsed(tmp_path):
+    constant = np.zeros((50, 8, 8, 1))
+    for verdict in (gan(constant), posterior(np.zeros(4), 0)):
+        path = evaluation.write_report(tmp_path / "report.html", title="x", verdict=verdict)
+        page = html.unescape(path.read_text(encoding="utf-8"))
+        assert 'class="card verdict bad"' in page
+        assert verdict.sentence in page and "collapsed" in page.split("<h2>")[1].lower()
+        assert json.loads(json.dumps(dataclasses.asdict(verdict)))["label"] == verdict.label
+
+
+def test_every_label_has_a_colour():
+    rules = " ".join(collapse.__doc__.split())
+    for label in (
+        "diverged",
+        "posterior collapsed",
+        "partly collapsed",
+        "healthy",
+        "collapsed",
+        "mode collapse in part",
+        "not learned",
+        "dead code",
+        "no better than PCA",
+    ):
+        assert label in TONES and label in rules

@@ -1,0 +1,147 @@
+"""Parameter counts of the papers' networks, and geometry from 8 to 224 pixels.
+
+Sources: the counts of torchvision's models (its batch normalizations' scale and offset are
+trainable, their averages are not); section 4.2 of arXiv:1512.03385; table 1 of arXiv:1409.4842.
+"""
+
+import math
+
+import keras
+import pytest
+from models.weightless import without_weights
+
+from kapps import models
+from kapps.models.images.variants import INCEPTION, RESNET, VGG
+
+
+def parameters(build, *args, **kwargs) -> int:
+    model = without_weights(build, *args, **kwargs)
+    return sum(math.prod(w.shape) for w in model.trainable_weights)
+
+
+@pytest.mark.parametrize(
+    "variant, expected",
+    [
+        ("vgg11", 132_863_336),
+        ("vgg13", 133_047_848),
+        ("vgg16", 138_357_544),
+        ("vgg19", 143_667_240),
+    ],
+)
+def test_vgg_as_published(variant, expected):
+    shape = (224, 224, 3)
+    assert (
+        parameters(models.vgg, variant, shape, 1000, head="dense", normalization=None) == expected
+    )
+
+
+@pytest.mark.parametrize(
+    "variant, expected",
+    [
+        ("resnet18", 11_689_512),
+        ("resnet34", 21_797_672),
+        ("resnet50", 25_557_032),
+        ("resnet101", 44_549_160),
+    ],
+)
+def test_resnet_of_imagenet(variant, expected):
+    assert parameters(models.resnet, variant, (224, 224, 3), 1000) == expected
+
+
+@pytest.mark.parametrize("n, millions", [(3, 0.27), (5, 0.46), (7, 0.66), (9, 0.85), (18, 1.7)])
+def test_resnet_of_cifar(n, millions):
+    # 2n convolutions for each of 16, 32, 64 filters, the first of a size from half as many.
+    kernels = 9 * (3 * 16 + 2 * n * 16**2)
+    kernels += 9 * sum((2 * n - 1) * f**2 + f * f // 2 for f in (32, 64))
+    scales_and_offsets = 2 * (16 + 2 * n * (16 + 32 + 64))
+    expected = kernels + scales_and_offsets + 64 * 10 + 10
+    assert round(expected / 1e6, len(str(millions)) - 2) == millions  # table 6
+    assert parameters(models.resnet, f"resnet{6 * n + 2}", (32, 32, 3), 10) == expected
+
+
+def test_inception_v1_as_published():
+    # Kernels and biases branch by branch from table 1; the sum is that of the BVLC GoogLeNet
+    # without its auxiliary classifiers.
+    rows = [
+        (192, 64, 96, 128, 16, 32, 32),
+        (256, 128, 128, 192, 32, 96, 64),
+        (480, 192, 96, 208, 16, 48, 64),
+        (512, 160, 112, 224, 24, 64, 64),
+        (512, 128, 128, 256, 24, 64, 64),
+        (512, 112, 144, 288, 32, 64, 64),
+        (528, 256, 160, 320, 32, 128, 128),
+        (832, 256, 160, 320, 32, 128, 128),
+        (832, 384, 192, 384, 48, 128, 128),
+    ]
+    kernels = 49 * 3 * 64 + 64 * 64 + 9 * 64 * 192
+    outputs = 64 + 64 + 192
+    for c, a, rb, b, rc, c5, d in rows:
+        kernels += c * (a + rb + rc + d) + 9 * rb * b + 25 * rc * c5
+        outputs += a + rb + b + rc + c5 + d
+    head = 1024 * 1000 + 1000
+    assert kernels + outputs + head == 6_998_552
+    build = (models.inception, "inception_v1", (224, 224, 3), 1000)
+    assert parameters(*build, normalization=None) == 6_998_552
+    # Normalized: a scale and an offset in place of each bias.
+    assert parameters(*build) == 6_998_552 + outputs
+
+
+@pytest.mark.parametrize(
+    "name, at_224, at_28",
+    [
+        ("cnn", 28, 4),
+        ("vgg16", 7, 1),  # 28, 14, 7, 4, 2, 1
+        ("inception_v1", 7, 7),
+        ("inception_small", 14, 7),
+        ("resnet18", 7, 4),
+        ("resnet50", 7, 4),
+        ("resnet20", 14, 7),
+        ("resnet8_wide", 14, 4),  # 28, 14, 14, 7, 4
+    ],
+)
+def test_last_feature_map(name, at_224, at_28):
+    for side, expected in ((224, at_224), (28, at_28)):
+        model = without_weights(models.classifier, name, (side, side, 3), 10)
+        maps = [layer.output.shape for layer in model.layers if len(layer.output.shape) == 4]
+        assert maps[-1][1:3] == (expected, expected)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mlp", "cnn", "vgg11", "inception_v1", "inception_small", "resnet50", "resnet20"],
+)
+def test_any_size_and_any_number_of_channels(name):
+    for shape in ((8, 8, 1), (61, 130, 4)):
+        model = without_weights(models.classifier, name, shape, 3)
+        assert model.input_shape == (None, *shape)
+        assert model.output_shape == (None, 3)
+        assert model.name == name
+
+
+@pytest.mark.parametrize(
+    "build, variant", [(models.resnet, "resnet8_wide"), (models.inception, "inception_small")]
+)
+def test_stem(build, variant):
+    def kernel_of_stem(shape, **kwargs):
+        model = without_weights(build, variant, shape, 10, **kwargs)
+        return model.trainable_weights[0].shape[0]
+
+    assert kernel_of_stem((64, 64, 3)) == 7
+    assert kernel_of_stem((63, 200, 3)) == 3
+    assert kernel_of_stem((64, 64, 3), stem="small") == 3
+    assert kernel_of_stem((28, 28, 3), stem="imagenet") == 7
+
+
+def test_names_are_unique_and_complete():
+    names = models.classifier_names()
+    assert len(set(names)) == len(names)
+    assert set(names) == {"mlp", "cnn", *VGG, *INCEPTION, *RESNET}
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "vgg11", "inception_small", "resnet20"])
+def test_weights_have_stable_names(name):
+    """Weights of one build go into another by name, however many models were built between."""
+    with keras.StatelessScope(initialize_variables=False):
+        first, second = (models.classifier(name, (8, 8, 1), 3) for _ in range(2))
+    keras.utils.clear_session()
+    assert [w.path for w in first.weights] == [w.path for w in second.weights]

@@ -1,0 +1,162 @@
+"""ONNX and LiteRT files, asked by their own runtimes."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from kapps import models, serving
+from kapps.errors import UserError
+from kapps.serving.formats import conversion
+from kapps.serving.formats.conversion import in_float32
+from serving.small_classifier import CLASS_NAMES, TEMPERATURE, build, probabilities
+
+
+def ask_onnx(path, images):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(["probabilities"], {"image": images})[0]
+
+
+def ask_litert(path, images):
+    import tensorflow as tf
+
+    with pytest.warns(UserWarning, match="tf.lite.Interpreter is deprecated"):
+        interpreter = tf.lite.Interpreter(str(path))
+    return interpreter.get_signature_runner("serving_default")(image=images)["probabilities"]
+
+
+LOADING_PROGRAM = """
+import sys
+from kapps import serving
+print(type(serving.load_model(sys.argv[1])).__name__)
+"""
+
+
+def test_models_of_every_module_are_loaded_without_importing_it(tmp_path):
+    """Not the class alone: also the layers of its networks and the schedule of its loss."""
+    beta = models.KLWarmup(10)
+    shape = {"filters": (2, 2), "units": 4, "pseudo_inputs": 2}
+    models.hierarchical_vae((4, 4, 1), 2, beta=beta, **shape).save(tmp_path / "model.keras")
+    command = [sys.executable, "-c", LOADING_PROGRAM, str(tmp_path / "model.keras")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "VAE\n", done.stderr
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    ("format", "name", "ask"),
+    [("onnx", "model.onnx", ask_onnx), ("litert", "model.tflite", ask_litert)],
+)
+def test_another_runtime_agrees(tmp_path, images, policy, format, name, ask):
+    if format == "onnx":
+        pytest.importorskip("tf2onnx")
+    model = build(policy)
+    path = serving.convert(model, tmp_path / "export", format, CLASS_NAMES, temperature=TEMPERATURE)
+    assert path == tmp_path / "export" / name
+    assert (path.parent / "labels.txt").read_text(encoding="utf-8").splitlines()[3] == "Café"
+    expected = probabilities(model, images)
+    tolerance = 1e-4 if policy == "float32" else 1e-2  # the file is float32, predict was not
+    for size in (1, 6):
+        answer = ask(path, images[:size])
+        np.testing.assert_allclose(answer, expected[:size], rtol=0, atol=tolerance)
+
+
+def test_the_published_savedmodel_converts_too(published, images):
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(published.version), signature_keys=["serving_default"]
+    )
+    with pytest.warns(UserWarning, match="tf.lite.Interpreter is deprecated"):
+        interpreter = tf.lite.Interpreter(model_content=converter.convert())
+    answer = interpreter.get_signature_runner("serving_default")(image=images)
+    np.testing.assert_allclose(answer["probabilities"], published.expected, rtol=0, atol=1e-4)
+
+
+def test_float32_is_the_same_model_and_a_copy_when_it_was_not():
+    plain, mixed = build(), build("mixed_bfloat16")
+    assert in_float32(plain) is plain
+    rebuilt = in_float32(mixed)
+    assert {layer.compute_dtype for layer in rebuilt.layers} == {"float32"}
+    assert "bfloat16" in {layer.compute_dtype for layer in mixed.layers}
+    for ours, theirs in zip(rebuilt.get_weights(), mixed.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
+
+    wrong = (b"", lambda images: np.full((3, 4), 0.25))
+    monkeypatch.setattr(conversion, "_litert", lambda *arguments: wrong)
+    with pytest.raises(RuntimeError, match="litert model differs"):
+        serving.convert(build(), tmp_path / "export", "litert", CLASS_NAMES)
+    assert not (tmp_path / "export").exists()
+
+
+def test_an_unknown_format_and_a_missing_package_are_named(monkeypatch):
+    from kapps.serving.formats import requirements
+
+    with pytest.raises(UserError, match="onnx, litert"):
+        serving.check_format("torch")
+    monkeypatch.setitem(requirements.FORMATS, "onnx", ("no_such_package",))
+    with pytest.raises(UserError, match="pip install no_such_package"):
+        serving.check_format("onnx")
+
+
+def test_float16_is_half_as_large_and_nearly_the_same(tmp_path, images):
+    model = build()
+    whole, half = (
+        serving.convert(model, tmp_path, "litert", CLASS_NAMES, quantize=quantize)
+        for quantize in ("none", "float16")
+    )
+    assert (whole.name, half.name) == ("model.tflite", "model_float16.tflite")
+    # Scale of a half: 2^-11 relative, over a few layers.
+    np.testing.assert_allclose(ask_litert(half, images), ask_litert(whole, images), atol=5e-3)
+    assert not np.array_equal(ask_litert(half, images), ask_litert(whole, images))
+
+
+def test_int8_computes_in_integers_over_the_ranges_it_was_shown(tmp_path, images):
+    import tensorflow as tf
+
+    model = build()
+    path = serving.convert(
+        model, tmp_path, "litert", CLASS_NAMES, quantize="int8", representative=images
+    )
+    assert path.name == "model_int8.tflite"
+    with pytest.warns(UserWarning, match="tf.lite.Interpreter is deprecated"):
+        interpreter = tf.lite.Interpreter(str(path))
+    details = interpreter.get_tensor_details()
+    kernels = [d for d in details if d["dtype"] == np.int8 and len(d["shape"]) == 4]
+    assert kernels and interpreter.get_input_details()[0]["dtype"] == np.uint8
+    expected = probabilities(model, images, temperature=1.0)
+    np.testing.assert_allclose(ask_litert(path, images), expected, rtol=0, atol=0.1)
+    with pytest.raises(UserError, match="representative"):
+        serving.convert(model, tmp_path, "litert", CLASS_NAMES, quantize="int8")
+
+
+def test_what_a_file_costs_is_counted(tmp_path, images):
+    from kapps.serving.formats import conversion
+
+    model = build()
+    path = serving.convert(model, tmp_path, "litert", CLASS_NAMES)
+    said = probabilities(model, images).argmax(axis=-1)
+    labels = said.copy()
+    labels[0] = (labels[0] + 1) % len(CLASS_NAMES)
+    found = conversion.compare(model, path, images, labels, batch_size=4)
+    right = 1 - 1 / len(images)
+    assert found == {
+        "accuracy": pytest.approx(right),
+        "model_accuracy": pytest.approx(right),
+        "accuracy_drop": 0.0,
+        "agreement": 1.0,
+        "examples": len(images),
+        "bytes": path.stat().st_size,
+    }
+
+
+def test_a_quantisation_that_there_is_not():
+    with pytest.raises(UserError, match="none, float16, int8"):
+        serving.check_quantize("litert", "int4")
+    with pytest.raises(UserError, match="for --format litert, not for savedmodel"):
+        serving.check_quantize("savedmodel", "int8")
