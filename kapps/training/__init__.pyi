@@ -1,13 +1,6 @@
-from .callbacks import WeightAverage as WeightAverage
 from .cells import (
     Candidate as Candidate,
     Cells as Cells,
-)
-from .config import (
-    CommonConfig as CommonConfig,
-    check_common as check_common,
-    check_range as check_range,
-    command as command,
 )
 from .distributed.devices import (
     check_batch as check_batch,
@@ -23,6 +16,31 @@ from .feature_cache import (
     FeatureBatches as FeatureBatches,
     cached_features as cached_features,
     gatherer as gatherer,
+)
+from .flags import (
+    AugmentationFlags as AugmentationFlags,
+    CommonFlags as CommonFlags,
+    Decay as Decay,
+    Degrees as Degrees,
+    Exclusions as Exclusions,
+    Fraction as Fraction,
+    ImageFlags as ImageFlags,
+    NonNegative as NonNegative,
+    NonNegativeInt as NonNegativeInt,
+    OpenFraction as OpenFraction,
+    OptimizationFlags as OptimizationFlags,
+    OptimizerName as OptimizerName,
+    Positive as Positive,
+    PositiveInt as PositiveInt,
+    Range as Range,
+    Rate as Rate,
+    ScheduleName as ScheduleName,
+    changed as changed,
+    check as check,
+    check_directories as check_directories,
+    check_ranges as check_ranges,
+    command as command,
+    exclusions as exclusions,
 )
 from .gradients import (
     GradientFlow as GradientFlow,
@@ -66,3 +84,10 @@ from .run import (
     write_rows as write_rows,
 )
 from .seeds import seed_everything as seed_everything
+from .setup import (
+    begin as begin,
+    callbacks as callbacks,
+    optimizer_from as optimizer_from,
+    scope as scope,
+)
+from .stateful_callbacks import WeightAverage as WeightAverage

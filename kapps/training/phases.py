@@ -25,11 +25,15 @@ class Phase:
         number: from 1 on.
         name: for messages.
         last: whether nothing is trained after it.
+        tensorboard: where its TensorBoard files are.
+        callbacks: those of the run.
     """
 
     def __init__(self, run: runs.Run, number: int, name: str, *, last: bool = True):
         self.number, self.name, self.last = number, name, last
         self.path = self.checkpoints = run.checkpoints / f"{number}-{name}"
+        self.tensorboard = run.tensorboard / self.path.name
+        self.callbacks = run.callbacks
         self.path.mkdir(parents=True, exist_ok=True)
         files.remove_leftovers(self.path)
 
