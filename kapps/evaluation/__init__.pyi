@@ -26,6 +26,8 @@ from .classic.verdicts import (
     linear_verdict as linear_verdict,
     mlp_verdict as mlp_verdict,
 )
+from .closing import close as close, commands_after as commands_after
+from .explanation import Explanation as Explanation, accuracy_headline as accuracy_headline
 from .generative.explain_gan import explain_gan as explain_gan
 from .generative.explain_vae import explain_vae as explain_vae
 from .generative.explain_vq_vae import explain_vq_vae as explain_vq_vae
@@ -83,10 +85,7 @@ from .generative.samples.two_sample import (
     classifier_two_sample_test as classifier_two_sample_test,
     nearest_neighbour_test as nearest_neighbour_test,
 )
-from .images.explain import (
-    Explanation as Explanation,
-    explain_classifier as explain_classifier,
-)
+from .images.explain import explain_classifier as explain_classifier
 from .images.gradcam import (
     grad_cam as grad_cam,
     overlay as overlay,

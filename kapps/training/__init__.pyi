@@ -41,6 +41,7 @@ from .flags import (
     check_ranges as check_ranges,
     command as command,
     exclusions as exclusions,
+    load_images as load_images,
 )
 from .gradients import (
     GradientFlow as GradientFlow,

@@ -261,6 +261,23 @@ def exclusions(config_class: type) -> Iterator[tuple[Callable[[Any], object], st
         yield from vars(base).get("EXCLUSIONS", ())
 
 
+def load_images(config: ImageFlags, **settings: Any) -> data.ImageData:
+    """The images that the flags ask for.
+
+    Args:
+        config: has the common flags and those of images.
+        **settings: arguments of `data.load` that go before the flags.
+    """
+    flags = {
+        "data_dir": config.data_dir,
+        "image_size": config.image_size,
+        "validation_fraction": config.validation_fraction,
+        "seed": config.seed,
+        "skip_broken": config.skip_broken,
+    }
+    return data.load(config.dataset, **{**flags, **settings})
+
+
 def command(config: Any, program: str) -> str:
     """The command line that gives this configuration, defaults left out.
 

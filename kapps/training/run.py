@@ -56,13 +56,14 @@ class Run:
         path: the directory.
         recipe: name of the recipe.
         config: the configuration, as plain values.
+        flags: the same as the recipe's dataclass.
         notes: what the user should know about it.
         callbacks: Keras callbacks that every `fit` into this run also has; a search adds its own.
     """
 
     def __init__(self, path: pathlib.Path, recipe: str, config: dict[str, Any]):
         self.path, self.recipe, self.config = path, recipe, config
-        self.worker = 0
+        self.worker, self.flags = 0, None
         self.notes: list[str] = []
         self.callbacks: list[Any] = []
         self._lock = filelock.FileLock(path / ".lock")
@@ -239,7 +240,7 @@ def open_run(recipe: str, config: Any, *, name: str | None = None) -> Run:
         )
     path.mkdir(parents=True, exist_ok=True)
     run = Run(path, recipe, values)
-    run.worker = worker
+    run.worker, run.flags = worker, config
     run._acquire()
     try:
         _settle_replaced(run)

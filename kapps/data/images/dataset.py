@@ -78,6 +78,12 @@ class ImageData:
         return {name: len(split) for name, split in self.splits.items()}
 
     @property
+    def summary(self) -> str:
+        """What this is, in one line."""
+        shape = "x".join(map(str, self.image_shape))
+        return f"{self.spec}: {self.counts}, {self.classes} classes, images {shape}"
+
+    @property
     def train(self) -> tf.data.Dataset:
         """The training split, unbatched, in stable order."""
         return self.splits["train"].dataset()

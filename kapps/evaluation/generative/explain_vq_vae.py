@@ -10,13 +10,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from kapps.evaluation import plots
+from kapps.evaluation.explanation import Explanation
 from kapps.evaluation.generative.explain_gan import learned_from_samples
 from kapps.evaluation.generative.explain_vae import (
     COLUMNS,
     MOST_SAMPLES,
     MOST_TRAINING,
     SAMPLES,
-    Findings,
     in_parts,
     one_of_each,
     pca_of,
@@ -44,7 +44,7 @@ def explain_vq_vae(
     extractor: Features | None = None,
     tstr: bool = True,
     seed: int = 0,
-) -> Findings:
+) -> Explanation:
     """Measure a VQ-VAE with its prior, once, on the test split, and draw what explains it.
 
     `test_code_nats` is what the prior says of the codes of a test picture, -log p(codes);
@@ -119,7 +119,11 @@ def explain_vq_vae(
         learned, table = learned_from_samples(model, images, len(train), seed)
         metrics |= learned
         tables.append(table)
-    return Findings(metrics, verdict, figures, tables, [])
+    headline = (
+        f"Squared error of a test pixel {mse:.5f}; an image takes {metrics['test_code_bits']:.1f} "
+        f"bits by the prior ({len(real)} images)."
+    )
+    return Explanation(metrics, verdict, figures, tables, headline=headline)
 
 
 def _code_figures(model, counts) -> list[tuple[str, Figure, str]]:

@@ -11,7 +11,12 @@ from matplotlib.figure import Figure
 
 from kapps.errors import UserError
 from kapps.evaluation import plots
-from kapps.evaluation.explanation import Explanation, class_tables, measure_classifier
+from kapps.evaluation.explanation import (
+    Explanation,
+    accuracy_headline,
+    class_tables,
+    measure_classifier,
+)
 from kapps.evaluation.images.gradcam import grad_cam
 from kapps.evaluation.metrics.calibration import (
     fit_temperature,
@@ -75,7 +80,15 @@ def explain_classifier(
             model if look_into is None else look_into, images, logits, temperature, found
         ),
     ]
-    return Explanation(metrics, temperature, verdict, figures, class_tables(found), logits)
+    return Explanation(
+        metrics,
+        verdict,
+        figures,
+        class_tables(found),
+        headline=accuracy_headline(metrics, "images"),
+        temperature=temperature,
+        test_logits=logits,
+    )
 
 
 def _training_figures(images: ImageData, history) -> list[tuple[str, Figure, str]]:
