@@ -19,6 +19,7 @@ import pathlib
 import re
 import sys
 import tempfile
+import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -130,20 +131,12 @@ def run(
             main(config, opened)
 
 
-def call(
-    main: Callable[[Config, training.Run], dict[str, Any]],
-    config: Config,
-    check: Callable[[Config], None] | None = None,
-    *,
-    is_done: Callable[[Config, training.Run], bool] = finished,
-) -> dict[str, Any]:
-    """The same from Python: `call(vae.main, vae.Config(epochs=2), vae.check)`.
+def call(recipe: types.ModuleType, config: Config) -> dict[str, Any]:
+    """A recipe from Python: `call(vae, vae.Config(epochs=2))`.
 
     Args:
-        main: The recipe.
+        recipe: Its module; has `main`, and may have `check` and `is_done`.
         config: Its configuration.
-        check: As in `run`.
-        is_done: As in `run`.
 
     Returns:
         The final figures, as in metrics.json; those of a finished run are read.
@@ -151,10 +144,10 @@ def call(
     Raises:
         UserError: A mistake in the flags, the data or the run directory.
     """
-    if check is not None:
-        check(config)
-    with training.open_run(recipe_of(main), config) as opened:
-        return opened.metrics() if is_done(config, opened) else main(config, opened)
+    getattr(recipe, "check", training.check)(config)
+    is_done = getattr(recipe, "is_done", finished)
+    with training.open_run(recipe_of(recipe.main), config) as opened:
+        return opened.metrics() if is_done(config, opened) else recipe.main(config, opened)
 
 
 def recipe_of(main: Callable) -> str:
