@@ -23,6 +23,7 @@ CNN_ONLY = ("filters", "kernel_size", "strides", "padding", "pooling")
 
 @dataclasses.dataclass(frozen=True)
 class Config(
+    training.AveragingFlags,
     training.OptimizationFlags,
     training.AugmentationFlags,
     training.ImageFlags,

@@ -27,7 +27,12 @@ SAMPLES_SHOWN = 64
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(training.OptimizationFlags, training.ImageFlags, training.CommonFlags):
+class Config(
+    training.AveragingFlags,
+    training.OptimizationFlags,
+    training.ImageFlags,
+    training.CommonFlags,
+):
     """What is trained, on what, and how."""
 
     model: Literal["dense", "conv", "hierarchical"] = "dense"

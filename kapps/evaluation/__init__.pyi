@@ -130,7 +130,7 @@ from .series.explain import (
     explain_sequences as explain_sequences,
     memory_verdict as memory_verdict,
 )
-from .tables.baselines import fit_baselines as fit_baselines
+from .tables.baselines import baselines_line as baselines_line, fit_baselines as fit_baselines
 from .tables.explain import (
     column_importance as column_importance,
     explain_table as explain_table,

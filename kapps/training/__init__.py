@@ -1,7 +1,7 @@
 """What stands around `fit`.
 
 fit, History                      training that a killed process can go on with, bit for bit
-Phase, JoinedRows, joined         a training in phases, each with a `fit` of its own
+fit_phase, join_histories, Phase   a training in phases, each with a `fit` of its own
 cached_features, FeatureBatches, gatherer
                                   what a frozen backbone makes of pictures, computed once
 open_run, Run, read_json          the run directory
@@ -18,7 +18,7 @@ strategy, cluster, check_devices, named_devices, check_batch, scaled_learning_ra
 choose_precision, precision_policy
                                   which number format to train in
 seed_everything                   one seed for everything
-CommonFlags, ImageFlags, AugmentationFlags, OptimizationFlags
+CommonFlags, ImageFlags, AugmentationFlags, OptimizationFlags, AveragingFlags
                                   flags that recipes share, for a Config to inherit
 Fraction, Positive, PositiveInt ...
                                   types of flags with a range; Range makes others

@@ -19,6 +19,7 @@ from .feature_cache import (
 )
 from .flags import (
     AugmentationFlags as AugmentationFlags,
+    AveragingFlags as AveragingFlags,
     CommonFlags as CommonFlags,
     Decay as Decay,
     Degrees as Degrees,
@@ -63,6 +64,7 @@ from .optim.schedules import (
     learning_rate_schedule as learning_rate_schedule,
     momentum_cycle as momentum_cycle,
 )
+from .phased import fit_phase as fit_phase, join_histories as join_histories
 from .phases import (
     JoinedRows as JoinedRows,
     Phase as Phase,

@@ -3,7 +3,8 @@
     CommonFlags         data, epochs, batch, rate, seed, devices, precision, where things go
     ImageFlags          size of the images, part kept for validation
     AugmentationFlags   what is done to training images
-    OptimizationFlags   optimizer, schedule, decay, clipping, averaging, patience
+    OptimizationFlags   optimizer, schedule, decay, clipping, patience
+    AveragingFlags      an average of the weights
 
 A field's range stands in its type (`Fraction`, `Positive`, ...). What does not go together is a
 table in the class variable `EXCLUSIONS`: (condition of the config, sentence); `{field}` in a
@@ -177,8 +178,6 @@ class OptimizationFlags:
     """decoupled, times the learning rate; biases and norms are spared; default: the usual one"""
     clip: NonNegative = 0.0
     """highest global norm of the gradient; 0 is off"""
-    ema: Decay = 0.0
-    """decay of the moving average of the weights, 0.999 for example; 0 is off"""
     patience: NonNegativeInt = 0
     """epochs without a better validation loss before training stops; 0 is off"""
 
@@ -188,6 +187,14 @@ class OptimizationFlags:
             "--schedule {schedule} has no --warmup",
         ),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class AveragingFlags:
+    """Whether an average of the weights is what is kept."""
+
+    ema: Decay = 0.0
+    """decay of the moving average of the weights, 0.999 for example; 0 is off"""
 
 
 def check(

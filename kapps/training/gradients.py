@@ -130,10 +130,11 @@ def gradient_flow(config: CommonFlags, run: runs.Run | None, batches: Any) -> li
         run: where gradient_flow.csv goes.
         batches: the training batches; the first one of the first epoch is measured.
     """
-    if not getattr(config, "gradient_flow", False):
+    path = run.gradient_flow if run else None
+    if not getattr(config, "gradient_flow", False) or (run and path is None):
         return []
     batch = next(iter(batches.dataset(0, 1)))
-    return [GradientFlow(batch, path=run.path / "gradient_flow.csv" if run else None)]
+    return [GradientFlow(batch, path=path)]
 
 
 def loss_of(model: keras.Model) -> Objective:

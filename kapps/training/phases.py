@@ -27,13 +27,23 @@ class Phase:
         last: whether nothing is trained after it.
         tensorboard: where its TensorBoard files are.
         callbacks: those of the run.
+        gradient_flow: where `--gradient-flow` writes; None if this phase is not measured.
     """
 
-    def __init__(self, run: runs.Run, number: int, name: str, *, last: bool = True):
+    def __init__(
+        self,
+        run: runs.Run,
+        number: int,
+        name: str,
+        *,
+        last: bool = True,
+        gradient_flow: bool = False,
+    ):
         self.number, self.name, self.last = number, name, last
         self.path = self.checkpoints = run.checkpoints / f"{number}-{name}"
         self.tensorboard = run.tensorboard / self.path.name
         self.callbacks = run.callbacks
+        self.gradient_flow = run.gradient_flow if gradient_flow else None
         self.path.mkdir(parents=True, exist_ok=True)
         files.remove_leftovers(self.path)
 

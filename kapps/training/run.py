@@ -84,6 +84,11 @@ class Run:
         return self.path / "tensorboard"
 
     @property
+    def gradient_flow(self) -> pathlib.Path:
+        """Where `--gradient-flow` writes."""
+        return self.path / "gradient_flow.csv"
+
+    @property
     def finished(self) -> bool:
         """Whether the run has its final figures."""
         if self.worker and self.config.get("overwrite"):
