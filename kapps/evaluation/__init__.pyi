@@ -53,7 +53,7 @@ from .generative.reconstruction import (
     pca_mse as pca_mse,
     reconstruction_mse as reconstruction_mse,
 )
-from .generative.sample_grids import SampleGrids as SampleGrids
+from .generative.sample_grids import SampleGrids as SampleGrids, samples_of as samples_of
 from .generative.samples.class_scores import (
     class_balance_kl as class_balance_kl,
     classifier_score as classifier_score,
@@ -90,6 +90,7 @@ from .images.gradcam import (
     grad_cam as grad_cam,
     overlay as overlay,
 )
+from .images.phases import explain_transfer as explain_transfer
 from .metrics.calibration import (
     expected_calibration_error as expected_calibration_error,
     fit_temperature as fit_temperature,

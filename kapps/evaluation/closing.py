@@ -69,6 +69,8 @@ def close(
         notes=(*data.notes, *run.notes, *history.notes, *found.notes),
     )
     run.finish(metrics)
+    for note in found.notes:
+        print(f"note      {note}")  # noqa: T201
     print(summary(metrics, run.path))  # noqa: T201
     return metrics
 

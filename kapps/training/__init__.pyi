@@ -14,6 +14,7 @@ from .distributed.ordering import order_for_replicas as order_for_replicas
 from .distributed.patch import patch_for_replicas as patch_for_replicas
 from .feature_cache import (
     FeatureBatches as FeatureBatches,
+    cached_batches as cached_batches,
     cached_features as cached_features,
     gatherer as gatherer,
 )

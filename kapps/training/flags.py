@@ -183,7 +183,7 @@ class OptimizationFlags:
 
     EXCLUSIONS: ClassVar[Exclusions] = (
         (
-            lambda config: config.warmup and config.schedule in ("step", "plateau"),
+            lambda config: changed(config, "warmup") and config.schedule in ("step", "plateau"),
             "--schedule {schedule} has no --warmup",
         ),
     )

@@ -85,4 +85,6 @@ def join_histories(histories: Mapping[str, History], kept: str) -> History:
         histories[kept].examples_per_second,
         tuple(f"{name}: {note}" for name, each in histories.items() for note in each.notes),
         tuple(flow for each in parts for flow in each.gradient_flow),
+        histories,
+        kept,
     )

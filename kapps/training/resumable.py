@@ -13,7 +13,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -44,6 +44,8 @@ class History:
         examples_per_second: training examples, over the same time.
         notes: what the user should know, a damaged checkpoint for one.
         gradient_flow: the callback that has measured it, or none.
+        phases: of a training in phases, their histories by name, in order.
+        kept: the phase whose weights are kept.
     """
 
     rows: list[dict[str, Any]]
@@ -52,6 +54,8 @@ class History:
     examples_per_second: float
     notes: tuple[str, ...] = ()
     gradient_flow: tuple[GradientFlow, ...] = ()
+    phases: Mapping[str, History] = dataclasses.field(default_factory=dict)
+    kept: str = ""
 
 
 def fit(

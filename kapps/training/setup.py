@@ -104,12 +104,13 @@ def optimizer_from(
         decay = usual_weight_decay(config.optimizer)
     if run is not None:
         run.record(learning_rate=rate, weight_decay=decay)
+    warmup = 0.0 if config.schedule in ("step", "plateau") else config.warmup
     cycle = None
     if config.schedule == "one-cycle":
-        cycle = momentum_cycle(steps, warmup=config.warmup or 0.25)
+        cycle = momentum_cycle(steps, warmup=warmup or 0.25)
     return optimizer(
         config.optimizer,
-        learning_rate_schedule(config.schedule, rate, steps=steps, warmup=config.warmup),
+        learning_rate_schedule(config.schedule, rate, steps=steps, warmup=warmup),
         momentum_schedule=cycle,
         weight_decay=decay,
         global_clipnorm=config.clip,

@@ -47,13 +47,16 @@ class SampleGrids(keras.callbacks.Callback):
         files.write_atomically(path, lambda file: np.save(file, pictures, allow_pickle=False))
 
 
-def grids_of(directory: pathlib.Path) -> tuple[list[np.ndarray], list[int]]:
-    """The samples of each epoch that `SampleGrids` has written there, and the epochs.
+def samples_of(run: pathlib.Path) -> tuple[list[np.ndarray], list[int]]:
+    """The samples of each epoch that `SampleGrids` has written, and the epochs.
+
+    Args:
+        run: the run directory.
 
     Returns:
         Images [n, H, W, C] of each epoch, and the numbers of the epochs.
     """
-    paths = sorted(directory.glob("epoch-*.npy"))
+    paths = sorted((run / DIRECTORY).glob("epoch-*.npy"))
     grids = [np.load(path, allow_pickle=False) for path in paths]
     return grids, [int(path.stem.split("-")[1]) for path in paths]
 
@@ -69,8 +72,8 @@ def samples_by_epoch(run: pathlib.Path) -> tuple[list, list]:
     Returns:
         A list of (title, Figure, caption), and one of (title, content, caption).
     """
-    drawn, epochs = grids_of(run / DIRECTORY)
-    if not drawn:
+    drawn, epochs = samples_of(run)
+    if not drawn or drawn[0].ndim != 4:  # texts are shown by their own family
         return [], []
     figure = plots.epoch_grid(drawn, epochs)
     moving = plots.save_animation(drawn, run / "plots" / "samples.webp", epochs)
