@@ -29,7 +29,7 @@ from .classic.verdicts import (
 from .closing import close as close, commands_after as commands_after
 from .explanation import Explanation as Explanation, accuracy_headline as accuracy_headline
 from .generative.explain_gan import explain_gan as explain_gan
-from .generative.explain_vae import explain_vae as explain_vae
+from .generative.explain_vae import classes_in_turn as classes_in_turn, explain_vae as explain_vae
 from .generative.explain_vq_vae import explain_vq_vae as explain_vq_vae
 from .generative.latent_paths import (
     lerp as lerp,

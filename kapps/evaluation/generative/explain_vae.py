@@ -96,7 +96,7 @@ def explain_vae(
         words = f" The levels below hold {below:.2f} nats."
         verdict = dataclasses.replace(verdict, sentence=verdict.sentence + words)
     metrics["verdict"] = verdict.label
-    samples = model.sample(SAMPLES, seed, rows_of_classes(model, SAMPLES))
+    samples = model.sample(SAMPLES, seed, classes_in_turn(model, SAMPLES))
     figures = [
         (
             "Learning curves",
@@ -190,7 +190,7 @@ def pca_of(train: np.ndarray, grey: np.ndarray, dims: int) -> float | None:
     return pca_mse(train, grey, dims)
 
 
-def rows_of_classes(model: Any, count: int) -> np.ndarray | None:
+def classes_in_turn(model: Any, count: int) -> np.ndarray | None:
     """One-hot labels, as many of each class; None for an unconditional model."""
     if not model.classes:
         return None
@@ -291,7 +291,7 @@ def _latent_figures(model, images, test: _Test, kl, units) -> list[tuple[str, Fi
 def _quality(model, images, grey, extractor, seed) -> dict[str, Any]:
     validation = images.splits["validation"]
     count = min(len(grey), MOST_SAMPLES)
-    samples = model.sample(count, seed + 1, rows_of_classes(model, count))
+    samples = model.sample(count, seed + 1, classes_in_turn(model, count))
     others = validation.take(range(len(validation)))
     return sample_quality(extractor, samples, grey, others, seed=seed)
 

@@ -17,10 +17,10 @@ from kapps.evaluation.generative.explain_vae import (
     MOST_SAMPLES,
     MOST_TRAINING,
     SAMPLES,
+    classes_in_turn,
     in_parts,
     one_of_each,
     pca_of,
-    rows_of_classes,
     sample_figures,
 )
 from kapps.evaluation.generative.reconstruction import reconstruction_mse
@@ -84,7 +84,7 @@ def explain_vq_vae(
         "test_examples": len(real),
         "verdict": verdict.label,
     }
-    samples = model.sample(SAMPLES, seed, rows_of_classes(model, SAMPLES))
+    samples = model.sample(SAMPLES, seed, classes_in_turn(model, SAMPLES))
     words = "Codes drawn from the prior, one after the other, and decoded; none was chosen."
     chosen = one_of_each(labels)[:COLUMNS]
     figures = [
@@ -110,7 +110,7 @@ def explain_vq_vae(
     if extractor is not None:
         validation = images.splits["validation"]
         count = min(len(real), MOST_SAMPLES)
-        samples = model.sample(count, seed + 1, rows_of_classes(model, count))
+        samples = model.sample(count, seed + 1, classes_in_turn(model, count))
         others = validation.take(range(len(validation)))
         found = sample_quality(extractor, samples, real, others, seed=seed)
         metrics |= {f"test_{name}": value for name, value in found.items()}
