@@ -13,7 +13,7 @@ import pytest
 from kapps import data, training, tuning
 from kapps.command_line import call
 from kapps.errors import UserError
-from kapps.tuning import worker
+from kapps.tuning.workers import worker
 from recipes import tune_cnn
 from recipes.tune_cnn import Config
 
