@@ -102,6 +102,7 @@ def run(
     argv: Sequence[str] | None = None,
     *,
     is_done: Callable[[Config, training.Run], bool] = finished,
+    instead: Callable[[Config], dict[str, Any] | None] | None = None,
 ) -> None:
     """Runs a recipe from the shell: the last line of it, under `__name__ == "__main__"`.
 
@@ -114,6 +115,8 @@ def run(
         check: Raises `UserError` for what can be known at once.
         argv: Arguments; `sys.argv[1:]` when None.
         is_done: Whether there is nothing left to do; a search's budget may have grown.
+        instead: Does something else than a run of its own, if it returns figures: a worker of a
+            search on several machines.
 
     Raises:
         SystemExit: 2 for a user's mistake or a disk that cannot be written, 130 when interrupted.
@@ -123,6 +126,8 @@ def run(
         config = parse(config_class, argv, description=sys.modules[main.__module__].__doc__ or "")
         if check is not None:
             check(config)
+        if instead is not None and instead(config) is not None:
+            return
         with training.open_run(recipe_of(main), config) as opened:
             if is_done(config, opened):
                 sys.stdout.write(_finished(config, opened))
@@ -135,7 +140,7 @@ def call(recipe: types.ModuleType, config: Config) -> dict[str, Any]:
     """A recipe from Python: `call(vae, vae.Config(epochs=2))`.
 
     Args:
-        recipe: Its module; has `main`, and may have `check` and `is_done`.
+        recipe: Its module; has `main`, and may have `check`, `is_done` and `instead`.
         config: Its configuration.
 
     Returns:
@@ -145,6 +150,9 @@ def call(recipe: types.ModuleType, config: Config) -> dict[str, Any]:
         UserError: A mistake in the flags, the data or the run directory.
     """
     getattr(recipe, "check", training.check)(config)
+    other = getattr(recipe, "instead", lambda config: None)(config)
+    if other is not None:
+        return other
     is_done = getattr(recipe, "is_done", finished)
     with training.open_run(recipe_of(recipe.main), config) as opened:
         return opened.metrics() if is_done(config, opened) else recipe.main(config, opened)

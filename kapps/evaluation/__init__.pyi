@@ -26,7 +26,12 @@ from .classic.verdicts import (
     linear_verdict as linear_verdict,
     mlp_verdict as mlp_verdict,
 )
-from .closing import close as close, commands_after as commands_after
+from .closing import (
+    close as close,
+    close_search as close_search,
+    commands_after as commands_after,
+    repeat as repeat,
+)
 from .explanation import Explanation as Explanation, accuracy_headline as accuracy_headline
 from .generative.explain_gan import explain_gan as explain_gan
 from .generative.explain_vae import classes_in_turn as classes_in_turn, explain_vae as explain_vae
@@ -85,7 +90,10 @@ from .generative.samples.two_sample import (
     classifier_two_sample_test as classifier_two_sample_test,
     nearest_neighbour_test as nearest_neighbour_test,
 )
-from .images.explain import explain_classifier as explain_classifier
+from .images.explain import (
+    explain_classifier as explain_classifier,
+    without_validation as without_validation,
+)
 from .images.gradcam import (
     grad_cam as grad_cam,
     overlay as overlay,

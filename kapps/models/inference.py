@@ -16,24 +16,17 @@ def for_inference(model: keras.Model) -> keras.Model:
     Args:
         model: built; stays as it is.
     """
-    if type(model).train_step is keras.Model.train_step:
-        rebuilt = keras.models.clone_model(model, clone_function=_in_float32, recursive=True)
-    else:
-        rebuilt = type(model).from_config(_without_16_bits(model.get_config()))
+    rebuilt = type(model).from_config(_plain(model.get_config()))
     rebuilt.set_weights(model.get_weights())
     return rebuilt
 
 
-def _in_float32(layer: keras.Layer) -> keras.Layer:
-    return layer.__class__.from_config(layer.get_config() | {"dtype": "float32"})
-
-
-def _without_16_bits(config: Any) -> Any:
-    """A configuration whose layers compute in float32."""
+def _plain(config: Any) -> Any:
+    """A configuration whose layers compute in float32, and no part of which is compiled."""
     if isinstance(config, dict):
         if config.get("class_name") == "DTypePolicy":
             return {**config, "config": {**config["config"], "name": "float32"}}
-        return {name: _without_16_bits(part) for name, part in config.items()}
+        return {name: _plain(part) for name, part in config.items() if name != "compile_config"}
     if isinstance(config, list | tuple):
-        return type(config)(map(_without_16_bits, config))
+        return type(config)(map(_plain, config))
     return config

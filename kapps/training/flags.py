@@ -1,6 +1,7 @@
 """Flags that recipes share, as frozen dataclasses that a recipe's `Config` inherits.
 
-    CommonFlags         data, epochs, batch, rate, seed, devices, precision, where things go
+    RunFlags            seed, where things go
+    CommonFlags         these, and data, epochs, batch, rate, devices, precision
     ImageFlags          size of the images, part kept for validation
     AugmentationFlags   what is done to training images
     OptimizationFlags   optimizer, schedule, decay, clipping, patience
@@ -73,8 +74,24 @@ def changed(config: Any, *names: str) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class CommonFlags:
-    """Flags of every recipe."""
+class RunFlags:
+    """Flags of everything that has a run directory."""
+
+    seed: Annotated[int, Range(0, 2**31 - 1, "between 0 and 2147483647")] = 0
+    """seed of the split, the weights, the order and the augmentation"""
+    run_dir: str | None = None
+    """where everything about the run goes; default: runs/RECIPE/NAME, one NAME per configuration"""
+    export_dir: str | None = None
+    """where versions are published; default: saved_models/RECIPE"""
+    export: bool = True
+    """publish a SavedModel"""
+    overwrite: bool = False
+    """throw away what is in the run directory"""
+
+
+@dataclasses.dataclass(frozen=True)
+class CommonFlags(RunFlags):
+    """Flags of every recipe that trains."""
 
     dataset: str = "digits"
     """digits (embedded), fashion_mnist, tfds:NAME, folder:PATH or npz:PATH"""
@@ -86,8 +103,6 @@ class CommonFlags:
     """examples per step, over all devices"""
     learning_rate: Positive | None = None
     """highest learning rate; default: the optimizer's usual one"""
-    seed: Annotated[int, Range(0, 2**31 - 1, "between 0 and 2147483647")] = 0
-    """seed of the split, the weights, the order and the augmentation"""
     devices: str = "auto"
     """auto, cpu, cpu:N (N logical devices, to check distribution), gpu or gpu:N"""
     sync_batch_norm: bool = True
@@ -96,16 +111,8 @@ class CommonFlags:
     """several devices: times their number, or its root, for a batch that grows with them"""
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     """auto measures on CPUs with bfloat16 units and asks the GPU otherwise"""
-    run_dir: str | None = None
-    """where everything about the run goes; default: runs/RECIPE/NAME, one NAME per configuration"""
-    export_dir: str | None = None
-    """where versions are published; default: saved_models/RECIPE"""
-    export: bool = True
-    """publish a SavedModel"""
     gradient_flow: bool = False
     """also measure and draw the norm of the gradient in each layer; training stays the same"""
-    overwrite: bool = False
-    """throw away what is in the run directory"""
 
     @property
     def run_name(self) -> str:
@@ -225,9 +232,7 @@ def check(
         raise UserError(f"TF_CONFIG names {len(workers.addresses)} workers; {instead}")
     check_ranges(config)
     check_directories(config)
-    for wrong, sentence in exclusions(type(config)):
-        if wrong(config):
-            raise UserError(sentence.format_map(vars(config)))
+    check_exclusions(config)
     check_batch(config.batch_size, named_devices(config.devices))
 
 
@@ -260,6 +265,17 @@ def check_directories(config: Any) -> None:
             raise UserError(f"{flag}: {path} is a file, and a directory is needed")
         if not os.access(path, os.W_OK):
             raise UserError(f"{flag}: {path} cannot be written to")
+
+
+def check_exclusions(config: Any) -> None:
+    """Refuse flags that do not go together.
+
+    Raises:
+        UserError: the sentence of the first row that applies.
+    """
+    for wrong, sentence in exclusions(type(config)):
+        if wrong(config):
+            raise UserError(sentence.format_map(vars(config)))
 
 
 def exclusions(config_class: type) -> Iterator[tuple[Callable[[Any], object], str]]:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from kapps.data import TrainingBatches
 from kapps.training.flags import CommonFlags
-from kapps.training.phases import JoinedRows, Phase, joined
+from kapps.training.phases import JoinedRows, Phase, joined, read_rows
 from kapps.training.resumable import History, fit
 from kapps.training.run import Run
 
@@ -47,16 +47,17 @@ def fit_phase(
         **settings: further arguments of `fit`.
     """
     print(f"phase     {name}: {epochs} epochs")  # noqa: T201
-    so_far = [
-        Phase(
+    so_far: list[Phase] = []
+    for number, each in enumerate(phases[: phases.index(name) + 1], start=1):
+        phase = Phase(
             run,
             number,
             each,
             last=each == phases[-1],
             gradient_flow=gradient_flow and each == name,
+            epochs_before=sum(len(read_rows(before.path)) for before in so_far),
         )
-        for number, each in enumerate(phases[: phases.index(name) + 1], start=1)
-    ]
+        so_far.append(phase)
     return fit(
         model,
         train,

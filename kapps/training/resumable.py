@@ -108,6 +108,7 @@ def fit(
     """
     asked = {name: getattr(config, name, None) for name in ("epochs", "ema", "sync_batch_norm")}
     epochs = asked["epochs"] or 0 if epochs is None else epochs
+    epochs = min(epochs, getattr(run, "most_epochs", None) or epochs)
     ema = asked["ema"] or 0.0 if ema is None else ema
     if sync_batch_norm is None:
         sync_batch_norm = asked["sync_batch_norm"] is not False
@@ -139,7 +140,7 @@ def fit(
         *callbacks,
         *flow,
         *(setup.callbacks(config, run, monitor, mode) if config and run else []),
-        *getattr(run, "callbacks", ()),
+        *filter(None, (make(run) for make in getattr(run, "callbacks", ()))),
         best,
         table,
     ]

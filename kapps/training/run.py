@@ -16,6 +16,7 @@ import pathlib
 import platform
 import shutil
 import subprocess
+from collections.abc import Callable
 from typing import Any
 
 import filelock
@@ -58,14 +59,19 @@ class Run:
         config: the configuration, as plain values.
         flags: the same as the recipe's dataclass.
         notes: what the user should know about it.
-        callbacks: Keras callbacks that every `fit` into this run also has; a search adds its own.
+        callbacks: functions from a run, or a phase of one, to a Keras callback that its `fit` also
+            has, or None; a search adds its own.
+        most_epochs: a lower limit to the epochs of every `fit`; None is none.
+        epochs_before: those of earlier phases; 0.
     """
 
     def __init__(self, path: pathlib.Path, recipe: str, config: dict[str, Any]):
         self.path, self.recipe, self.config = path, recipe, config
         self.worker, self.flags = 0, None
         self.notes: list[str] = []
-        self.callbacks: list[Any] = []
+        self.callbacks: list[Callable[[Any], Any]] = []
+        self.most_epochs: int | None = None
+        self.epochs_before = 0
         self._lock = filelock.FileLock(path / ".lock")
 
     @property
@@ -263,6 +269,18 @@ def open_run(recipe: str, config: Any, *, name: str | None = None) -> Run:
     except BaseException:
         run.close()
         raise
+    return run
+
+
+def run_inside(directory: str | os.PathLike, recipe: str) -> Run:
+    """A directory for checkpoints and metrics.csv inside a run directory, without a config.
+
+    Args:
+        directory: made when missing.
+        recipe: name of the recipe.
+    """
+    run = Run(pathlib.Path(directory), recipe, {})
+    run.checkpoints.mkdir(parents=True, exist_ok=True)
     return run
 
 

@@ -4,6 +4,7 @@ from .callbacks import (
     Reporter as Reporter,
 )
 from .flags import (
+    SearchFlags as SearchFlags,
     check_found as check_found,
     check_search as check_search,
     search_is_done as search_is_done,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,23 @@ def explain_classifier(
         headline=accuracy_headline(metrics, "images"),
         temperature=temperature,
         test_logits=logits,
+    )
+
+
+def without_validation(found: Explanation) -> Explanation:
+    """What is left to say where the validation split was trained on, too.
+
+    It tells nothing of over-fitting or calibration then.
+    """
+    metrics = {
+        **found.metrics,
+        "verdict": None,
+        "test_ece": found.metrics["test_ece_before_temperature"],
+        "temperature": 1.0,
+    }
+    headline = accuracy_headline(metrics, "images")
+    return dataclasses.replace(
+        found, metrics=metrics, verdict=None, headline=headline, temperature=1.0
     )
 
 
