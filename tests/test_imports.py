@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # From the ground up. A module imports from its own floor or from floors below.
 FLOORS = (
-    {"errors", "files", "replicas"},
+    {"errors", "files", "keras_setup", "replicas"},
     {"layers", "losses"},
     {"blocks"},
     {"data", "models"},
