@@ -181,7 +181,7 @@ def test_a_crash_loses_no_row(tmp_path):
 
 def test_the_flag_is_no_part_of_a_runs_identity(tmp_path):
     @dataclasses.dataclass(frozen=True)
-    class Config(training.CommonConfig):
+    class Config(training.CommonFlags):
         """Of a recipe."""
 
     config = Config(run_dir=str(tmp_path / "run"))
