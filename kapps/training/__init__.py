@@ -1,6 +1,7 @@
 """What stands around `fit`.
 
 fit, History                      training that a killed process can go on with, bit for bit
+best_epoch                        which epoch's weights are kept
 Phase, JoinedRows, joined         a training in phases, each with a `fit` of its own
 cached_features, FeatureBatches, gatherer
                                   what a frozen backbone makes of pictures, computed once

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from kapps.evaluation.metrics.history import best_epoch, column, epoch_numbers
+from kapps.evaluation.metrics.history import column, epoch_numbers
+from kapps.training.kept_epoch import best_epoch
 from kapps.evaluation.plots.figure import (
     BLUE,
     GREEN,

@@ -10,7 +10,8 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kapps.evaluation.metrics.history import best_epoch, column, epoch_numbers
+from kapps.evaluation.metrics.history import column, epoch_numbers
+from kapps.training.kept_epoch import best_epoch
 from kapps.evaluation.plots.curves import CURVES
 from kapps.evaluation.plots.figure import GREEN, GREY, PINK, YELLOW, calm, new_figure
 
