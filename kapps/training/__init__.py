@@ -2,6 +2,7 @@
 
 fit, History                      training that a killed process can go on with, bit for bit
 fit_phase, join_histories, Phase   a training in phases, each with a `fit` of its own
+best_epoch                        which epoch's weights are kept
 cached_features, FeatureBatches, gatherer
                                   what a frozen backbone makes of pictures, computed once
 open_run, Run, read_json          the run directory

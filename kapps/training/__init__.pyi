@@ -52,6 +52,7 @@ from .gradients import (
     gradient_flow as gradient_flow,
 )
 from .greedy import greedy_pretrain as greedy_pretrain
+from .kept_epoch import best_epoch as best_epoch
 from .optim.optimizers import (
     optimizer as optimizer,
     usual_learning_rate as usual_learning_rate,
