@@ -7,9 +7,13 @@ Modules (imported when first touched, so that `--help` answers before TensorFlow
     evaluation  metrics, over-fitting verdict, calibration, plots, the report
     tuning      search spaces and the search
     serving     export, publish, predict
+
+After `import kapps`, `keras.models.load_model` reads every `.keras` file that kapps has written.
 """
 
 import lazy_loader as lazy
+
+from kapps import keras_setup
 
 __version__ = "0.1.0"
 
@@ -28,3 +32,5 @@ __getattr__, __dir__, _ = lazy.attach(
     ],
 )
 __all__ = ["data", "evaluation", "models", "serving", "training", "tuning"]
+
+keras_setup.announce()

@@ -1,0 +1,213 @@
+"""`kapps export` and `kapps predict`: to the published model, and from it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from kapps import command_line, serving
+from kapps.cli import console
+from kapps.errors import UserError
+
+TABLE_FILES = (".csv", ".tsv")
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Labels of image files, or of the rows of a table, from a published SavedModel."""
+
+    saved_model: Positional[Path]
+    """A version, or the directory of versions: the highest is taken. None with --pretrained."""
+    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE...", help_behavior_hint="")]
+    """PNG or JPEG files, or CSV files whose first line names the columns."""
+    pretrained: bool = False
+    """Name what images show: a thousand classes of ImageNet, by a network that comes with kapps."""
+    top: int = 5
+    """How many labels per image, if the model has as many."""
+    json: bool = False
+    """One JSON object per line."""
+
+    def run(self) -> None:
+        """Writes a line per image or row."""
+        if self.top < 1:
+            raise UserError(f"--top is {self.top}; at least one label is needed")
+        if self.pretrained:
+            self._pretrained((self.saved_model, *self.images))
+            return
+        if not self.images:
+            raise UserError("no file given: kapps predict SAVED_MODEL FILE...")
+        serving.version_directory(self.saved_model)
+        for file in self.images:
+            console.check_readable(file)
+        tables = [file.suffix.lower() in TABLE_FILES for file in self.images]
+        if any(tables) and not all(tables):
+            raise UserError("images and tables together: a model takes one or the other")
+        command_line.import_tensorflow()
+        if all(tables):
+            for file in self.images:
+                self._table(file)
+            return
+        with command_line.without_chatter():
+            answers = serving.predict(self.saved_model, self.images, self.top)
+        self._labels(answers)
+
+    def _pretrained(self, files: tuple[Path, ...]) -> None:
+        for file in files:
+            console.check_readable(file)
+        command_line.import_tensorflow()
+        with command_line.without_chatter():
+            answers = serving.name_pictures(files, self.top)
+        self._labels(answers)
+
+    def _labels(self, answers: list) -> None:
+        for line in _json_lines(answers) if self.json else _aligned_lines(answers):
+            console.write(line)
+
+    def _table(self, file: Path) -> None:
+        with command_line.without_chatter():
+            rows = serving.predict_table_file(self.saved_model, file)
+        for number, row in enumerate(rows, 1):
+            if self.json:
+                row = {"file": str(file), "row": number, **row}
+                console.write(json.dumps(row, ensure_ascii=False))
+            elif "prediction" in row:
+                console.write(f"{file}:{number}  {row['prediction']:.6g}")
+            else:
+                console.write(
+                    f"{file}:{number}  {row['label']} {row['probabilities'][row['label']]:.4f}"
+                )
+
+
+@dataclass(frozen=True)
+class Export:
+    """Publish a finished run again, or write its model in another format."""
+
+    run_dir: Positional[Path]
+    """The run directory."""
+    export_dir: Path | None = None
+    """Where versions are published; the run's own choice by default."""
+    format: Literal["savedmodel", "onnx", "litert"] = "savedmodel"
+    """savedmodel is published; onnx and litert are written to export/ in the run directory."""
+    quantize: Literal["none", "float16", "int8"] = "none"
+    """For litert: smaller numbers; what they cost is measured on the run's test pictures."""
+
+    def run(self) -> None:
+        """Writes the path of what was made."""
+        for name in ("config.json", "model.keras", "metrics.json"):
+            console.check_run(self.run_dir, name)
+        facts, metrics = (
+            console.read_json(self.run_dir / name) for name in ("config.json", "metrics.json")
+        )
+        class_names = facts.get("data", {}).get("class_names") or ()
+        if self.format != "savedmodel" and self.export_dir is not None:
+            raise UserError(f"--export-dir is for savedmodel; {self.format} goes into the run")
+        export_dir = self.export_dir or Path(
+            facts["config"].get("export_dir") or Path("saved_models", facts["recipe"])
+        )
+        serving.check_quantize(self.format, self.quantize)
+        temperature = metrics.get("temperature", 1.0)
+        command_line.import_tensorflow()
+        cost = None
+        with command_line.without_chatter():
+            model = serving.load_model(self.run_dir / "model.keras")
+            if serving.is_generative(model):
+                made = self._generative(model, export_dir, class_names, facts, metrics)
+            elif serving.is_tabular(model):
+                made = self._raw(
+                    serving.export_table, "a table", model, export_dir, class_names, facts, metrics
+                )
+            elif serving.is_sequence(model):
+                made = self._raw(
+                    serving.export_sequences,
+                    "series",
+                    model,
+                    export_dir,
+                    class_names,
+                    facts,
+                    metrics,
+                )
+            elif serving.is_points(model):
+                made = self._raw(
+                    serving.export_points, "points", model, export_dir, class_names, facts, metrics
+                )
+            elif not class_names:
+                raise UserError(
+                    f"{self.run_dir}: config.json names no classes; a classifier needs them"
+                )
+            elif self.format == "savedmodel":
+                made = serving.export(
+                    model,
+                    export_dir,
+                    class_names,
+                    temperature=temperature,
+                    card=serving.run_card(facts, metrics),
+                )
+            else:
+                made, cost = serving.convert_run(
+                    self.run_dir,
+                    model,
+                    facts,
+                    class_names,
+                    format=self.format,
+                    quantize=self.quantize,
+                    temperature=temperature,
+                )
+        console.write(str(made))
+        if cost:
+            console.write(
+                f"{cost['bytes'] / 1e6:.2f} MB; accuracy {cost['accuracy']:.2%}, before "
+                f"{cost['model_accuracy']:.2%}; the same label for {cost['agreement']:.2%} of "
+                f"{cost['examples']} test pictures"
+            )
+
+    def _raw(self, export, what, model, export_dir, class_names, facts, metrics) -> Path:
+        """Publishes a model that takes raw columns, series or points and may predict a number."""
+        self._only_saved_model(f"a model of {what}")
+        return export(
+            model,
+            export_dir,
+            class_names,
+            temperature=metrics.get("temperature", 1.0),
+            card=serving.run_card(facts, metrics),
+        )
+
+    def _only_saved_model(self, what: str) -> None:
+        if self.format != "savedmodel":
+            raise UserError(
+                f"--format {self.format} is for classifiers; {what} is published as a savedmodel"
+            )
+
+    def _generative(self, model, export_dir, class_names, facts, metrics) -> Path:
+        self._only_saved_model(f"a {type(model).__name__}")
+        card = serving.run_card(facts, metrics)
+        return serving.export_any(model, export_dir, class_names=class_names, card=card)
+
+
+def _json_lines(answers: list) -> list[str]:
+    return [
+        json.dumps(
+            {
+                "file": file,
+                "predictions": [{"label": name, "probability": p} for name, p in best],
+            },
+            ensure_ascii=False,
+        )
+        for file, best in answers
+    ]
+
+
+def _aligned_lines(answers: list) -> list[str]:
+    rows = [[file, *(name for name, _ in best)] for file, best in answers]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for (file, best), (file_width, *label_widths) in zip(
+        answers, [widths] * len(rows), strict=True
+    ):
+        cells = [
+            f"{name:<{width}} {probability:.4f}"
+            for (name, probability), width in zip(best, label_widths, strict=True)
+        ]
+        lines.append("  ".join([f"{file:<{file_width}}", *cells]))
+    return lines
