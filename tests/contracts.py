@@ -25,6 +25,18 @@ def weighed_outputs(model: keras.Model, x) -> tf.Tensor:
     return tf.reduce_sum(y * tf.random.stateless_normal(tf.shape(y), (1, 2)))
 
 
+def step_on_mse(model: keras.Model, x) -> None:
+    """A step of training on a loss of Keras."""
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    model.train_on_batch(x, np.zeros_like(model(x)))
+
+
+def step_of_its_own(model: keras.Model, x) -> None:
+    """A step of a model that has a loss of its own, and may be given anything as a target."""
+    model.compile(keras.optimizers.SGD(0.01))
+    model.train_on_batch(x, np.zeros(len(keras.tree.flatten(x)[0]), np.float32))
+
+
 @dataclass(frozen=True)
 class Case:
     """A public builder with arguments, and what is known of its model.
@@ -41,6 +53,7 @@ class Case:
     parameters: int
     # What a gradient of every weight is taken of: the prior of a VAE does not touch its outputs.
     objective: Callable[[keras.Model, Inputs], tf.Tensor] = weighed_outputs
+    step: Callable[[keras.Model, Inputs], None] = step_on_mse
 
 
 def images(count: int, shape: tuple[int, int, int]) -> np.ndarray:
@@ -76,6 +89,7 @@ def autoencoder_cases(name, builder, size, parameters, **kwargs) -> list[Case]:
             inputs=lambda count: images(count, shape),
             output_shape=shape,
             parameters=parameters[channels],
+            step=step_of_its_own,
         )
 
     return [case(channels) for channels in parameters]
@@ -104,6 +118,7 @@ def vae_cases(name, builder, parameters, classes=0, **kwargs) -> list[Case]:
             output_shape=shape,
             parameters=parameters[channels],
             objective=objective,
+            step=step_of_its_own,
         )
 
     return [case(channels) for channels in parameters]
@@ -187,7 +202,7 @@ def inception(channels, a, b_reduce, b, c_reduce, c, d):
     )
 
 
-CLASSES, LATENT = 3, 5
+CLASSES, LATENT, GAME = 3, 5, (4, 3, 2)
 
 
 def gan_case(name, builder, shape, parameters, **kwargs) -> Case:
@@ -300,6 +315,28 @@ GANS = [
         normalization="spectral",
         classes=CLASSES,
         conditioning="projection",
+    ),
+    Case(
+        name="gan",
+        builder=models.gan,
+        build=lambda: models.gan(
+            GAME,
+            LATENT,
+            architecture="dense",
+            units=(6, 7),
+            discriminator_normalization="layer",
+            ema=0.0,  # the averaged generator is the generator
+        ),
+        inputs=lambda count: np.random.default_rng(count).normal(size=(count, LATENT)),
+        output_shape=GAME,
+        parameters=(LATENT * 6 + 2 * 6)
+        + (6 * 7 + 2 * 7)
+        + dense(7, 24)
+        + (dense(24, 7) + 7 * 6 + 2 * 6 + dense(6, 1)),
+        objective=lambda model, z: tf.reduce_sum(
+            model.discriminator(model.generator(z, training=True), training=True)
+        ),
+        step=lambda model, z: step_of_its_own(model, images(len(z), GAME)),
     ),
 ]
 
@@ -689,6 +726,7 @@ CASES = [
             parameters=(biased(c, 4) + biased(4, 4) + biased(4, 6) + biased(6, 6))
             + biased(6, 3, 1)
             + (biased(3, 6) + biased(6, 16) + biased(4, 4) + biased(4, 16) + biased(4, c)),
+            step=step_of_its_own,
         )
         for c in (1, 3)
     ],
@@ -705,6 +743,7 @@ CASES = [
         + 3 * CLASSES * 8
         + biased(4, 4, 1)
         + biased(4, 5, 1),
+        step=step_of_its_own,
     ),
     # A GRU has two offsets per gate, one of them inside what the reset gate multiplies.
     series_case(

@@ -109,6 +109,13 @@ def compiled(build, optimizer=lambda: keras.optimizers.SGD(0.05)):
     return made
 
 
+def regularized(model):
+    """Of every second kernel the squares cost something."""
+    for kernel in [w for w in model.trainable_variables if w.name == "kernel"][::2]:
+        kernel.regularizer = keras.regularizers.L2(0.1)
+    return model
+
+
 def vae(**settings):
     return models.dense_vae((4, 4, 1), 3, units=(6,), beta=0.5, **settings)
 
@@ -388,7 +395,7 @@ CASES = {
         *on_pictures(labels=False, shape=SMALL),
     ),
     "vae, free bits": (
-        compiled(lambda: vae(free_bits=0.2)),
+        compiled(lambda: regularized(vae(free_bits=0.2))),
         *on_pictures(labels=False, shape=SMALL),
     ),
     "vae, importance weights, VampPrior": (
@@ -396,7 +403,7 @@ CASES = {
         *on_pictures(labels=False, shape=SMALL),
     ),
     "gan, R1, batch normalization": (
-        lambda: gan(r1=1.0),
+        lambda: regularized(gan(r1=1.0)),
         lambda replicas: gan_batches(replicas, 1),
         lambda: pictures(BATCH + 3, shape=SMALL, seed=1),
     ),

@@ -199,7 +199,7 @@ class CustomStep:
 
 
 class ImageModel(CustomStep):
-    """A `CustomStep` from images to images: "image" of `image_shape` -> pixels of 0..1."""
+    """A `CustomStep` that gives pixels of 0..1, [batch, *image_shape]; from images, usually."""
 
     def build(self, input_shape: Any) -> None:
         """Nothing is left to build; Keras notes the shape, for `export`."""

@@ -28,12 +28,12 @@ import tensorflow as tf
 
 from kapps import losses, replicas
 from kapps.models import arguments
-from kapps.models.generative.base import CustomStep, regularization
+from kapps.models.generative.base import ImageModel, regularization
 from kapps.models.generative.gan import diffaugment, players, two_optimizers
 
 
 @keras.saving.register_keras_serializable("kapps")
-class GAN(CustomStep, keras.Model):
+class GAN(ImageModel, keras.Model):
     """A generator and a discriminator, trained against each other by `fit`.
 
     `gan` builds both. Trained on `image` or `(image, labels)`: pixels of 0..255, [batch, height,
@@ -114,7 +114,7 @@ class GAN(CustomStep, keras.Model):
         names = ["loss", "discriminator_loss", "generator_loss", "real_logits", "fake_logits"]
         names += ["penalty", *(["class_loss"] if self.auxiliary else [])]
         self.trackers = [keras.metrics.Mean(name) for name in names]
-        self.built = True
+        self.build(self.input_shape)
 
     # The algorithm ------------------------------------------------------------------------------
 
@@ -358,6 +358,11 @@ class GAN(CustomStep, keras.Model):
 
     # What Keras asks ----------------------------------------------------------------------------
 
+    @property
+    def input_shape(self) -> Any:
+        """(None, latent_dim), and (None, classes) for a conditional model."""
+        return self.given((None, self.latent_dim), (None, self.classes))
+
     def compile(
         self, optimizer: Any = None, discriminator_optimizer: Any = None, **kwargs: Any
     ) -> None:
@@ -381,7 +386,8 @@ class GAN(CustomStep, keras.Model):
                 optimizer, self.generator, discriminator_optimizer, self.discriminator
             )
             super().compile(optimizer, **{**kwargs, "auto_scale_loss": False})
-            self.discriminator_optimizer = discriminator_optimizer
+        # Past the trackers of attributes, which see `optimizer` neither: `export` leaves both out.
+        vars(self)["discriminator_optimizer"] = discriminator_optimizer
 
     @property
     def further_optimizers(self) -> dict[str, keras.optimizers.Optimizer]:

@@ -187,7 +187,7 @@ class VAE(ImageModel, keras.Model):
         }
 
     def _infer(self, x, labels, samples, seed, training) -> list[Latent]:
-        """z ~ q(z | x) and p(z), level by level."""
+        """Draw z ~ q(z | x), level by level, with the p(z) of each."""
         prior = self._prior()
         mean, log_var, *features = self.encoder(self.given(x, labels), training=training)
         posterior = Gaussian(mean[None], log_var[None])
@@ -345,8 +345,7 @@ class VAE(ImageModel, keras.Model):
     @property
     def input_shape(self) -> Any:
         """(None, height, width, channels), and (None, classes) for a conditional model."""
-        image = (None, *self.image_shape)
-        return [image, (None, self.classes)] if self.classes else image
+        return self.given((None, *self.image_shape), (None, self.classes))
 
     @property
     def levels(self) -> list[tuple[keras.Model, keras.Model]]:

@@ -183,7 +183,9 @@ def test_saved_with_its_settings(tmp_path):
     model.train_on_batch(image)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert type(loaded) is Autoencoder and loaded.get_config() == model.get_config()
+    assert type(loaded) is Autoencoder
+    plain = [{k: v for k, v in m.get_config().items() if "coder" not in k} for m in (model, loaded)]
+    assert plain[0] == plain[1] and settings.items() <= plain[0].items()
     # It trains on as the other does, with the same slots of the optimizer.
     model.reset_metrics()
     both = [float(m.train_on_batch(image, return_dict=True)["loss"]) for m in (model, loaded)]

@@ -80,6 +80,21 @@ def test_translation_moves_by_an_eighth_of_each_side_and_brings_zeros():
     assert seen == {(i, j) for i in range(-2, 3) for j in range(-1, 2)}
 
 
+@pytest.mark.parametrize(("side", "most"), [(4, 1), (12, 2), (20, 3), (28, 4)])
+def test_translation_rounds_halves_up(side, most):
+    """0.5, 1.5, 2.5 and 3.5 pixels: int(side / 8 + 0.5) in the reference implementation."""
+    x = tf.ones((400, side, side, 1))
+    out = augmented(x, "translation")
+    lost = side - (out[..., 0] > 0).any(axis=2).sum(axis=1)
+    assert set(lost) == set(range(most + 1))
+
+
+@pytest.mark.parametrize(("side", "hole"), [(5, 3), (7, 4), (9, 5), (13, 7)])
+def test_cutout_rounds_halves_up(side, hole):
+    out = augmented(tf.ones((400, side, side, 1)), "cutout")
+    assert (out == 0).any((2, 3)).sum(axis=1).max() == hole
+
+
 def test_cutout_is_half_of_each_side():
     x = tf.ones((400, 16, 8, 1))
     out = augmented(x, "cutout")

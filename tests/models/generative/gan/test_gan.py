@@ -123,6 +123,27 @@ def test_every_critic_step_has_real_pictures_of_its_own():
     np.testing.assert_allclose(seen["generator"][0], expected[4:], atol=1e-6)
 
 
+@pytest.mark.parametrize("count", [7, 2, 1])
+def test_a_batch_that_the_critic_steps_do_not_divide(count):
+    """Seven: parts of two, and one is left over. Fewer than three steps: some are used again."""
+    model = compiled(gan(n_critic=3))
+    seen = []
+    method = model.discriminator_step
+    model.discriminator_step = lambda x, labels: seen.append(x.numpy()) or method(x, labels)
+    image = pictures(count)
+    logs = step(model, image)
+    assert np.isfinite(list(logs.values())).all()
+    rows = {7: [[0, 1], [2, 3], [4, 5]], 2: [[0], [1], [0]], 1: [[0]] * 3}[count]
+    for part, expected in zip(seen, rows, strict=True):
+        np.testing.assert_array_equal(part, scaled(image).numpy()[expected])
+
+
+def test_a_last_batch_that_the_critic_steps_do_not_divide():
+    model = compiled(gan(n_critic=2))
+    history = model.fit(pictures(9), batch_size=4, verbose=0).history  # 4, 4 and 1
+    assert all(np.isfinite(values).all() for values in history.values())
+
+
 @keras.saving.register_keras_serializable("tests")
 class Spy(keras.layers.Layer):
     """Notes in which mode it is called, and on what."""
@@ -621,8 +642,8 @@ def test_keras_backup_restores_both_optimizers(tmp_path):
         ({"n_critic": 0}, "n_critic must be"),
         ({"penalty_interval": 0}, "penalty_interval must be"),
         ({"augment": ("flip",)}, "unknown augmentation 'flip'"),
-        ({"of_discriminator": "batch", "r1": 1.0}, "depend on other pictures"),
-        ({"of_discriminator": "batch", "gradient_penalty": 1.0}, "depend on other pictures"),
+        ({"of_discriminator": "batch", "r1": 1.0}, "depend on other images"),
+        ({"of_discriminator": "batch", "gradient_penalty": 1.0}, "depend on other images"),
     ],
 )
 def test_mistakes_are_named(settings, words):

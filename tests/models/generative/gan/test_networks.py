@@ -25,6 +25,19 @@ def test_maps_are_halved_to_seven_pixels_and_doubled_back():
     assert maps(models.gan_discriminator((33, 140, 3), filters=2))[-1] == (5, 18, 16)
 
 
+def test_transposed_convolutions_keep_the_variance():
+    """He et al. 2015: of relu(x) with x standard normal, a layer makes values of variance 1."""
+    keras.utils.set_random_seed(0)
+    generator = models.gan_generator((28, 28, 1), 8, filters=64, normalization=None)
+    layers = [x for x in generator.layers if isinstance(x, keras.layers.Conv2DTranspose)]
+    assert [layer.kernel.shape for layer in layers] == [(4, 4, 128, 256), (4, 4, 64, 128)]
+    for layer in layers:
+        x = np.random.default_rng(0).normal(size=(8, 10, 10, layer.kernel.shape[-1]))
+        y = layer(np.maximum(x, 0).astype("float32")).numpy()[:, 2:-2, 2:-2]
+        # E relu(x)^2 = 1/2 of four pixels and all channels, each times 2 / fan_in.
+        assert y.std() == pytest.approx(1.0, abs=0.02)
+
+
 @pytest.mark.parametrize("shape", [(7, 7, 1), (8, 8, 1), (9, 31, 2), (33, 12, 3), (1, 5, 4)])
 @pytest.mark.parametrize("upsampling", ["transposed", "nearest", "bilinear"])
 def test_any_size(shape, upsampling):

@@ -1,7 +1,8 @@
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
-from scipy import special, stats
+from scipy import integrate, special, stats
 
 from kapps import models
 from kapps.models.generative.vae import priors
@@ -33,6 +34,53 @@ def test_density_of_sharp_components_in_many_dimensions():
     expected = special.logsumexp(each, axis=-1) - np.log(20)
     value = priors.Mixture(means, log_vars).log_prob(z)
     np.testing.assert_allclose(value, expected, atol=0.02)  # nats, of some seventy
+
+
+def test_density_far_from_the_origin():
+    """Means of 3 and variances of e^-6: the squares are 1e5, and what is left of them is one."""
+    rng = np.random.default_rng(2)
+    means = np.full((50, 40), 3.0) + 0.05 * rng.normal(size=(50, 40))
+    log_vars = np.full((50, 40), -6.0)
+    z = 3.0 + 0.05 * rng.normal(size=(2, 8, 40))
+    z, means, log_vars = (array.astype("float32") for array in (z, means, log_vars))
+    each = stats.norm.logpdf(z[..., None, :].astype(float), means, np.exp(-3.0)).sum(-1)
+    expected = special.logsumexp(each, axis=-1) - np.log(50)
+    value = priors.Mixture(means, log_vars).log_prob(z)
+    np.testing.assert_allclose(value, expected, atol=1e-4)
+
+
+def test_a_gaussian_is_that_of_scipy():
+    rng = np.random.default_rng(3)
+    z, mean, log_var = (rng.normal(size=(2, 5, 3)).astype("float32") for _ in "123")
+    gaussian = priors.Gaussian(mean, log_var)
+    expected = stats.norm.logpdf(z, mean, np.exp(0.5 * log_var)).sum(-1)
+    np.testing.assert_allclose(gaussian.log_prob(z), expected, rtol=1e-5)
+    np.testing.assert_allclose(gaussian.sample(z), mean + np.exp(0.5 * log_var) * z, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "mixture"])
+def test_the_kl_is_the_mean_of_log_ratios(kind):
+    """KL(N(0.5, e^-1) || p) by quadrature, where p is N(0, 1), or half N(-1, 1) and half N(2, 1)."""
+    q = priors.Gaussian(tf.constant([[[0.5]]]), tf.constant([[[-1.0]]]))
+    if kind == "gaussian":
+        p, density = priors.StandardNormal().distribution(None), stats.norm.pdf
+    else:
+        p = priors.Mixture(tf.constant([[-1.0], [2.0]]), tf.zeros((2, 1)))
+        density = lambda z: 0.5 * stats.norm.pdf(z, -1) + 0.5 * stats.norm.pdf(z, 2)  # noqa: E731
+    own = stats.norm(0.5, np.exp(-0.5))
+    expected = integrate.quad(lambda z: own.pdf(z) * (own.logpdf(z) - np.log(density(z))), -6, 7)[0]
+    z = q.sample(tf.random.stateless_normal((40_000, 1, 1), (0, 1)))
+    estimates = np.asarray(p.kl(q, z))
+    assert estimates.shape in ((1, 1, 1), (40_000, 1, 1))
+    assert estimates.mean() == pytest.approx(expected, abs=1e-4 if kind == "gaussian" else 0.02)
+
+
+def test_the_prior_of_a_vae_is_never_nothing(tmp_path):
+    for count, kind in ((0, priors.StandardNormal), (3, priors.VampPrior)):
+        model = models.dense_vae((2, 2, 1), 2, units=(3,), pseudo_inputs=count)
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        assert type(model.prior) is type(loaded.prior) is kind
 
 
 def test_pseudo_inputs_are_pixels_and_learn():

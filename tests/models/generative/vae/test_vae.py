@@ -272,6 +272,25 @@ def test_the_weight_of_the_kl_is_that_of_the_step_and_validation_has_one():
         model.reset_metrics()
 
 
+@keras.saving.register_keras_serializable("tests")
+class Half(keras.optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step):
+        return 0.5
+
+    def get_config(self):
+        return {}
+
+
+def test_a_schedule_that_could_not_be_loaded_is_refused(tmp_path):
+    with pytest.raises(UserError, match="KLWarmup.*register_keras_serializable"):
+        small(beta=lambda step: 0.5)
+    for beta in (Half(), models.CyclicKL(4), keras.optimizers.schedules.CosineDecay(1.0, 3)):
+        model = small(beta=beta)
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        assert float(loaded.beta(1)) == float(beta(1))
+
+
 def test_metrics_are_means_over_examples_not_over_batches():
     model, x = fix(linear(), np.zeros((1, 1, 2))), 255 * of_batch(5)
     model.compile("sgd", run_eagerly=True)

@@ -44,6 +44,24 @@ def test_a_code_depends_on_those_before_and_on_all_of_them(classes):
         assert differs[i + 1 :].all()  # no blind spot, in a map this small
 
 
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_how_far_a_position_sees(depth):
+    """By gradient, from the middle of the last row: depth + 2 rows up and positions left."""
+    keras.utils.set_random_seed(1)
+    height, width, i, j = 8, 15, 7, 7
+    prior = models.code_prior((height, width), 3, filters=8, depth=depth)
+    network = prior.network
+    embedded = keras.Model(network.get_layer("embed").output, network.output)
+    x = tf.random.stateless_normal((1, height, width, 8), (0, 1))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = tf.reduce_sum(embedded(x)[0, i, j] ** 2)
+    seen = np.abs(tape.gradient(y, x)[0]).max(axis=-1) > 0
+    assert seen[:, j].nonzero()[0].tolist() == list(range(i - depth - 2, i))  # not itself
+    assert seen[i].nonzero()[0].tolist() == list(range(j - depth - 2, j))  # nothing to the right
+    assert not seen[: i - depth - 2].any()
+
+
 def test_nats_per_picture_by_hand():
     codes = np.array([[[0, 1, 1], [1, 0, 1]]])
     nll = biased([0.25, 0.75]).negative_log_likelihood(codes)
