@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from kapps.evaluation.metrics.history import column, epoch_numbers
-from kapps.training.kept_epoch import best_epoch
 from kapps.evaluation.plots.figure import (
     BLUE,
     GREEN,
@@ -24,6 +23,7 @@ from kapps.evaluation.plots.figure import (
     new_figure,
     shorten,
 )
+from kapps.training.kept_epoch import best_epoch
 
 CURVES = (  # prefix of the column, what it is, how it is drawn
     ("", "training, while it runs", {"color": SKY, "linestyle": (0, (4, 2)), "linewidth": 1.2}),

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kapps.evaluation.metrics.history import column, epoch_numbers
-from kapps.training.kept_epoch import best_epoch
 from kapps.evaluation.plots.curves import CURVES
 from kapps.evaluation.plots.figure import (
     BLUE,
@@ -23,6 +22,7 @@ from kapps.evaluation.plots.figure import (
     new_figure,
     shorten,
 )
+from kapps.training.kept_epoch import best_epoch
 
 PANEL = 1.5  # inches
 # Columns that belong into one panel though their names differ: what it is called, and they.
