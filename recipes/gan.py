@@ -143,6 +143,9 @@ class Config(training.ImageFlags, training.CommonFlags):
         return f"{self.dataset.split(':')[0]}-{self.loss}"
 
 
+check = training.check
+
+
 def batches(config: Config, images: data.ImageData, replicas: int = 1) -> tuple:
     """Training batches, with the real images of all critic steps, and validation batches."""
     one_hot = data.classification_targets(images.classes)
@@ -301,4 +304,4 @@ def _or_none(name: str) -> str | None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, Config, training.check)
+    command_line.run(main, Config, check)

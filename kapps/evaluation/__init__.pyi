@@ -113,10 +113,7 @@ from .metrics.classification import (
     wilson_interval as wilson_interval,
 )
 from .metrics.history import read_history as read_history
-from .metrics.regression import (
-    regression_metrics as regression_metrics,
-    regression_verdict as regression_verdict,
-)
+from .metrics.regression import regression_metrics as regression_metrics
 from .report.gradients import (
     explain_gradient_flow as explain_gradient_flow,
     gradient_story as gradient_story,
@@ -135,11 +132,16 @@ from .report.terminal import (
     file_name as file_name,
     summary as summary,
 )
+<<<<<<< HEAD
 from .series.explain import (
     explain_sequences as explain_sequences,
     memory_verdict as memory_verdict,
 )
 from .tables.baselines import baselines_line as baselines_line, fit_baselines as fit_baselines
+=======
+from .series.explain import explain_sequences as explain_sequences
+from .tables.baselines import fit_baselines as fit_baselines
+>>>>>>> ver
 from .tables.explain import (
     column_importance as column_importance,
     explain_table as explain_table,
@@ -149,7 +151,6 @@ from .text.explain import (
     character_bits as character_bits,
     explain_text as explain_text,
     harder_by as harder_by,
-    language_verdict as language_verdict,
     text_baselines as text_baselines,
 )
 from .text.ngram import (
@@ -169,7 +170,8 @@ from .verdicts.collapse import (
     gan_verdict as gan_verdict,
     posterior_verdict as posterior_verdict,
 )
-from .verdicts.overfitting import (
-    Verdict as Verdict,
-    overfitting_verdict as overfitting_verdict,
-)
+from .verdicts.curves import Verdict as Verdict
+from .verdicts.language import language_verdict as language_verdict
+from .verdicts.memory import memory_verdict as memory_verdict
+from .verdicts.overfitting import overfitting_verdict as overfitting_verdict
+from .verdicts.regression import regression_verdict as regression_verdict
