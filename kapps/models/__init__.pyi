@@ -21,9 +21,8 @@ from .generative.autoencoders.networks import (
     linear_autoencoder as linear_autoencoder,
     residual_autoencoder as residual_autoencoder,
 )
-from .generative.gan.gan import (
-    GAN as GAN,
-)
+from .generative.gan.builder import gan as gan
+from .generative.gan.gan import GAN as GAN
 from .generative.gan.networks import (
     gan_dense_discriminator as gan_dense_discriminator,
     gan_dense_generator as gan_dense_generator,

@@ -200,7 +200,7 @@ def classes_in_turn(model: Any, count: int) -> np.ndarray | None:
 def _sample_figures(model, images, samples, train) -> list[tuple[str, Figure, str]]:
     words = "Expected pixels, of latents drawn from the prior."
     figures = sample_figures(model, images, samples, train, words)
-    if model.prior is not None:
+    if hasattr(model.prior, "pseudo_inputs"):
         pictures = np.array(model.prior.pseudo_inputs)[:SAMPLES]
         words = "The posteriors of these pictures, which were learnt, make up the prior."
         figures.append(("Pseudo-inputs", plots.sample_grid(pictures), words))
