@@ -132,16 +132,8 @@ from .report.terminal import (
     file_name as file_name,
     summary as summary,
 )
-<<<<<<< HEAD
-from .series.explain import (
-    explain_sequences as explain_sequences,
-    memory_verdict as memory_verdict,
-)
-from .tables.baselines import baselines_line as baselines_line, fit_baselines as fit_baselines
-=======
 from .series.explain import explain_sequences as explain_sequences
-from .tables.baselines import fit_baselines as fit_baselines
->>>>>>> ver
+from .tables.baselines import baselines_line as baselines_line, fit_baselines as fit_baselines
 from .tables.explain import (
     column_importance as column_importance,
     explain_table as explain_table,

@@ -6,7 +6,7 @@ The weights that are kept are judged; how the training went is told apart from t
 
 diverged             a loss is no number at the end, or training ends far worse than a guess
 too short to say     fewer than three epochs
-cannot tell          no accuracy is a number; or so few examples that a gap of nothing and one of ten
+cannot tell          no accuracy is a number; or so few examples that gaps of nothing and of ten
                      points are both possible; or nothing says what the accuracy is worth
 unstable             training *and* validation loss rose together: the steps are too large
 validation differs   the gap was there after the first epoch, before anything can be memorised

@@ -187,7 +187,7 @@ class VAE(ImageModel, keras.Model):
         }
 
     def _infer(self, x, labels, samples, seed, training) -> list[Latent]:
-        """z ~ q(z | x) and p(z), level by level."""
+        """Z ~ q(z | x) and p(z), level by level."""
         prior = self._prior()
         mean, log_var, *features = self.encoder(self.given(x, labels), training=training)
         posterior = Gaussian(mean[None], log_var[None])
