@@ -71,8 +71,8 @@ class Autoencoder(ImageModel, keras.Model):
     ):
         if corruption_amount < 0 or (corruption != "gaussian" and corruption_amount > 1):
             raise UserError(
-                f"corruption_amount {corruption_amount} must be 0 or more, and at most 1 where it is "
-                "a fraction of the pixels"
+                f"corruption_amount {corruption_amount} must be 0 or more, and at most 1 where it "
+                "is a fraction of the pixels"
             )
         if sparsity_weight < 0 or not 0 < sparsity_target < 1:
             raise UserError(

@@ -49,8 +49,8 @@ def check(gan: GAN) -> None:
         if getattr(layer, "activity_regularizer", None) is not None:
             raise UserError(
                 f"{layer.name} of the discriminator has an activity_regularizer: a step judges "
-                "real images and fakes, and which of them it is for is unclear. Regularize kernels, "
-                "or use r1, r2 or gradient_penalty."
+                "real images and fakes, and which of them it is for is unclear. Regularize "
+                "kernels, or use r1, r2 or gradient_penalty."
             )
 
 

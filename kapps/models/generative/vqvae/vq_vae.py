@@ -116,7 +116,7 @@ class VQVAE(ImageModel, keras.Model):
         return self.track(loss=loss, **figures)
 
     def _vectors(self, x, seed):
-        """The encoder's vectors while training; in the first step the codebook is placed on them."""
+        """The encoder's vectors while training; the first step places the codebook on them."""
         z = tf.cast(self.encoder(x, training=True), tf.float32)
         self.codebook.place(z, seed)
         return z
