@@ -35,10 +35,10 @@ binarization_entropy, floor_note
 active_units, kl_per_dimension, mutual_information
                           does a VAE use its latent variables?
 train_on_synthetic        are samples of a conditional model good enough to learn from?
-reconstruction_mse, pca_mse
+reconstruction_mse, pca_mse, psnr
                           reconstructions beside the best linear ones
 explain_classifier        all of this for one model: an `Explanation` for its report
-explain_vae, explain_gan, explain_vq_vae
+explain_autoencoder, explain_vae, explain_gan, explain_vq_vae
                           the same for generative models
 explain_table             the same for a model of a table, beside scikit-learn's
 regression_metrics, regression_verdict

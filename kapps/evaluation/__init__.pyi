@@ -28,6 +28,7 @@ from .classic.verdicts import (
 )
 from .closing import close as close, commands_after as commands_after
 from .explanation import Explanation as Explanation, accuracy_headline as accuracy_headline
+from .generative.explain_autoencoder import explain_autoencoder as explain_autoencoder
 from .generative.explain_gan import explain_gan as explain_gan
 from .generative.explain_vae import explain_vae as explain_vae
 from .generative.explain_vq_vae import explain_vq_vae as explain_vq_vae
@@ -51,6 +52,7 @@ from .generative.posterior import (
 )
 from .generative.reconstruction import (
     pca_mse as pca_mse,
+    psnr as psnr,
     reconstruction_mse as reconstruction_mse,
 )
 from .generative.sample_grids import SampleGrids as SampleGrids
