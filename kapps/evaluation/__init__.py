@@ -54,7 +54,9 @@ explain_gradient_flow, gradient_story
                           do gradients vanish or explode?
 linear_verdict, mlp_verdict
                           what became of a network of one layer, of many small ones
-SampleGrids               samples of fixed noise after every epoch, kept in files
+SampleGrids, grids_of     images drawn after every epoch, samples of fixed noise for one, in files
+explain_perceptron, perceptron_frames, features_of
+                          a network of one layer: its film, its figures, what its layer sees
 Contestant, comparison_figures, comparison_table, optimizer_findings, judge_standings, standing
                           what a comparison of optimizers shows, settled by pairs of seeds
 SURFACES, descend, surface_figures, surface_table, surface_findings

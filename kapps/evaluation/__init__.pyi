@@ -1,4 +1,9 @@
 from . import plots as plots
+from .classic.explain_perceptron import (
+    explain_perceptron as explain_perceptron,
+    features_of as features_of,
+    perceptron_frames as perceptron_frames,
+)
 from .classic.optimizers import (
     Contestant as Contestant,
     comparison_figures as comparison_figures,
@@ -55,7 +60,6 @@ from .generative.reconstruction import (
     psnr as psnr,
     reconstruction_mse as reconstruction_mse,
 )
-from .generative.sample_grids import SampleGrids as SampleGrids
 from .generative.samples.class_scores import (
     class_balance_kl as class_balance_kl,
     classifier_score as classifier_score,
@@ -128,6 +132,7 @@ from .report.terminal import (
     file_name as file_name,
     summary as summary,
 )
+from .sample_grids import SampleGrids as SampleGrids, grids_of as grids_of
 from .series.explain import (
     explain_sequences as explain_sequences,
     memory_verdict as memory_verdict,

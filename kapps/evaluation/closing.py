@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kapps import training
-from kapps.evaluation.generative.sample_grids import samples_by_epoch
 from kapps.evaluation.plots.figure import save_png
 from kapps.evaluation.report.gradients import explain_gradient_flow
 from kapps.evaluation.report.page import write_report
 from kapps.evaluation.report.terminal import file_name, summary
+from kapps.evaluation.sample_grids import samples_by_epoch
 
 if TYPE_CHECKING:
     from kapps.evaluation.explanation import Explanation
@@ -52,7 +52,9 @@ def close(
         "precision": run.facts().get("precision", "float32"),
         "exported": published,
     }
-    drawn, animations = samples_by_epoch(run.path)
+    drawn, animations = [], found.animations
+    if not animations:
+        drawn, animations = samples_by_epoch(run.path)
     shown = [*found.figures, *drawn, *explain_gradient_flow(history.gradient_flow)]
     for name, figure, _ in shown:
         save_png(figure, run.plots / f"{file_name(name)}.png")

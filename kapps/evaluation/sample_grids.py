@@ -1,4 +1,4 @@
-"""Samples of the same noise after every epoch, for pictures of how a training went."""
+"""Images drawn after every epoch, such as samples of the same noise: how a training went."""
 
 from __future__ import annotations
 
@@ -47,13 +47,16 @@ class SampleGrids(keras.callbacks.Callback):
         files.write_atomically(path, lambda file: np.save(file, pictures, allow_pickle=False))
 
 
-def grids_of(directory: pathlib.Path) -> tuple[list[np.ndarray], list[int]]:
-    """The samples of each epoch that `SampleGrids` has written there, and the epochs.
+def grids_of(run: pathlib.Path) -> tuple[list[np.ndarray], list[int]]:
+    """What `SampleGrids` has drawn after each epoch, and the epochs.
+
+    Args:
+        run: the run directory.
 
     Returns:
         Images [n, H, W, C] of each epoch, and the numbers of the epochs.
     """
-    paths = sorted(directory.glob("epoch-*.npy"))
+    paths = sorted((run / DIRECTORY).glob("epoch-*.npy"))
     grids = [np.load(path, allow_pickle=False) for path in paths]
     return grids, [int(path.stem.split("-")[1]) for path in paths]
 
@@ -69,7 +72,7 @@ def samples_by_epoch(run: pathlib.Path) -> tuple[list, list]:
     Returns:
         A list of (title, Figure, caption), and one of (title, content, caption).
     """
-    drawn, epochs = grids_of(run / DIRECTORY)
+    drawn, epochs = grids_of(run)
     if not drawn:
         return [], []
     figure = plots.epoch_grid(drawn, epochs)
@@ -78,3 +81,20 @@ def samples_by_epoch(run: pathlib.Path) -> tuple[list, list]:
         [("Samples by epoch", figure, "Of the same noise, as the training went on.")],
         [("Samples in training", moving.read_bytes(), "Of the same noise.")],
     )
+
+
+def learning_film(
+    run: pathlib.Path, caption: str
+) -> tuple[list[np.ndarray], list[int], tuple[str, bytes, str]]:
+    """What was drawn after each epoch as an animation, also written to `plots/learning.webp`.
+
+    Args:
+        run: the run directory.
+        caption: of the animation.
+
+    Returns:
+        The frames [n, H, W, C] of each epoch, the epochs, and (title, content, caption).
+    """
+    drawn, epochs = grids_of(run)
+    moving = plots.save_animation(drawn, run / "plots" / "learning.webp", epochs)
+    return drawn, epochs, ("Learning, epoch by epoch", moving.read_bytes(), caption)

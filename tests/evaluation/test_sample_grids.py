@@ -36,7 +36,7 @@ def test_every_epoch_has_a_file_and_a_resumed_training_keeps_the_older_ones(tmp_
     model = constant_model()
     for first, last in ((0, 2), (1, 3)):  # the second epoch is repeated
         fit(model, [Set(), evaluation.SampleGrids(lambda: value(model), tmp_path)], first, last)
-    grids, epochs = evaluation.SampleGrids(lambda: None, tmp_path).grids()
+    grids, epochs = evaluation.grids_of(tmp_path)
     assert epochs == [1, 2, 3]
     assert [grid[0, 0, 0, 0] for grid in grids] == [10, 20, 30]
     assert grids[0].shape == (2, 3, 3, 1) and grids[0].dtype == np.uint8
@@ -48,7 +48,7 @@ def test_averages_draw_where_averages_are_validated(tmp_path):
     grids = evaluation.SampleGrids(lambda: value(model), tmp_path)
     fit(model, [Set(), average, grids], 0, 1)
     # The decay of the first step is (1 + 0) / (10 + 0): 0.1 of 100 and 0.9 of 10.
-    assert grids.grids()[0][0].max() == 19
+    assert evaluation.grids_of(tmp_path)[0][0].max() == 19
     assert value(model).max() == 10
 
 
@@ -56,5 +56,5 @@ def test_without_validation_it_draws_at_the_end_of_the_epoch(tmp_path):
     model = constant_model()
     grids = evaluation.SampleGrids(lambda: value(model), tmp_path / "made")
     fit(model, [Set(), grids], 0, 1, validate=False)
-    assert grids.grids()[0][0].max() == 10
-    assert evaluation.SampleGrids(lambda: None, tmp_path / "none").grids() == ([], [])
+    assert evaluation.grids_of(tmp_path / "made")[0][0].max() == 10
+    assert evaluation.grids_of(tmp_path / "none") == ([], [])
