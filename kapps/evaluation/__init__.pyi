@@ -1,4 +1,9 @@
 from . import plots as plots
+from .classic.explain_perceptron import (
+    explain_perceptron as explain_perceptron,
+    features_of as features_of,
+    perceptron_frames as perceptron_frames,
+)
 from .classic.optimizers import (
     Contestant as Contestant,
     comparison_figures as comparison_figures,
@@ -33,6 +38,7 @@ from .closing import (
     repeat as repeat,
 )
 from .explanation import Explanation as Explanation, accuracy_headline as accuracy_headline
+from .generative.explain_autoencoder import explain_autoencoder as explain_autoencoder
 from .generative.explain_gan import explain_gan as explain_gan
 from .generative.explain_vae import classes_in_turn as classes_in_turn, explain_vae as explain_vae
 from .generative.explain_vq_vae import explain_vq_vae as explain_vq_vae
@@ -56,9 +62,9 @@ from .generative.posterior import (
 )
 from .generative.reconstruction import (
     pca_mse as pca_mse,
+    psnr as psnr,
     reconstruction_mse as reconstruction_mse,
 )
-from .generative.sample_grids import SampleGrids as SampleGrids, samples_of as samples_of
 from .generative.samples.class_scores import (
     class_balance_kl as class_balance_kl,
     classifier_score as classifier_score,
@@ -132,6 +138,7 @@ from .report.terminal import (
     file_name as file_name,
     summary as summary,
 )
+from .sample_grids import SampleGrids as SampleGrids, samples_of as samples_of
 from .series.explain import explain_sequences as explain_sequences
 from .tables.baselines import baselines_line as baselines_line, fit_baselines as fit_baselines
 from .tables.explain import (

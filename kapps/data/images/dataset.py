@@ -1,5 +1,6 @@
 """What `kapps.data.load` returns: splits of pictures, read by row number."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -7,6 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
+
+from kapps.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 _CHUNK = 64  # pictures read together: enough to hide the overhead, small enough for big pictures
@@ -33,6 +36,17 @@ class Split:
         """The pictures of these rows, uint8 [len(indices), H, W, C], in memory."""
         with tf.device("CPU:0"):
             return self.images(tf.constant(np.asarray(indices, np.int64))).numpy()
+
+    def rows(self, indices: Sequence[int]) -> "Split":
+        """These rows as a split of their own."""
+        indices = np.asarray(indices, np.int64)
+        with tf.device("CPU:0"):
+            lookup = tf.constant(indices)
+        return Split(
+            labels=self.labels[indices],
+            images=lambda rows: self.images(tf.gather(lookup, rows)),
+            origins=None if self.origins is None else tuple(self.origins[i] for i in indices),
+        )
 
     def dataset(self) -> tf.data.Dataset:
         """Unbatched (image uint8 [H, W, C], label int32 []), always in the same order."""
@@ -97,6 +111,31 @@ class ImageData:
     def test(self) -> tf.data.Dataset:
         """The test split, unbatched, in stable order: to be touched once, at the end."""
         return self.splits["test"].dataset()
+
+
+def without_class(images: ImageData, name: str | None) -> ImageData:
+    """The same dataset less the images of one class, whose number stays unused.
+
+    Args:
+        images: a loaded dataset.
+        name: of the class; None leaves out nothing.
+
+    Raises:
+        UserError: there is no such class, or no other.
+    """
+    if name is None:
+        return images
+    if name not in images.class_names or images.classes < 2:
+        raise UserError(
+            f"class {name!r} cannot be left out: it is one of {', '.join(images.class_names)}, and "
+            "there has to be another"
+        )
+    number = images.class_names.index(name)
+    splits = {
+        part: split.rows(np.flatnonzero(split.labels != number))
+        for part, split in images.splits.items()
+    }
+    return dataclasses.replace(images, splits=splits)
 
 
 @dataclass(frozen=True, eq=False)
