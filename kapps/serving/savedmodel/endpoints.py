@@ -81,7 +81,7 @@ def export_generative(
     images = checked_images(sample_images, image_shape) if shapes else sample_images
     export_dir = Path(export_dir)
     functions = {
-        function: tf.function(function, autograph=False, input_signature=list(specs))
+        function: graph.signature(function, specs)
         for function, specs in dict(endpoints.values()).items()
     }
     signatures = {name: functions[function] for name, (function, _) in endpoints.items()}
