@@ -45,7 +45,7 @@ def test_the_run_directory_holds_what_a_run_leaves(finished):
     drawn = {path.name for path in (run / "plots").glob("*.png")}
     assert drawn >= {"reconstructions.png", "codes.png", "interpolation.png"}
     page = (run / "report.html").read_text()
-    for words in (metrics["verdict"], "mean image", "PCA", "python recipes/autoencoder.py"):
+    for words in (metrics["verdict"], "mean image", "PCA", "kapps train autoencoder"):
         assert words in page
     assert 'src="http' not in page and "<script" not in page
 

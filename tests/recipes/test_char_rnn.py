@@ -80,7 +80,7 @@ def test_the_run_directory_holds_what_the_design_says(finished, book):
         "gradient_flow",
     }
     page = (run / "report.html").read_text()
-    assert metrics["verdict"] in page and "python recipes/char_rnn.py" in page and "5-gram" in page
+    assert metrics["verdict"] in page and "kapps train char_rnn" in page and "5-gram" in page
     assert 'src="http' not in page and "<script" not in page
     assert len(list((run / "samples").glob("*.npy"))) == 4
 

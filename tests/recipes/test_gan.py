@@ -68,7 +68,7 @@ def test_the_run_directory_holds_what_a_run_leaves(finished):
     pictures = {path.name for path in (run / "plots").iterdir()}
     assert pictures >= {"samples.png", "samples_by_epoch.png", "interpolations.png", "samples.webp"}
     page = (run / "report.html").read_text()
-    for words in (metrics["verdict"], "Nearest training pictures", "python recipes/gan.py"):
+    for words in (metrics["verdict"], "Nearest training pictures", "kapps train gan"):
         assert words in page
     assert 'src="http' not in page and "<script" not in page
 

@@ -79,7 +79,7 @@ def test_the_run_directory_holds_what_the_design_says(cancer):
     assert {"learning_curves.png", "thresholds.png", "what_the_answers_rest_on.png"} <= pictures
     page = (run / "report.html").read_text()
     assert metrics["verdict"] in page and "gradient boosting" in page
-    assert "python recipes/tabular.py" in page and 'src="http' not in page
+    assert "kapps train tabular" in page and 'src="http' not in page
 
 
 def test_it_is_about_as_good_as_logistic_regression(cancer):

@@ -28,6 +28,7 @@ from kapps.evaluation.metrics.classification import (
 )
 from kapps.evaluation.tables.baselines import NAMES, as_matrix, fit_baselines
 from kapps.evaluation.verdicts.overfitting import Verdict, overfitting_verdict
+from kapps.evaluation.verdicts.regression import regression_verdict
 
 if TYPE_CHECKING:
     from kapps.data import TableData, TableSplit
@@ -206,7 +207,7 @@ def _regression(model, table, history, seed) -> Explanation:
             metrics[f"{name}_{measure}"] = compared[name][measure]
         if name == "linear":
             linear_r2 = float(estimator.score(as_matrix(table, train), train.targets))
-    verdict = regression.regression_verdict(
+    verdict = regression_verdict(
         history,
         validation_examples=len(validation),
         train_examples=len(train),
