@@ -53,7 +53,7 @@ def launch(
     if workers < 1:
         raise UserError(f"--workers {workers}: at least one is needed")
     if not command:
-        raise UserError("no command: kapps launch --workers 2 -- python recipes/gan.py")
+        raise UserError("no command: kapps launch --workers 2 -- kapps train gan")
     out = out or sys.stdout
     processes, readers, lock = [], [], threading.Lock()
     try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import tensorflow as tf
-from models.small_backbone import backbone as small_backbone
+from models.pretrained.small_backbone import backbone as small_backbone
 
 from kapps import models
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import kapps
 from kapps import cli, models, serving
 from serving.small_classifier import CLASS_NAMES, TEMPERATURE, build, probabilities
 
+ROOT = pathlib.Path(__file__).parents[1]
 WITHOUT_TENSORFLOW = """
 import sys
 from kapps import cli
@@ -80,7 +82,7 @@ def served(finished):
 def test_help_lists_the_commands():
     done = program("--help")
     assert done.returncode == 0 and done.stdout.isascii()
-    for command in ("predict", "data", "runs", "compare", "export"):
+    for command in "train recipes data runs compare export predict launch".split():
         assert f"* {command} " in done.stdout
     assert program().stdout == done.stdout
 
@@ -89,10 +91,88 @@ def test_version():
     assert program("--version").stdout == f"kapps {kapps.__version__}\n"
 
 
+def test_help_is_quick():
+    """Nothing heavy is imported for the help of any command or recipe, nor to list recipes."""
+    code = """
+import contextlib, io, sys
+from kapps import cli
+from kapps.cli import recipes
+def run(*argv):
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as out:
+        cli.main(argv)
+    return out.getvalue()
+assert "* vae" not in run("--help") and "variational" in run("recipes")
+print("numpy" in sys.modules)
+helps = [run("train", name, "--help") for name in recipes.names()]
+assert all("--run-dir" in text for text in helps) and len(set(helps)) == len(helps) >= 14
+heavy = "tensorflow keras keras_tuner sklearn scipy pandas matplotlib tensorflow_datasets".split()
+print(*[name for name in heavy if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("False\n\n", "")
+
+
+def test_recipes_lists_each_with_what_it_says_of_itself():
+    done = program("recipes")
+    assert done.stdout == program("recipes", "list").stdout
+    listed = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert set(listed) == {
+        path.stem for path in (ROOT / "recipes").glob("*.py") if path.stem != "__init__"
+    }
+    for name, line in listed.items():
+        assert (ROOT / "recipes" / f"{name}.py").read_text().startswith(f'"""{line}')
+
+
+def test_a_copy_of_a_recipe_is_a_script_that_runs(tmp_path):
+    done = program("recipes", "copy", "perceptron", "mine.py", cwd=tmp_path)
+    assert done.stdout.startswith("mine.py; run it: ") and done.returncode == 0
+    text = (tmp_path / "mine.py").read_text()
+    assert "python recipes/perceptron.py" not in text and "    python mine.py\n" in text
+    flags = ["--epochs", "2", "--no-export", "--run-dir", "here"]
+    ran = subprocess.run(
+        [sys.executable, "mine.py", *flags], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads((tmp_path / "here" / "metrics.json").read_text())["best_epoch"] <= 2
+    # What stands there is left as it is; a directory takes the recipe's own name.
+    (tmp_path / "mine.py").write_text("edited")
+    again = program("recipes", "copy", "perceptron", "mine.py", cwd=tmp_path)
+    assert again.returncode == 2 and "mine.py exists" in again.stderr
+    assert (tmp_path / "mine.py").read_text() == "edited"
+    program("recipes", "copy", "perceptron", ".", cwd=tmp_path)
+    assert (tmp_path / "perceptron.py").exists()
+    # And it is the same program as the recipe: the run is finished, and shown.
+    shown = subprocess.run(
+        [sys.executable, "-m", "kapps", "train", "perceptron", *flags],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert shown.returncode == 0 and "here is finished" in shown.stdout
+
+
+def test_train_leaves_the_process_as_it_was(capsys):
+    argv, main = sys.argv, sys.modules["__main__"]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["train", "vae", "--epochs", "0"])
+    assert ended.value.code == 2 and "--epochs" in capsys.readouterr().err
+    assert sys.argv is argv and sys.modules["__main__"] is main
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
         (["predcit"], "predict"),
+        (["train"], "RECIPE"),
+        (["train", "vea", "--epochs", "2"], "no recipe 'vea'; there are autoencoder, char_rnn, "),
+        (["train", "--epochs", "2", "vae"], "the recipe comes first"),
+        (["train", "vae", "--epochs", "0"], "--epochs"),
+        (["train", "vae", "--epochs", "x"], "--epochs"),
+        (["recipes", "copy"], "RECIPE"),
+        (["recipes", "copy", "vea"], "no recipe 'vea'; there are autoencoder, char_rnn, "),
+        (["recipes", "copy", "vae", "a.png"], "a.png: a script's name ends in .py"),
+        (["recipes", "copy", "vae", "nowhere/vae.py"], "nowhere: there is no such directory"),
         (["predict"], "SAVED-MODEL"),
         (["predict", "nowhere", "a.png"], "nowhere: there is no such directory"),
         (["predict", "empty", "a.png"], "empty: no SavedModel here"),

@@ -16,6 +16,7 @@ from .images.binarization import binarized as binarized
 from .images.dataset import (
     ImageData as ImageData,
     Split as Split,
+    with_validation as with_validation,
 )
 from .images.loading import (
     load as load,

@@ -26,8 +26,15 @@ from .classic.verdicts import (
     linear_verdict as linear_verdict,
     mlp_verdict as mlp_verdict,
 )
+from .closing import (
+    close as close,
+    close_search as close_search,
+    commands_after as commands_after,
+    repeat as repeat,
+)
+from .explanation import Explanation as Explanation, accuracy_headline as accuracy_headline
 from .generative.explain_gan import explain_gan as explain_gan
-from .generative.explain_vae import explain_vae as explain_vae
+from .generative.explain_vae import classes_in_turn as classes_in_turn, explain_vae as explain_vae
 from .generative.explain_vq_vae import explain_vq_vae as explain_vq_vae
 from .generative.latent_paths import (
     lerp as lerp,
@@ -51,7 +58,7 @@ from .generative.reconstruction import (
     pca_mse as pca_mse,
     reconstruction_mse as reconstruction_mse,
 )
-from .generative.sample_grids import SampleGrids as SampleGrids
+from .generative.sample_grids import SampleGrids as SampleGrids, samples_of as samples_of
 from .generative.samples.class_scores import (
     class_balance_kl as class_balance_kl,
     classifier_score as classifier_score,
@@ -84,13 +91,14 @@ from .generative.samples.two_sample import (
     nearest_neighbour_test as nearest_neighbour_test,
 )
 from .images.explain import (
-    Explanation as Explanation,
     explain_classifier as explain_classifier,
+    without_validation as without_validation,
 )
 from .images.gradcam import (
     grad_cam as grad_cam,
     overlay as overlay,
 )
+from .images.phases import explain_transfer as explain_transfer
 from .metrics.calibration import (
     expected_calibration_error as expected_calibration_error,
     fit_temperature as fit_temperature,
@@ -131,7 +139,7 @@ from .series.explain import (
     explain_sequences as explain_sequences,
     memory_verdict as memory_verdict,
 )
-from .tables.baselines import fit_baselines as fit_baselines
+from .tables.baselines import baselines_line as baselines_line, fit_baselines as fit_baselines
 from .tables.explain import (
     column_importance as column_importance,
     explain_table as explain_table,

@@ -12,7 +12,7 @@ from .classic.stacked import (
     stacked_loss as stacked_loss,
     stacked_mlp as stacked_mlp,
 )
-from .cost import multiply_adds as multiply_adds
+from .cost import multiply_adds as multiply_adds, size as size
 from .generative.autoencoders.autoencoder import Autoencoder as Autoencoder
 from .generative.autoencoders.corruption import corrupt as corrupt
 from .generative.autoencoders.networks import (
@@ -56,6 +56,7 @@ from .images.mlp import mlp as mlp
 from .images.resnet import resnet as resnet
 from .images.variants import classifier_names as classifier_names
 from .images.vgg import vgg as vgg
+from .inference import for_inference as for_inference
 from .pretrained import backbone_table as backbone_table, transfer as transfer
 from .pretrained.backbone import (
     backbone as backbone,

@@ -19,6 +19,7 @@ from .publishing.classic import (
     is_points as is_points,
 )
 from .publishing.endpoints import export_generative as export_generative
+from .publishing.from_run import publish as publish
 from .publishing.generative import (
     export_any as export_any,
     export_autoencoder as export_autoencoder,
@@ -39,7 +40,7 @@ from .publishing.tables import (
 )
 from .publishing.text import export_text as export_text
 from .publishing.versions import (
-    publish as publish,
     version_directory as version_directory,
     versions as versions,
+    write_version as write_version,
 )

@@ -1,9 +1,10 @@
-from . import spaces as spaces, stopping as stopping
+from . import oracles as oracles, spaces as spaces, stopping as stopping
 from .callbacks import (
     LastEpoch as LastEpoch,
     Reporter as Reporter,
 )
 from .flags import (
+    SearchFlags as SearchFlags,
     check_found as check_found,
     check_search as check_search,
     search_is_done as search_is_done,
@@ -12,13 +13,8 @@ from .flags import (
 )
 from .hparams import write_hparams as write_hparams
 from .hypermodels import HyperModelTrials as HyperModelTrials
-from .oracles import oracle as oracle
-from .points import hyperparameters as hyperparameters
+from .oracles.factory import oracle as oracle
 from .progress import print_trial as print_trial
-from .remote import (
-    remote_role as remote_role,
-    serve_chief as serve_chief,
-)
 from .results import (
     Record as Record,
     Results as Results,
@@ -29,13 +25,18 @@ from .search import (
     Budget as Budget,
     run_search as run_search,
 )
-from .space_files import (
+from .spaces.files import (
     declare as declare,
     read_space as read_space,
 )
-from .trial import (
+from .spaces.points import hyperparameters as hyperparameters
+from .tuner import Tuner as Tuner
+from .workers.remote import (
+    remote_role as remote_role,
+    serve_chief as serve_chief,
+)
+from .workers.trial import (
     SearchError as SearchError,
     Trial as Trial,
 )
-from .tuner import Tuner as Tuner
-from .worker import copy_checkpoints as copy_checkpoints
+from .workers.worker import copy_checkpoints as copy_checkpoints

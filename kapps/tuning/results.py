@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from kapps import files
-from kapps.tuning import journal, pareto
+from kapps.tuning.oracles import pareto
+from kapps.tuning.workers import journal
 
 COSTS = ("parameters", "multiply_adds", "seconds", "peak_memory_mb")
 RESERVED = "tuner/"  # what Hyperband writes among the values of a point

@@ -21,9 +21,11 @@ import filelock
 import keras_tuner as kt
 
 from kapps.errors import UserError
-from kapps.tuning import oracles, pool, remote, results, stopping, worker
-from kapps.tuning.journal import Journal
-from kapps.tuning.points import hyperparameters
+from kapps.tuning import oracles, results, stopping
+from kapps.tuning.spaces.changes import space_changes
+from kapps.tuning.spaces.points import hyperparameters
+from kapps.tuning.workers import pool, remote, worker
+from kapps.tuning.workers.journal import Journal
 
 JOURNAL = "search.journal"
 STILLBORN = 3  # workers in a row that end before they are ready
@@ -224,7 +226,7 @@ class _Search:
         older, newer = was["identity"], _plain(now["identity"])
         names = [name for name in {**older, **newer} if older.get(name) != newer.get(name)]
         told = [f"{n} (was {older.get(n)!r}, now {newer.get(n)!r})" for n in names]
-        changes = oracles.space_changes(was["space"], _plain(now["space"]))
+        changes = space_changes(was["space"], _plain(now["space"]))
         if told or changes:
             raise UserError(
                 f"{self.directory} holds another search: {'; '.join([*told, *changes])}. "

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from kapps import data, evaluation, models, training
+from kapps.command_line import call
 from kapps.errors import UserError
 from recipes import autoencoder
 from recipes.autoencoder import Config
@@ -32,7 +33,7 @@ def finished(tmp_path_factory):
         anomaly_class="8",
         learning_rate=0.01,
     )
-    return config, autoencoder.main(config)
+    return config, call(autoencoder, config)
 
 
 def test_the_run_directory_holds_what_a_run_leaves(finished):
@@ -88,10 +89,10 @@ def test_the_export_answers_as_the_model(finished):
 def test_again_is_quick_and_changes_nothing(finished):
     config, metrics = finished
     stamp = pathlib.Path(config.run_dir, "metrics.json").stat().st_mtime_ns
-    assert autoencoder.main(config) == metrics
+    assert call(autoencoder, config) == metrics
     assert pathlib.Path(config.run_dir, "metrics.json").stat().st_mtime_ns == stamp
     with pytest.raises(UserError, match="latent_dim"):
-        autoencoder.main(dataclasses.replace(config, latent_dim=3))
+        call(autoencoder, dataclasses.replace(config, latent_dim=3))
 
 
 class Killed(Exception):
@@ -163,11 +164,11 @@ def test_layer_by_layer_then_killed_then_on(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(autoencoder, "callbacks", lambda *_: [Kill(25)])  # in the second epoch
         with pytest.raises(Killed):
-            autoencoder.main(config)
+            call(autoencoder, config)
     errors = json.loads((tmp_path / "config.json").read_text())["layer_errors"]
     assert len(errors) == 3 and min(errors) > 0
     monkeypatch.setattr(training, "greedy_pretrain", lambda *_, **__: pytest.fail("once more"))
-    assert autoencoder.main(config)["best_epoch"] in (1, 2)
+    assert call(autoencoder, config)["best_epoch"] in (1, 2)
     assert "Layer by layer, before" in (tmp_path / "report.html").read_text()
 
 
@@ -181,7 +182,7 @@ def test_layer_by_layer_then_killed_then_on(tmp_path, monkeypatch):
     ],
 )
 def test_other_networks(tmp_path, settings):
-    metrics = autoencoder.main(Config(run_dir=str(tmp_path), epochs=1, export=False, **settings))
+    metrics = call(autoencoder, Config(run_dir=str(tmp_path), epochs=1, export=False, **settings))
     assert 0 < metrics["test_mse"] < 0.5 and metrics["pca_mse"] > 0
 
 
@@ -201,13 +202,13 @@ def test_other_networks(tmp_path, settings):
 )
 def test_mistakes_are_found_before_anything_is_written(tmp_path, settings, words):
     with pytest.raises(UserError, match=words):
-        autoencoder.main(Config(run_dir=str(tmp_path / "run"), **settings))
+        call(autoencoder, Config(run_dir=str(tmp_path / "run"), **settings))
     assert not (tmp_path / "run").exists()
 
 
 def test_an_unknown_class_names_the_known(tmp_path):
     with pytest.raises(UserError, match="0, 1, 2"):
-        autoencoder.main(Config(run_dir=str(tmp_path), anomaly_class="zero"))
+        call(autoencoder, Config(run_dir=str(tmp_path), anomaly_class="zero"))
 
 
 def test_a_mistake_is_one_message_and_exit_code_2(tmp_path):

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from kapps import data, training, tuning
+from kapps.command_line import call
 from kapps.errors import UserError
-from kapps.tuning import worker
+from kapps.tuning.workers import worker
 from recipes import tune_cnn
 from recipes.tune_cnn import Config
 
@@ -32,7 +33,7 @@ def finished(tmp_path_factory):
         max_parameters=20_000,
         workers=0,
     )
-    return config, tune_cnn.main(config)
+    return config, call(tune_cnn, config)
 
 
 def test_the_run_directory_holds_the_search_and_its_winner(finished):
@@ -65,9 +66,9 @@ def test_the_published_network_is_the_one_that_was_measured(finished):
 
 def test_again_is_the_same_and_another_config_is_refused(finished):
     config, metrics = finished
-    assert tune_cnn.main(config) == metrics
+    assert call(tune_cnn, config) == metrics
     with pytest.raises(UserError, match="algorithm"):
-        tune_cnn.main(dataclasses.replace(config, algorithm="grid"))
+        call(tune_cnn, dataclasses.replace(config, algorithm="grid"))
 
 
 def test_a_larger_budget_goes_on_and_no_trial_is_repeated(finished, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from kapps import data
+from kapps.command_line import call
 from kapps.errors import UserError
 from recipes import vae
 from recipes.vae import Config
@@ -39,7 +40,7 @@ def finished(tmp_path_factory):
         learning_rate=0.01,
         nll_samples=50,
     )
-    return config, vae.main(config)
+    return config, call(vae, config)
 
 
 def test_the_run_directory_holds_what_there_is_to_know(finished):
@@ -95,22 +96,22 @@ def test_model_keras_and_the_saved_model_draw_the_same(finished):
 def test_again_is_quick_and_changes_nothing(finished):
     config, metrics = finished
     stamp = pathlib.Path(config.run_dir, "metrics.json").stat().st_mtime_ns
-    assert vae.main(config) == metrics
+    assert call(vae, config) == metrics
     assert pathlib.Path(config.run_dir, "metrics.json").stat().st_mtime_ns == stamp
     with pytest.raises(UserError, match="beta"):
-        vae.main(dataclasses.replace(config, beta=2.0))
+        call(vae, dataclasses.replace(config, beta=2.0))
 
 
 def test_killed_after_publishing_it_publishes_once_and_says_the_same(finished):
     config, metrics = finished
     pathlib.Path(config.run_dir, "metrics.json").unlink()
-    assert vae.main(config) == metrics
+    assert call(vae, config) == metrics
     assert [path.name for path in pathlib.Path(config.export_dir).iterdir()] == ["1"]
 
 
 def test_a_collapsed_posterior_is_called_collapsed(tmp_path):
     config = Config(run_dir=str(tmp_path), epochs=3, beta=1000.0, learning_rate=0.01, **SMALL)
-    metrics = vae.main(config)
+    metrics = call(vae, config)
     assert metrics["verdict"] == "posterior collapsed" and metrics["active_units"] == 0
     assert "The posterior collapsed" in (tmp_path / "report.html").read_text()
 
@@ -145,7 +146,7 @@ def test_a_collapsed_posterior_is_called_collapsed(tmp_path):
 )
 def test_other_models(tmp_path, settings):
     config = Config(**{**SMALL, "epochs": 1, "run_dir": str(tmp_path), **settings})
-    metrics = vae.main(config)
+    metrics = call(vae, config)
     assert np.isfinite([metrics["test_nll"], metrics["test_negative_elbo"]]).all()
     discrete = settings.get("likelihood") != "gaussian"
     assert ("test_bits_per_dimension" in metrics) is discrete

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from models.small_backbone import backbone, stages
+from models.pretrained.small_backbone import backbone, stages
 
 from kapps import data, losses, models, training
 from kapps.models.pretrained import transfer

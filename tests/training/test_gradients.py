@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from models.small_gans import gan, pictures
+from models.generative.small_gans import gan, pictures
 
 from kapps import data, evaluation, models, training
 from kapps.errors import UserError

@@ -10,7 +10,8 @@ import pytest
 
 from kapps import tuning
 from kapps.errors import UserError
-from kapps.tuning import journal, pool, search
+from kapps.tuning import search
+from kapps.tuning.workers import journal, pool
 from tuning import fakes
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -51,6 +51,17 @@ class PointData:
         """Number of points in each split."""
         return {split: len(points) for split, points in self.x.items()}
 
+    @property
+    def spec(self) -> str:
+        """The name, as other data have it."""
+        return self.name
+
+    @property
+    def summary(self) -> str:
+        """What this is, in one line."""
+        target = f"{len(self.class_names)} classes" if self.class_names else "a function"
+        return f"{self.name}: {self.counts}, {target}"
+
 
 def load_points(name: str, count: int = 500, *, noise: float = 0.1, seed: int = 0) -> PointData:
     """Points of two classes in the plane.

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
@@ -78,6 +78,12 @@ class ImageData:
         return {name: len(split) for name, split in self.splits.items()}
 
     @property
+    def summary(self) -> str:
+        """What this is, in one line."""
+        shape = "x".join(map(str, self.image_shape))
+        return f"{self.spec}: {self.counts}, {self.classes} classes, images {shape}"
+
+    @property
     def train(self) -> tf.data.Dataset:
         """The training split, unbatched, in stable order."""
         return self.splits["train"].dataset()
@@ -148,3 +154,17 @@ def _fingerprint(source: Source, rows: dict[str, np.ndarray]) -> str:
         digest.update(f"{name} {len(rows[name])} ".encode())
         digest.update(rows[name].astype("<i8").tobytes())
     return digest.hexdigest()
+
+
+def with_validation(images: ImageData) -> ImageData:
+    """The same data, validation being part of training as well."""
+    train, validation = images.splits["train"], images.splits["validation"]
+    count = len(train)
+
+    def pixels(rows):
+        first = train.images(tf.minimum(rows, count - 1))
+        second = validation.images(tf.maximum(rows - count, 0))
+        return tf.where((rows < count)[:, None, None, None], first, second)
+
+    labels = np.concatenate([train.labels, validation.labels])
+    return replace(images, splits=images.splits | {"train": Split(labels, pixels)})

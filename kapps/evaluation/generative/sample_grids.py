@@ -9,6 +9,9 @@ import keras
 import numpy as np
 
 from kapps import files
+from kapps.evaluation import plots
+
+DIRECTORY = "samples"  # of a run directory
 
 
 class SampleGrids(keras.callbacks.Callback):
@@ -19,12 +22,12 @@ class SampleGrids(keras.callbacks.Callback):
 
     Args:
         draw: () -> pictures uint8 [n, H, W, C], such as `lambda: model.sample(64, seed=0)`.
-        directory: where to; made when missing.
+        run: the run directory; files go to `samples/` in it.
     """
 
-    def __init__(self, draw: Callable[[], np.ndarray], directory: pathlib.Path):
+    def __init__(self, draw: Callable[[], np.ndarray], run: pathlib.Path):
         super().__init__()
-        self.draw, self.directory = draw, pathlib.Path(directory)
+        self.draw, self.directory = draw, pathlib.Path(run) / DIRECTORY
         self._drawn: np.ndarray | None = None
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -43,8 +46,38 @@ class SampleGrids(keras.callbacks.Callback):
         path = self.directory / f"epoch-{epoch + 1:05d}.npy"
         files.write_atomically(path, lambda file: np.save(file, pictures, allow_pickle=False))
 
-    def grids(self) -> tuple[list[np.ndarray], list[int]]:
-        """The samples of each epoch, [n, H, W, C], and the numbers of the epochs."""
-        paths = sorted(self.directory.glob("epoch-*.npy"))
-        grids = [np.load(path, allow_pickle=False) for path in paths]
-        return grids, [int(path.stem.split("-")[1]) for path in paths]
+
+def samples_of(run: pathlib.Path) -> tuple[list[np.ndarray], list[int]]:
+    """The samples of each epoch that `SampleGrids` has written, and the epochs.
+
+    Args:
+        run: the run directory.
+
+    Returns:
+        Images [n, H, W, C] of each epoch, and the numbers of the epochs.
+    """
+    paths = sorted((run / DIRECTORY).glob("epoch-*.npy"))
+    grids = [np.load(path, allow_pickle=False) for path in paths]
+    return grids, [int(path.stem.split("-")[1]) for path in paths]
+
+
+def samples_by_epoch(run: pathlib.Path) -> tuple[list, list]:
+    """Figures and animations of a report: samples of the same noise as the training went on.
+
+    The animation is also written to `plots/samples.webp`.
+
+    Args:
+        run: the run directory; nothing is shown where it holds no samples.
+
+    Returns:
+        A list of (title, Figure, caption), and one of (title, content, caption).
+    """
+    drawn, epochs = samples_of(run)
+    if not drawn or drawn[0].ndim != 4:  # texts are shown by their own family
+        return [], []
+    figure = plots.epoch_grid(drawn, epochs)
+    moving = plots.save_animation(drawn, run / "plots" / "samples.webp", epochs)
+    return (
+        [("Samples by epoch", figure, "Of the same noise, as the training went on.")],
+        [("Samples in training", moving.read_bytes(), "Of the same noise.")],
+    )

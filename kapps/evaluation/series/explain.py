@@ -10,7 +10,12 @@ import numpy as np
 from scipy import special
 
 from kapps.evaluation import plots
-from kapps.evaluation.explanation import Explanation, class_tables, measure_classifier
+from kapps.evaluation.explanation import (
+    Explanation,
+    accuracy_headline,
+    class_tables,
+    measure_classifier,
+)
 from kapps.evaluation.metrics.calibration import fit_temperature, softmax
 from kapps.evaluation.metrics.classification import baseline_accuracy, top_losses
 from kapps.evaluation.metrics.regression import checked, regression_metrics, regression_verdict
@@ -134,7 +139,14 @@ def _classes(series, history, answers) -> Explanation:
             f"has {ENOUGH} series or more) is folded into the exported model.",
         ),
     ]
-    return Explanation(metrics, temperature, verdict, figures, class_tables(found, "series"))
+    return Explanation(
+        metrics,
+        verdict,
+        figures,
+        class_tables(found, "series"),
+        headline=accuracy_headline(metrics, "series"),
+        temperature=temperature,
+    )
 
 
 def _numbers(series, history, answers, memory_task) -> Explanation:
@@ -175,7 +187,11 @@ def _numbers(series, history, answers, memory_task) -> Explanation:
             "Test series whose number the network misses by most.",
         ),
     ]
-    return Explanation(metrics, 1.0, verdict, figures, [])
+    headline = (
+        f"Squared error of a test series {mse:.4g}, of the best constant answer "
+        f"{series.baseline:.4g} ({len(targets)} series)."
+    )
+    return Explanation(metrics, verdict, figures, [], headline=headline)
 
 
 def _steps(series, history, answers) -> Explanation:
@@ -198,7 +214,11 @@ def _steps(series, history, answers) -> Explanation:
     figures = [_curves(history)]
     rows = [(int(place), float(share)) for place, share in zip(places, by_place, strict=True)]
     tables = [("Symbols that were remembered", ("place", "accuracy"), rows)]
-    return Explanation(metrics, 1.0, verdict, figures, tables)
+    headline = (
+        f"{loss:.4g} nats a step on the test split, {series.baseline:.4g} without memory "
+        f"({len(test)} series)."
+    )
+    return Explanation(metrics, verdict, figures, tables, headline=headline)
 
 
 def _curves(history):

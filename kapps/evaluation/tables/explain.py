@@ -12,7 +12,13 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from kapps.evaluation import plots
-from kapps.evaluation.explanation import Explanation, class_tables, measure_classifier
+from kapps.evaluation.explanation import (
+    Explanation,
+    accuracy_headline,
+    class_tables,
+    error_headline,
+    measure_classifier,
+)
 from kapps.evaluation.metrics import regression
 from kapps.evaluation.metrics.calibration import fit_temperature, softmax
 from kapps.evaluation.metrics.classification import (
@@ -31,8 +37,6 @@ REPETITIONS = 10  # of shuffling a column
 IMPORTANCE_ROWS = 1000
 WORST = 8
 NETWORK = "this network"
-
-Figures = list[tuple[str, Figure, str]]
 
 
 def explain_table(
@@ -246,10 +250,13 @@ def _explanation(
     metrics: dict[str, Any],
     temperature: float,
     verdict: Verdict,
-    figures: Figures,
+    figures: list,
     tables: list,
 ) -> Explanation:
     metrics["verdict"] = verdict.label
+    headline = (
+        accuracy_headline(metrics, "rows") if table.class_names else error_headline(metrics, "rows")
+    )
     tables.append(
         (
             "Columns, as the training part has them",
@@ -260,7 +267,9 @@ def _explanation(
             ],
         )
     )
-    return Explanation(metrics, temperature, verdict, figures, tables)
+    return Explanation(
+        metrics, verdict, figures, tables, headline=headline, temperature=temperature
+    )
 
 
 def _learning_curves(history, measures) -> tuple[str, Figure, str]:

@@ -241,7 +241,12 @@ def explain_text(
     if samples:
         rows = list(zip(sample_epochs, samples, strict=True))
         tables.append(("What it wrote", ("epoch", "text"), rows))
-    return Explanation(metrics, 1.0, verdict, figures, tables)
+    headline = (
+        f"{metrics['test_bits_per_character']:.3f} bits per character on the test part "
+        f"({metrics['test_characters']} characters); a 5-gram needs "
+        f"{metrics['five_gram_bits_per_character']:.3f}, xz {metrics['xz_bits_per_character']:.3f}."
+    )
+    return Explanation(metrics, verdict, figures, tables, headline=headline)
 
 
 def _table(of_validation, of_test, history, metrics) -> tuple[str, Sequence[str], list]:

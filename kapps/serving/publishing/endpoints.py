@@ -17,7 +17,7 @@ from kapps.serving.publishing import graph
 from kapps.serving.publishing.generative_card import generative_card
 from kapps.serving.publishing.images import checked_images
 from kapps.serving.publishing.self_check import full_float32, refuse_state
-from kapps.serving.publishing.versions import publish
+from kapps.serving.publishing.versions import write_version
 from kapps.serving.publishing.warmup import BATCHES, write_warmup
 
 Endpoint = tuple[Callable[..., dict[str, tf.Tensor]], Sequence[tf.TensorSpec]]
@@ -61,7 +61,7 @@ def export_generative(
         classes: Number of classes of a conditional model, to make labels for the check.
         card: Markdown on what was trained on what, with which result; how to call the model is
             appended to it.
-        sample_images: uint8 [n, H, W, C] for the check and the warm-up, noise when None.
+        sample_images: uint8 [n, H, W, C] for the check, noise when None; none of them is stored.
         tolerance: Largest difference of a number, relative to the largest number of its tensor or
             1; uint8 may differ by one level more than that.
 
@@ -77,7 +77,8 @@ def export_generative(
         raise ValueError("one endpoint must be called serving_default")
     class_names = graph.checked_names(class_names)
     shapes = [s.shape for _, specs in endpoints.values() for s in specs if s.name == "image"]
-    images = checked_images(sample_images, tuple(shapes[0][1:])) if shapes else sample_images
+    image_shape = tuple(shapes[0][1:]) if shapes else None
+    images = checked_images(sample_images, image_shape) if shapes else sample_images
     export_dir = Path(export_dir)
     functions = {
         function: tf.function(function, autograph=False, input_signature=list(specs))
@@ -85,7 +86,7 @@ def export_generative(
     }
     signatures = {name: functions[function] for name, (function, _) in endpoints.items()}
 
-    def example(name: str, size: int, seed: int) -> dict[str, np.ndarray]:
+    def example(name: str, size: int, seed: int, images: np.ndarray) -> dict[str, np.ndarray]:
         return {
             spec.name: _example(spec, size, seed, images, classes) for spec in endpoints[name][1]
         }
@@ -96,7 +97,9 @@ def export_generative(
             export_dir.name, kind, _described(signatures, endpoints), class_names, card
         )
         (directory / "model_card.md").write_text(text, encoding="utf-8")
-        requests = [(name, example(name, size, 0)) for size in BATCHES for name in endpoints]
+        # Generated: training and validation images are nobody's business but the run's.
+        noise = checked_images(None, image_shape) if shapes else None
+        requests = [(n, example(n, size, 0, noise)) for size in BATCHES for n in endpoints]
         write_warmup(directory, export_dir.name, requests)
         loaded = tf.saved_model.load(str(directory))
         with full_float32():
@@ -104,9 +107,10 @@ def export_generative(
                 served = loaded.signatures[name]
                 refuse_state(name, served, seeded=any(spec.name == "seed" for spec in specs))
                 for size in CHECKED_BATCHES:
-                    check_endpoint(name, function, served, example(name, size, size), tolerance)
+                    asked = example(name, size, size, images)
+                    check_endpoint(name, function, served, asked, tolerance)
 
-    return publish(export_dir, write)
+    return write_version(export_dir, write)
 
 
 def in_parts(

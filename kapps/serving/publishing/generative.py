@@ -60,7 +60,7 @@ def export_autoencoder(
         model: It has image_shape, latent_dim, encode and decode.
         export_dir: The directory that a server watches; made when missing.
         card: Markdown on what was trained on what, with which result.
-        sample_images: uint8 [n, H, W, C] for the check and the warm-up, noise when None.
+        sample_images: uint8 [n, H, W, C] for the check, noise when None; none of them is stored.
 
     Raises:
         UserError, RuntimeError: as `export_generative`.
@@ -105,7 +105,7 @@ def export_vae(
         export_dir: The directory that a server watches; made when missing.
         class_names: Of a conditional model.
         card: Markdown on what was trained on what, with which result.
-        sample_images: uint8 [n, H, W, C] for the check and the warm-up, noise when None.
+        sample_images: uint8 [n, H, W, C] for the check, noise when None; none of them is stored.
 
     Raises:
         UserError, RuntimeError: as `export_generative`.
@@ -148,7 +148,7 @@ def export_vq_vae(
         export_dir: The directory that a server watches; made when missing.
         class_names: Of a conditional prior.
         card: Markdown on what was trained on what, with which result.
-        sample_images: uint8 [n, H, W, C] for the check and the warm-up, noise when None.
+        sample_images: uint8 [n, H, W, C] for the check, noise when None; none of them is stored.
 
     Raises:
         UserError, RuntimeError: as `export_generative`.

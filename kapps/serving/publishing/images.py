@@ -16,7 +16,7 @@ import tensorflow as tf
 from kapps.serving.publishing import graph
 from kapps.serving.publishing.card import model_card
 from kapps.serving.publishing.self_check import check_saved_model
-from kapps.serving.publishing.versions import publish
+from kapps.serving.publishing.versions import write_version
 from kapps.serving.publishing.warmup import BATCHES, write_warmup
 
 
@@ -46,7 +46,7 @@ def export(
         temperature: The logits are divided by it before the softmax.
         card: Markdown on what was trained on what, with which result; how to call the model is
             appended to it.
-        sample_images: uint8 [n, H, W, C] for the check and the warm-up, noise when None.
+        sample_images: uint8 [n, H, W, C] for the check, noise when None; none of them is stored.
 
     Returns:
         The directory of the published version.
@@ -69,14 +69,15 @@ def export(
             ),
             encoding="utf-8",
         )
-        write_warmup(directory, export_dir.name, _warmup_requests(images, tuple(endpoints)))
+        write_warmup(directory, export_dir.name, _warmup_requests(image_shape, tuple(endpoints)))
         check_saved_model(directory, model, images, class_names, temperature)
 
-    return publish(export_dir, write)
+    return write_version(export_dir, write)
 
 
-def _warmup_requests(images: np.ndarray, endpoints: tuple[str, ...]) -> list:
-    requests = []
+def _warmup_requests(image_shape: tuple[int, int, int], endpoints: tuple[str, ...]) -> list:
+    # Generated: training and validation images are nobody's business but the run's.
+    images, requests = checked_images(None, image_shape), []
     for size in BATCHES:
         batch = np.resize(images, (size, *images.shape[1:]))
         requests.append(("serving_default", {"image": batch}))
@@ -87,7 +88,7 @@ def _warmup_requests(images: np.ndarray, endpoints: tuple[str, ...]) -> list:
 
 
 def checked_images(images: np.ndarray | None, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """At most eight pictures for the check and the warm-up, noise when None.
+    """At most eight images, noise when None.
 
     Raises:
         ValueError: they are not uint8, or of another shape.

@@ -25,7 +25,7 @@ from kapps.serving.publishing import graph
 from kapps.serving.publishing.card import beginning, python_block, rest_block
 from kapps.serving.publishing.endpoints import CHECKED_BATCHES, check_endpoint
 from kapps.serving.publishing.self_check import full_float32, refuse_state
-from kapps.serving.publishing.versions import publish, version_directory
+from kapps.serving.publishing.versions import version_directory, write_version
 from kapps.serving.publishing.warmup import BATCHES, write_warmup
 
 SIGNATURE = "serving_default"
@@ -97,7 +97,7 @@ def export_table(
                 for flat in (True, False):
                     check_endpoint(SIGNATURE, answer, served, _example(model, size, flat))
 
-    return publish(export_dir, write)
+    return write_version(export_dir, write)
 
 
 def is_tabular(model: keras.Model) -> bool:

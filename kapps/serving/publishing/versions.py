@@ -45,8 +45,8 @@ def version_directory(path: str | os.PathLike) -> Path:
     )
 
 
-def publish(export_dir: str | os.PathLike, write: Callable[[Path], None]) -> Path:
-    """Publishes what `write` puts into an empty directory as the next version.
+def write_version(export_dir: str | os.PathLike, write: Callable[[Path], None]) -> Path:
+    """The next version is what `write` puts into an empty directory.
 
     The version is written and synced under a hidden name beside its place and then renamed, so
     whoever reads `export_dir` sees all of it or nothing, also when this process is killed. When

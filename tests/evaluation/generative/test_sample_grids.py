@@ -2,7 +2,7 @@ import keras
 import numpy as np
 
 from kapps import evaluation
-from kapps.training.callbacks import WeightAverage
+from kapps.training.stateful_callbacks import WeightAverage
 
 
 def constant_model():

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from models.small_backbone import backbone, stages
+from models.pretrained.small_backbone import backbone, stages
 
 from kapps import layers, losses, models, training
 from kapps.errors import UserError

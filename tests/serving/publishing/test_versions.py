@@ -11,7 +11,7 @@ import time
 import pytest
 
 from kapps.errors import UserError
-from kapps.serving import publish, version_directory, versions
+from kapps.serving import version_directory, versions, write_version
 from kapps.serving.publishing import versions as versions_module
 
 FILES = 20
@@ -19,7 +19,7 @@ FILES = 20
 # Publishes versions of 20 files, slowly, until it is killed; each file holds 4096 bytes.
 PUBLISHER = f"""
 import sys, time
-from kapps.serving import publish
+from kapps.serving import write_version
 
 def write(directory):
     (directory / "variables").mkdir()
@@ -29,7 +29,7 @@ def write(directory):
     (directory / "saved_model.pb").write_bytes(b"x")
 
 while True:
-    publish(sys.argv[1], write)
+    write_version(sys.argv[1], write)
     print("published", flush=True)
 """
 
@@ -50,9 +50,9 @@ def assert_whole(root):
 
 def test_versions_are_numbered_upwards_and_keep_what_they_hold(tmp_path):
     root = tmp_path / "a" / "model"
-    assert publish(root, write_content("one")) == root / "1"
+    assert write_version(root, write_content("one")) == root / "1"
     os.rename(root / "1", root / "7")
-    assert publish(root, write_content("two")) == root / "8"
+    assert write_version(root, write_content("two")) == root / "8"
     assert (root / "7" / "saved_model.pb").read_text() == "one"
     assert list(versions(root).items()) == [(7, root / "7"), (8, root / "8")]
 
@@ -61,15 +61,15 @@ def test_names_that_are_no_numbers_are_passed_over(tmp_path):
     for name in (".tmp-1", "9a", "-3", "1_0", "²", "00000010", "2"):
         (tmp_path / name).mkdir()
     assert list(versions(tmp_path)) == [2, 10]
-    assert publish(tmp_path, write_content("x")).name == "11"
+    assert write_version(tmp_path, write_content("x")).name == "11"
 
 
 def test_a_number_taken_meanwhile_is_left_alone(tmp_path, monkeypatch):
     for number in ("1", "2"):
-        publish(tmp_path, write_content(f"other {number}"))
+        write_version(tmp_path, write_content(f"other {number}"))
     (tmp_path / "3").write_text("a file")
     monkeypatch.setattr(versions_module, "versions", lambda root: {})  # read before the others came
-    assert publish(tmp_path, write_content("ours")) == tmp_path / "4"
+    assert write_version(tmp_path, write_content("ours")) == tmp_path / "4"
     texts = [(tmp_path / n / "saved_model.pb").read_text() for n in ("1", "2", "4")]
     assert texts == ["other 1", "other 2", "ours"]
     assert (tmp_path / "3").read_text() == "a file"
@@ -83,7 +83,7 @@ def test_nothing_is_seen_before_it_is_whole_and_nothing_stays_after_a_failure(tm
         raise RuntimeError("the check failed")
 
     with pytest.raises(RuntimeError, match="the check failed"):
-        publish(tmp_path, write)
+        write_version(tmp_path, write)
     assert seen == [{}] and os.listdir(tmp_path) == []
 
 
@@ -92,14 +92,14 @@ def test_leftovers_of_killed_runs_are_cleared_after_a_day(tmp_path):
         (tmp_path / f".tmp-{name}").mkdir()
         then = time.time() - hours * 3600
         os.utime(tmp_path / f".tmp-{name}", (then, then))
-    publish(tmp_path, write_content("x"))
+    write_version(tmp_path, write_content("x"))
     assert sorted(os.listdir(tmp_path)) == [".tmp-young", "1"]
 
 
 def test_a_server_of_another_user_may_read(tmp_path):
     before = os.umask(0o022)
     try:
-        version = publish(tmp_path / "model", write_content("x"))
+        version = write_version(tmp_path / "model", write_content("x"))
     finally:
         os.umask(before)
     assert version.stat().st_mode & 0o777 == 0o755
@@ -120,7 +120,7 @@ def test_a_kill_at_any_point_leaves_no_partial_version(tmp_path):
 def _publish_five(root, start):
     start.wait()
     for _ in range(5):
-        publish(root, write_content(str(os.getpid())))
+        write_version(root, write_content(str(os.getpid())))
 
 
 def test_processes_that_publish_at_once_lose_nothing(tmp_path):
@@ -139,7 +139,7 @@ def test_processes_that_publish_at_once_lose_nothing(tmp_path):
 
 def test_version_directory_takes_a_version_or_the_highest(tmp_path):
     for _ in range(11):
-        publish(tmp_path, write_content("x"))
+        write_version(tmp_path, write_content("x"))
     (tmp_path / "12").mkdir()  # copied by hand, not finished
     assert version_directory(tmp_path) == tmp_path / "11"
     assert version_directory(tmp_path / "3") == tmp_path / "3"

@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from training.test_optimizers import GRADIENTS, OPTIMIZERS, adam_by_hand, momentum_by_hand
+from training.optim.test_optimizers import GRADIENTS, OPTIMIZERS, adam_by_hand, momentum_by_hand
 
 from kapps import data, losses, training
 from kapps.errors import UserError

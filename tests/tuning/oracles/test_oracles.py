@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kapps.errors import UserError
-from kapps.tuning import oracles
+from kapps.tuning import oracles, spaces
 
 MAX = kt.Objective("val_score", "max")
 
@@ -278,6 +278,6 @@ def test_what_changed_in_a_space():
     other.Float("x", 0.0, 5.0)
     other.Choice("kind", ["a", "b"])
     other.Boolean("flag")
-    changes = oracles.space_changes(space().get_config(), other.get_config())
+    changes = spaces.space_changes(space().get_config(), other.get_config())
     assert changes[:2] == ["n is gone", "flag is new"]
     assert "max_value=10.0" in changes[2] and "max_value=5.0" in changes[2] and len(changes) == 3

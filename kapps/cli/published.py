@@ -1,27 +1,17 @@
-"""The `kapps` command: look at data and runs, publish a run again, ask a published model.
-
-Arguments, files and directories are checked before TensorFlow is imported.
-"""
+"""`kapps export` and `kapps predict`: to the published model, and from it."""
 
 import json
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from tyro.conf import (
-    FlagCreatePairsOff,
-    OmitArgPrefixes,
-    OmitSubcommandPrefixes,
-    Positional,
-    PositionalMetavarFromFieldName,
-    arg,
-    subcommand,
-)
+from tyro.conf import Positional, arg
 
-from kapps import __version__, command_line
+from kapps import command_line, serving
+from kapps.cli import console
 from kapps.errors import UserError
+
+TABLE_FILES = (".csv", ".tsv")
 
 
 @dataclass(frozen=True)
@@ -41,8 +31,6 @@ class Predict:
 
     def run(self) -> None:
         """Writes a line per image or row."""
-        from kapps import serving
-
         if self.top < 1:
             raise UserError(f"--top is {self.top}; at least one label is needed")
         if self.pretrained:
@@ -52,7 +40,7 @@ class Predict:
             raise UserError("no file given: kapps predict SAVED_MODEL FILE...")
         serving.version_directory(self.saved_model)
         for file in self.images:
-            _check_readable(file)
+            console.check_readable(file)
         tables = [file.suffix.lower() in TABLE_FILES for file in self.images]
         if any(tables) and not all(tables):
             raise UserError("images and tables together: a model takes one or the other")
@@ -66,10 +54,8 @@ class Predict:
         self._labels(answers)
 
     def _pretrained(self, files: tuple[Path, ...]) -> None:
-        from kapps import serving
-
         for file in files:
-            _check_readable(file)
+            console.check_readable(file)
         command_line.import_tensorflow()
         with command_line.without_chatter():
             answers = serving.name_pictures(files, self.top)
@@ -77,118 +63,21 @@ class Predict:
 
     def _labels(self, answers: list) -> None:
         for line in _json_lines(answers) if self.json else _aligned_lines(answers):
-            _write(line)
+            console.write(line)
 
     def _table(self, file: Path) -> None:
-        from kapps import serving
-
         with command_line.without_chatter():
             rows = serving.predict_table_file(self.saved_model, file)
         for number, row in enumerate(rows, 1):
             if self.json:
                 row = {"file": str(file), "row": number, **row}
-                _write(json.dumps(row, ensure_ascii=False))
+                console.write(json.dumps(row, ensure_ascii=False))
             elif "prediction" in row:
-                _write(f"{file}:{number}  {row['prediction']:.6g}")
+                console.write(f"{file}:{number}  {row['prediction']:.6g}")
             else:
-                _write(f"{file}:{number}  {row['label']} {row['probabilities'][row['label']]:.4f}")
-
-
-@dataclass(frozen=True)
-class Prepare:
-    """Fetch, convert or scan a dataset ahead of time."""
-
-    spec: Positional[str]
-    """Dataset: digits, fashion_mnist, tfds:NAME, folder:PATH or npz:PATH."""
-    data_dir: Path | None = None
-    """Where prepared datasets live; TensorFlow Datasets' own place by default."""
-
-    def run(self) -> None:
-        """Writes what was done."""
-        from kapps import data
-
-        data.check(self.spec, self.data_dir)
-        command_line.import_tensorflow()
-        _write(data.prepare(self.spec, data_dir=self.data_dir))
-
-
-@dataclass(frozen=True)
-class Describe:
-    """Counts, sizes, duplicates and unreadable files of a dataset; the columns of a table."""
-
-    spec: Positional[str]
-    """Dataset: digits, fashion_mnist, tfds:NAME, folder:PATH, npz:PATH or csv:PATH."""
-    data_dir: Path | None = None
-    """Where prepared datasets live; TensorFlow Datasets' own place by default."""
-    image_size: int | None = None
-    """Side that pictures of a folder are resized to; chosen from the pictures by default."""
-    json: bool = False
-    """Machine-readable."""
-
-    def run(self) -> None:
-        """Writes the report."""
-        from kapps import data
-
-        data.check(self.spec, self.data_dir, (*data.PICTURES, "csv"), data.TABLES)
-        if self.spec in data.TABLES or self.spec.startswith("csv:"):
-            report = data.describe_table(self.spec)
-            _write(json.dumps(report, indent=2) if self.json else data.describe_table_text(report))
-            return
-        command_line.import_tensorflow()
-        report = data.describe(
-            self.spec, data_dir=self.data_dir, image_size=self.image_size, skip_broken=True
-        )
-        _write(json.dumps(report, indent=2) if self.json else data.describe_text(report))
-
-
-@dataclass(frozen=True)
-class Data:
-    """Prepare or describe a dataset."""
-
-    command: Annotated[Prepare, subcommand("prepare")] | Annotated[Describe, subcommand("describe")]
-
-    def run(self) -> None:
-        """Runs the command that was given."""
-        self.command.run()
-
-
-@dataclass(frozen=True)
-class Runs:
-    """A table of the runs under a directory."""
-
-    root: Positional[Path] = Path("runs")
-    """Where to look, at any depth."""
-
-    def run(self) -> None:
-        """Writes the table."""
-        _check_directory(self.root)
-        from kapps import evaluation
-
-        found = evaluation.find_runs(self.root)
-        if not found:
-            raise UserError(f"{self.root}: no run below it (a run has a config.json)")
-        _write_table(evaluation.runs_table(found))
-
-
-@dataclass(frozen=True)
-class Compare:
-    """The curves and results of several runs in one picture."""
-
-    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help_behavior_hint="")]
-    """Run directories, two at least."""
-    output: Path = Path("compare.png")
-    """The picture."""
-
-    def run(self) -> None:
-        """Writes the picture."""
-        if len(self.runs) < 2:
-            raise UserError("two runs at least are needed: kapps compare RUN RUN...")
-        for path in self.runs:
-            _check_run(path, "metrics.csv")
-        _check_directory(self.output.parent)
-        from kapps import evaluation
-
-        _write(str(evaluation.compare(self.runs, self.output)))
+                console.write(
+                    f"{file}:{number}  {row['label']} {row['probabilities'][row['label']]:.4f}"
+                )
 
 
 @dataclass(frozen=True)
@@ -206,12 +95,10 @@ class Export:
 
     def run(self) -> None:
         """Writes the path of what was made."""
-        from kapps import serving
-
         for name in ("config.json", "model.keras", "metrics.json"):
-            _check_run(self.run_dir, name)
+            console.check_run(self.run_dir, name)
         facts, metrics = (
-            _read_json(self.run_dir / name) for name in ("config.json", "metrics.json")
+            console.read_json(self.run_dir / name) for name in ("config.json", "metrics.json")
         )
         class_names = facts.get("data", {}).get("class_names") or ()
         if self.format != "savedmodel" and self.export_dir is not None:
@@ -267,9 +154,9 @@ class Export:
                     quantize=self.quantize,
                     temperature=temperature,
                 )
-        _write(str(made))
+        console.write(str(made))
         if cost:
-            _write(
+            console.write(
                 f"{cost['bytes'] / 1e6:.2f} MB; accuracy {cost['accuracy']:.2%}, before "
                 f"{cost['model_accuracy']:.2%}; the same label for {cost['agreement']:.2%} of "
                 f"{cost['examples']} test pictures"
@@ -277,8 +164,6 @@ class Export:
 
     def _raw(self, export, what, model, export_dir, class_names, facts, metrics) -> Path:
         """Publishes a model that takes raw columns, series or points and may predict a number."""
-        from kapps import serving
-
         self._only_saved_model(f"a model of {what}")
         return export(
             model,
@@ -295,64 +180,9 @@ class Export:
             )
 
     def _generative(self, model, export_dir, class_names, facts, metrics) -> Path:
-        from kapps import serving
-
         self._only_saved_model(f"a {type(model).__name__}")
         card = serving.run_card(facts, metrics)
         return serving.export_any(model, export_dir, class_names=class_names, card=card)
-
-
-@dataclass(frozen=True)
-class Launch:
-    """Run a command as several workers on this machine: kapps launch --workers 2 -- python ..."""
-
-    command: Annotated[Positional[tuple[str, ...]], arg(metavar="COMMAND...")]
-    """The program and its arguments, after `--`."""
-    workers: int = 2
-    """How many."""
-
-    def run(self) -> None:
-        """Writes the lines of all workers, and ends with the exit code of the first that failed."""
-        from kapps.launch import launch
-
-        raise SystemExit(launch(self.command, self.workers))
-
-
-TABLE_FILES = (".csv", ".tsv")
-
-Command = (
-    Annotated[Predict, subcommand("predict")]
-    | Annotated[Data, subcommand("data")]
-    | Annotated[Runs, subcommand("runs")]
-    | Annotated[Compare, subcommand("compare")]
-    | Annotated[Export, subcommand("export")]
-    | Annotated[Launch, subcommand("launch")]
-)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """The entry point of the `kapps` command.
-
-    Args:
-        argv: Arguments; `sys.argv[1:]` when None.
-
-    Raises:
-        SystemExit: 2 for a user's mistake, with one message.
-    """
-    argv = sys.argv[1:] if argv is None else list(argv)
-    with command_line.exit_codes():
-        if argv == ["--version"]:
-            _write(f"kapps {__version__}")
-            return
-        config = Annotated[
-            Command,
-            FlagCreatePairsOff,
-            OmitArgPrefixes,
-            OmitSubcommandPrefixes,
-            PositionalMetavarFromFieldName,
-        ]
-        description = (__doc__ or "").partition("\n")[0]
-        command_line.parse(config, argv or ["--help"], "kapps", description).run()
 
 
 def _json_lines(answers: list) -> list[str]:
@@ -381,47 +211,3 @@ def _aligned_lines(answers: list) -> list[str]:
         ]
         lines.append("  ".join([f"{file:<{file_width}}", *cells]))
     return lines
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text.rstrip("\n") + "\n")
-
-
-def _write_table(table: Any) -> None:
-    from rich.console import Console
-
-    # Piped, a table has the width it needs: nothing is cut to a terminal that is not there.
-    width = None if sys.stdout.isatty() else 10_000
-    Console(file=sys.stdout, width=width, highlight=False).print(table)
-
-
-def _check_readable(file: Path) -> None:
-    try:
-        file.open("rb").close()
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}") from error
-
-
-def _check_directory(path: Path) -> None:
-    if not path.is_dir():
-        raise UserError(f"{path}: there is no such directory")
-
-
-def _check_run(path: Path, name: str) -> None:
-    _check_directory(path)
-    if not (path / "config.json").is_file():
-        raise UserError(f"{path}: not a run directory (no config.json)")
-    if not (path / name).is_file():
-        raise UserError(
-            f"{path}: there is no {name} yet; the command that began the run finishes it"
-        )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: not what a run writes")
-    return value

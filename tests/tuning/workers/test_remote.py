@@ -13,10 +13,10 @@ import pytest
 
 from kapps import tuning
 from kapps.errors import UserError
-from kapps.tuning import remote
+from kapps.tuning.workers import remote
 from tuning import fakes
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).parents[1]
 
 
 def free_port():

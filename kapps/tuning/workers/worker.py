@@ -25,7 +25,7 @@ import filelock
 
 from kapps import files
 from kapps.errors import UserError
-from kapps.tuning.trial import SearchError, Trial
+from kapps.tuning.workers.trial import SearchError, Trial
 
 Tell = Callable[[dict[str, Any]], bool]
 _HARMLESS = 300  # seconds to wait for the last worker of a trial to be gone

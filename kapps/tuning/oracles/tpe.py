@@ -9,8 +9,8 @@ import keras_tuner as kt
 import numpy as np
 
 from kapps.errors import UserError
-from kapps.tuning import neighbours
-from kapps.tuning.oracles import DRAWS, _Careful, draw_seed
+from kapps.tuning.oracles import neighbours
+from kapps.tuning.oracles.base import DRAWS, ResumableOracle, draw_seed
 
 try:
     import optuna
@@ -24,7 +24,7 @@ PARENTS = 3  # points whose neighbours are tried
 STARTUP = 5  # random points, after the default one: a poor one costs as much as a good one
 
 
-class TPEOracle(_Careful, kt.Oracle):
+class TPEOracle(ResumableOracle, kt.Oracle):
     """TPE (Bergstra et al. 2011; Watanabe 2023, arXiv:2304.11127) by Optuna's sampler.
 
     Optuna is asked afresh for every trial with a seed of its own and told all that is known, so

@@ -4,7 +4,7 @@ import pytest
 
 from kapps.errors import UserError
 from kapps.training import WeightAverage
-from kapps.training.callbacks import BestWeights, CleanTrainMetrics
+from kapps.training.stateful_callbacks import BestWeights, CleanTrainMetrics
 
 
 def model_of_one_weight():

@@ -12,7 +12,7 @@ import signal
 from typing import Any
 
 from kapps.errors import UserError
-from kapps.tuning import worker
+from kapps.tuning.workers import worker
 
 PATIENCE = 3.0  # seconds for a process to end before it is made to
 

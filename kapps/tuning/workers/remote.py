@@ -26,7 +26,7 @@ from multiprocessing.connection import Client, Connection, Listener, wait
 from typing import Any
 
 from kapps.errors import UserError
-from kapps.tuning import pool
+from kapps.tuning.workers import pool
 
 BEAT = 5.0  # seconds between signs of life
 SILENCE = 30.0  # seconds after which somebody is dead

@@ -1,7 +1,7 @@
 import keras_tuner as kt
 import numpy as np
 
-from kapps.tuning import neighbours
+from kapps.tuning.oracles import neighbours
 
 
 def space():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kapps.errors import UserError
-from kapps.tuning.journal import Journal, read
+from kapps.tuning.workers.journal import Journal, read
 
 ENTRIES = [{"event": "begin", "x": 1.5}, {"event": "created", "trial": "0000"}, {"clock": 2}]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kapps.errors import UserError
-from kapps.tuning import journal
+from kapps.tuning.workers import journal
 
 
 class SearchError(UserError):
@@ -61,7 +61,9 @@ class Trial:
     @functools.cached_property
     def hp(self) -> Any:
         """The point as `keras_tuner.HyperParameters`."""
-        from kapps.tuning.points import hyperparameters  # imports KerasTuner and so TensorFlow
+        from kapps.tuning.spaces.points import (
+            hyperparameters,
+        )  # imports KerasTuner and so TensorFlow
 
         return hyperparameters({"space": self.space}, self.values)
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from kapps.tuning.pareto import front, ranks
+from kapps.tuning.oracles.pareto import front, ranks
 
 
 def test_a_front_by_hand():

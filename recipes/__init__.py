@@ -1,0 +1,1 @@
+"""One script a network, each runs by itself; installed as `kapps.recipes` (`kapps recipes`)."""
