@@ -63,6 +63,7 @@ class Config(tuning.SearchFlags, training.ImageFlags, training.CommonFlags):
 def check(config: Config) -> None:
     """What can be found wrong before TensorFlow is imported."""
     tuning.check_search(config)
+    tuning.check_hyperband(config, config.epochs)
     training.check(config)
     training.check_batch(config.batch_size // 2, training.named_devices(config.devices))
 
@@ -214,6 +215,7 @@ def search(config: Config, run: training.Run, trials: CnnTrials) -> tuning.Resul
             tuning.spaces.declared(trials.space),
             seed=config.seed,
             epochs=config.epochs,
+            trials=config.max_trials,
         ),
         run.path,
         identity=identity,

@@ -29,8 +29,8 @@ DIVIDES_TRIALS = (
 class SearchFlags:
     """How points are sought, and for how long."""
 
-    algorithm: Literal["random", "grid", "bayesian", "hyperband", "tpe"] = "random"
-    """what says which point comes next; tpe needs optuna"""
+    algorithm: Literal["random", "grid", "bayesian", "hyperband", "tpe", "tpe_local"] = "random"
+    """what says which point comes next; tpe (tpe_local: also neighbours of the best) needs optuna"""
     max_trials: training.PositiveInt = 20
     """budget in trials, those of earlier processes included"""
     max_minutes: training.Positive | None = None
