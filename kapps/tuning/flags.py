@@ -30,7 +30,7 @@ class SearchFlags:
     """How points are sought, and for how long."""
 
     algorithm: Literal["random", "grid", "bayesian", "hyperband", "tpe", "tpe_local"] = "random"
-    """what says which point comes next; tpe (tpe_local: also neighbours of the best) needs optuna"""
+    """what says which point comes next; tpe, and tpe_local (neighbours, too), need optuna"""
     max_trials: training.PositiveInt = 20
     """budget in trials, those of earlier processes included"""
     max_minutes: training.Positive | None = None
