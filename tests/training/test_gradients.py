@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from models.generative.small_gans import gan, pictures
 
 from kapps import data, evaluation, models, training
 from kapps.errors import UserError
 from kapps.training import gradients, run as runs
+from models.generative.small_gans import gan, pictures
 from training import small
 from training.test_resumable import Crash, Stop, open_run
 

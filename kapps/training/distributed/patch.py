@@ -37,14 +37,15 @@ import tensorflow as tf
 
 from kapps import replicas
 from kapps.errors import UserError
+from kapps.training.distributed import keras_sources
 
 
 class Patch(NamedTuple):
     """One repair.
 
     Attributes:
-        replaces: private methods of Keras, "module:Class.method"; its test
-            holds the digests of the sources that this was written against.
+        replaces: private methods of Keras, "module:Class.method"; `keras_sources.KNOWN` has the
+            digests of the sources that this was written against.
         apply: hangs the repair on a model.
         until: the first version of Keras that needs it no more, (3, 17) for example.
     """
@@ -84,9 +85,10 @@ def patch_for_replicas(model: keras.Model, synchronize: bool = True) -> None:
     if replicas == 1:
         return
     _refuse(model, replicas)
-    for repair in PATCHES.values():
-        if repair.needed:
-            repair.apply(model)
+    repairs = [repair for repair in PATCHES.values() if repair.needed]
+    keras_sources.warn_of_unknown(tuple(place for each in repairs for place in each.replaces))
+    for repair in repairs:
+        repair.apply(model)
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = synchronize
