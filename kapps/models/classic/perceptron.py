@@ -271,7 +271,8 @@ class DeltaRule(keras.Model):
     `fit` on (x, targets) or (x, targets, sample_weight), targets as `Perceptron` has them. All
     examples in one batch are batch gradient descent, one example is the online rule, anything
     between them mini-batches; on several devices the batch is shared. `compile` takes an SGD
-    optimizer, whose learning rate is the rule's eta, and no loss; `kapps.evaluation.highest_learning_rate` says below which it converges.
+    optimizer, whose learning rate is the rule's eta, and no loss;
+    `kapps.evaluation.highest_learning_rate` says below which rate it converges.
 
     Metrics: `loss`, the mean over examples, summed over scores, and `error`, the share of
     misclassified examples. With weights both are weighted means, and the gradient is that of the

@@ -15,10 +15,10 @@ PINNED = [(name, place) for name, each in patch.PATCHES.items() for place in eac
 def test_keras_has_not_changed_what_is_replaced(place):
     found = keras_sources.digest(keras_sources.source(place))
     assert found in keras_sources.KNOWN[place], (
-        f"Keras {keras.__version__} has changed {place} (digest {found}), which `patch_for_replicas` "
-        f"replaces. Compare it with the version before. If the repair is right as it is, "
-        "or has been made so, add the digest to KNOWN in keras_sources.py; if Keras does it by itself now, give "
-        "the Patch in PATCHES this version as `until`."
+        f"Keras {keras.__version__} has changed {place} (digest {found}), which "
+        "`patch_for_replicas` replaces. Compare it with the version before. If the repair is right "
+        "as it is, or has been made so, add the digest to KNOWN in keras_sources.py; if Keras does "
+        "it by itself now, give the Patch in PATCHES this version as `until`."
     )
 
 
