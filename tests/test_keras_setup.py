@@ -94,7 +94,8 @@ PROGRAM = """
         # Saved once more it is the same: what stands for a function keeps its name.
         model.save(folder / "again" / path.name)
         model = keras.models.load_model(folder / "again" / path.name)
-        kinds[path.stem] = [type(model).__name__, sum(float(w.numpy().sum()) for w in model.weights)]
+        total = sum(float(weight.numpy().sum()) for weight in model.weights)
+        kinds[path.stem] = [type(model).__name__, total]
     print(json.dumps(kinds))
 """
 

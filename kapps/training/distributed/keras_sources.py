@@ -1,4 +1,4 @@
-"""Which sources of Keras' private methods `kapps.training.distributed.patch` was written against."""
+"""The sources of Keras' private methods that `patch` was written against, by their digests."""
 
 from __future__ import annotations
 

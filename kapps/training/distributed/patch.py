@@ -1,4 +1,4 @@
-"""What Keras lacks for a model whose batches several devices share, put right.
+"""Repairs of Keras for models whose batches are shared by several devices.
 
 `training.fit` calls `patch_for_replicas`; whoever calls `keras.Model.fit` under a strategy does so
 first. It hangs its functions on the model, its optimizers and its layers, each in the place of a
@@ -16,7 +16,7 @@ What is put right, each a row of `PATCHES`:
     figures         what a test step reports of a part of a model's metrics is averaged over the
                     devices, however many examples each had
     noise           the states of random layers are the same on all devices, so each would drop the
-                    same units and turn its pictures by the same angles
+                    same units and turn its images by the same angles
     clipping        Keras clips the gradient of each device, before they are summed
     loss_scale      under float16 Keras asks one device whether its gradients have overflowed
     masks           of series with padding, Keras normalises each device's part of a batch by itself

@@ -367,7 +367,7 @@ def test_mistakes(kwargs, words):
 def test_a_classifier_that_takes_one_size_says_so(monkeypatch):
     donor = keras.Sequential([keras.Input((224, 224, 3)), keras.layers.Dense(3)], name="donor")
     model = keras.Sequential([keras.Input((64, 64, 3)), keras.layers.Dense(4)], name="vgg16")
-    with pytest.raises(UserError, match="weights of vgg16 fit pictures of 224x224 pixels only; "):
+    with pytest.raises(UserError, match="weights of vgg16 fit images of 224x224 pixels only; "):
         backbone.backbone_weights.copy_in_order(donor, model)
 
 
