@@ -214,9 +214,9 @@ class Perceptron(keras.Model):
     # What users call ----------------------------------------------------------------------------
 
     def keep_for(self, x: Any, targets: Any) -> None:
-        """Name the examples by which the pocket judges weights: the training examples.
+        """Set the examples on which the pocket compares weights: the training examples.
 
-        At any time: what is trained afterwards goes by them.
+        They apply to whatever is trained afterwards.
 
         Args:
             x: [n, *input_shape].
@@ -226,7 +226,7 @@ class Perceptron(keras.Model):
             UserError: this perceptron has no pocket.
         """
         if not self.pocket:
-            raise UserError("a perceptron without a pocket keeps nothing: pocket=True makes one")
+            raise UserError("this perceptron has no pocket: build it with pocket=True")
         self._judges = self._augmented(x), classes_of(targets, self.classes)
         self.train_function = None  # the one that Keras made holds the examples of before
 

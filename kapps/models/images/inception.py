@@ -27,7 +27,7 @@ def inception(
     `stem` "imagenet" is that of table 1: a 7x7 convolution and, before and after the 1x1 and 3x3
     convolutions, a 3x3 max pool, strides 2 each; "small" has a 3x3 convolution for the 7x7 one, and
     no strides; "auto" takes the first from 64 pixels on. A 3x3 max pool halves the sides between
-    stages. Any size of picture will do.
+    stages. Images of any size will do.
 
     `normalization=None` and `dropout=0.4` is the paper's network, without its local response
     normalization and without its two auxiliary classifiers. Those were meant to help the lower

@@ -26,8 +26,8 @@ class NumberColumn(keras.layers.Layer):
         mean: of the training part.
         std: of the training part.
         median: of the training part.
-        indicator: a second output says whether the number was missing. One that never was while
-            training would have weights that nobody trained.
+        indicator: a second output says whether the number was missing. For a column without gaps in
+            training, its weights would never be trained.
     """
 
     def __init__(self, mean: float, std: float, median: float, indicator: bool = False, **kwargs):
@@ -57,9 +57,9 @@ class NumberColumn(keras.layers.Layer):
 class CategoryColumn(keras.layers.Layer):
     """Texts or whole numbers [batch, 1] -> one-hot float32 [batch, categories (+ 1)].
 
-    A category that is not in the vocabulary has no one and nothing that is not trained is added to
-    what follows, as with scikit-learn's `OneHotEncoder(handle_unknown="ignore")`. There is no
-    lookup table, so nothing but constants goes into a SavedModel.
+    A category that is not in the vocabulary becomes zeros, so that no weight acts on it that was
+    never trained, as with scikit-learn's `OneHotEncoder(handle_unknown="ignore")`. There is no
+    lookup table: a SavedModel holds nothing but constants.
 
     Args:
         vocabulary: the categories.
@@ -112,8 +112,8 @@ def tabular_mlp(
     """A multilayer perceptron on the columns of a table.
 
     Two models in one: "encoder", a `keras.utils.FeatureSpace` whose features are the layers above,
-    from raw columns to numbers; and "network", from these numbers to the answer, which can be
-    trained alone on what the encoder says once of every row.
+    turns raw columns into numbers; "network" turns those into the answer, and can be trained alone
+    on rows that were encoded once.
 
     Args:
         columns: by name what is known of each column: its `kind` and that kind's arguments.

@@ -31,7 +31,7 @@ def char_rnn(
     clip: float = 1.0,
     name: str = "char_rnn",
 ) -> TruncatedBPTT:
-    """A recurrent network that says which character comes next (Graves 2013, arXiv:1308.0850).
+    """A recurrent network that predicts the next character (Graves 2013, arXiv:1308.0850).
 
     Args:
         vocabulary: the character of each symbol; the first is U+FFFD, any character but these.
@@ -44,7 +44,7 @@ def char_rnn(
             (`TruncatedBPTT.unroll`).
         residual: layers add to what they are given, after layer normalization.
         k1: steps between updates.
-        k2: steps that an error is propagated back; default: k1.
+        k2: steps through which an error is propagated back; default: k1.
         lanes: rows of a training batch.
         validation_lanes: most rows of a validation batch.
         clip: highest global norm of the gradient; 0 is off.
@@ -191,7 +191,7 @@ def generate_text(
 
 
 def score_text(model: TruncatedBPTT, text: Any) -> dict[str, tf.Tensor]:
-    """How many bits the model needs for each character of texts, a new line being before them.
+    """Bits per character of texts under the model, each text after a new line.
 
     Args:
         model: a character model, with a vocabulary.

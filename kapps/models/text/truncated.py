@@ -58,7 +58,7 @@ class TruncatedBPTT(keras.Model):
     Args:
         network: [x, *states] -> [outputs, *states], as `rnn(..., carry_state=True)` builds it.
         k1: steps between updates: the length of a training batch.
-        k2: steps that an error is propagated back; default: k1.
+        k2: steps through which an error is propagated back; default: k1.
         lanes: rows of a training batch, over all replicas.
         validation_lanes: most rows of a validation batch.
         loss: "cross_entropy" or "squared_error".
@@ -159,7 +159,7 @@ class TruncatedBPTT(keras.Model):
         return self._log(found)
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """The same figures, without dropout; remembered apart from the training lanes."""
+        """The same figures, without dropout, with a memory apart from that of training."""
         batch = self._batch(data)
         states = self.validation_memory.read(batch["lane"], batch["first"])["states"]
         outputs, *states = self.answer(batch["x"], states)
