@@ -234,7 +234,7 @@ def begin_with(model: models.VAE, start: models.VAE, train: data.Split) -> None:
     """Take over encoder, decoder and prior; a new VampPrior begins with training pictures."""
     for layer, other in zip(model.layers, start.layers, strict=False):
         layer.set_weights(other.get_weights())
-    if model.prior and not start.prior:
+    if hasattr(model.prior, "pseudo_inputs") and not hasattr(start.prior, "pseudo_inputs"):
         pseudo = model.prior.pseudo_inputs
         pseudo.assign(train.take(range(pseudo.shape[0])) / np.float32(255))
 

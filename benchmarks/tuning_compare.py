@@ -38,7 +38,7 @@ from recipes import tune_cnn  # noqa: E402
 RESULTS = ROOT / "benchmarks" / "results" / "tuning_compare.json"
 MOST_PARAMETERS = 100_000
 # Plain random search is what others are compared with; Hyperband stops poor trials itself.
-PRUNERS = {"random": "none", "tpe": "median", "hyperband": "none"}
+PRUNERS = {"random": "none", "tpe": "median", "tpe_local": "median", "hyperband": "none"}
 # Rows that are not sought: what of the first point differs.
 FIXED: dict[str, dict[str, Any]] = {"default": {}, "default_unshifted": {"crop": 0.0}}
 KEPT = (
@@ -48,7 +48,7 @@ KEPT = (
     "multiply_adds",
     "trials",
     "trials_failed",
-    "trials_stopped_early",
+    "trials_pruned",
 )
 
 
@@ -122,8 +122,8 @@ def settings(config: Config, limit: int) -> dict[str, Any]:
 
 def code_of_the_search(algorithm: str) -> str:
     """A digest of what searches; rows that other code has found are not kept."""
-    paths = sorted((ROOT / "kapps" / "tuning").glob("*.py"))
-    if algorithm != "tpe":
+    paths = sorted((ROOT / "kapps" / "tuning").rglob("*.py"))
+    if not algorithm.startswith("tpe"):
         paths = [path for path in paths if path.stem not in ("tpe", "neighbours")]
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
@@ -152,7 +152,7 @@ def searched(base: tune_cnn.Config, algorithm: str) -> dict[str, Any]:
     metrics = tune_cnn.main(config)
     winner = tuning.read_results(config.run_dir).best_first()[0]
     found = {**{name: metrics[name] for name in KEPT}, "values": winner.values}
-    return found | (on_all(config, winner.values) if algorithm == "tpe" else {})
+    return found | (on_all(config, winner.values) if algorithm.startswith("tpe") else {})
 
 
 def fixed(base: tune_cnn.Config, change: dict[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,16 @@ Modules (imported when first touched, so that `--help` answers before TensorFlow
     evaluation  metrics, over-fitting verdict, calibration, plots, the report
     tuning      search spaces and the search
     serving     export, publish, predict
+
+After `import kapps`, `keras.models.load_model` reads every `.keras` file that kapps has written.
 """
 
 import lazy_loader as lazy
 
+from kapps import keras_setup
+
 __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
+
+keras_setup.announce()

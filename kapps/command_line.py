@@ -4,7 +4,7 @@ Nothing here imports TensorFlow, so `--help`, a bad flag and a failed check answ
 
     parse               argv -> a frozen dataclass, the flags and `--help` made by tyro
     run                 what the last line of every recipe calls
-    show_finished       what a recipe shows instead of doing a finished run again
+    call                the same from Python
     exit_codes          context manager: a user's mistake -> one message on stderr, exit code 2
     import_tensorflow   TensorFlow without its start-up lines
     without_chatter     context manager: holds back TensorFlow's lines that say nothing to a user
@@ -15,9 +15,11 @@ import errno
 import inspect
 import io
 import os
+import pathlib
 import re
 import sys
 import tempfile
+import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -88,62 +90,85 @@ def parse(
             sys.stderr.write(_message(err.getvalue()))
 
 
+def finished(config: Any, run: training.Run) -> bool:
+    """Whether there is nothing left to do in a run directory."""
+    return run.finished
+
+
 def run(
-    main: Callable[[Config], Any],
+    main: Callable[[Config, training.Run], Any],
     config_class: type[Config],
     check: Callable[[Config], None] | None = None,
     argv: Sequence[str] | None = None,
+    *,
+    is_done: Callable[[Config, training.Run], bool] = finished,
+    instead: Callable[[Config], dict[str, Any] | None] | None = None,
 ) -> None:
-    """Runs a recipe from the shell.
+    """Runs a recipe from the shell: the last line of it, under `__name__ == "__main__"`.
 
-    The last line of a recipe is `run(main, Config, check)`, under `__name__ == "__main__"`.
+    Reads the flags, checks them, opens the run directory, shows the result of a run that is
+    finished; only then TensorFlow is imported, and `main(config, run)` called.
 
     Args:
-        main: The recipe; takes the config. What it returns is not printed.
+        main: The recipe. What it returns is not printed.
         config_class: Its config dataclass; see `parse`.
-        check: Called before `main` and so before TensorFlow is imported; raises `UserError` for
-            what can be known at once, or `SystemExit(0)` when there is nothing left to do.
+        check: Raises `UserError` for what can be known at once.
         argv: Arguments; `sys.argv[1:]` when None.
+        is_done: Whether there is nothing left to do; a search's budget may have grown.
+        instead: Does something else than a run of its own, if it returns figures: a worker of a
+            search on several machines.
 
     Raises:
         SystemExit: 2 for a user's mistake or a disk that cannot be written, 130 when interrupted.
             Any other exception is a bug and keeps its traceback.
     """
     with exit_codes("interrupted; the same command continues"):
-        config = parse(config_class, argv)
+        config = parse(config_class, argv, description=sys.modules[main.__module__].__doc__ or "")
         if check is not None:
             check(config)
-        import_tensorflow()
-        main(config)
+        if instead is not None and instead(config) is not None:
+            return
+        with training.open_run(recipe_of(main), config) as opened:
+            if is_done(config, opened):
+                sys.stdout.write(_finished(config, opened))
+                return
+            import_tensorflow()
+            main(config, opened)
 
 
-def show_finished(
-    open_run: Callable[[Config], training.Run],
-    config: Config,
-    is_done: Callable[[Config, training.Run], bool] = lambda config, run: run.finished,
-) -> None:
-    """Shows the result of a run that is finished, and ends the program there.
+def call(recipe: types.ModuleType, config: Config) -> dict[str, Any]:
+    """A recipe from Python: `call(vae, vae.Config(epochs=2))`.
 
     Args:
-        open_run: the recipe's own; gives the run directory of a config.
-        config: has `overwrite` and `export`, as every recipe's has.
-        is_done: whether there is nothing left to do; a search's budget may have grown.
+        recipe: Its module; has `main`, and may have `check`, `is_done` and `instead`.
+        config: Its configuration.
+
+    Returns:
+        The final figures, as in metrics.json; those of a finished run are read.
 
     Raises:
-        UserError: the run directory belongs to another configuration.
-        SystemExit: code 0: there is nothing left to do.
+        UserError: A mistake in the flags, the data or the run directory.
     """
-    if config.overwrite:
-        return
-    with open_run(config) as run:
-        if not is_done(config, run):
-            return
-        lines = [f"{run.path} is finished; --overwrite starts afresh"]
-        lines.append(evaluation.summary(run.metrics(), run.path))
-        if config.export and not run.metrics().get("exported"):
-            lines.append(f"it was not exported; this does it: kapps export {run.path}")
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    raise SystemExit(0)
+    getattr(recipe, "check", training.check)(config)
+    other = getattr(recipe, "instead", lambda config: None)(config)
+    if other is not None:
+        return other
+    is_done = getattr(recipe, "is_done", finished)
+    with training.open_run(recipe_of(recipe.main), config) as opened:
+        return opened.metrics() if is_done(config, opened) else recipe.main(config, opened)
+
+
+def recipe_of(main: Callable) -> str:
+    """The name of a recipe: that of its file."""
+    return pathlib.Path(main.__code__.co_filename).stem
+
+
+def _finished(config: Any, run: training.Run) -> str:
+    lines = [f"{run.path} is finished; --overwrite starts afresh"]
+    lines.append(evaluation.summary(run.metrics(), run.path))
+    if config.export and not run.metrics().get("exported"):
+        lines.append(f"it was not exported; this does it: kapps export {run.path}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 @contextlib.contextmanager

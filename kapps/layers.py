@@ -3,7 +3,10 @@
 import keras
 import tensorflow as tf
 
+from kapps import keras_setup
 from kapps.errors import UserError
+
+keras_setup.check()
 
 # What the FusedBatchNormV3 kernel computes in; scale, offset and statistics are float32 in each.
 _FUSED_DTYPES = ("float32", "bfloat16", "float16")
@@ -33,7 +36,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     nothing to the gradients and leaves its moving averages alone, where Keras' layer turns both
     them and gamma, hence the model, into NaN.
 
-    A saved model that contains this layer loads once `kapps.layers` has been imported.
+    A saved model that contains this layer loads after `import kapps`.
 
     Batch normalization: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1.
     """

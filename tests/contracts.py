@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import tensorflow as tf
-from models.small_backbone import backbone as small_backbone
 
 from kapps import models
+from models.pretrained.small_backbone import backbone as small_backbone
 
 # Texts come as tensors: Keras does not convert arrays of them.
 Inputs = np.ndarray | list[np.ndarray] | dict[str, tf.Tensor]

@@ -19,11 +19,12 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
+from kapps import training
 from kapps.errors import UserError
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(training.RunFlags):
     mode: str = "ok"
     """What to do."""
     batch_size: int = 32
@@ -37,15 +38,14 @@ class Config:
 def check(config):
     if config.mode == "check":
         raise UserError("no such thing: look there")
-    if config.mode == "finished":
-        print("this run is finished")
-        raise SystemExit(0)
 
 
-def main(config):
+def main(config, run):
     print(config.mode, config.batch_size, config.augment, config.precision, flush=True)
     if config.mode == "user":
         raise UserError("the folder x is empty: put images in it")
+    if config.mode == "finish":
+        run.finish({"test_loss": 1.0})
     if config.mode == "interrupt":
         raise KeyboardInterrupt
     if config.mode == "full":
@@ -83,7 +83,11 @@ def recipe(tmp_path_factory):
 
 def program(recipe, *argv):
     done = subprocess.run(
-        [sys.executable, recipe, *argv], capture_output=True, text=True, timeout=60
+        [sys.executable, recipe, *argv],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=recipe.parent,
     )
     assert "TENSORFLOW WAS IMPORTED" not in done.stderr
     return done
@@ -123,7 +127,6 @@ def test_a_bad_argument_ends_with_2_and_a_short_message(recipe, argv, words):
     ("mode", "code", "stdout", "stderr"),
     [
         ("check", 2, "", "error: no such thing: look there\n"),
-        ("finished", 0, "this run is finished\n", ""),
         ("user", 2, None, "error: the folder x is empty: put images in it\n"),
         ("interrupt", 130, None, "interrupted; the same command continues\n"),
         ("forbidden", 2, None, "error: /somewhere/run: permission denied\n"),
@@ -133,6 +136,17 @@ def test_exit_code_and_message(recipe, mode, code, stdout, stderr):
     done = program(recipe, "--mode", mode)
     assert (done.returncode, done.stderr) == (code, stderr)
     assert done.stdout == (f"{mode} 32 True auto\n" if stdout is None else stdout)
+
+
+def test_a_finished_run_is_shown_and_not_done_again(recipe):
+    first = program(recipe, "--mode", "finish", "--run-dir", "done")
+    assert (first.returncode, first.stdout) == (0, "finish 32 True auto\n")
+    again = program(recipe, "--mode", "finish", "--run-dir", "done")
+    assert again.returncode == 0 and again.stdout.startswith("done is finished; --overwrite")
+    assert "finish 32 True auto" not in again.stdout
+    assert "kapps export done" in again.stdout
+    other = program(recipe, "--mode", "finish", "--run-dir", "done", "--batch-size", "3")
+    assert other.returncode == 2 and "batch_size (was 32, now 3)" in other.stderr
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a device that is full")

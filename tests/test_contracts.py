@@ -22,7 +22,8 @@ def model(case):
     keras.utils.set_random_seed(0)
     model = case.build()
     # Trained for a step: moving averages and offsets are not at their initial values any more.
-    model.compile(keras.optimizers.SGD(0.01), "mse")
+    own_step = type(model).train_step is not keras.Model.train_step
+    model.compile(keras.optimizers.SGD(0.01), loss=None if own_step else "mse")
     model.train_on_batch(case.inputs(4), np.zeros((4, *case.output_shape)))
     return model
 

@@ -16,6 +16,8 @@ from .images.binarization import binarized as binarized
 from .images.dataset import (
     ImageData as ImageData,
     Split as Split,
+    with_validation as with_validation,
+    without_class as without_class,
 )
 from .images.loading import (
     load as load,
@@ -24,6 +26,7 @@ from .images.loading import (
 from .images.near_duplicates import near_duplicates as near_duplicates
 from .images.statistics import (
     class_weights as class_weights,
+    mean_image as mean_image,
     pixel_statistics as pixel_statistics,
 )
 from .pipeline import (

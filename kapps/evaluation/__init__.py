@@ -35,10 +35,10 @@ binarization_entropy, floor_note
 active_units, kl_per_dimension, mutual_information
                           does a VAE use its latent variables?
 train_on_synthetic        are samples of a conditional model good enough to learn from?
-reconstruction_mse, pca_mse
+reconstruction_mse, pca_mse, psnr
                           reconstructions beside the best linear ones
 explain_classifier        all of this for one model: an `Explanation` for its report
-explain_vae, explain_gan, explain_vq_vae
+explain_autoencoder, explain_vae, explain_gan, explain_vq_vae
                           the same for generative models
 explain_table             the same for a model of a table, beside scikit-learn's
 regression_metrics, regression_verdict
@@ -54,7 +54,9 @@ explain_gradient_flow, gradient_story
                           do gradients vanish or explode?
 linear_verdict, mlp_verdict
                           what became of a network of one layer, of many small ones
-SampleGrids               samples of fixed noise after every epoch, kept in files
+SampleGrids, samples_of     images drawn after every epoch, samples of fixed noise for one, in files
+explain_perceptron, perceptron_frames, features_of
+                          a network of one layer: its film, its figures, what its layer sees
 Contestant, comparison_figures, comparison_table, optimizer_findings, judge_standings, standing
                           what a comparison of optimizers shows, settled by pairs of seeds
 SURFACES, descend, surface_figures, surface_table, surface_findings

@@ -1,4 +1,9 @@
 from . import plots as plots
+from .classic.explain_perceptron import (
+    explain_perceptron as explain_perceptron,
+    features_of as features_of,
+    perceptron_frames as perceptron_frames,
+)
 from .classic.optimizers import (
     Contestant as Contestant,
     comparison_figures as comparison_figures,
@@ -26,8 +31,16 @@ from .classic.verdicts import (
     linear_verdict as linear_verdict,
     mlp_verdict as mlp_verdict,
 )
+from .closing import (
+    close as close,
+    close_search as close_search,
+    commands_after as commands_after,
+    repeat as repeat,
+)
+from .explanation import Explanation as Explanation, accuracy_headline as accuracy_headline
+from .generative.explain_autoencoder import explain_autoencoder as explain_autoencoder
 from .generative.explain_gan import explain_gan as explain_gan
-from .generative.explain_vae import explain_vae as explain_vae
+from .generative.explain_vae import classes_in_turn as classes_in_turn, explain_vae as explain_vae
 from .generative.explain_vq_vae import explain_vq_vae as explain_vq_vae
 from .generative.latent_paths import (
     lerp as lerp,
@@ -49,9 +62,9 @@ from .generative.posterior import (
 )
 from .generative.reconstruction import (
     pca_mse as pca_mse,
+    psnr as psnr,
     reconstruction_mse as reconstruction_mse,
 )
-from .generative.sample_grids import SampleGrids as SampleGrids
 from .generative.samples.class_scores import (
     class_balance_kl as class_balance_kl,
     classifier_score as classifier_score,
@@ -84,13 +97,14 @@ from .generative.samples.two_sample import (
     nearest_neighbour_test as nearest_neighbour_test,
 )
 from .images.explain import (
-    Explanation as Explanation,
     explain_classifier as explain_classifier,
+    without_validation as without_validation,
 )
 from .images.gradcam import (
     grad_cam as grad_cam,
     overlay as overlay,
 )
+from .images.phases import explain_transfer as explain_transfer
 from .metrics.calibration import (
     expected_calibration_error as expected_calibration_error,
     fit_temperature as fit_temperature,
@@ -105,10 +119,7 @@ from .metrics.classification import (
     wilson_interval as wilson_interval,
 )
 from .metrics.history import read_history as read_history
-from .metrics.regression import (
-    regression_metrics as regression_metrics,
-    regression_verdict as regression_verdict,
-)
+from .metrics.regression import regression_metrics as regression_metrics
 from .report.gradients import (
     explain_gradient_flow as explain_gradient_flow,
     gradient_story as gradient_story,
@@ -127,11 +138,9 @@ from .report.terminal import (
     file_name as file_name,
     summary as summary,
 )
-from .series.explain import (
-    explain_sequences as explain_sequences,
-    memory_verdict as memory_verdict,
-)
-from .tables.baselines import fit_baselines as fit_baselines
+from .sample_grids import SampleGrids as SampleGrids, samples_of as samples_of
+from .series.explain import explain_sequences as explain_sequences
+from .tables.baselines import baselines_line as baselines_line, fit_baselines as fit_baselines
 from .tables.explain import (
     column_importance as column_importance,
     explain_table as explain_table,
@@ -141,7 +150,6 @@ from .text.explain import (
     character_bits as character_bits,
     explain_text as explain_text,
     harder_by as harder_by,
-    language_verdict as language_verdict,
     text_baselines as text_baselines,
 )
 from .text.ngram import (
@@ -161,7 +169,8 @@ from .verdicts.collapse import (
     gan_verdict as gan_verdict,
     posterior_verdict as posterior_verdict,
 )
-from .verdicts.overfitting import (
-    Verdict as Verdict,
-    overfitting_verdict as overfitting_verdict,
-)
+from .verdicts.curves import Verdict as Verdict
+from .verdicts.language import language_verdict as language_verdict
+from .verdicts.memory import memory_verdict as memory_verdict
+from .verdicts.overfitting import overfitting_verdict as overfitting_verdict
+from .verdicts.regression import regression_verdict as regression_verdict

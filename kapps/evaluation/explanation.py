@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,28 +11,62 @@ from matplotlib.figure import Figure
 
 from kapps.evaluation.metrics.calibration import expected_calibration_error, softmax
 from kapps.evaluation.metrics.classification import classification_metrics
+from kapps.evaluation.verdicts.collapse import Judgement
 from kapps.evaluation.verdicts.overfitting import Verdict
+
+Figures = list[tuple[str, Figure, str]]
+Tables = list[tuple[str, Sequence[str], Sequence[Sequence]]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """What there is to say about a trained classifier.
+    """What there is to say about a trained model.
 
     Attributes:
         metrics: flat figures under the names of metrics.json (`test_accuracy` ...).
-        temperature: what the logits are to be divided by, fitted on validation.
-        verdict: over-fitted or not, in words.
+        verdict: over-fitted or not, collapsed or not, in words.
         figures: (title, Figure, caption).
         tables: (title, column names, rows).
-        test_logits: float32 [n, classes], of the test split.
+        headline: the figures of the test split in one sentence, for the model card.
+        notes: what the reader should know.
+        animations: (title, content of a WebP file, caption), in place of the samples by epoch.
+        temperature: what logits are to be divided by, fitted on validation.
+        test_logits: of a classifier, float32 [n, classes], of the test split.
     """
 
     metrics: dict[str, Any]
-    temperature: float
-    verdict: Verdict
-    figures: list[tuple[str, Figure, str]]
-    tables: list[tuple[str, Sequence[str], Sequence[Sequence]]]
+    verdict: Verdict | Judgement
+    figures: Figures
+    tables: Tables
+    _: dataclasses.KW_ONLY
+    headline: str = ""
+    notes: Sequence[str] = ()
+    animations: Sequence[tuple[str, bytes, str]] = ()
+    temperature: float = 1.0
     test_logits: np.ndarray | None = None
+
+
+def accuracy_headline(metrics: Mapping[str, Any], examples: str) -> str:
+    """The test figures of a classifier in one sentence.
+
+    Args:
+        metrics: with `test_accuracy`, its interval, `test_examples` and `test_ece`.
+        examples: what was counted, "images" for one.
+    """
+    accuracy, low, high = (metrics[f"test_accuracy{part}"] for part in ("", "_low", "_high"))
+    return (
+        f"Test accuracy {accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, "
+        f"{metrics['test_examples']} {examples}), calibration error {metrics['test_ece']:.2%}."
+    )
+
+
+def error_headline(metrics: Mapping[str, Any], examples: str) -> str:
+    """The test figures of a regression in one sentence; arguments as `accuracy_headline`."""
+    r2, low, high = (metrics[f"test_r2{part}"] for part in ("", "_low", "_high"))
+    return (
+        f"Test R² {r2:.3f} (95 % interval {low:.3f} to {high:.3f}, {metrics['test_examples']} "
+        f"{examples}), mean absolute error {metrics['test_mae']:.4g}."
+    )
 
 
 def measure_classifier(

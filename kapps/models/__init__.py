@@ -80,4 +80,17 @@ multiply_adds(model) says what one forward pass costs.
 
 import lazy_loader as lazy
 
-__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
+from kapps import keras_setup
+
+_load, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
+
+# Tables of names, which flags and `--help` read. All else is Keras.
+_WITHOUT_KERAS = frozenset(
+    ("backbone_names", "backbone_table", "check_backbone", "classifier_names", "imagenet_names")
+)
+
+
+def __getattr__(name: str):
+    if name in __all__ and name not in _WITHOUT_KERAS:
+        keras_setup.check()
+    return _load(name)

@@ -12,7 +12,7 @@ from .classic.stacked import (
     stacked_loss as stacked_loss,
     stacked_mlp as stacked_mlp,
 )
-from .cost import multiply_adds as multiply_adds
+from .cost import multiply_adds as multiply_adds, size as size
 from .generative.autoencoders.autoencoder import Autoencoder as Autoencoder
 from .generative.autoencoders.corruption import corrupt as corrupt
 from .generative.autoencoders.networks import (
@@ -21,9 +21,8 @@ from .generative.autoencoders.networks import (
     linear_autoencoder as linear_autoencoder,
     residual_autoencoder as residual_autoencoder,
 )
-from .generative.gan.gan import (
-    GAN as GAN,
-)
+from .generative.gan.builder import gan as gan
+from .generative.gan.gan import GAN as GAN
 from .generative.gan.networks import (
     gan_dense_discriminator as gan_dense_discriminator,
     gan_dense_generator as gan_dense_generator,
@@ -56,6 +55,7 @@ from .images.mlp import mlp as mlp
 from .images.resnet import resnet as resnet
 from .images.variants import classifier_names as classifier_names
 from .images.vgg import vgg as vgg
+from .inference import for_inference as for_inference
 from .pretrained import backbone_table as backbone_table, transfer as transfer
 from .pretrained.backbone import (
     backbone as backbone,

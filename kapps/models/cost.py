@@ -7,6 +7,11 @@ import math
 import keras
 
 
+def size(model: keras.Model) -> str:
+    """Parameters and multiply-adds of one forward pass, in words."""
+    return f"{model.count_params():,} parameters, {multiply_adds(model) / 1e6:.1f} M multiply-adds"
+
+
 def multiply_adds(model: keras.Model) -> int:
     """Multiply-adds of the convolutions and dense layers for one example.
 

@@ -1,6 +1,8 @@
 """A trained model is published where TensorFlow Serving reads it, and asked.
 
-export(model, export_dir, class_names)   publish the next version, checked by reloading it
+publish(model, run, data, found, ...)    publish the model of a run, whatever its family
+export(model, export_dir, class_names)   the next version of an image classifier, checked by
+                                         reloading it
 export_vae, export_vq_vae, export_autoencoder, export_gan, export_any
                                          the same for generative models: encode, decode, sample ...
 export_generative(endpoints, ...)        what these stand on: any functions become signatures
@@ -16,7 +18,7 @@ convert(model, directory, format, ...)   an ONNX or LiteRT file, quantised if as
 convert_run(run, model, ...)             the same for a run, with what quantising costs
 load_model(path)                         a `.keras` file with the layers of kapps in it
 in_float32(model)                        the same model without 16-bit arithmetic
-publish(export_dir, write)               what `export` stands on: a version appears whole
+write_version(export_dir, write)         what all of them stand on: a version appears whole
 version_directory(path), versions(root)  what is published (no TensorFlow)
 run_card, check_format, check_quantize   a run's model card; is a format known? (no TensorFlow)
 """

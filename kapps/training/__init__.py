@@ -1,7 +1,8 @@
 """What stands around `fit`.
 
 fit, History                      training that a killed process can go on with, bit for bit
-Phase, JoinedRows, joined         a training in phases, each with a `fit` of its own
+fit_phase, join_histories, Phase   a training in phases, each with a `fit` of its own
+best_epoch                        which epoch's weights are kept
 cached_features, FeatureBatches, gatherer
                                   what a frozen backbone makes of pictures, computed once
 open_run, Run, read_json          the run directory
@@ -18,8 +19,17 @@ strategy, cluster, check_devices, named_devices, check_batch, scaled_learning_ra
 choose_precision, precision_policy
                                   which number format to train in
 seed_everything                   one seed for everything
-CommonConfig, check_common, check_range, command
-                                  the flags that every recipe has
+CommonFlags, ImageFlags, AugmentationFlags, OptimizationFlags, AveragingFlags
+                                  flags that recipes share, for a Config to inherit
+Fraction, Positive, PositiveInt ...
+                                  types of flags with a range; Range makes others
+check, check_ranges, changed, command
+                                  what is wrong with flags before TensorFlow is imported
+begin, scope, optimizer_from, callbacks
+                                  from flags to devices, precision, optimizer and callbacks
+patch_for_replicas, order_for_replicas
+                                  makes N devices give what one gives
+greedy_pretrain                   a dense autoencoder, layer by layer
 GradientFlow, gradient_flow       the norm of the gradient in each layer; what --gradient-flow adds
 Cells, Candidate                  many small trainings that differ in their optimizer alone
 WeightAverage                     moving average of weights and statistics

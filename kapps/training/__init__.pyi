@@ -1,13 +1,6 @@
-from .callbacks import WeightAverage as WeightAverage
 from .cells import (
     Candidate as Candidate,
     Cells as Cells,
-)
-from .config import (
-    CommonConfig as CommonConfig,
-    check_common as check_common,
-    check_range as check_range,
-    command as command,
 )
 from .distributed.devices import (
     check_batch as check_batch,
@@ -21,14 +14,45 @@ from .distributed.ordering import order_for_replicas as order_for_replicas
 from .distributed.patch import patch_for_replicas as patch_for_replicas
 from .feature_cache import (
     FeatureBatches as FeatureBatches,
+    cached_batches as cached_batches,
     cached_features as cached_features,
     gatherer as gatherer,
+)
+from .flags import (
+    AugmentationFlags as AugmentationFlags,
+    AveragingFlags as AveragingFlags,
+    CommonFlags as CommonFlags,
+    Decay as Decay,
+    Degrees as Degrees,
+    Exclusions as Exclusions,
+    Fraction as Fraction,
+    ImageFlags as ImageFlags,
+    NonNegative as NonNegative,
+    NonNegativeInt as NonNegativeInt,
+    OpenFraction as OpenFraction,
+    OptimizationFlags as OptimizationFlags,
+    OptimizerName as OptimizerName,
+    Positive as Positive,
+    PositiveInt as PositiveInt,
+    Range as Range,
+    Rate as Rate,
+    RunFlags as RunFlags,
+    ScheduleName as ScheduleName,
+    changed as changed,
+    check as check,
+    check_directories as check_directories,
+    check_exclusions as check_exclusions,
+    check_ranges as check_ranges,
+    command as command,
+    exclusions as exclusions,
+    load_images as load_images,
 )
 from .gradients import (
     GradientFlow as GradientFlow,
     gradient_flow as gradient_flow,
 )
 from .greedy import greedy_pretrain as greedy_pretrain
+from .kept_epoch import best_epoch as best_epoch
 from .optim.optimizers import (
     optimizer as optimizer,
     usual_learning_rate as usual_learning_rate,
@@ -44,6 +68,7 @@ from .optim.schedules import (
     learning_rate_schedule as learning_rate_schedule,
     momentum_cycle as momentum_cycle,
 )
+from .phased import fit_phase as fit_phase, join_histories as join_histories
 from .phases import (
     JoinedRows as JoinedRows,
     Phase as Phase,
@@ -62,7 +87,15 @@ from .run import (
     machine as machine,
     open_run as open_run,
     read_json as read_json,
+    run_inside as run_inside,
     versions as versions,
     write_rows as write_rows,
 )
 from .seeds import seed_everything as seed_everything
+from .setup import (
+    begin as begin,
+    callbacks as callbacks,
+    optimizer_from as optimizer_from,
+    scope as scope,
+)
+from .stateful_callbacks import WeightAverage as WeightAverage

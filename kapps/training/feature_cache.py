@@ -7,6 +7,7 @@ and its weights, the data, the augmentation. It is written atomically, and read 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -19,8 +20,9 @@ import numpy as np
 import tensorflow as tf
 
 from kapps import files
-from kapps.data.images.dataset import Split
-from kapps.data.pipeline import IndexedBatches, without_autotune
+from kapps.data.images.augmentation import Augmentation
+from kapps.data.images.dataset import ImageData, Split
+from kapps.data.pipeline import IndexedBatches, evaluation_batches, without_autotune
 from kapps.data.progress import track
 from kapps.training.run import versions
 
@@ -115,6 +117,80 @@ def key(extractor: keras.Model, facts: dict[str, Any]) -> str:
         value = np.ascontiguousarray(weight.numpy())
         digest.update(f"{value.dtype} {value.shape}".encode() + value.tobytes())
     return digest.hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class CopyAugmentation:
+    """What `cached_features` does to the images of a copy; its text says what."""
+
+    augmentation: Augmentation
+
+    def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Images of another look."""
+        return self.augmentation(images, None, seed)[0]
+
+
+def cached_batches(
+    extractor: keras.Model,
+    images: ImageData,
+    directory: str | os.PathLike | None,
+    facts: dict[str, Any],
+    *,
+    batch_size: int,
+    seed: int,
+    one_hot: Callable[[tf.Tensor], tf.Tensor],
+    weigh: Callable[[tf.Tensor], tuple],
+    copies: int = 0,
+    augmentation: Augmentation | None = None,
+) -> tuple[FeatureBatches, tf.data.Dataset, tf.data.Dataset]:
+    """Training batches, validation batches and a clean part of train, of cached features.
+
+    Args:
+        extractor: images -> features [batch, features].
+        images: the data.
+        directory: where features are kept.
+        facts: what else they depend on, as plain values.
+        batch_size: examples per training step.
+        seed: of order, copies and augmentation.
+        one_hot: labels -> targets.
+        weigh: targets -> what follows the features in a training batch, a tuple.
+        copies: augmented copies of each training image; 0: the images as they are.
+        augmentation: of these copies; it leaves the targets alone.
+    """
+    facts = {**facts, "data": images.fingerprint}
+
+    def features(name, **options):
+        about = {**facts, "split": name, "augmentation": repr(options.get("augment"))}
+        return cached_features(extractor, images.splits[name], directory, about, **options)
+
+    seen = clean = features("train")
+    if copies:
+        changed = CopyAugmentation(augmentation)
+        seen = features("train", copies=copies, seed=seed, augment=changed)
+    with tf.device("CPU:0"):
+        labels = tf.constant(images.splits["train"].labels)
+
+    def measured(held, name, limit=None):
+        gather = gatherer(held)
+        rows = Split(images.splits[name].labels, lambda rows: rows)
+        return evaluation_batches(
+            rows,
+            1024,
+            prepare=lambda rows, numbers: (gather(rows), one_hot(numbers)),
+            limit=limit,
+            seed=seed,
+        )
+
+    return (
+        FeatureBatches(
+            seen,
+            batch_size,
+            seed=seed,
+            targets=lambda rows: weigh(one_hot(tf.gather(labels, rows))),
+        ),
+        measured(features("validation"), "validation"),
+        measured(clean, "train", limit=len(images.splits["validation"])),
+    )
 
 
 class FeatureBatches(IndexedBatches):

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from kapps.errors import UserError
 from kapps.training import run as runs
-from kapps.training.config import CommonConfig
+from kapps.training.flags import CommonFlags
 
 Objective = Callable[[keras.Model, Any], tf.Tensor]
 
@@ -122,7 +122,7 @@ class GradientFlow(keras.callbacks.Callback):
             self._names = [name for name in self.rows[0] if name not in ("epoch", "step")]
 
 
-def gradient_flow(config: CommonConfig, run: runs.Run | None, batches: Any) -> list[GradientFlow]:
+def gradient_flow(config: CommonFlags, run: runs.Run | None, batches: Any) -> list[GradientFlow]:
     """What `--gradient-flow` adds to the callbacks of a recipe: one, or none without the flag.
 
     Args:
@@ -130,10 +130,11 @@ def gradient_flow(config: CommonConfig, run: runs.Run | None, batches: Any) -> l
         run: where gradient_flow.csv goes.
         batches: the training batches; the first one of the first epoch is measured.
     """
-    if not config.gradient_flow:
+    path = run.gradient_flow if run else None
+    if not getattr(config, "gradient_flow", False) or (run and path is None):
         return []
     batch = next(iter(batches.dataset(0, 1)))
-    return [GradientFlow(batch, path=run.path / "gradient_flow.csv" if run else None)]
+    return [GradientFlow(batch, path=path)]
 
 
 def loss_of(model: keras.Model) -> Objective:

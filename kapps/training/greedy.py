@@ -7,12 +7,9 @@ import tensorflow as tf
 
 from kapps import replicas
 from kapps.errors import UserError
-from kapps.models.generative.autoencoders.autoencoder import (
-    Autoencoder,
-    pixels_of,
-    reconstruction_losses,
-)
+from kapps.models.generative.autoencoders.autoencoder import Autoencoder, reconstruction_losses
 from kapps.models.generative.autoencoders.corruption import corrupt
+from kapps.models.generative.base import unit_pixels, unpack
 from kapps.training.distributed.patch import patch_for_replicas
 
 # What may stand between the dense layers of a network that is trained layer by layer.
@@ -86,7 +83,8 @@ class _Layer(keras.Model):
     def __init__(self, model, below, encode, decode):
         super().__init__(name=f"layer{len(below) + 1}")
         self.below, self.encode, self.decode = below, encode, decode
-        self.settings, self.seed_generator = model.settings, model.seed_generator
+        self.reconstruction, self.seed_generator = model.reconstruction, model.seed_generator
+        self.corruption, self.corruption_amount = model.corruption, model.corruption_amount
         self.moved = [w for layer in (*encode, *decode) for w in layer.trainable_variables]
         self.tracker = keras.metrics.Mean("mse")
         self.built = True
@@ -98,13 +96,13 @@ class _Layer(keras.Model):
 
     def train_step(self, data):
         """One step on the squared error of the codes below; of pictures, the model's own loss."""
-        x = _apply(self.below, pixels_of(data), training=False)
+        x = _apply(self.below, unit_pixels(unpack(data)[0]), training=False)
         x = tf.cast(x, tf.float32)
-        given, kind = x, self.settings["corruption"]
+        given, kind = x, self.corruption
         if kind is not None:
             seed = replicas.next_seed(self.seed_generator)
-            given = corrupt(x, kind, self.settings["corruption_amount"], seed)
-        loss = "squared_error" if self.below else self.settings["reconstruction"]
+            given = corrupt(x, kind, self.corruption_amount, seed)
+        loss = "squared_error" if self.below else self.reconstruction
 
         def objective():
             y = _apply(self.decode, _apply(self.encode, given, training=True), training=True)

@@ -25,11 +25,29 @@ class Phase:
         number: from 1 on.
         name: for messages.
         last: whether nothing is trained after it.
+        tensorboard: where its TensorBoard files are.
+        callbacks: those of the run.
+        most_epochs: as the run has it.
+        epochs_before: how many were trained in the phases before.
+        gradient_flow: where `--gradient-flow` writes; None if this phase is not measured.
     """
 
-    def __init__(self, run: runs.Run, number: int, name: str, *, last: bool = True):
+    def __init__(
+        self,
+        run: runs.Run,
+        number: int,
+        name: str,
+        *,
+        last: bool = True,
+        gradient_flow: bool = False,
+        epochs_before: int = 0,
+    ):
         self.number, self.name, self.last = number, name, last
         self.path = self.checkpoints = run.checkpoints / f"{number}-{name}"
+        self.tensorboard = run.tensorboard / self.path.name
+        self.callbacks, self.most_epochs = run.callbacks, run.most_epochs
+        self.epochs_before = epochs_before
+        self.gradient_flow = run.gradient_flow if gradient_flow else None
         self.path.mkdir(parents=True, exist_ok=True)
         files.remove_leftovers(self.path)
 
@@ -52,7 +70,7 @@ class JoinedRows(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Write."""
-        rows = joined([_rows(phase.path) for phase in self.phases])
+        rows = joined([read_rows(phase.path) for phase in self.phases])
         if rows:
             runs.write_rows(self.run.path / "metrics.csv", rows)
 
@@ -66,7 +84,8 @@ def joined(phases: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     ]
 
 
-def _rows(path: pathlib.Path) -> list[dict[str, Any]]:
+def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The rows of metrics.csv in a directory, as text; none if it is not there."""
     try:
         with open(path / "metrics.csv", newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))

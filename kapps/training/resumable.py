@@ -13,7 +13,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -22,10 +22,13 @@ import tensorflow as tf
 
 from kapps.data.pipeline import TrainingBatches, without_autotune
 from kapps.errors import UserError
-from kapps.training import callbacks as kept, state as states
+from kapps.training import setup, state as states, stateful_callbacks as kept
 from kapps.training.distributed import agreement
 from kapps.training.distributed.devices import check_batch
 from kapps.training.distributed.patch import patch_for_replicas, several_machines
+from kapps.training.flags import CommonFlags
+from kapps.training.gradients import GradientFlow, gradient_flow
+from kapps.training.phases import Phase
 from kapps.training.run import Run
 
 
@@ -40,6 +43,9 @@ class History:
             kill threw away is not in it.
         examples_per_second: training examples, over the same time.
         notes: what the user should know, a damaged checkpoint for one.
+        gradient_flow: the callback that has measured it, or none.
+        phases: of a training in phases, their histories by name, in order.
+        kept: the phase whose weights are kept.
     """
 
     rows: list[dict[str, Any]]
@@ -47,6 +53,9 @@ class History:
     train_seconds: float
     examples_per_second: float
     notes: tuple[str, ...] = ()
+    gradient_flow: tuple[GradientFlow, ...] = ()
+    phases: Mapping[str, History] = dataclasses.field(default_factory=dict)
+    kept: str = ""
 
 
 def fit(
@@ -54,17 +63,18 @@ def fit(
     train: TrainingBatches,
     validation: tf.data.Dataset,
     *,
-    epochs: int,
-    run: Run | None = None,
+    config: CommonFlags | None = None,
+    run: Run | Phase | None = None,
+    epochs: int | None = None,
     clean_train: tf.data.Dataset | None = None,
-    ema: float = 0.0,
+    ema: float | None = None,
     monitor: str = "val_loss",
     mode: str = "min",
     callbacks: Sequence[keras.callbacks.Callback] = (),
     save_minutes: float = 5.0,
     save_steps: int | None = None,
-    sync_batch_norm: bool = True,
-    verbose: str | int = "auto",
+    sync_batch_norm: bool | None = None,
+    verbose: str | int | None = None,
 ) -> History:
     """Train a compiled model; with a run directory, go on where a killed process was.
 
@@ -75,8 +85,10 @@ def fit(
             beside `model.optimizer` in `model.further_optimizers`, a dictionary, and builds all.
         train: batches that can begin at any step.
         validation: batches measured after every epoch.
-        epochs: how many in all, those of earlier processes included.
+        config: a recipe's flags. They say epochs, ema and sync_batch_norm where these arguments
+            do not, and add `training.callbacks` and what `--gradient-flow` asks for.
         run: where checkpoints and metrics.csv go; None writes nothing.
+        epochs: how many in all, those of earlier processes included.
         clean_train: training examples without augmentation, measured after every epoch as
             `train_*`.
         ema: decay of the weight average that is validated and kept; 0 keeps none.
@@ -88,12 +100,18 @@ def fit(
         save_steps: steps between them instead.
         sync_batch_norm: on several devices, whether batch normalization has the statistics of the
             whole batch, as on one; see `kapps.training.patch_for_replicas`.
-        verbose: as in `keras.Model.fit`.
+        verbose: as in `keras.Model.fit`; default: a bar on a terminal, else a line per epoch.
 
     Raises:
         UserError: no epochs, an unbuilt model, batches or a model that the devices cannot share,
             or the run's checkpoints belong to another model or are all damaged.
     """
+    asked = {name: getattr(config, name, None) for name in ("epochs", "ema", "sync_batch_norm")}
+    epochs = asked["epochs"] or 0 if epochs is None else epochs
+    epochs = min(epochs, getattr(run, "most_epochs", None) or epochs)
+    ema = asked["ema"] or 0.0 if ema is None else ema
+    if sync_batch_norm is None:
+        sync_batch_norm = asked["sync_batch_norm"] is not False
     if not model.built:
         raise UserError("the model has no weights yet: call it on a batch, or give it an Input")
     if epochs < 1:
@@ -111,6 +129,7 @@ def fit(
     if not model.optimizer.built:  # a model with several optimizers has built them on their parts
         with strategy.scope():
             model.optimizer.build(model.trainable_variables)
+    flow = gradient_flow(config, run, train) if config else []
     average = kept.WeightAverage(ema) if ema else None
     best_path = run.checkpoints / "best.npz" if run else None
     best = kept.BestWeights(monitor, mode, best_path, average)
@@ -119,6 +138,9 @@ def fit(
         *([average] if average else []),
         *([kept.CleanTrainMetrics(clean_train, average)] if clean_train is not None else []),
         *callbacks,
+        *flow,
+        *(setup.callbacks(config, run, monitor, mode) if config and run else []),
+        *filter(None, (make(run) for make in getattr(run, "callbacks", ()))),
         best,
         table,
     ]
@@ -138,7 +160,7 @@ def fit(
             epochs=last,
             callbacks=[*chain, checkpoints],
             shuffle=False,  # the batches are shuffled already
-            verbose=verbose,
+            verbose=setup.verbosity() if verbose is None else verbose,
         )
 
     if not place.stopped and place.epoch < epochs:
@@ -166,7 +188,8 @@ def fit(
     seconds = checkpoints.seconds
     examples = len(table.rows) * train.steps * train.batch_size
     rate = examples / seconds if seconds else 0.0
-    return History(table.rows, best.best_epoch, seconds, rate, tuple(checkpoints.notes))
+    notes = tuple(checkpoints.notes)
+    return History(table.rows, best.best_epoch, seconds, rate, notes, tuple(flow))
 
 
 @dataclasses.dataclass(frozen=True)

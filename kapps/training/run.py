@@ -16,6 +16,7 @@ import pathlib
 import platform
 import shutil
 import subprocess
+from collections.abc import Callable
 from typing import Any
 
 import filelock
@@ -56,13 +57,21 @@ class Run:
         path: the directory.
         recipe: name of the recipe.
         config: the configuration, as plain values.
+        flags: the same as the recipe's dataclass.
         notes: what the user should know about it.
+        callbacks: functions from a run, or a phase of one, to a Keras callback that its `fit` also
+            has, or None; a search adds its own.
+        most_epochs: a lower limit to the epochs of every `fit`; None is none.
+        epochs_before: those of earlier phases; 0.
     """
 
     def __init__(self, path: pathlib.Path, recipe: str, config: dict[str, Any]):
         self.path, self.recipe, self.config = path, recipe, config
-        self.worker = 0
+        self.worker, self.flags = 0, None
         self.notes: list[str] = []
+        self.callbacks: list[Callable[[Any], Any]] = []
+        self.most_epochs: int | None = None
+        self.epochs_before = 0
         self._lock = filelock.FileLock(path / ".lock")
 
     @property
@@ -74,6 +83,16 @@ class Run:
     def plots(self) -> pathlib.Path:
         """Where pictures go."""
         return self.path / "plots"
+
+    @property
+    def tensorboard(self) -> pathlib.Path:
+        """Where TensorBoard's files go."""
+        return self.path / "tensorboard"
+
+    @property
+    def gradient_flow(self) -> pathlib.Path:
+        """Where `--gradient-flow` writes."""
+        return self.path / "gradient_flow.csv"
 
     @property
     def finished(self) -> bool:
@@ -140,6 +159,28 @@ class Run:
             files.write_json(self.path / "config.json", known)
         return {name: known[name] for name in facts}
 
+    def record_data(self, data: Any) -> None:
+        """Note on what is trained: its fingerprint, its classes, the shape of its images.
+
+        Raises:
+            UserError: the run was begun with other data.
+        """
+        names = list(getattr(data, "class_names", None) or ())
+        self.record(data={"fingerprint": data.fingerprint, "class_names": names})
+        if hasattr(data, "image_shape"):
+            self.record(image_shape=list(data.image_shape))
+
+    def announce(self, data: Any, model: str) -> None:
+        """Say what is trained on what, and where it goes, before training begins.
+
+        Args:
+            data: has a `summary` and `notes`.
+            model: what is trained, in one line or several.
+        """
+        lines = [f"data      {data.summary}", f"model     {model}", f"run       {self.path}"]
+        lines += [f"note      {note}" for note in (*data.notes, *self.notes)]
+        print("\n".join(lines))  # noqa: T201
+
     def finish(self, metrics: dict[str, Any]) -> dict[str, Any]:
         """Write the final figures, which marks the run as finished, and let go of it."""
         files.write_json(self.path / "metrics.json", metrics)
@@ -180,24 +221,23 @@ class Run:
             ) from None
 
 
-def open_run(recipe: str, config: Any, *, name: str = "") -> Run:
+def open_run(recipe: str, config: Any, *, name: str | None = None) -> Run:
     """Make the run directory of a configuration, or come back to it.
 
     Args:
         recipe: name of the recipe.
         config: a dataclass with at least `run_dir` (None or empty: `runs/RECIPE/NAME`) and
             `overwrite`.
-        name: begins NAME; a digest of the configuration ends it, so that the same command finds
-            its run again and another one gets its own.
+        name: begins NAME, default: the config's `run_name`; a digest of the configuration ends
+            it, so that the same command finds its run again and another one gets its own.
 
     Raises:
         UserError: another configuration made the directory (the fields that differ are named),
             another process uses it, its config.json is unreadable, or it holds other files.
     """
     values = plain(dataclasses.asdict(config))
-    path = pathlib.Path(
-        config.run_dir or pathlib.Path("runs", recipe, f"{name or 'run'}-{digest(values)}")
-    )
+    name = name or getattr(config, "run_name", "run")
+    path = pathlib.Path(config.run_dir or pathlib.Path("runs", recipe, f"{name}-{digest(values)}"))
     workers = cluster()
     worker = workers.index if workers else 0
     if worker:
@@ -211,7 +251,7 @@ def open_run(recipe: str, config: Any, *, name: str = "") -> Run:
         )
     path.mkdir(parents=True, exist_ok=True)
     run = Run(path, recipe, values)
-    run.worker = worker
+    run.worker, run.flags = worker, config
     run._acquire()
     try:
         _settle_replaced(run)
@@ -229,6 +269,18 @@ def open_run(recipe: str, config: Any, *, name: str = "") -> Run:
     except BaseException:
         run.close()
         raise
+    return run
+
+
+def run_inside(directory: str | os.PathLike, recipe: str) -> Run:
+    """A directory for checkpoints and metrics.csv inside a run directory, without a config.
+
+    Args:
+        directory: made when missing.
+        recipe: name of the recipe.
+    """
+    run = Run(pathlib.Path(directory), recipe, {})
+    run.checkpoints.mkdir(parents=True, exist_ok=True)
     return run
 
 

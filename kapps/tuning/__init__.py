@@ -19,7 +19,6 @@ remote_role, serve_chief
                         several machines: chief or worker; what a worker does (no TensorFlow)
 check_search, search_is_done, stop_rule, check_found, search_metrics
                         what the recipes that search have in common (no TensorFlow)
-stopping                module: the rules that end poor trials early
 """
 
 import lazy_loader as lazy

@@ -1,10 +1,12 @@
-from . import spaces as spaces, stopping as stopping
+from . import oracles as oracles, spaces as spaces
 from .callbacks import (
     LastEpoch as LastEpoch,
     Reporter as Reporter,
 )
 from .flags import (
+    SearchFlags as SearchFlags,
     check_found as check_found,
+    check_hyperband as check_hyperband,
     check_search as check_search,
     search_is_done as search_is_done,
     search_metrics as search_metrics,
@@ -12,30 +14,26 @@ from .flags import (
 )
 from .hparams import write_hparams as write_hparams
 from .hypermodels import HyperModelTrials as HyperModelTrials
-from .oracles import oracle as oracle
-from .points import hyperparameters as hyperparameters
+from .oracles.factory import oracle as oracle
 from .progress import print_trial as print_trial
-from .remote import (
-    remote_role as remote_role,
-    serve_chief as serve_chief,
-)
 from .results import (
     Record as Record,
     Results as Results,
     read_results as read_results,
     write_table as write_table,
 )
-from .search import (
-    Budget as Budget,
-    run_search as run_search,
-)
-from .space_files import (
+from .search import run_search as run_search
+from .spaces.files import (
     declare as declare,
     read_space as read_space,
 )
-from .trial import (
+from .spaces.points import hyperparameters as hyperparameters
+from .state import Budget as Budget
+from .tuner import Tuner as Tuner
+from .workers.agent import serve_chief as serve_chief
+from .workers.trial import (
     SearchError as SearchError,
     Trial as Trial,
 )
-from .tuner import Tuner as Tuner
-from .worker import copy_checkpoints as copy_checkpoints
+from .workers.wire import remote_role as remote_role
+from .workers.worker import copy_checkpoints as copy_checkpoints

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from kapps.tuning.trial import Trial
+from kapps.tuning.workers.trial import Trial
 
 
 class Reporter(keras.callbacks.Callback):

@@ -14,8 +14,8 @@ import keras_tuner as kt
 
 from kapps import models
 from kapps.tuning.callbacks import Reporter
-from kapps.tuning.trial import Trial
-from kapps.tuning.worker import copy_checkpoints
+from kapps.tuning.workers.trial import Trial
+from kapps.tuning.workers.worker import copy_checkpoints
 
 BEST = "best.weights.h5"
 

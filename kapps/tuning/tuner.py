@@ -10,9 +10,9 @@ import keras_tuner as kt
 
 from kapps.tuning import oracles
 from kapps.tuning.hypermodels import HyperModelTrials
-from kapps.tuning.points import hyperparameters
 from kapps.tuning.results import Record, Results
 from kapps.tuning.search import Budget, run_search
+from kapps.tuning.spaces.points import hyperparameters
 
 
 class Tuner:

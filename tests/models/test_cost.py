@@ -1,8 +1,8 @@
 import keras
 import pytest
-from models.weightless import without_weights
 
 from kapps import models
+from models.pretrained.weightless import without_weights
 
 
 @pytest.mark.parametrize(

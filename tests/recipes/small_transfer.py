@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 from kapps import models
-from models import small_backbone
+from kapps.command_line import call
+from models.pretrained import small_backbone
 from recipes import transfer_learning
 from recipes.transfer_learning import Config
 
@@ -59,7 +60,7 @@ class Die(keras.callbacks.Callback):
 def killed(run_dir, step):
     die, usual = Die(int(step)), transfer_learning.callbacks
     transfer_learning.callbacks = lambda *arguments: [*usual(*arguments), die]
-    transfer_learning.main(Config(run_dir=run_dir, **SETTINGS))
+    call(transfer_learning, Config(run_dir=run_dir, **SETTINGS))
 
 
 def save_only(config, run, images, work, *rest):

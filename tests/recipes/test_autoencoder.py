@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from kapps import data, evaluation, models, training
+from kapps.command_line import call
 from kapps.errors import UserError
 from recipes import autoencoder
 from recipes.autoencoder import Config
@@ -32,7 +33,7 @@ def finished(tmp_path_factory):
         anomaly_class="8",
         learning_rate=0.01,
     )
-    return config, autoencoder.main(config)
+    return config, call(autoencoder, config)
 
 
 def test_the_run_directory_holds_what_a_run_leaves(finished):
@@ -41,10 +42,10 @@ def test_the_run_directory_holds_what_a_run_leaves(finished):
     assert json.loads((run / "metrics.json").read_text()) == metrics
     rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
     assert len(rows) == 6 and {"mse", "val_mse", "train_mse", "val_loss"} <= set(rows[0])
-    pictures = {path.name for path in (run / "plots").glob("*.png")}
-    assert pictures >= {"reconstructions.png", "codes.png", "interpolation.png"}
+    drawn = {path.name for path in (run / "plots").glob("*.png")}
+    assert drawn >= {"reconstructions.png", "codes.png", "interpolation.png"}
     page = (run / "report.html").read_text()
-    for words in (metrics["verdict"], "mean picture", "PCA", "python recipes/autoencoder.py"):
+    for words in (metrics["verdict"], "mean image", "PCA", "kapps train autoencoder"):
         assert words in page
     assert 'src="http' not in page and "<script" not in page
 
@@ -75,23 +76,23 @@ def test_the_figures_are_those_of_the_saved_model(finished):
 
 def test_the_export_answers_as_the_model(finished):
     config, metrics = finished
-    pictures = data.load("digits", seed=0).splits["test"].take(range(5))
+    images = data.load("digits", seed=0).splits["test"].take(range(5))
     model = keras.models.load_model(pathlib.Path(config.run_dir, "model.keras"))
     served = tf.saved_model.load(metrics["exported"])
     assert {"serving_default", "encode", "decode", "reconstruct"} <= set(served.signatures)
-    z = served.signatures["encode"](image=tf.constant(pictures))["z"]
-    np.testing.assert_allclose(z, model.encode(pictures), rtol=1e-4, atol=1e-4)
+    z = served.signatures["encode"](image=tf.constant(images))["z"]
+    np.testing.assert_allclose(z, model.encode(images), rtol=1e-4, atol=1e-4)
     made = served.signatures["decode"](z=z)["pixels"]
-    np.testing.assert_allclose(made, model.reconstruct(pictures), atol=1e-4)
+    np.testing.assert_allclose(made, model.reconstruct(images), atol=1e-4)
 
 
 def test_again_is_quick_and_changes_nothing(finished):
     config, metrics = finished
     stamp = pathlib.Path(config.run_dir, "metrics.json").stat().st_mtime_ns
-    assert autoencoder.main(config) == metrics
+    assert call(autoencoder, config) == metrics
     assert pathlib.Path(config.run_dir, "metrics.json").stat().st_mtime_ns == stamp
     with pytest.raises(UserError, match="latent_dim"):
-        autoencoder.main(dataclasses.replace(config, latent_dim=3))
+        call(autoencoder, dataclasses.replace(config, latent_dim=3))
 
 
 class Killed(Exception):
@@ -161,13 +162,13 @@ def test_layer_by_layer_then_killed_then_on(tmp_path, monkeypatch):
     settings = dict(model="stacked", units=(12, 8), latent_dim=4, pretrain=2, epochs=2)
     config = Config(run_dir=str(tmp_path), export=False, **settings)
     with monkeypatch.context() as patch:
-        patch.setattr(autoencoder, "callbacks", lambda *_: [Kill(25)])  # in the second epoch
+        patch.setattr(training.setup, "callbacks", lambda *_: [Kill(25)])  # in the second epoch
         with pytest.raises(Killed):
-            autoencoder.main(config)
+            call(autoencoder, config)
     errors = json.loads((tmp_path / "config.json").read_text())["layer_errors"]
     assert len(errors) == 3 and min(errors) > 0
     monkeypatch.setattr(training, "greedy_pretrain", lambda *_, **__: pytest.fail("once more"))
-    assert autoencoder.main(config)["best_epoch"] in (1, 2)
+    assert call(autoencoder, config)["best_epoch"] in (1, 2)
     assert "Layer by layer, before" in (tmp_path / "report.html").read_text()
 
 
@@ -181,7 +182,7 @@ def test_layer_by_layer_then_killed_then_on(tmp_path, monkeypatch):
     ],
 )
 def test_other_networks(tmp_path, settings):
-    metrics = autoencoder.main(Config(run_dir=str(tmp_path), epochs=1, export=False, **settings))
+    metrics = call(autoencoder, Config(run_dir=str(tmp_path), epochs=1, export=False, **settings))
     assert 0 < metrics["test_mse"] < 0.5 and metrics["pca_mse"] > 0
 
 
@@ -190,7 +191,7 @@ def test_other_networks(tmp_path, settings):
     [
         (dict(model="conv", units=(8,)), "--units"),
         (dict(model="linear", pretrain=2), "--pretrain"),
-        (dict(filters=(8,)), "--filters"),
+        (dict(filters=(8,)), "--filters is for --model conv, not dense"),
         (dict(depth=2), "--depth"),
         (dict(denoise="masking", noise=1.5), "--noise"),
         (dict(model="linear", reconstruction="bernoulli"), "bernoulli"),
@@ -201,13 +202,13 @@ def test_other_networks(tmp_path, settings):
 )
 def test_mistakes_are_found_before_anything_is_written(tmp_path, settings, words):
     with pytest.raises(UserError, match=words):
-        autoencoder.main(Config(run_dir=str(tmp_path / "run"), **settings))
+        call(autoencoder, Config(run_dir=str(tmp_path / "run"), **settings))
     assert not (tmp_path / "run").exists()
 
 
 def test_an_unknown_class_names_the_known(tmp_path):
     with pytest.raises(UserError, match="0, 1, 2"):
-        autoencoder.main(Config(run_dir=str(tmp_path), anomaly_class="zero"))
+        call(autoencoder, Config(run_dir=str(tmp_path), anomaly_class="zero"))
 
 
 def test_a_mistake_is_one_message_and_exit_code_2(tmp_path):

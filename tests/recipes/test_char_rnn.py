@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from kapps import data, evaluation, models, serving
+from kapps.command_line import call
 from kapps.errors import UserError
 from recipes import char_rnn
 from recipes.char_rnn import Config
@@ -49,7 +50,7 @@ def finished(tmp_path_factory, book):
         gradient_flow=True,
         **SMALL,
     )
-    return config, char_rnn.main(config)
+    return config, call(char_rnn, config)
 
 
 def test_the_run_directory_holds_what_the_design_says(finished, book):
@@ -79,7 +80,7 @@ def test_the_run_directory_holds_what_the_design_says(finished, book):
         "gradient_flow",
     }
     page = (run / "report.html").read_text()
-    assert metrics["verdict"] in page and "python recipes/char_rnn.py" in page and "5-gram" in page
+    assert metrics["verdict"] in page and "kapps train char_rnn" in page and "5-gram" in page
     assert 'src="http' not in page and "<script" not in page
     assert len(list((run / "samples").glob("*.npy"))) == 4
 
@@ -116,9 +117,9 @@ def test_the_last_sample_is_of_the_words_of_the_book(finished):
 
 def test_again_is_quick_and_another_config_is_refused(finished):
     config, metrics = finished
-    assert char_rnn.main(config) == metrics
+    assert call(char_rnn, config) == metrics
     with pytest.raises(UserError, match="units"):
-        char_rnn.main(dataclasses.replace(config, units=13))
+        call(char_rnn, dataclasses.replace(config, units=13))
 
 
 def test_every_switch_together(tmp_path, book):
@@ -142,7 +143,7 @@ def test_every_switch_together(tmp_path, book):
         export=False,
         **SMALL,
     )
-    metrics = char_rnn.main(config)
+    metrics = call(char_rnn, config)
     assert np.isfinite(metrics["test_bits_per_character"]) and metrics["exported"] is None
     assert str(np.load(tmp_path / "samples/epoch-00001.npy")[0]).startswith("bee")
 
@@ -166,14 +167,14 @@ def test_every_switch_together(tmp_path, book):
 )
 def test_mistakes_are_found_before_anything_is_written(tmp_path, settings, words):
     with pytest.raises(UserError, match=words):
-        char_rnn.main(Config(run_dir=str(tmp_path / "run"), **settings))
+        call(char_rnn, Config(run_dir=str(tmp_path / "run"), **settings))
     assert not (tmp_path / "run").exists()
 
 
 def test_a_text_too_short_for_the_lanes(tmp_path):
     (tmp_path / "a.txt").write_text("some words " * 120)
     with pytest.raises(UserError, match="smaller --batch-size or --k1"):
-        char_rnn.main(Config(dataset=f"text:{tmp_path / 'a.txt'}", run_dir=str(tmp_path / "run")))
+        call(char_rnn, Config(dataset=f"text:{tmp_path / 'a.txt'}", run_dir=str(tmp_path / "run")))
 
 
 def test_a_mistake_is_one_message_and_exit_code_2(tmp_path):

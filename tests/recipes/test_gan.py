@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from kapps import data, evaluation, models
+from kapps.command_line import call
 from kapps.errors import UserError
 from kapps.evaluation.generative import explain_gan
 from recipes import gan
@@ -46,7 +47,7 @@ def finished(tmp_path_factory, quick):
         n_critic=2,
         **SMALL,
     )
-    return config, gan.main(config)
+    return config, call(gan, config)
 
 
 def loaded(config):
@@ -67,7 +68,7 @@ def test_the_run_directory_holds_what_a_run_leaves(finished):
     pictures = {path.name for path in (run / "plots").iterdir()}
     assert pictures >= {"samples.png", "samples_by_epoch.png", "interpolations.png", "samples.webp"}
     page = (run / "report.html").read_text()
-    for words in (metrics["verdict"], "Nearest training pictures", "python recipes/gan.py"):
+    for words in (metrics["verdict"], "Nearest training pictures", "kapps train gan"):
         assert words in page
     assert 'src="http' not in page and "<script" not in page
 
@@ -126,10 +127,10 @@ def test_the_export_answers_as_the_model(finished):
 def test_again_is_quick_and_changes_nothing(finished):
     config, metrics = finished
     stamp = pathlib.Path(config.run_dir, "metrics.json").stat().st_mtime_ns
-    assert gan.main(config) == metrics
+    assert call(gan, config) == metrics
     assert pathlib.Path(config.run_dir, "metrics.json").stat().st_mtime_ns == stamp
     with pytest.raises(UserError, match="latent_dim"):
-        gan.main(dataclasses.replace(config, latent_dim=3))
+        call(gan, dataclasses.replace(config, latent_dim=3))
 
 
 @pytest.mark.slow
@@ -145,13 +146,13 @@ def test_killed_and_repeated(tmp_path, quick, monkeypatch):
                 raise Killed
 
     config = Config(run_dir=str(tmp_path / "whole"), epochs=2, export=False, **SMALL)
-    whole = gan.main(config)
+    whole = call(gan, config)
     config = dataclasses.replace(config, run_dir=str(tmp_path / "killed"))
     with monkeypatch.context() as patch:
         patch.setattr(gan, "callbacks", lambda *_: [Kill()])
         with pytest.raises(Killed):
-            gan.main(config)
-    again = gan.main(config)
+            call(gan, config)
+    again = call(gan, config)
     timed = ("train_seconds", "examples_per_second")
     assert {k: v for k, v in whole.items() if k not in timed} == {
         k: v for k, v in again.items() if k not in timed
@@ -161,7 +162,8 @@ def test_killed_and_repeated(tmp_path, quick, monkeypatch):
 @pytest.mark.slow
 def test_a_convolutional_game_of_other_choices(tmp_path, quick):
     """Classes by an auxiliary head; fewer measurements than epochs."""
-    metrics = gan.main(
+    metrics = call(
+        gan,
         Config(
             run_dir=str(tmp_path),
             epochs=2,
@@ -176,7 +178,7 @@ def test_a_convolutional_game_of_other_choices(tmp_path, quick):
             generator_normalization="layer",
             upsampling="nearest",
             tstr=False,
-        )
+        ),
     )
     assert metrics["best_epoch"] == 2 and np.isfinite(metrics["test_frechet"])
     assert "test_tstr_accuracy" not in metrics
@@ -226,13 +228,13 @@ def test_flags_reach_the_model(settings, expected):
 )
 def test_mistakes_are_found_before_anything_is_written(tmp_path, settings, words):
     with pytest.raises(UserError, match=words):
-        gan.main(Config(run_dir=str(tmp_path / "run"), **settings))
+        call(gan, Config(run_dir=str(tmp_path / "run"), **settings))
     assert not (tmp_path / "run").exists()
 
 
 def test_batches_larger_than_the_data(tmp_path, quick):
     with pytest.raises(UserError, match="less than one batch of 1600"):
-        gan.main(Config(run_dir=str(tmp_path), batch_size=800, n_critic=2))
+        call(gan, Config(run_dir=str(tmp_path), batch_size=800, n_critic=2))
 
 
 def test_a_mistake_is_one_message_and_exit_code_2(tmp_path):

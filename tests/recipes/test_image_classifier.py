@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from kapps import data, serving
+from kapps.command_line import call
 from kapps.errors import UserError
 from recipes import image_classifier
 from recipes.image_classifier import Config
@@ -33,7 +34,7 @@ def finished(tmp_path_factory):
     """A run on the embedded data, five epochs long."""
     root = tmp_path_factory.mktemp("recipe")
     config = Config(run_dir=str(root / "run"), export_dir=str(root / "served"), epochs=5)
-    return config, image_classifier.main(config)
+    return config, call(image_classifier, config)
 
 
 def test_the_run_directory_holds_what_the_design_says(finished):
@@ -51,7 +52,7 @@ def test_the_run_directory_holds_what_the_design_says(finished):
     assert {"learning_curves.png", "confusion_matrix.png", "calibration.png"} <= pictures
     assert list((run / "tensorboard").rglob("events*"))
     page = (run / "report.html").read_text()
-    assert metrics["verdict"] in page and "python recipes/image_classifier.py" in page
+    assert metrics["verdict"] in page and "kapps train image_classifier" in page
     assert 'src="http' not in page and "<script" not in page
 
 
@@ -74,7 +75,7 @@ def test_model_keras_and_the_saved_model_give_the_reported_accuracy(finished):
 def test_again_is_quick_and_changes_nothing(finished):
     config, metrics = finished
     stamp = pathlib.Path(config.run_dir, "metrics.json").stat().st_mtime_ns
-    assert image_classifier.main(config) == metrics
+    assert call(image_classifier, config) == metrics
     assert pathlib.Path(config.run_dir, "metrics.json").stat().st_mtime_ns == stamp
     assert [p.name for p in pathlib.Path(config.export_dir).iterdir()] == ["1"]
 
@@ -82,21 +83,21 @@ def test_again_is_quick_and_changes_nothing(finished):
 def test_another_config_is_refused(finished):
     config, _ = finished
     with pytest.raises(UserError, match="epochs"):
-        image_classifier.main(dataclasses.replace(config, epochs=6))
+        call(image_classifier, dataclasses.replace(config, epochs=6))
 
 
 def test_nothing_is_lost_by_overwrite_when_the_new_command_fails(finished, tmp_path):
     config, metrics = finished
     wrong = dataclasses.replace(config, overwrite=True, dataset=f"folder:{tmp_path}")
     with pytest.raises(UserError, match="pictures"):
-        image_classifier.main(wrong)
-    assert image_classifier.main(config) == metrics
+        call(image_classifier, wrong)
+    assert call(image_classifier, config) == metrics
 
 
 def test_killed_between_publishing_and_the_last_line_publishes_once(finished):
     config, metrics = finished
     pathlib.Path(config.run_dir, "metrics.json").unlink()
-    again = image_classifier.main(config)
+    again = call(image_classifier, config)
     assert [p.name for p in pathlib.Path(config.export_dir).iterdir()] == ["1"]
     assert again == metrics
 
@@ -109,7 +110,7 @@ def test_class_weights_are_those_of_the_true_classes(tmp_path):
     np.savez(tmp_path / "data.npz", images=images, labels=labels)
     config = Config(class_weights=True, label_smoothing=0.4, batch_size=8, augment=False)
     loaded = data.load(f"npz:{tmp_path / 'data.npz'}")
-    train, _, _ = image_classifier.batch(config, loaded)
+    train, _, _ = image_classifier.batches(config, loaded)
     weights = data.class_weights(loaded.splits["train"].labels, 2)
     for _, targets, sample_weights in train.dataset(0, 1):
         expected = weights[targets.numpy().argmax(1)]
@@ -128,11 +129,11 @@ def test_changed_data_is_refused(tmp_path):
         model="mlp",
         export=False,
     )
-    image_classifier.main(config)
+    call(image_classifier, config)
     (tmp_path / "run/metrics.json").unlink()  # as if it had been killed at the end
     np.savez(tmp_path / "data.npz", images=images[::-1], labels=labels)
     with pytest.raises(UserError, match="another data"):
-        image_classifier.main(config)
+        call(image_classifier, config)
 
 
 def test_every_switch_together(tmp_path):
@@ -155,19 +156,19 @@ def test_every_switch_together(tmp_path):
         patience=5,
         export=False,
     )
-    metrics = image_classifier.main(config)
+    metrics = call(image_classifier, config)
     assert np.isfinite(metrics["test_loss"]) and metrics["exported"] is None
 
 
 @pytest.mark.parametrize("schedule", ["constant", "step", "plateau"])
 def test_other_schedules(tmp_path, schedule):
     config = Config(run_dir=str(tmp_path), epochs=4, schedule=schedule, export=False, model="mlp")
-    assert image_classifier.main(config)["test_accuracy"] > 0.5
+    assert call(image_classifier, config)["test_accuracy"] > 0.5
 
 
 def test_learning_rate_range_test(tmp_path):
     config = Config(run_dir=str(tmp_path), lr_find=True)
-    found = image_classifier.main(config)
+    found = call(image_classifier, config)
     assert 1e-5 < found["suggested_learning_rate"] < 1
     assert (tmp_path / "plots/lr_find.png").stat().st_size > 5000
     assert not (tmp_path / "metrics.json").exists()

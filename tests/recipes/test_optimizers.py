@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 from kapps import command_line, data
+from kapps.command_line import call
 from kapps.errors import UserError
 from recipes import optimizers
 from recipes.optimizers import Config, best_rate
@@ -46,7 +47,7 @@ def finished(tmp_path_factory):
     config = Config(
         run_dir=str(root / "run"), export_dir=str(root / "served"), gradient_flow=True, **SMALL
     )
-    return config, optimizers.main(config)
+    return config, call(optimizers, config)
 
 
 def test_the_run_directory_holds_what_the_design_says(finished):
@@ -64,7 +65,7 @@ def test_the_run_directory_holds_what_the_design_says(finished):
     assert {f"{name}.png" for name in wanted} <= pictures
     assert "gradient_flow.png" in pictures and (run / "gradient_flow.csv").exists()
     page = (run / "report.html").read_text()
-    assert metrics["verdict"] in page and "python recipes/optimizers.py" in page
+    assert metrics["verdict"] in page and "kapps train optimizers" in page
     assert "adadelta, rate 1" in page and "steps to target" in page
     assert 'src="http' not in page and "<script" not in page
 
@@ -111,9 +112,9 @@ def test_the_winner_is_kept_and_published(finished):
 
 def test_again_shows_the_result_and_another_config_is_refused(finished):
     config, metrics = finished
-    assert optimizers.main(config) == metrics
+    assert call(optimizers, config) == metrics
     with pytest.raises(UserError, match="epochs"):
-        optimizers.main(dataclasses.replace(config, epochs=4))
+        call(optimizers, dataclasses.replace(config, epochs=4))
     assert [path.name for path in pathlib.Path(config.export_dir).iterdir()] == ["1"]
 
 
@@ -258,7 +259,7 @@ def test_a_mistake_is_one_message_and_exit_code_2(tmp_path, flags, words):
 def test_batches_larger_than_the_data_are_refused(tmp_path):
     config = Config(run_dir=str(tmp_path), batch_sizes=(2048,))
     with pytest.raises(UserError, match="2048"):
-        optimizers.main(config)
+        call(optimizers, config)
 
 
 @pytest.mark.slow
@@ -275,8 +276,8 @@ def test_killed_it_ends_with_the_same_numbers(finished, tmp_path):
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("run/checkpoints/state-*")}
-    again = optimizers.main(
-        dataclasses.replace(config, run_dir=str(tmp_path / "run"), export=False)
+    again = call(
+        optimizers, dataclasses.replace(config, run_dir=str(tmp_path / "run"), export=False)
     )
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
     tables = [pathlib.Path(path, "metrics.csv") for path in (config.run_dir, tmp_path / "run")]

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from kapps import data
+from kapps.command_line import call
 from kapps.errors import UserError
 from recipes import perceptron
 from recipes.perceptron import Config
@@ -33,7 +34,7 @@ def pair(tmp_path_factory):
     config = Config(
         classes=("3", "8"), run_dir=str(root / "run"), export_dir=str(root / "served"), epochs=40
     )
-    return config, perceptron.main(config)
+    return config, call(perceptron, config)
 
 
 def test_a_pair_of_digits_ends_below_the_bound(pair):
@@ -47,12 +48,12 @@ def test_a_pair_of_digits_ends_below_the_bound(pair):
     assert json.loads((run / "metrics.json").read_text()) == metrics
     page = (run / "report.html").read_text()
     assert "converged" in page and "--classes 3 8" in page
-    pictures = {path.name for path in (run / "plots").glob("*.png")}
-    assert {"weights.png", "updates_and_bound.png", "epoch_by_epoch.png"} <= pictures
-    assert perceptron.main(config) == metrics
+    drawn = {path.name for path in (run / "plots").glob("*.png")}
+    assert {"weights.png", "updates_and_bound.png", "epoch_by_epoch.png"} <= drawn
+    assert call(perceptron, config) == metrics
 
 
-def test_what_is_served_takes_raw_pictures(pair):
+def test_what_is_served_takes_raw_images(pair):
     config, metrics = pair
     points = data.only_classes(data.load("digits", seed=0), ("3", "8"))
     served = tf.saved_model.load(str(pathlib.Path(config.export_dir, "1")))
@@ -71,7 +72,7 @@ def test_points_that_no_line_separates(tmp_path):
     config = Config(
         rule="pocket", run_dir=str(tmp_path / "run"), export_dir=str(tmp_path / "s"), **settings
     )
-    metrics = perceptron.main(config)
+    metrics = call(perceptron, config)
     assert metrics["verdict"] == "not separable" and metrics["margin"] is None
     page = (tmp_path / "run/report.html").read_text()
     assert "No plane separates" in page and "the classes" in page
@@ -100,7 +101,7 @@ def test_the_delta_rule_and_its_warning(tmp_path, capsys, rate, label):
         run_dir=str(tmp_path),
         export=False,
     )
-    metrics = perceptron.main(config)
+    metrics = call(perceptron, config)
     assert metrics["verdict"] in label
     warned = "is not below" in capsys.readouterr().out
     assert warned == (rate is not None)
@@ -130,7 +131,7 @@ def test_a_mistake_is_one_message_and_exit_code_2(tmp_path, flags, words):
 
 def test_an_unknown_class_is_named(tmp_path):
     with pytest.raises(UserError, match="10"):
-        perceptron.main(Config(classes=("1", "10"), run_dir=str(tmp_path)))
+        call(perceptron, Config(classes=("1", "10"), run_dir=str(tmp_path)))
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from kapps import cli, serving
+from kapps.command_line import call
 from kapps.errors import UserError
 from recipes import sequence_classifier as recipe
 from recipes.sequence_classifier import Config
@@ -36,7 +37,7 @@ def finished(tmp_path_factory):
         epochs=4,
         gradient_flow=True,
     )
-    return config, recipe.main(config)
+    return config, call(recipe, config)
 
 
 def test_a_memory_task_is_solved_and_shown(finished):
@@ -46,7 +47,7 @@ def test_a_memory_task_is_solved_and_shown(finished):
     assert metrics["test_mse"] < 0.01 and metrics["trivial_mse"] == pytest.approx(1 / 6)
     assert metrics["verdict"] == "solved"
     page = (run / "report.html").read_text()
-    assert "is solved" in page and "python recipes/sequence_classifier.py --epochs 4" in page
+    assert "is solved" in page and "kapps train sequence_classifier --epochs 4" in page
     pictures = {path.name for path in (run / "plots").iterdir()}
     assert {"learning_curves.png", "worst_mistakes.png", "predicted_and_true.png"} <= pictures
     assert any("gradient" in name for name in pictures)
@@ -119,14 +120,14 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
         jitter=0.1,
         ema=0.9,
     )
-    whole = recipe.main(config)
+    whole = call(recipe, config)
     broken = dataclasses.replace(config, run_dir=str(tmp_path / "broken"))
     callbacks = recipe.callbacks
     monkeypatch.setattr(recipe, "callbacks", lambda *a: [*callbacks(*a), Stop()])
     with pytest.raises(KeyboardInterrupt):
-        recipe.main(broken)
+        call(recipe, broken)
     monkeypatch.setattr(recipe, "callbacks", callbacks)
-    resumed = recipe.main(broken)
+    resumed = call(recipe, broken)
     assert resumed["test_loss"] == whole["test_loss"]
     rows = [(tmp_path / name / "metrics.csv").read_text() for name in ("whole", "broken")]
     assert rows[0] == rows[1]
@@ -136,8 +137,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
 def test_copying_and_convolutions_train(tmp_path):
     """One epoch each of what asks for an answer per step, and of LSTM-FCN on unequal lengths."""
     shared = {"epochs": 1, "units": (4,), "export_dir": str(tmp_path / "served")}
-    copy = recipe.main(
-        Config(dataset="copy", length=5, examples=200, run_dir=str(tmp_path / "c"), **shared)
+    copy = call(
+        recipe,
+        Config(dataset="copy", length=5, examples=200, run_dir=str(tmp_path / "c"), **shared),
     )
     assert 0 <= copy["test_symbol_accuracy"] <= 1
     assert copy["trivial_nats_per_step"] == pytest.approx(10 * np.log(8) / 25)
@@ -155,7 +157,7 @@ def test_copying_and_convolutions_train(tmp_path):
         batch_size=16,
         **shared,
     )
-    metrics = recipe.main(config)
+    metrics = call(recipe, config)
     assert metrics["test_accuracy"] > 0.8 and metrics["verdict"] == "not judged"
     assert metrics["temperature"] == 1.0
 

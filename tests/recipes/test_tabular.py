@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from kapps import cli, data, serving
+from kapps.command_line import call
 from kapps.errors import UserError
 from kapps.evaluation.tables.baselines import as_matrix
 from recipes import tabular
@@ -46,7 +47,7 @@ def cancer(tmp_path_factory):
     """A run on the default table."""
     root = tmp_path_factory.mktemp("recipe")
     config = Config(run_dir=str(root / "run"), export_dir=str(root / "served"), epochs=15)
-    return config, tabular.main(config)
+    return config, call(tabular, config)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def houses(tmp_path_factory):
         export_dir=str(root / "served"),
         epochs=30,
     )
-    return config, tabular.main(config)
+    return config, call(tabular, config)
 
 
 def test_the_run_directory_holds_what_the_design_says(cancer):
@@ -78,7 +79,7 @@ def test_the_run_directory_holds_what_the_design_says(cancer):
     assert {"learning_curves.png", "thresholds.png", "what_the_answers_rest_on.png"} <= pictures
     page = (run / "report.html").read_text()
     assert metrics["verdict"] in page and "gradient boosting" in page
-    assert "python recipes/tabular.py" in page and 'src="http' not in page
+    assert "kapps train tabular" in page and 'src="http' not in page
 
 
 def test_it_is_about_as_good_as_logistic_regression(cancer):
@@ -138,9 +139,9 @@ def test_exported_again_from_the_run(houses, tmp_path, capsys):
 
 def test_again_is_quick_and_another_config_is_refused(cancer):
     config, metrics = cancer
-    assert tabular.main(config) == metrics
+    assert call(tabular, config) == metrics
     with pytest.raises(UserError, match="dropout"):
-        tabular.main(dataclasses.replace(config, dropout=0.3))
+        call(tabular, dataclasses.replace(config, dropout=0.3))
 
 
 class Stop(keras.callbacks.Callback):
@@ -156,14 +157,14 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(tmp_path, monkeypatch):
     spec = write_houses(tmp_path / "t.csv", 200)
     whole = Config(dataset=spec, target="price", epochs=6, ema=0.9, export=False,
                    run_dir=str(tmp_path / "whole"))  # fmt: skip
-    metrics = tabular.main(whole)
+    metrics = call(tabular, whole)
     stopped = dataclasses.replace(whole, run_dir=str(tmp_path / "stopped"))
     usual = tabular.callbacks
     monkeypatch.setattr(tabular, "callbacks", lambda *a: [*usual(*a), Stop()])
     with pytest.raises(KeyboardInterrupt):
-        tabular.main(stopped)
+        call(tabular, stopped)
     monkeypatch.setattr(tabular, "callbacks", usual)
-    resumed = tabular.main(stopped)
+    resumed = call(tabular, stopped)
     names = ("test_r2", "test_mae", "best_epoch")
     assert [resumed[name] for name in names] == [metrics[name] for name in names]
     csvs = [(tmp_path / name / "metrics.csv").read_bytes() for name in ("whole", "stopped")]
@@ -171,7 +172,7 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(tmp_path, monkeypatch):
     (tmp_path / "stopped/metrics.json").unlink()  # as if it had been killed at the end
     write_houses(tmp_path / "t.csv", 201)
     with pytest.raises(UserError, match="another data"):
-        tabular.main(stopped)
+        call(tabular, stopped)
 
 
 def test_every_switch_together(tmp_path):
@@ -195,7 +196,7 @@ def test_every_switch_together(tmp_path):
         drop=("petal width (cm)",),
         export=False,
     )
-    metrics = tabular.main(config)
+    metrics = call(tabular, config)
     assert np.isfinite(metrics["test_loss"]) and metrics["exported"] is None
     assert "test_roc_auc" not in metrics  # three classes
 
@@ -250,10 +251,10 @@ def test_what_only_the_data_shows(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n" + "1.5,yes\n2.5,yes\n" * 20)
     config = Config(dataset=f"csv:{tmp_path / 't.csv'}", target="b", run_dir=str(tmp_path / "run"))
     with pytest.raises(UserError, match="one class only"):
-        tabular.main(config)
+        call(tabular, config)
     with pytest.raises(UserError, match="--class-weights"):
-        tabular.main(
-            Config(dataset="diabetes", class_weights=True, run_dir=str(tmp_path / "other"))
+        call(
+            tabular, Config(dataset="diabetes", class_weights=True, run_dir=str(tmp_path / "other"))
         )
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from kapps import cli, data, models, training
+from kapps.command_line import call
 from kapps.data.images import decode
 from kapps.errors import UserError
 from recipes import transfer_learning
@@ -37,7 +38,7 @@ def finished(tmp_path_factory):
     root = tmp_path_factory.mktemp("recipe")
     places = {"run_dir": str(root / "run"), "export_dir": str(root / "served"), "export": True}
     config = Config(**SETTINGS | places)
-    return config, transfer_learning.main(config)
+    return config, call(transfer_learning, config)
 
 
 def rows_of(run):
@@ -104,9 +105,9 @@ def test_model_keras_and_the_saved_model_give_the_reported_accuracy(finished):
 
 def test_again_is_quick_and_another_config_is_refused(finished):
     config, metrics = finished
-    assert transfer_learning.main(config) == metrics
+    assert call(transfer_learning, config) == metrics
     with pytest.raises(UserError, match="stage_decay"):
-        transfer_learning.main(dataclasses.replace(config, stage_decay=0.9))
+        call(transfer_learning, dataclasses.replace(config, stage_decay=0.9))
 
 
 def test_quantised_for_phones(finished, capsys):
@@ -123,7 +124,7 @@ def test_quantised_for_phones(finished, capsys):
 def test_fine_tuning_that_does_harm_is_not_kept(tmp_path):
     """And the probe may do without cached features."""
     settings = SETTINGS | dict(fine_tune_learning_rate=30.0, fine_tune_epochs=1, cache=False)
-    metrics = transfer_learning.main(Config(run_dir=str(tmp_path / "run"), **settings))
+    metrics = call(transfer_learning, Config(run_dir=str(tmp_path / "run"), **settings))
     assert metrics["kept"] == "probe" and metrics["best_epoch"] <= 3
     assert "The probe&#39;s weights are kept" in (tmp_path / "run/report.html").read_text()
     assert not (tmp_path / "features").exists()
@@ -178,7 +179,7 @@ def test_every_switch_together_on_a_difficult_folder(tmp_path):
         export=True,
     )
     places = {"run_dir": str(tmp_path / "run"), "export_dir": str(tmp_path / "served")}
-    metrics = transfer_learning.main(Config(**settings | places))
+    metrics = call(transfer_learning, Config(**settings | places))
     assert metrics["near_duplicates"] == 1 and metrics["test_examples"] == 18
     assert 0 <= metrics["test_accuracy_without_twins"] <= 1
     page = (tmp_path / "run/report.html").read_text()
@@ -254,7 +255,7 @@ def test_killed_in_either_phase_it_ends_with_the_same_bits(tmp_path, monkeypatch
         assert phases[-1] == done and not (run / "metrics.json").exists()
     monkeypatch.setattr(transfer_learning, "report", save_only)
     again, once = (
-        transfer_learning.main(Config(run_dir=str(path), **SETTINGS)) for path in (run, whole)
+        call(transfer_learning, Config(run_dir=str(path), **SETTINGS)) for path in (run, whole)
     )
     assert again == once == {"kept": "fine-tuning"}
     assert len(list((tmp_path / "features").glob("*.npy"))) == 2  # one run's serve the other
@@ -275,7 +276,7 @@ def test_imagenet_weights_are_worth_something(tmp_path):
         batch_size=64,
         export=False,
     )
-    metrics = transfer_learning.main(config)
+    metrics = call(transfer_learning, config)
     assert metrics["test_accuracy"] > 0.85 and metrics["kept"] == "probe"
     assert "fine_tuning_val_loss" not in metrics
     assert training.read_json(tmp_path / "run/config.json")["config"]["weights"] == "imagenet"

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from kapps import data, training, tuning
+from kapps.command_line import call
 from kapps.errors import UserError
-from kapps.tuning import worker
+from kapps.tuning.workers import worker
 from recipes import tune_cnn
 from recipes.tune_cnn import Config
 
@@ -32,7 +33,7 @@ def finished(tmp_path_factory):
         max_parameters=20_000,
         workers=0,
     )
-    return config, tune_cnn.main(config)
+    return config, call(tune_cnn, config)
 
 
 def test_the_run_directory_holds_the_search_and_its_winner(finished):
@@ -65,16 +66,16 @@ def test_the_published_network_is_the_one_that_was_measured(finished):
 
 def test_again_is_the_same_and_another_config_is_refused(finished):
     config, metrics = finished
-    assert tune_cnn.main(config) == metrics
+    assert call(tune_cnn, config) == metrics
     with pytest.raises(UserError, match="algorithm"):
-        tune_cnn.main(dataclasses.replace(config, algorithm="grid"))
+        call(tune_cnn, dataclasses.replace(config, algorithm="grid"))
 
 
 def test_a_larger_budget_goes_on_and_no_trial_is_repeated(finished, tmp_path, monkeypatch):
     config, _ = finished
     shutil.copytree(config.run_dir, tmp_path / "run")
     more = dataclasses.replace(config, run_dir=str(tmp_path / "run"), max_trials=4, export=False)
-    with tune_cnn.open_run(more) as run:
+    with training.open_run("tune_cnn", more) as run:
         assert not tuning.search_is_done(more, run)
         begun = []
         monkeypatch.setattr(
@@ -82,14 +83,19 @@ def test_a_larger_budget_goes_on_and_no_trial_is_repeated(finished, tmp_path, mo
             "__call__",
             lambda self, trial: begun.append(trial.number) or {"val_accuracy": 0.5},
         )
-        results = tune_cnn.search(more, run, tune_cnn.load(more))
+        results = tune_cnn.search(more, run, trials_of(more))
     assert begun == [3] and len(results.records) == 4
+
+
+def trials_of(config):
+    images = training.load_images(config)
+    return tune_cnn.CnnTrials(config, images.image_shape, images.classes)
 
 
 @pytest.mark.parametrize(("augment", "shifted"), [(True, {0.0, 0.1}), (False, {0.0})])
 def test_shifts_are_sought_unless_nothing_is_to_be_augmented(augment, shifted):
     config = Config(augment=augment)
-    images = tune_cnn.load(config)
+    images = training.load_images(config)
     trials = tune_cnn.CnnTrials(config, images.image_shape, images.classes)
     hp = tuning.spaces.declared(trials.space)
     tried = {hp.values["crop"], 0.0} if augment else {0.0}
@@ -97,7 +103,7 @@ def test_shifts_are_sought_unless_nothing_is_to_be_augmented(augment, shifted):
     for crop in tried:
         hp.values["crop"] = crop
         how = trials.space(hp)[1]
-        batches, *_ = tune_cnn.batch(config, images, how, seed=0)
+        batches, *_ = tune_cnn.batches(config, images, how, seed=0)
         pictures, labels = next(iter(batches.dataset(0, 1)))
         plain = images.splits["train"].take(range(images.counts["train"]))
         known = {picture.tobytes() for picture in plain}
@@ -109,9 +115,10 @@ def test_changed_data_is_refused(finished, tmp_path):
     config, _ = finished
     shutil.copytree(config.run_dir, tmp_path / "run")
     more = dataclasses.replace(config, run_dir=str(tmp_path / "run"), max_trials=4)
-    images = dataclasses.replace(tune_cnn.load(more), fingerprint="another")
-    with tune_cnn.open_run(more) as run, pytest.raises(UserError, match="data .was"):
-        tune_cnn.search(more, run, images)
+    trials = trials_of(more)
+    trials.images = dataclasses.replace(trials.images, fingerprint="another")
+    with training.open_run("tune_cnn", more) as run, pytest.raises(UserError, match="data .was"):
+        tune_cnn.search(more, run, trials)
 
 
 def test_the_winner_on_all_data_ends_at_its_best_epoch(finished, tmp_path, capsys):
@@ -147,7 +154,7 @@ def test_a_trial_on_two_devices_is_the_trial_on_one(finished, tmp_path):
     config, _ = finished
     first = tuning.read_results(config.run_dir).records[0]
     assert not first.values["dropout"]  # which draws other numbers on each device
-    images = tune_cnn.load(config)
+    images = training.load_images(config)
     shared = dataclasses.replace(config, devices="cpu:2")
     target = tune_cnn.CnnTrials(shared, images.image_shape, images.classes)
     space = tuning.spaces.declared(target.space)
@@ -174,7 +181,7 @@ class Killed(BaseException):
 def test_the_schedule_ends_with_the_round_of_the_trial(finished, tmp_path, monkeypatch):
     config, _ = finished
     results = tuning.read_results(config.run_dir)
-    images = tune_cnn.load(config)
+    images = training.load_images(config)
     target = tune_cnn.CnnTrials(config, images.image_shape, images.classes)
     job = {
         "number": 0,
@@ -213,7 +220,7 @@ def test_a_trial_that_was_interrupted_ends_with_the_same_figures(finished, tmp_p
         "direction": "max",
         "directory": str(tmp_path / "0000"),
     }
-    images = tune_cnn.load(config)
+    images = training.load_images(config)
     target = tune_cnn.CnnTrials(config, images.image_shape, images.classes)
     heard = []
 
@@ -254,13 +261,11 @@ def test_mistakes_are_found_before_tensorflow_is_imported(flags, words):
 def test_help_and_a_finished_search_answer_without_tensorflow(finished):
     config, _ = finished
     code = (
-        "import sys; from recipes import tune_cnn, tune\n"
+        "import sys; from kapps.command_line import call; from recipes import tune_cnn, tune\n"
         f"config = tune_cnn.Config(**{dataclasses.asdict(config)!r})\n"
-        "try:\n    tune_cnn.check_and_show(config)\n"
-        "except SystemExit as end:\n    assert end.code == 0\n"
+        "assert call(tune_cnn, config)['test_accuracy'] > 0\n"
         "tune.check(tune.Config())\n"
         "assert 'tensorflow' not in sys.modules and 'keras_tuner' not in sys.modules"
     )
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
-    assert "is finished" in answer.stdout and "test accuracy" in answer.stdout

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from kapps import data
+from kapps.command_line import call
 from kapps.errors import UserError
 from recipes import vae
 from recipes.vae import Config
@@ -39,7 +40,7 @@ def finished(tmp_path_factory):
         learning_rate=0.01,
         nll_samples=50,
     )
-    return config, vae.main(config)
+    return config, call(vae, config)
 
 
 def test_the_run_directory_holds_what_there_is_to_know(finished):
@@ -57,7 +58,7 @@ def test_the_run_directory_holds_what_there_is_to_know(finished):
     assert len(list((run / "samples").glob("*.npy"))) == 12
     page = (run / "report.html").read_text()
     assert metrics["verdict"] == "healthy" and "healthy" in page
-    assert "python recipes/vae.py" in page and "data:image/webp" in page
+    assert "kapps train vae" in page and "data:image/webp" in page
     assert 'src="http' not in page and "<script" not in page
 
 
@@ -95,22 +96,22 @@ def test_model_keras_and_the_saved_model_draw_the_same(finished):
 def test_again_is_quick_and_changes_nothing(finished):
     config, metrics = finished
     stamp = pathlib.Path(config.run_dir, "metrics.json").stat().st_mtime_ns
-    assert vae.main(config) == metrics
+    assert call(vae, config) == metrics
     assert pathlib.Path(config.run_dir, "metrics.json").stat().st_mtime_ns == stamp
     with pytest.raises(UserError, match="beta"):
-        vae.main(dataclasses.replace(config, beta=2.0))
+        call(vae, dataclasses.replace(config, beta=2.0))
 
 
 def test_killed_after_publishing_it_publishes_once_and_says_the_same(finished):
     config, metrics = finished
     pathlib.Path(config.run_dir, "metrics.json").unlink()
-    assert vae.main(config) == metrics
+    assert call(vae, config) == metrics
     assert [path.name for path in pathlib.Path(config.export_dir).iterdir()] == ["1"]
 
 
 def test_a_collapsed_posterior_is_called_collapsed(tmp_path):
     config = Config(run_dir=str(tmp_path), epochs=3, beta=1000.0, learning_rate=0.01, **SMALL)
-    metrics = vae.main(config)
+    metrics = call(vae, config)
     assert metrics["verdict"] == "posterior collapsed" and metrics["active_units"] == 0
     assert "The posterior collapsed" in (tmp_path / "report.html").read_text()
 
@@ -145,7 +146,7 @@ def test_a_collapsed_posterior_is_called_collapsed(tmp_path):
 )
 def test_other_models(tmp_path, settings):
     config = Config(**{**SMALL, "epochs": 1, "run_dir": str(tmp_path), **settings})
-    metrics = vae.main(config)
+    metrics = call(vae, config)
     assert np.isfinite([metrics["test_nll"], metrics["test_negative_elbo"]]).all()
     discrete = settings.get("likelihood") != "gaussian"
     assert ("test_bits_per_dimension" in metrics) is discrete
@@ -160,12 +161,12 @@ def test_binarised_pictures_are_given_as_the_flags_say(tmp_path):
     images = data.load("digits", seed=0)
     pixels = {}
     for binarization in ("dynamic", "static"):
-        train, validation, clean = vae.batch(Config(binarization=binarization), images)
+        train, validation, clean = vae.batches(Config(binarization=binarization), images)
         first = next(iter(train.dataset(0, 1))).numpy()
         pixels[binarization] = set(np.unique(first))
         assert set(np.unique(next(iter(validation)))) == {0, 255}
     assert pixels["static"] == {0, 255} and len(pixels["dynamic"]) > 2
-    _, validation, _ = vae.batch(Config(likelihood="gaussian"), images)
+    _, validation, _ = vae.batches(Config(likelihood="gaussian"), images)
     assert len(np.unique(next(iter(validation)))) > 2
 
 

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from kapps import data
+from kapps.command_line import call
 from kapps.errors import UserError
 from recipes import vq_vae
 from recipes.vq_vae import Config
@@ -45,7 +46,7 @@ class Die(keras.callbacks.Callback):
 usual = vq_vae.callbacks
 vq_vae.callbacks = lambda *arguments: [*usual(*arguments), Die()]
 settings = eval(sys.argv[3])
-vq_vae.main(vq_vae.Config(run_dir=sys.argv[1], **settings))
+call(vq_vae, vq_vae.Config(run_dir=sys.argv[1], **settings))
 """
 
 
@@ -60,7 +61,7 @@ def finished(tmp_path_factory):
         prior_epochs=6,
         **SMALL,
     )
-    return config, vq_vae.main(config)
+    return config, call(vq_vae, config)
 
 
 def rows_of(directory):
@@ -82,7 +83,7 @@ def test_the_run_directory_holds_what_there_is_to_know(finished):
     expected += " what_the_codes_look_like"
     assert {f"{name}.png" for name in expected.split()} | {"samples.webp"} == pictures
     page = (run / "report.html").read_text()
-    assert "python recipes/vq_vae.py" in page and "data:image/webp" in page
+    assert "kapps train vq_vae" in page and "data:image/webp" in page
     assert 'src="http' not in page and "<script" not in page
 
 
@@ -121,11 +122,11 @@ def test_again_is_quick_and_publishes_once(finished):
     config, metrics = finished
     path = pathlib.Path(config.run_dir, "metrics.json")
     stamp = path.stat().st_mtime_ns
-    assert vq_vae.main(config) == metrics and path.stat().st_mtime_ns == stamp
+    assert call(vq_vae, config) == metrics and path.stat().st_mtime_ns == stamp
     with pytest.raises(UserError, match="commitment"):
-        vq_vae.main(dataclasses.replace(config, commitment=2.0))
+        call(vq_vae, dataclasses.replace(config, commitment=2.0))
     path.unlink()  # killed after publishing
-    assert vq_vae.main(config) == metrics
+    assert call(vq_vae, config) == metrics
     assert [path.name for path in pathlib.Path(config.export_dir).iterdir()] == ["1"]
 
 
@@ -151,7 +152,7 @@ def test_a_conditional_prior_knows_classes(tmp_path, monkeypatch):
         patience=3,
         **SMALL,
     )
-    metrics = vq_vae.main(config)
+    metrics = call(vq_vae, config)
     assert metrics["test_tstr_accuracy"] == 0.5 and asked["samples"].shape == (20, 8, 8, 1)
     model = keras.models.load_model(tmp_path / "run/model.keras")
     assert model.classes == 10
@@ -201,13 +202,13 @@ def test_killed_in_both_phases_it_ends_with_the_same_bits(tmp_path):
     """Ten steps an epoch: killed in the second epoch, then in the second one of the prior."""
     settings = {**SMALL, "epochs": 2, "prior_epochs": 2, "export": False}
     whole, run = tmp_path / "whole", tmp_path / "run"
-    vq_vae.main(Config(run_dir=str(whole), **settings))
+    call(vq_vae, Config(run_dir=str(whole), **settings))
     code = f"import sys; sys.path[:0] = {[str(ROOT), *sys.path]!r}\n{KILLED}"
     for step, rows in ((13, 1), (25, 3)):
         command = [sys.executable, "-c", code, str(run), str(step), repr(settings)]
         assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
         assert len(rows_of(run)) == rows
-    vq_vae.main(Config(run_dir=str(run), **settings))
+    call(vq_vae, Config(run_dir=str(run), **settings))
     assert rows_of(run) == rows_of(whole)
     pairs = [keras.models.load_model(path / "model.keras").get_weights() for path in (run, whole)]
     for mine, theirs in zip(*pairs, strict=True):

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from kapps import cli, data, training
+from kapps.command_line import call
 from recipes import xor_mlp
 from recipes.xor_mlp import Config
 
@@ -31,7 +32,7 @@ def finished(tmp_path_factory):
         optimizers=("momentum",),
         gradient_flow=True,
     )
-    return config, xor_mlp.main(config)
+    return config, call(xor_mlp, config)
 
 
 def test_at_least_99_of_100_seeds_solve_it_and_one_layer_does_not(finished):
@@ -51,7 +52,7 @@ def test_at_least_99_of_100_seeds_solve_it_and_one_layer_does_not(finished):
     pictures = {path.name for path in (run / "plots").glob("*.png")}
     assert {"one_layer.png", "two_layers.png", "boundaries_by_seed.png"} <= pictures
     assert {"success_by_width.png", "gradient_flow.png"} <= pictures
-    assert xor_mlp.main(config) == metrics
+    assert call(xor_mlp, config) == metrics
 
 
 def test_what_is_served_takes_raw_points(finished):
@@ -74,7 +75,7 @@ def test_a_function_and_its_width(tmp_path):
         dataset="sine", seeds=6, epochs=10, widths=(1, 8), run_dir=str(tmp_path / "run"),
         export_dir=str(tmp_path / "s"),
     )  # fmt: skip
-    metrics = xor_mlp.main(config)
+    metrics = call(xor_mlp, config)
     assert metrics["test_rmse"] < 0.1 * np.sqrt(0.5) and metrics["verdict"] != "not solved"
     narrow, wide = json.loads((tmp_path / "run/cells.json").read_text())
     assert wide["median"] < 0.3 * narrow["median"]
@@ -92,7 +93,7 @@ class Stop(Exception):
 @pytest.mark.slow
 def test_stopped_inside_an_epoch_and_in_the_table_it_ends_with_the_same_bits(tmp_path, monkeypatch):
     small = Config(seeds=5, epochs=3, widths=(1, 2), optimizers=("sgd",), export=False)
-    whole = xor_mlp.main(dataclasses.replace(small, run_dir=str(tmp_path / "whole")))
+    whole = call(xor_mlp, dataclasses.replace(small, run_dir=str(tmp_path / "whole")))
     config = dataclasses.replace(small, run_dir=str(tmp_path / "killed"))
     real = training.fit
 
@@ -111,7 +112,7 @@ def test_stopped_inside_an_epoch_and_in_the_table_it_ends_with_the_same_bits(tmp
 
     monkeypatch.setattr(training, "fit", crash)
     with pytest.raises(Stop):
-        xor_mlp.main(config)
+        call(xor_mlp, config)
     monkeypatch.setattr(training, "fit", fit)
     table = xor_mlp.files.write_json
 
@@ -122,9 +123,9 @@ def test_stopped_inside_an_epoch_and_in_the_table_it_ends_with_the_same_bits(tmp
 
     monkeypatch.setattr(xor_mlp.files, "write_json", write)
     with pytest.raises(Stop):
-        xor_mlp.main(config)
+        call(xor_mlp, config)
     monkeypatch.setattr(xor_mlp.files, "write_json", table)
-    again = xor_mlp.main(config)
+    again = call(xor_mlp, config)
     clock = ("train_seconds", "examples_per_second")
     assert {k: v for k, v in again.items() if k not in clock} == {
         k: v for k, v in whole.items() if k not in clock

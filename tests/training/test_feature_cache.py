@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from models.small_backbone import backbone, stages
 
 from kapps import data, losses, models, training
 from kapps.models.pretrained import transfer
 from kapps.training import feature_cache
+from models.pretrained.small_backbone import backbone, stages
 
 FACTS = {"data": "f00d", "split": "train"}
 

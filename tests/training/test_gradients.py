@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from models.small_gans import gan, pictures
 
 from kapps import data, evaluation, models, training
 from kapps.errors import UserError
 from kapps.training import gradients, run as runs
+from models.generative.small_gans import gan, pictures
 from training import small
 from training.test_resumable import Crash, Stop, open_run
 
@@ -181,7 +181,7 @@ def test_a_crash_loses_no_row(tmp_path):
 
 def test_the_flag_is_no_part_of_a_runs_identity(tmp_path):
     @dataclasses.dataclass(frozen=True)
-    class Config(training.CommonConfig):
+    class Config(training.CommonFlags):
         """Of a recipe."""
 
     config = Config(run_dir=str(tmp_path / "run"))

@@ -1,12 +1,15 @@
 """What `kapps.data.load` returns: splits of pictures, read by row number."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
+
+from kapps.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 _CHUNK = 64  # pictures read together: enough to hide the overhead, small enough for big pictures
@@ -33,6 +36,17 @@ class Split:
         """The pictures of these rows, uint8 [len(indices), H, W, C], in memory."""
         with tf.device("CPU:0"):
             return self.images(tf.constant(np.asarray(indices, np.int64))).numpy()
+
+    def rows(self, indices: Sequence[int]) -> "Split":
+        """These rows as a split of their own."""
+        indices = np.asarray(indices, np.int64)
+        with tf.device("CPU:0"):
+            lookup = tf.constant(indices)
+        return Split(
+            labels=self.labels[indices],
+            images=lambda rows: self.images(tf.gather(lookup, rows)),
+            origins=None if self.origins is None else tuple(self.origins[i] for i in indices),
+        )
 
     def dataset(self) -> tf.data.Dataset:
         """Unbatched (image uint8 [H, W, C], label int32 []), always in the same order."""
@@ -78,6 +92,12 @@ class ImageData:
         return {name: len(split) for name, split in self.splits.items()}
 
     @property
+    def summary(self) -> str:
+        """What this is, in one line."""
+        shape = "x".join(map(str, self.image_shape))
+        return f"{self.spec}: {self.counts}, {self.classes} classes, images {shape}"
+
+    @property
     def train(self) -> tf.data.Dataset:
         """The training split, unbatched, in stable order."""
         return self.splits["train"].dataset()
@@ -91,6 +111,31 @@ class ImageData:
     def test(self) -> tf.data.Dataset:
         """The test split, unbatched, in stable order: to be touched once, at the end."""
         return self.splits["test"].dataset()
+
+
+def without_class(images: ImageData, name: str | None) -> ImageData:
+    """The same dataset less the images of one class, whose number stays unused.
+
+    Args:
+        images: a loaded dataset.
+        name: of the class; None leaves out nothing.
+
+    Raises:
+        UserError: there is no such class, or no other.
+    """
+    if name is None:
+        return images
+    if name not in images.class_names or images.classes < 2:
+        raise UserError(
+            f"class {name!r} cannot be left out: it is one of {', '.join(images.class_names)}, and "
+            "there has to be another"
+        )
+    number = images.class_names.index(name)
+    splits = {
+        part: split.rows(np.flatnonzero(split.labels != number))
+        for part, split in images.splits.items()
+    }
+    return dataclasses.replace(images, splits=splits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,3 +193,17 @@ def _fingerprint(source: Source, rows: dict[str, np.ndarray]) -> str:
         digest.update(f"{name} {len(rows[name])} ".encode())
         digest.update(rows[name].astype("<i8").tobytes())
     return digest.hexdigest()
+
+
+def with_validation(images: ImageData) -> ImageData:
+    """The same data, validation being part of training as well."""
+    train, validation = images.splits["train"], images.splits["validation"]
+    count = len(train)
+
+    def pixels(rows):
+        first = train.images(tf.minimum(rows, count - 1))
+        second = validation.images(tf.maximum(rows - count, 0))
+        return tf.where((rows < count)[:, None, None, None], first, second)
+
+    labels = np.concatenate([train.labels, validation.labels])
+    return replace(images, splits=images.splits | {"train": Split(labels, pixels)})

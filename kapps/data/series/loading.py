@@ -106,6 +106,13 @@ class SequenceData:
         """Number of series in each split."""
         return {name: len(split) for name, split in self.splits.items()}
 
+    @property
+    def summary(self) -> str:
+        """What this is, in one line."""
+        target = f"{self.classes} classes" if self.classes else "a number to predict"
+        shape = f"{self.features} features, up to {self.steps} steps"
+        return f"{self.spec}: {self.counts}, {shape}, {target}"
+
 
 def load_sequences(
     spec: str,

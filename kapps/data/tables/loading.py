@@ -82,6 +82,15 @@ class TableData:
         return {name: len(split) for name, split in self.splits.items()}
 
     @property
+    def summary(self) -> str:
+        """What this is, in one line."""
+        classes = f", {len(self.class_names)} classes" if self.class_names else ""
+        return (
+            f"{self.spec}: {self.counts}, {len(self.columns)} columns; {self.task} of "
+            f"'{self.target}'{classes}"
+        )
+
+    @property
     def target_statistics(self) -> tuple[float, float]:
         """Mean and standard deviation of a regression's training targets."""
         targets = self.splits["train"].targets.astype(np.float64)

@@ -49,6 +49,11 @@ class TextData:
         """Characters in each part."""
         return {name: len(symbols) for name, symbols in self.splits.items()}
 
+    @property
+    def summary(self) -> str:
+        """What this is, in one line."""
+        return f"{self.spec}: {self.counts} characters, {len(self.vocabulary)} symbols"
+
     def before(self, name: str) -> int:
         """The symbol that stands before a part: the last one of the part before.
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from kapps.evaluation import plots
-from kapps.evaluation.generative.explain_vae import Findings
+from kapps.evaluation.explanation import Explanation
 from kapps.evaluation.generative.latent_paths import lerp, slerp
 from kapps.evaluation.generative.samples.neighbours import nearest_neighbours
 from kapps.evaluation.generative.samples.quality import quality_table, sample_quality
@@ -35,7 +35,7 @@ def explain_gan(
     *,
     tstr: bool = True,
     seed: int = 0,
-) -> Findings:
+) -> Explanation:
     """Measure a GAN, once, on the test split, and draw what explains it.
 
     Every figure of `sample_quality` is there as `test_...`, beside what the validation split gets
@@ -80,7 +80,13 @@ def explain_gan(
         ),
         ("Interpolations", _interpolations(model, seed), "From one latent vector to another."),
     ]
-    return Findings(metrics, verdict, figures, tables, [])
+    headline = (
+        f"Fréchet distance {metrics['test_frechet']:.3g} in the features of a classifier (hash "
+        f"{metrics['test_extractor'][:12]}; real images: {metrics['test_frechet_floor']:.3g}), "
+        f"coverage {metrics['test_coverage']:.1%}, {metrics['test_samples']} samples against "
+        f"{len(real)} images."
+    )
+    return Explanation(metrics, verdict, figures, tables, headline=headline)
 
 
 def _told_apart(model, real, labels, samples) -> float:

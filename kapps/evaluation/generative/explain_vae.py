@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 
 from kapps import data
 from kapps.evaluation import plots
+from kapps.evaluation.explanation import Explanation
 from kapps.evaluation.generative.latent_paths import lerp, normal_grid, slerp, traversal
 from kapps.evaluation.generative.likelihood import binarization_entropy, floor_note, importance_nll
 from kapps.evaluation.generative.posterior import active_units, kl_per_dimension, mutual_information
 from kapps.evaluation.generative.reconstruction import pca_mse, reconstruction_mse
 from kapps.evaluation.generative.samples.neighbours import nearest_neighbours
 from kapps.evaluation.generative.samples.quality import quality_table, sample_quality
-from kapps.evaluation.verdicts.collapse import Judgement, posterior_verdict
+from kapps.evaluation.verdicts.collapse import posterior_verdict
 
 if TYPE_CHECKING:
     from kapps.data import ImageData
@@ -32,24 +33,6 @@ MOST_SAMPLES = 10_000  # compared with pictures
 MOST_TRAINING = 60_000  # training pictures in memory
 MOST_VALUES_FOR_PCA = 4096  # of a picture
 REACH = np.linspace(-3, 3, 7)  # 99.7 % of the prior
-
-
-class Findings(NamedTuple):
-    """What there is to say about a trained generative model.
-
-    Attributes:
-        metrics: flat figures under the names of metrics.json (`test_nll` ...).
-        verdict: collapsed or not, in words.
-        figures: (title, Figure, caption).
-        tables: (title, column names, rows).
-        notes: what the reader should know.
-    """
-
-    metrics: dict[str, Any]
-    verdict: Judgement
-    figures: list[tuple[str, Figure, str]]
-    tables: list[tuple[str, Sequence[str], Sequence[Sequence]]]
-    notes: list[str]
 
 
 class _Test(NamedTuple):
@@ -72,7 +55,7 @@ def explain_vae(
     nll_samples: int = 500,
     extractor: Features | None = None,
     seed: int = 0,
-) -> Findings:
+) -> Explanation:
     """Measure a VAE, once, on the test split, and draw what explains it.
 
     Binarised test pictures are those of `data.binarized`; the squared error of reconstruction is
@@ -113,7 +96,7 @@ def explain_vae(
         words = f" The levels below hold {below:.2f} nats."
         verdict = dataclasses.replace(verdict, sentence=verdict.sentence + words)
     metrics["verdict"] = verdict.label
-    samples = model.sample(SAMPLES, seed, rows_of_classes(model, SAMPLES))
+    samples = model.sample(SAMPLES, seed, classes_in_turn(model, SAMPLES))
     figures = [
         (
             "Learning curves",
@@ -138,7 +121,12 @@ def explain_vae(
         found = _quality(model, images, test.grey, extractor, seed)
         tables.append(quality_table(found))
         metrics |= {f"test_{name}": value for name, value in found.items()}
-    return Findings(metrics, verdict, figures, tables, notes)
+    headline = (
+        f"Negative log-likelihood of a test image at most {metrics['test_nll']:.2f} nats "
+        f"({nll_samples} importance samples, {len(test.grey)} images), negative ELBO "
+        f"{metrics['test_negative_elbo']:.2f} nats."
+    )
+    return Explanation(metrics, verdict, figures, tables, headline=headline, notes=notes)
 
 
 def _examine(model, split) -> _Test:
@@ -202,7 +190,7 @@ def pca_of(train: np.ndarray, grey: np.ndarray, dims: int) -> float | None:
     return pca_mse(train, grey, dims)
 
 
-def rows_of_classes(model: Any, count: int) -> np.ndarray | None:
+def classes_in_turn(model: Any, count: int) -> np.ndarray | None:
     """One-hot labels, as many of each class; None for an unconditional model."""
     if not model.classes:
         return None
@@ -212,7 +200,7 @@ def rows_of_classes(model: Any, count: int) -> np.ndarray | None:
 def _sample_figures(model, images, samples, train) -> list[tuple[str, Figure, str]]:
     words = "Expected pixels, of latents drawn from the prior."
     figures = sample_figures(model, images, samples, train, words)
-    if model.prior is not None:
+    if hasattr(model.prior, "pseudo_inputs"):
         pictures = np.array(model.prior.pseudo_inputs)[:SAMPLES]
         words = "The posteriors of these pictures, which were learnt, make up the prior."
         figures.append(("Pseudo-inputs", plots.sample_grid(pictures), words))
@@ -303,7 +291,7 @@ def _latent_figures(model, images, test: _Test, kl, units) -> list[tuple[str, Fi
 def _quality(model, images, grey, extractor, seed) -> dict[str, Any]:
     validation = images.splits["validation"]
     count = min(len(grey), MOST_SAMPLES)
-    samples = model.sample(count, seed + 1, rows_of_classes(model, count))
+    samples = model.sample(count, seed + 1, classes_in_turn(model, count))
     others = validation.take(range(len(validation)))
     return sample_quality(extractor, samples, grey, others, seed=seed)
 

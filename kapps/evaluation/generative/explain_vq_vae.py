@@ -10,17 +10,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from kapps.evaluation import plots
+from kapps.evaluation.explanation import Explanation
 from kapps.evaluation.generative.explain_gan import learned_from_samples
 from kapps.evaluation.generative.explain_vae import (
     COLUMNS,
     MOST_SAMPLES,
     MOST_TRAINING,
     SAMPLES,
-    Findings,
+    classes_in_turn,
     in_parts,
     one_of_each,
     pca_of,
-    rows_of_classes,
     sample_figures,
 )
 from kapps.evaluation.generative.reconstruction import reconstruction_mse
@@ -44,7 +44,7 @@ def explain_vq_vae(
     extractor: Features | None = None,
     tstr: bool = True,
     seed: int = 0,
-) -> Findings:
+) -> Explanation:
     """Measure a VQ-VAE with its prior, once, on the test split, and draw what explains it.
 
     `test_code_nats` is what the prior says of the codes of a test picture, -log p(codes);
@@ -84,7 +84,7 @@ def explain_vq_vae(
         "test_examples": len(real),
         "verdict": verdict.label,
     }
-    samples = model.sample(SAMPLES, seed, rows_of_classes(model, SAMPLES))
+    samples = model.sample(SAMPLES, seed, classes_in_turn(model, SAMPLES))
     words = "Codes drawn from the prior, one after the other, and decoded; none was chosen."
     chosen = one_of_each(labels)[:COLUMNS]
     figures = [
@@ -110,7 +110,7 @@ def explain_vq_vae(
     if extractor is not None:
         validation = images.splits["validation"]
         count = min(len(real), MOST_SAMPLES)
-        samples = model.sample(count, seed + 1, rows_of_classes(model, count))
+        samples = model.sample(count, seed + 1, classes_in_turn(model, count))
         others = validation.take(range(len(validation)))
         found = sample_quality(extractor, samples, real, others, seed=seed)
         metrics |= {f"test_{name}": value for name, value in found.items()}
@@ -119,7 +119,11 @@ def explain_vq_vae(
         learned, table = learned_from_samples(model, images, len(train), seed)
         metrics |= learned
         tables.append(table)
-    return Findings(metrics, verdict, figures, tables, [])
+    headline = (
+        f"Squared error of a test pixel {mse:.5f}; an image takes {metrics['test_code_bits']:.1f} "
+        f"bits by the prior ({len(real)} images)."
+    )
+    return Explanation(metrics, verdict, figures, tables, headline=headline)
 
 
 def _code_figures(model, counts) -> list[tuple[str, Figure, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,12 @@ from matplotlib.figure import Figure
 
 from kapps.errors import UserError
 from kapps.evaluation import plots
-from kapps.evaluation.explanation import Explanation, class_tables, measure_classifier
+from kapps.evaluation.explanation import (
+    Explanation,
+    accuracy_headline,
+    class_tables,
+    measure_classifier,
+)
 from kapps.evaluation.images.gradcam import grad_cam
 from kapps.evaluation.metrics.calibration import (
     fit_temperature,
@@ -75,7 +81,32 @@ def explain_classifier(
             model if look_into is None else look_into, images, logits, temperature, found
         ),
     ]
-    return Explanation(metrics, temperature, verdict, figures, class_tables(found), logits)
+    return Explanation(
+        metrics,
+        verdict,
+        figures,
+        class_tables(found),
+        headline=accuracy_headline(metrics, "images"),
+        temperature=temperature,
+        test_logits=logits,
+    )
+
+
+def without_validation(found: Explanation) -> Explanation:
+    """What is left to say where the validation split was trained on, too.
+
+    It tells nothing of over-fitting or calibration then.
+    """
+    metrics = {
+        **found.metrics,
+        "verdict": None,
+        "test_ece": found.metrics["test_ece_before_temperature"],
+        "temperature": 1.0,
+    }
+    headline = accuracy_headline(metrics, "images")
+    return dataclasses.replace(
+        found, metrics=metrics, verdict=None, headline=headline, temperature=1.0
+    )
 
 
 def _training_figures(images: ImageData, history) -> list[tuple[str, Figure, str]]:

@@ -35,13 +35,6 @@ def epoch_numbers(history: Sequence[Mapping]) -> np.ndarray:
     return np.where(np.isfinite(numbers), numbers, np.arange(1, len(history) + 1))
 
 
-def best_epoch(history: Sequence[Mapping], name: str = "val_loss") -> int | None:
-    """Index of the row with the lowest finite `name`, None if there is none."""
-    values = column(history, name)
-    finite = np.isfinite(values)
-    return int(np.argmin(np.where(finite, values, np.inf))) if finite.any() else None
-
-
 def number(value) -> float:
     """A float, NaN for what is no number."""
     try:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from kapps.evaluation.metrics.history import best_epoch, column, epoch_numbers
+from kapps.evaluation.metrics.history import column, epoch_numbers
 from kapps.evaluation.plots.figure import (
     BLUE,
     GREEN,
@@ -23,6 +23,7 @@ from kapps.evaluation.plots.figure import (
     new_figure,
     shorten,
 )
+from kapps.training.kept_epoch import best_epoch
 
 CURVES = (  # prefix of the column, what it is, how it is drawn
     ("", "training, while it runs", {"color": SKY, "linestyle": (0, (4, 2)), "linewidth": 1.2}),

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kapps.evaluation.metrics.history import best_epoch, column, epoch_numbers
+from kapps.evaluation.metrics.history import column, epoch_numbers
 from kapps.evaluation.plots.curves import CURVES
 from kapps.evaluation.plots.figure import (
     BLUE,
@@ -22,6 +22,7 @@ from kapps.evaluation.plots.figure import (
     new_figure,
     shorten,
 )
+from kapps.training.kept_epoch import best_epoch
 
 PANEL = 1.5  # inches
 # Columns that belong into one panel though their names differ: what it is called, and they.
@@ -128,11 +129,7 @@ def _panel(axes: Axes, history, epochs: np.ndarray, title: str, names: Sequence[
 
 
 def _best(history, monitor: str | None, mode: str) -> int | None:
-    if monitor is None:
-        return None
-    if mode == "min":
-        return best_epoch(history, monitor)
-    return best_epoch([{monitor: -value} for value in column(history, monitor)], monitor)
+    return None if monitor is None else best_epoch(history, monitor, mode)
 
 
 def _split(name: str) -> tuple[str, str]:

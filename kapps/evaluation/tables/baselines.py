@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,3 +100,17 @@ def _linear(numbers: list[bool], estimator: Any) -> Any:
         ),
         estimator,
     )
+
+
+def baselines_line(metrics: Mapping[str, Any]) -> str:
+    """One line on how the baselines did, for the terminal.
+
+    Args:
+        metrics: of `explain_table`.
+    """
+    name, form = ("accuracy", ".2%") if "test_accuracy" in metrics else ("r2", ".3f")
+    said = [
+        f"{words} {format(metrics[f'{model}_{name}'], form)}"
+        for model, words in (("gradient_boosting", "gradient boosting"), ("linear", "linear model"))
+    ]
+    return f"{'scikit-learn':<24}{', '.join(said)}"

@@ -12,7 +12,13 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from kapps.evaluation import plots
-from kapps.evaluation.explanation import Explanation, class_tables, measure_classifier
+from kapps.evaluation.explanation import (
+    Explanation,
+    accuracy_headline,
+    class_tables,
+    error_headline,
+    measure_classifier,
+)
 from kapps.evaluation.metrics import regression
 from kapps.evaluation.metrics.calibration import fit_temperature, softmax
 from kapps.evaluation.metrics.classification import (
@@ -22,6 +28,7 @@ from kapps.evaluation.metrics.classification import (
 )
 from kapps.evaluation.tables.baselines import NAMES, as_matrix, fit_baselines
 from kapps.evaluation.verdicts.overfitting import Verdict, overfitting_verdict
+from kapps.evaluation.verdicts.regression import regression_verdict
 
 if TYPE_CHECKING:
     from kapps.data import TableData, TableSplit
@@ -31,8 +38,6 @@ REPETITIONS = 10  # of shuffling a column
 IMPORTANCE_ROWS = 1000
 WORST = 8
 NETWORK = "this network"
-
-Figures = list[tuple[str, Figure, str]]
 
 
 def explain_table(
@@ -202,7 +207,7 @@ def _regression(model, table, history, seed) -> Explanation:
             metrics[f"{name}_{measure}"] = compared[name][measure]
         if name == "linear":
             linear_r2 = float(estimator.score(as_matrix(table, train), train.targets))
-    verdict = regression.regression_verdict(
+    verdict = regression_verdict(
         history,
         validation_examples=len(validation),
         train_examples=len(train),
@@ -246,10 +251,13 @@ def _explanation(
     metrics: dict[str, Any],
     temperature: float,
     verdict: Verdict,
-    figures: Figures,
+    figures: list,
     tables: list,
 ) -> Explanation:
     metrics["verdict"] = verdict.label
+    headline = (
+        accuracy_headline(metrics, "rows") if table.class_names else error_headline(metrics, "rows")
+    )
     tables.append(
         (
             "Columns, as the training part has them",
@@ -260,7 +268,9 @@ def _explanation(
             ],
         )
     )
-    return Explanation(metrics, temperature, verdict, figures, tables)
+    return Explanation(
+        metrics, verdict, figures, tables, headline=headline, temperature=temperature
+    )
 
 
 def _learning_curves(history, measures) -> tuple[str, Figure, str]:

@@ -13,14 +13,7 @@ from kapps.errors import UserError
 from kapps.evaluation import plots
 from kapps.evaluation.explanation import Explanation
 from kapps.evaluation.text.ngram import NGram, xz_bits_per_character
-from kapps.evaluation.verdicts.overfitting import (
-    Run,
-    Terms,
-    Verdict,
-    curves_of,
-    judge_curves,
-    percent,
-)
+from kapps.evaluation.verdicts.language import language_verdict
 
 if TYPE_CHECKING:
     from kapps.data import TextData
@@ -29,9 +22,6 @@ if TYPE_CHECKING:
 ORDERS = {"unigram": 1, "5-gram": 5, "9-gram": 9}
 STRETCHES = 16  # of the training part, to see how hard it is to foresee
 SHOWN = 1000  # characters of the test part, coloured
-# Bits of neighbours depend on each other: of so many characters, one counts as independent.
-TOGETHER = 10
-SPREAD = 1.5  # standard deviation of a character's bits, relative to their mean
 
 
 def text_baselines(text: TextData, name: str = "test") -> dict[str, float]:
@@ -110,68 +100,6 @@ def character_bits(model: TruncatedBPTT, symbols: np.ndarray, steps: int = 512) 
     return bits
 
 
-def language_verdict(
-    history: Sequence[Mapping],
-    *,
-    unigram: float,
-    five_gram: float,
-    validation_characters: int,
-    train_characters: int,
-    harder: float = 0.0,
-) -> Verdict:
-    """Judge the learning curves of a language model.
-
-    The rules are those of `kapps.evaluation.verdicts.overfitting`; in the place of the accuracy
-    stands the share of the bits of single characters that is saved. A gap is one to the training
-    part as it would be, were it as hard as the validation part. Under-fitted is a network that
-    needs more bits for its training part than a 5-gram for the validation part.
-
-    Args:
-        history: a mapping per epoch, as the rows of metrics.csv: `loss`, `train_loss` and
-            `val_loss` in nats per character, and if there is a schedule `learning_rate`.
-        unigram: bits per character of the validation part, for how frequent each character is.
-        five_gram: the same for a 5-gram.
-        validation_characters: how many `val_loss` is the mean of.
-        train_characters: how many `train_loss` is the mean of.
-        harder: bits per character that the validation part costs more by itself: `harder_by`.
-
-    Raises:
-        ValueError: a column is missing.
-    """
-    curves = curves_of(history, ("loss", "train_loss", "val_loss"))
-    whole = unigram * math.log(2.0)
-    for split, more in (("train", harder / unigram), ("val", 0.0)):
-        curves[f"{split}_accuracy"] = 1.0 - curves[f"{split}_loss"] / whole - more
-
-    def interval(run: Run) -> tuple[float, float]:
-        errors = [
-            SPREAD * loss / whole * math.sqrt(TOGETHER / characters)
-            for loss, characters in (
-                (run.train_loss[-1], train_characters),
-                (run.val_loss[-1], validation_characters),
-            )
-        ]
-        width = 1.96 * math.hypot(*errors)
-        return run.gap - width, run.gap + width
-
-    def scores(run: Run) -> str:
-        known = f"It saves {percent(run.train_accuracy[-1])} of the bits of single characters on "
-        known += "the training part"
-        if abs(harder) >= 0.01:
-            known += (
-                f" (less {harder:.2f} bits, by which the validation part is harder for a 5-gram "
-                "that has seen neither)"
-            )
-        known += f" and {percent(run.val_accuracy[-1])} on the validation part"
-        return known.replace("-", "\N{MINUS SIGN}").replace("5\N{MINUS SIGN}gram", "5-gram")
-
-    guess = f"A 5-gram needs {five_gram:.2f} bits per character of the validation part."
-    enough = 1.0 - five_gram / unigram
-    return judge_curves(
-        curves, Terms(interval, lambda run: float(run.train_accuracy[-1]), enough, scores, guess)
-    )
-
-
 def explain_text(
     model: TruncatedBPTT,
     text: TextData,
@@ -241,7 +169,12 @@ def explain_text(
     if samples:
         rows = list(zip(sample_epochs, samples, strict=True))
         tables.append(("What it wrote", ("epoch", "text"), rows))
-    return Explanation(metrics, 1.0, verdict, figures, tables)
+    headline = (
+        f"{metrics['test_bits_per_character']:.3f} bits per character on the test part "
+        f"({metrics['test_characters']} characters); a 5-gram needs "
+        f"{metrics['five_gram_bits_per_character']:.3f}, xz {metrics['xz_bits_per_character']:.3f}."
+    )
+    return Explanation(metrics, verdict, figures, tables, headline=headline)
 
 
 def _table(of_validation, of_test, history, metrics) -> tuple[str, Sequence[str], list]:

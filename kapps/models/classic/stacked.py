@@ -59,7 +59,10 @@ def stacked_mlp(
         UserError: an argument is out of its range.
     """
     (copies,) = arguments.integers("copies", copies)
-    features, outputs = arguments.integer("features", features), arguments.integer("out", outputs)
+    features, outputs = (
+        arguments.integer("features", features),
+        arguments.integer("outputs", outputs),
+    )
     units = arguments.integers("units", units)
     arguments.activation(activation)
     if spread < 0:
@@ -131,13 +134,22 @@ def stacked_loss(kind: str):
     Raises:
         UserError: an unknown name.
     """
-    arguments.one_of("loss", kind, LOSSES)
+    return _LOSSES[arguments.one_of("loss", kind, LOSSES)]
 
-    def loss(y, out):
-        return tf.reduce_sum(losses_of_copies(kind, y, out), axis=-1)
 
-    loss.__name__ = kind
-    return loss
+@keras.saving.register_keras_serializable("kapps")
+def logistic(y: tf.Tensor, out: tf.Tensor) -> tf.Tensor:
+    """`stacked_loss("logistic")`, under a name that a saved model can refer to."""
+    return tf.reduce_sum(losses_of_copies("logistic", y, out), axis=-1)
+
+
+@keras.saving.register_keras_serializable("kapps")
+def squared_error(y: tf.Tensor, out: tf.Tensor) -> tf.Tensor:
+    """`stacked_loss("squared_error")`, under a name that a saved model can refer to."""
+    return tf.reduce_sum(losses_of_copies("squared_error", y, out), axis=-1)
+
+
+_LOSSES = {"logistic": logistic, "squared_error": squared_error}
 
 
 def losses_of_copies(kind: str, y: tf.Tensor, out: tf.Tensor) -> tf.Tensor:

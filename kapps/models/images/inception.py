@@ -30,8 +30,9 @@ def inception(
     stages. Any size of picture will do.
 
     `normalization=None` and `dropout=0.4` is the paper's network, without its local response
-    normalization and without the two auxiliary classifiers, which batch normalization made
-    unnecessary (arXiv:1512.00567, section 4). The head is global average pooling.
+    normalization and without its two auxiliary classifiers. Those were meant to help the lower
+    layers train; later they were found to do nothing for that, and to regularize towards the end
+    (arXiv:1512.00567, section 4). The head is global average pooling.
 
     Returns:
         A functional model: "image" `[batch, *image_shape]`, 0..255 -> "logits" `[batch, classes]`.

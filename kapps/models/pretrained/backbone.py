@@ -83,14 +83,21 @@ def pretrained_classifier(
     return _with_weights(name, "imagenet", shape, include_top=True, fused=fused)
 
 
-def backbone_stages(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
+def backbone_stages(
+    model: keras.Model, name: str | None = None
+) -> dict[str, list[keras.layers.Layer]]:
     """The layers with weights of a `backbone`, by stage, from the input to the output.
 
+    Args:
+        model: a `backbone`, or a network around one, whose further layers follow in the last stage.
+        name: of the backbone; default: the model's.
+
     Raises:
-        UserError: `model` is not a backbone (its name is none of `backbone_names()`).
+        UserError: the name is none of `backbone_names()`.
     """
-    check_backbone(model.name)
-    row = BACKBONES[model.name]
+    name = name or model.name
+    check_backbone(name)
+    row = BACKBONES[name]
     stages = {stage: [] for stage, _ in row.stages}
     names = list(stages)
     current = 0

@@ -12,6 +12,7 @@ import keras
 
 from kapps.errors import UserError
 from kapps.models import heads
+from kapps.models.pretrained.backbone import backbone_stages
 
 Stages = Mapping[str, Sequence[keras.layers.Layer]]
 
@@ -46,6 +47,20 @@ def transfer_classifier(
     pool = keras.layers.GlobalAveragePooling2D(dtype="float32", name=FEATURES)
     x = pool(backbone.output)
     return keras.Model(backbone.input, heads.logits(x, classes, dropout), name=name)
+
+
+def stages_of(model: keras.Model, name: str) -> dict[str, list[keras.layers.Layer]]:
+    """The stages of the backbone in a classifier, without its head.
+
+    Args:
+        model: of `transfer_classifier`.
+        name: of the backbone.
+    """
+    head = {id(layer) for layer in head_layers(model)}
+    return {
+        stage: [layer for layer in layers if id(layer) not in head]
+        for stage, layers in backbone_stages(model, name).items()
+    }
 
 
 def last_stages(stages: Stages, count: int | str) -> tuple[str, ...]:

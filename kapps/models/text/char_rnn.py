@@ -39,8 +39,9 @@ def char_rnn(
         units: of each layer.
         layers: how many.
         embedding: length of the vector that stands for a symbol.
-        dropout: part of each layer's inputs that is dropped, the same ones in all steps of a
-            window (arXiv:1512.05287).
+        dropout: part of each layer's inputs that is dropped, the same ones in all steps that are
+            run together (arXiv:1512.05287): the whole window if k1 = k2, else each of its pieces
+            (`TruncatedBPTT.unroll`).
         residual: layers add to what they are given, after layer normalization.
         k1: steps between updates.
         k2: steps that an error is propagated back; default: k1.

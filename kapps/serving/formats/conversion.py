@@ -10,9 +10,7 @@ made). Inputs and outputs stay what they are. How much accuracy that costs is me
 """
 
 import contextlib
-import importlib
 import os
-import pkgutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -22,10 +20,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kapps import files, models
+from kapps import files
 from kapps.errors import UserError
 from kapps.serving.formats.requirements import check_quantize
-from kapps.serving.publishing import graph
+from kapps.serving.savedmodel import graph
 
 _NAMES = {"onnx": "model.onnx", "litert": "model.tflite"}
 _OPSET = 18
@@ -38,11 +36,6 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     Raises:
         UserError: the file is broken.
     """
-    # Classes register themselves with Keras when their module is imported.
-    importlib.import_module("kapps.layers")
-    for module in pkgutil.walk_packages(models.__path__, "kapps.models."):
-        importlib.import_module(module.name)
-
     try:
         return keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError) as error:

@@ -21,12 +21,12 @@ from kapps.data.tables import columns as kinds
 from kapps.errors import UserError
 from kapps.models.tables.mlp import NumberColumn, column_layers
 from kapps.serving.prediction import load
-from kapps.serving.publishing import graph
-from kapps.serving.publishing.card import beginning, python_block, rest_block
-from kapps.serving.publishing.endpoints import CHECKED_BATCHES, check_endpoint
-from kapps.serving.publishing.self_check import full_float32, refuse_state
-from kapps.serving.publishing.versions import publish, version_directory
-from kapps.serving.publishing.warmup import BATCHES, write_warmup
+from kapps.serving.savedmodel import graph
+from kapps.serving.savedmodel.card import beginning, python_block, rest_block
+from kapps.serving.savedmodel.endpoints import CHECKED_BATCHES
+from kapps.serving.savedmodel.self_check import check_endpoint, full_float32, refuse_state
+from kapps.serving.savedmodel.versions import version_directory, write_version
+from kapps.serving.savedmodel.warmup import BATCHES, write_warmup
 
 SIGNATURE = "serving_default"
 TOGETHER = 4096  # rows
@@ -97,7 +97,7 @@ def export_table(
                 for flat in (True, False):
                     check_endpoint(SIGNATURE, answer, served, _example(model, size, flat))
 
-    return publish(export_dir, write)
+    return write_version(export_dir, write)
 
 
 def is_tabular(model: keras.Model) -> bool:

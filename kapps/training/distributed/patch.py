@@ -43,7 +43,7 @@ class Patch(NamedTuple):
     """One repair.
 
     Attributes:
-        replaces: private methods of Keras, "module:Class.method"; `tests/training/distributed/test_patch.py`
+        replaces: private methods of Keras, "module:Class.method"; its test
             holds the digests of the sources that this was written against.
         apply: hangs the repair on a model.
         until: the first version of Keras that needs it no more, (3, 17) for example.

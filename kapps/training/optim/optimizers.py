@@ -30,7 +30,7 @@ import keras
 from keras import ops
 
 from kapps.errors import UserError
-from kapps.training.optim.parameter_groups import with_rate_factors
+from kapps.training.optim.parameter_groups import RateFactors
 
 # Biases and the scales and offsets of normalisations: shrinking them only shifts the function
 # (arXiv:1812.01187, sec. 3.1). Keras' TensorFlow backend matches the pattern against the names of
@@ -93,6 +93,43 @@ class CycledSGD(_Cycled, keras.optimizers.SGD):
         self.assign_add(variable, velocity * momentum - step if self.nesterov else velocity)
         return None
 
+
+# With a factor on the rate of each variable. Classes of their own, and not made when they are asked
+# for: a saved model names its optimizer's class, and Keras has to find it again.
+
+
+@keras.saving.register_keras_serializable("kapps")
+class GroupedAdadelta(RateFactors, keras.optimizers.Adadelta):
+    """Adadelta with `rate_factors`."""
+
+
+@keras.saving.register_keras_serializable("kapps")
+class GroupedCycledAdam(RateFactors, CycledAdam):
+    """`CycledAdam` with `rate_factors`."""
+
+
+@keras.saving.register_keras_serializable("kapps")
+class GroupedCycledAdamW(RateFactors, CycledAdamW):
+    """`CycledAdamW` with `rate_factors`."""
+
+
+@keras.saving.register_keras_serializable("kapps")
+class GroupedCycledSGD(RateFactors, CycledSGD):
+    """`CycledSGD` with `rate_factors`."""
+
+
+@keras.saving.register_keras_serializable("kapps")
+class GroupedRMSprop(RateFactors, keras.optimizers.RMSprop):
+    """RMSprop with `rate_factors`."""
+
+
+_GROUPED = {
+    keras.optimizers.Adadelta: GroupedAdadelta,
+    CycledAdam: GroupedCycledAdam,
+    CycledAdamW: GroupedCycledAdamW,
+    CycledSGD: GroupedCycledSGD,
+    keras.optimizers.RMSprop: GroupedRMSprop,
+}
 
 # name: class, arguments, whether its momentum can cycle. RMSprop and Adadelta have none to cycle.
 OPTIMIZERS = {
@@ -168,7 +205,7 @@ def optimizer(
             raise UserError(f"{what} {value}: it must not be negative")
     kind, arguments, cycles = OPTIMIZERS[name]
     if rate_factors is not None:
-        kind, arguments = with_rate_factors(kind), {**arguments, "rate_factors": rate_factors}
+        kind, arguments = _GROUPED[kind], {**arguments, "rate_factors": rate_factors}
     built = kind(
         learning_rate=LEARNING_RATES[name] if learning_rate is None else learning_rate,
         # None, not 0: Keras' AdamW has a default decay of its own.

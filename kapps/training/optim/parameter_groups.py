@@ -10,7 +10,6 @@ Discriminative fine-tuning: Howard and Ruder 2018, arXiv:1801.06146, section 3.2
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 
 import keras
@@ -56,13 +55,6 @@ class RateFactors:
     def get_config(self):
         """Arguments of the constructor."""
         return {**super().get_config(), "rate_factors": list(self.rate_factors)}
-
-
-@functools.cache
-def with_rate_factors(kind: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Optimizer]:
-    """The class of an optimizer, with a further argument: `rate_factors`."""
-    mixed = type(f"Grouped{kind.__name__}", (RateFactors, kind), {"__doc__": RateFactors.__doc__})
-    return keras.saving.register_keras_serializable("kapps")(mixed)
 
 
 def rate_factors(

@@ -76,9 +76,8 @@ def test_the_rule_is_that_of_the_books_whatever_the_batch(units, batch_size):
     assert sum(logs["updates"]) == updates and 0 < updates < 120
     said = model.predict(x, verbose=0)
     right = said.argmax(1) == classes if units > 1 else (said[:, 0] > 0) == classes
-    assert model.evaluate(x, targets(classes, units), verbose=0, return_dict=True)["error"] == (
-        pytest.approx(1 - right.mean())
-    )
+    error = model.evaluate(x, targets(classes, units), verbose=0, return_dict=True)["error"]
+    assert float(error) == pytest.approx(1 - right.mean())
 
 
 def separable(rng, count=12, features=3):
@@ -169,7 +168,7 @@ def test_the_pocket_is_gallants_and_outlives_batches():
     model.keep_for(x, targets(classes, 1))
     logs = fit(model, x, targets(classes, 1), epochs=6, batch_size=15)
     np.testing.assert_allclose(weights(model)[:, 0], pocket_by_numpy(x, classes, 6), atol=1e-4)
-    kept = round(60 * model.evaluate(x, targets(classes, 1), verbose=0)[1]) / 60
+    kept = round(60 * float(model.evaluate(x, targets(classes, 1), verbose=0)[1])) / 60
     walking = by_numpy(x, classes, 1, passes=6)[0]
     walked = 1 - (((np.c_[x, np.ones(60)] @ walking)[:, 0] > 0) == classes).mean()
     np.testing.assert_allclose(model.walking, walking, atol=1e-4)

@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from models.small_backbone import backbone, stages
 
 from kapps import layers, losses, models, training
 from kapps.errors import UserError
 from kapps.models.pretrained import transfer
+from models.pretrained.small_backbone import backbone, stages
 
 
 def pictures(count=24):

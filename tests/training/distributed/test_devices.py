@@ -139,7 +139,7 @@ def test_the_rate_may_grow_with_the_devices(rule, rate):
 
 
 def test_the_directory_of_another_worker_is_inside_the_chiefs(monkeypatch, tmp_path):
-    made = training.CommonConfig(run_dir=str(tmp_path / "run"))
+    made = training.CommonFlags(run_dir=str(tmp_path / "run"))
     again = dataclasses.replace(made, overwrite=True)
     monkeypatch.setenv("TF_CONFIG", config(index=1))
     with training.open_run("x", made) as run:  # whoever comes first

@@ -5,10 +5,10 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from training.test_optimizers import GRADIENTS, OPTIMIZERS, adam_by_hand, momentum_by_hand
 
 from kapps import data, losses, training
 from kapps.errors import UserError
+from training.optim.test_optimizers import GRADIENTS, OPTIMIZERS, adam_by_hand, momentum_by_hand
 
 
 def variables(names=("kernel", "kernel"), dtype="float32"):

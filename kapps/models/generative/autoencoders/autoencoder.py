@@ -1,13 +1,13 @@
-"""Autoencoders: a code is made of a picture, and the picture of the code.
+"""Autoencoders: an encoder makes a code of an image, a decoder makes the image of the code.
 
-The loss of a picture x with the code z and the reconstruction y, summed over pixels:
+The loss of an image x with the code z and the reconstruction y, summed over pixels:
 
     squared_error   sum (y - x)^2                                   y: pixels
     bernoulli       sum max(l, 0) - l x + log(1 + exp(-|l|))        y = sigmoid(l), in nats
 
-plus a penalty on codes that are not sparse. The Bernoulli loss of grey pixels is no likelihood: it
-cannot fall below the entropy of the greys. A denoising autoencoder (Vincent et al. 2010) sees the
-picture with noise on it, and the loss compares with the picture without.
+plus a penalty on codes that are not sparse. The Bernoulli loss of gray pixels is not a likelihood:
+it cannot fall below the entropy of the gray values. A denoising autoencoder (Vincent et al. 2010)
+is given the image with noise on it, and the loss compares with the image without.
 """
 
 from __future__ import annotations
@@ -22,30 +22,28 @@ from kapps import replicas
 from kapps.errors import UserError
 from kapps.models import arguments
 from kapps.models.generative.autoencoders.corruption import CORRUPTIONS, corrupt
+from kapps.models.generative.base import ImageModel, regularization, unit_pixels, unpack
 
 RECONSTRUCTIONS = ("squared_error", "bernoulli")
 SPARSITIES = ("l1", "kl")
-_TOGETHER = 256  # pictures measured at once by `reconstruction_error`
 _SMALLEST_ACTIVATION = 1e-6  # keeps the logarithms of dead and of saturated codes finite
 
 
 @keras.saving.register_keras_serializable("kapps")
-class Autoencoder(keras.Model):
+class Autoencoder(ImageModel, keras.Model):
     """An autoencoder made of two networks: "image", pixels of 0..255 -> pixels of 0..1.
 
-    `linear_autoencoder`, `dense_autoencoder` and `conv_autoencoder` build the networks. It is
-    trained on `image` or on `(image, anything)`; the loss is its own, `compile` needs an optimizer
-    only. Metrics: `loss`, and `mse`, the squared error per
-    pixel in units of 0..1. While training both are those of the corrupted pictures; validation
-    sees clean pictures.
+    `linear_autoencoder`, `dense_autoencoder`, `residual_autoencoder` and `conv_autoencoder` build
+    the networks. Trained on `image` or `(image, anything)`. Metrics: `loss` (penalties of sparsity
+    and of regularizers included), and `mse`, the squared error per pixel in units of 0..1. While
+    training both are those of corrupted images; validation sees clean ones.
 
     Args:
         encoder: x, pixels of 0..1 [batch, height, width, channels] -> z [batch, latent_dim].
         decoder: z -> pixels, or their logits when `reconstruction` is "bernoulli".
         reconstruction: squared_error or bernoulli, see above.
-        corruption: gaussian, masking or salt_and_pepper, see `corrupt`;
-            None is no noise.
-        corruption_amount: standard deviation, or part of the pixels.
+        corruption: gaussian, masking or salt_and_pepper, see `corrupt`; None is no noise.
+        corruption_amount: standard deviation, or fraction of the pixels.
         sparsity: l1: `weight * sum |z|`. kl: `weight * sum KL(target || mean of z)` over the
             batch's mean activations of codes in 0..1 (Lee et al. 2007; Ng 2011). None is none.
         sparsity_weight: weight of the penalty.
@@ -71,99 +69,86 @@ class Autoencoder(keras.Model):
         name: str = "autoencoder",
         **kwargs: Any,
     ):
-        arguments.one_of("reconstruction", reconstruction, RECONSTRUCTIONS)
-        arguments.one_of("corruption", corruption, (*CORRUPTIONS, None))
-        arguments.one_of("sparsity", sparsity, (*SPARSITIES, None))
         if corruption_amount < 0 or (corruption != "gaussian" and corruption_amount > 1):
-            raise UserError(f"corruption_amount {corruption_amount}: a part, or a deviation")
+            raise UserError(
+                f"corruption_amount {corruption_amount} must be 0 or more, and at most 1 where it "
+                "is a fraction of the pixels"
+            )
         if sparsity_weight < 0 or not 0 < sparsity_target < 1:
             raise UserError(
                 f"sparsity_weight {sparsity_weight} must be 0 or more, sparsity_target "
                 f"{sparsity_target} between 0 and 1"
             )
-        image = keras.Input(encoder.input_shape[1:], name="image", dtype="float32")
-        x = keras.layers.Rescaling(1.0 / 255.0, dtype="float32", name="rescaling")(image)
-        pixels = decoder(encoder(x))
-        if reconstruction == "bernoulli":
-            pixels = keras.layers.Activation("sigmoid", dtype="float32", name="pixels")(pixels)
-        super().__init__(image, pixels, name=name, **kwargs)
+        super().__init__(name=name, **kwargs)
         self.encoder, self.decoder = encoder, decoder
-        self.settings = {
-            "reconstruction": reconstruction,
-            "corruption": corruption,
-            "corruption_amount": corruption_amount,
-            "sparsity": sparsity,
-            "sparsity_weight": sparsity_weight,
-            "sparsity_target": sparsity_target,
-            "seed": seed,
-        }
+        self.reconstruction = arguments.one_of("reconstruction", reconstruction, RECONSTRUCTIONS)
+        self.corruption = arguments.one_of("corruption", corruption, (*CORRUPTIONS, None))
+        self.sparsity = arguments.one_of("sparsity", sparsity, (*SPARSITIES, None))
+        self.corruption_amount = corruption_amount
+        self.sparsity_weight, self.sparsity_target = sparsity_weight, sparsity_target
+        self.seed, self.seed_generator = seed, keras.random.SeedGenerator(seed)
         self.image_shape = tuple(encoder.input_shape[1:])
         self.latent_dim, self.classes = encoder.output_shape[-1], 0
-        self.seed_generator = keras.random.SeedGenerator(seed)
         self.trackers = [keras.metrics.Mean("loss"), keras.metrics.Mean("mse")]
+        self.build(self.input_shape)
 
-    # What Keras calls ---------------------------------------------------------------------------
+    # Steps --------------------------------------------------------------------------------------
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One step on the loss of the corrupted pictures."""
-        x = pixels_of(data)
-        given = self._corrupted(x)
+        """One step down the loss of the corrupted images."""
+        x = unit_pixels(unpack(data)[0])
+        corrupted = self._corrupted(x)
 
         def objective():
-            loss, squared_error = self._errors(x, given, training=True)
-            return replicas.average(loss), (loss, squared_error)
+            loss, mse = self._errors(x, corrupted, training=True)
+            return replicas.average(loss), {"loss": loss, "mse": mse}
 
-        return self._log(replicas.minimize(self.optimizer, objective, self.trainable_variables))
+        figures = replicas.minimize(self.optimizer, objective, self.trainable_variables)
+        return self.track(**figures)
 
     def training_loss(self, data: Any) -> tf.Tensor:
-        """What a step on this batch would minimise, float32 []: for `training.GradientFlow`."""
-        x = pixels_of(data)
+        """What a step on this batch would minimize, float32 []: for `training.GradientFlow`."""
+        x = unit_pixels(unpack(data)[0])
         return replicas.average(self._errors(x, self._corrupted(x), training=True)[0])
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """The same loss on clean pictures."""
-        x = pixels_of(data)
-        return self._log(self._errors(x, x, training=False))
+        """The same loss on clean images."""
+        x = unit_pixels(unpack(data)[0])
+        loss, mse = self._errors(x, x, training=False)
+        return self.track(loss=loss, mse=mse)
 
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """All that is reported; Keras resets them at the start of every epoch."""
-        return self.trackers
+    def _corrupted(self, x):
+        """The images that the encoder is given while training."""
+        if self.corruption is None:
+            return x
+        seed = replicas.next_seed(self.seed_generator)
+        return corrupt(x, self.corruption, self.corruption_amount, seed)
 
     # The equations ------------------------------------------------------------------------------
 
-    def _corrupted(self, x):
-        """The pictures that are given to the encoder while training."""
-        kind = self.settings["corruption"]
-        if kind is None:
-            return x
-        seed = replicas.next_seed(self.seed_generator)
-        return corrupt(x, kind, self.settings["corruption_amount"], seed)
-
     def _errors(self, x, given, training):
-        """Loss and squared error per pixel of each picture, float32 [batch]."""
+        """Loss and squared error per pixel of each image, float32 [batch]."""
         z = tf.cast(self.encoder(given, training=training), tf.float32)
         y = self.decoder(z, training=training)
-        loss, squared_error = reconstruction_losses(self.settings["reconstruction"], x, y)
-        return loss + self._penalty(z), squared_error
+        loss, mse = reconstruction_losses(self.reconstruction, x, y)
+        return loss + self._penalty(z) + regularization(self), mse
 
     def _penalty(self, z):
-        """What codes cost that are not sparse: [batch], or 0."""
-        kind, weight = self.settings["sparsity"], self.settings["sparsity_weight"]
-        if kind is None:
+        """The penalty on codes that are not sparse: [batch], or 0."""
+        if self.sparsity is None:
             return 0.0
-        if kind == "l1":
-            return weight * tf.reduce_sum(tf.abs(z), axis=-1)
-        target = self.settings["sparsity_target"]
+        if self.sparsity == "l1":
+            return self.sparsity_weight * tf.reduce_sum(tf.abs(z), axis=-1)
+        target = self.sparsity_target
         mean = tf.stop_gradient(replicas.mean_of_batch(z))
         mean = tf.clip_by_value(mean, _SMALLEST_ACTIVATION, 1.0 - _SMALLEST_ACTIVATION)
         kl = target * tf.math.log(target / mean)
         kl += (1.0 - target) * tf.math.log((1.0 - target) / (1.0 - mean))
         slope = (1.0 - target) / (1.0 - mean) - target / mean
-        # The value is the KL of the whole batch's mean. Its gradient is shared among the pictures
-        # by the chain rule, so that the replicas' parts add up to it.
+        # The value is the KL of the whole batch's mean. Its gradient is shared among the images by
+        # the chain rule, so that the replicas' parts add up to it.
         shares = tf.reduce_sum(slope * (z - tf.stop_gradient(z)), axis=-1)
-        return weight * (tf.reduce_sum(kl) + shares)
+        return self.sparsity_weight * (tf.reduce_sum(kl) + shares)
 
     # What users call ----------------------------------------------------------------------------
 
@@ -173,7 +158,7 @@ class Autoencoder(keras.Model):
         Args:
             image: pixels of 0..255, [batch, height, width, channels].
         """
-        return tf.cast(self.encoder(pixels_of(image), training=False), tf.float32)
+        return tf.cast(self.encoder(unit_pixels(image), training=False), tf.float32)
 
     def decode(self, z: Any) -> tf.Tensor:
         """Pixels, float32 [batch, height, width, channels].
@@ -183,8 +168,7 @@ class Autoencoder(keras.Model):
         Args:
             z: codes, [batch, latent_dim].
         """
-        y = tf.cast(self.decoder(tf.cast(z, tf.float32), training=False), tf.float32)
-        return tf.sigmoid(y) if self.settings["reconstruction"] == "bernoulli" else y
+        return self._pixels(self.decoder(tf.cast(z, tf.float32), training=False))
 
     def reconstruct(self, image: Any) -> tf.Tensor:
         """`decode(encode(image))`.
@@ -194,47 +178,30 @@ class Autoencoder(keras.Model):
         """
         return self.decode(self.encode(image))
 
-    def reconstruction_error(self, image: Any) -> np.ndarray:
-        """The anomaly score: mean squared error of each picture's pixels, float32 [n].
+    def call(self, inputs: Any, training: bool = False) -> tf.Tensor:
+        """`reconstruct`; in training, of the image as it is."""
+        z = self.encoder(unit_pixels(inputs), training=training)
+        return self._pixels(self.decoder(z, training=training))
 
-        What the training pictures have not taught the model to draw has a high one.
+    def reconstruction_error(self, image: Any) -> np.ndarray:
+        """The anomaly score: mean squared error of each image's pixels, float32 [n].
+
+        It is high for images unlike those that the model was trained on.
 
         Args:
             image: pixels of 0..255, [n, height, width, channels].
         """
-        errors = [np.zeros(0, np.float32)]
-        for start in range(0, len(image), _TOGETHER):
-            x = pixels_of(image[start : start + _TOGETHER])
-            difference = self.reconstruct(image[start : start + _TOGETHER]) - x
-            errors.append(tf.reduce_mean(tf.square(difference), axis=(1, 2, 3)).numpy())
-        return np.concatenate(errors)
 
-    # Plumbing -----------------------------------------------------------------------------------
+        def errors(size, seed, image):
+            difference = self.reconstruct(image) - unit_pixels(image)
+            return tf.reduce_mean(tf.square(difference), axis=(1, 2, 3))
 
-    def _log(self, values):
-        for tracker, value in zip(self.trackers, values, strict=True):
-            tracker.update_state(value)
-        return {tracker.name: tracker.result() for tracker in self.trackers}
+        chunks = self.sample_in_chunks(errors, len(image), 0, image)
+        return np.concatenate([np.zeros(0, np.float32), *chunks])
 
-    def get_config(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
-        parts = {"encoder": self.encoder, "decoder": self.decoder}
-        parts = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
-        return {"name": self.name, "trainable": self.trainable, **parts, **self.settings}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Autoencoder:
-        """The model that `get_config` describes."""
-        config = dict(config)
-        for name in ("encoder", "decoder"):
-            config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects)
-        return cls(**config)
-
-
-def pixels_of(data: Any) -> tf.Tensor:
-    """Pixels of 0..1 of a batch `image` or `(image, ...)`, float32."""
-    image, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-    return tf.cast(image, tf.float32) / 255.0
+    def _pixels(self, y):
+        y = tf.cast(y, tf.float32)
+        return tf.sigmoid(y) if self.reconstruction == "bernoulli" else y
 
 
 def reconstruction_losses(kind: str, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -242,7 +209,7 @@ def reconstruction_losses(kind: str, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Ten
 
     Args:
         kind: squared_error or bernoulli.
-        x: what is to be reconstructed, [batch, ...].
+        x: the image, [batch, ...].
         y: the reconstruction or its logits, of the same shape.
     """
     y, axes = tf.cast(y, tf.float32), list(range(1, len(x.shape)))

@@ -95,10 +95,15 @@ def _uniform(pictures, seed, low, high):
     return replicas.uniform(shape, seed, low, high, pictures.dtype)
 
 
+def _rounded(side, fraction):
+    """That fraction of a side in pixels, halves rounded up as the reference implementation does."""
+    return tf.cast(tf.floor(tf.cast(side, tf.float32) * fraction + 0.5), tf.int32)
+
+
 def _shifts(pictures, seed, axis):
     """Matrices [batch, side, side] with ones where `column = row - shift`."""
     count, side = tf.shape(pictures)[0], tf.shape(pictures)[axis]
-    most = tf.cast(tf.round(tf.cast(side, tf.float32) * _SHIFT), tf.int32)
+    most = _rounded(side, _SHIFT)
     shift = replicas.uniform([count, 1, 1], seed, -most, most + 1, tf.int32)
     place = tf.range(side)
     matches = tf.equal(place[None, None, :], place[None, :, None] - shift)
@@ -108,7 +113,7 @@ def _shifts(pictures, seed, axis):
 def _inside_hole(pictures, seed, axis):
     """Whether a row or column is hit, bool [batch, side]."""
     count, side = tf.shape(pictures)[0], tf.shape(pictures)[axis]
-    size = tf.cast(tf.round(tf.cast(side, tf.float32) * _HOLE), tf.int32)
+    size = _rounded(side, _HOLE)
     center = replicas.uniform([count, 1], seed, 0, side + (1 - size % 2), tf.int32)
     place = tf.range(side)[None]
     first = center - size // 2

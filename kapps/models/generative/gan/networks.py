@@ -328,9 +328,20 @@ def _dense(x, units, normalization):
 def _double(x, filters, upsampling, use_bias):
     settings = dict(padding="same", use_bias=use_bias, kernel_initializer="he_normal")
     if upsampling == "transposed":
+        settings["kernel_initializer"] = he_normal_transposed(strides=2)
         return keras.layers.Conv2DTranspose(filters, 4, strides=2, **settings)(x)
     x = keras.layers.UpSampling2D(2, interpolation=upsampling)(x)
     return keras.layers.Conv2D(filters, 3, **settings)(x)
+
+
+def he_normal_transposed(strides: int) -> keras.initializers.Initializer:
+    """He et al. 2015 (arXiv:1502.01852), variance 2 / fan_in, for `Conv2DTranspose`.
+
+    Each output is a sum over kernel_size^2 / strides^2 pixels of the input and all its channels,
+    which come last in the kernel: Keras' fan_out / strides^2. Its own "he_normal" takes the number
+    of output channels for that of the input.
+    """
+    return keras.initializers.VarianceScaling(2.0 * strides**2, "fan_out", "truncated_normal")
 
 
 def _crop(x, height, width):

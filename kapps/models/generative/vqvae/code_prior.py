@@ -16,17 +16,16 @@ import tensorflow as tf
 from kapps import replicas
 from kapps.errors import UserError
 from kapps.models import arguments
-
-_TOGETHER = 256  # maps sampled at once; the seed of a part says where it begins
+from kapps.models.generative.base import CustomStep, regularization
 
 
 @keras.saving.register_keras_serializable("kapps")
-class CodePrior(keras.Model):
-    """What codes are likely: "codes" int [batch, h, w] (and labels) -> logits [batch, h, w, K].
+class CodePrior(CustomStep, keras.Model):
+    """How likely codes are: "codes" int [batch, h, w] (and labels) -> logits [batch, h, w, K].
 
-    `code_prior` builds the network. It is trained on `codes`; on `(codes, labels)` or
-    `[codes, labels]` when it is conditional. Metrics: `loss` and `code_nats`, the same: nats per
-    picture, summed over its codes.
+    `code_prior` builds the network. Trained on `codes`; on `(codes, labels)` or `[codes, labels]`,
+    the labels integers or one-hot, when it is conditional. Metrics: `code_nats`, nats per image,
+    summed over its codes; and `loss`, the same with the penalties of regularizers.
 
     Args:
         network: codes, or [codes, one-hot labels] -> logits; those of a position may depend on the
@@ -50,23 +49,21 @@ class CodePrior(keras.Model):
         self.trackers = [keras.metrics.Mean("loss"), keras.metrics.Mean("code_nats")]
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One step on the negative log-likelihood."""
-        codes, labels = self._unpack(data)
+        """One step down the negative log-likelihood."""
+        codes, labels = self.unpack(data)
 
         def objective():
-            nll = self.negative_log_likelihood(codes, labels, training=True)
-            return replicas.average(nll), nll
+            nats = self.negative_log_likelihood(codes, labels, training=True)
+            loss = nats + regularization(self)
+            return replicas.average(loss), {"loss": loss, "code_nats": nats}
 
-        return self._log(replicas.minimize(self.optimizer, objective, self.trainable_variables))
+        figures = replicas.minimize(self.optimizer, objective, self.trainable_variables)
+        return self.track(**figures)
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """The same figure, without dropout."""
-        return self._log(self.negative_log_likelihood(*self._unpack(data)))
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """All that is reported; Keras resets them at the start of every epoch."""
-        return self.trackers
+        """The same figures, without dropout."""
+        nats = self.negative_log_likelihood(*self.unpack(data))
+        return self.track(loss=nats + regularization(self), code_nats=nats)
 
     def negative_log_likelihood(
         self, codes: Any, labels: Any = None, training: bool = False
@@ -75,11 +72,12 @@ class CodePrior(keras.Model):
 
         Args:
             codes: int [batch, h, w].
-            labels: one-hot [batch, classes], for a conditional prior.
+            labels: integer or one-hot, for a conditional prior.
             training: whether layers train.
         """
         codes = tf.cast(codes, tf.int32)
-        logits = tf.cast(self(self._given(codes, labels), training=training), tf.float32)
+        inputs = self.given(codes, self.one_hot(labels))
+        logits = tf.cast(self(inputs, training=training), tf.float32)
         nats = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=codes, logits=logits)
         return tf.reduce_sum(nats, axis=[1, 2])
 
@@ -89,17 +87,11 @@ class CodePrior(keras.Model):
         Args:
             count: how many.
             seed: the same seed gives the same codes.
-            labels: one-hot [count, classes]; of a conditional prior, drawn when None.
+            labels: integer or one-hot, for a conditional prior; drawn uniformly if None.
         """
-        if labels is None and self.classes:
-            drawn = np.random.default_rng(seed).integers(0, self.classes, count)
-            labels = np.eye(self.classes, dtype=np.float32)[drawn]
-        parts = [np.zeros((0, *self.code_shape), np.int32)]
-        for start in range(0, count, _TOGETHER):
-            size = min(_TOGETHER, count - start)
-            part = None if labels is None else labels[start : start + size]
-            parts.append(self.generate(size, tf.constant([seed, start]), part).numpy())
-        return np.concatenate(parts)
+        labels = self.drawn_labels(count, seed) if labels is None else labels
+        chunks = self.sample_in_chunks(self.generate, count, seed, labels)
+        return np.concatenate([np.zeros((0, *self.code_shape), np.int32), *chunks])
 
     def generate(self, count: int | tf.Tensor, seed: tf.Tensor, labels: Any = None) -> tf.Tensor:
         """As `sample`, for use inside a graph.
@@ -107,9 +99,9 @@ class CodePrior(keras.Model):
         Args:
             count: how many.
             seed: int32 [2].
-            labels: one-hot [count, classes], for a conditional prior.
+            labels: integer or one-hot, for a conditional prior.
         """
-        return self._draw(tf.convert_to_tensor(count), seed, self._labels(labels))
+        return self._draw(tf.convert_to_tensor(count), seed, self.one_hot(labels))
 
     @tf.function(reduce_retracing=True)
     def _draw(self, count, seed, labels):
@@ -118,7 +110,7 @@ class CodePrior(keras.Model):
         places = tf.range(height * width)
 
         def place(i, flat):
-            inputs = self._given(tf.reshape(flat, [count, height, width]), labels)
+            inputs = self.given(tf.reshape(flat, [count, height, width]), labels)
             logits = tf.reshape(self(inputs, training=False), [count, -1, self.codes])[:, i]
             # The inverse of the distribution function at a uniform number.
             below = tf.cumsum(tf.nn.softmax(tf.cast(logits, tf.float32)), axis=-1)
@@ -133,38 +125,6 @@ class CodePrior(keras.Model):
         )
         return tf.reshape(flat, [count, height, width])
 
-    def _unpack(self, data):
-        codes, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if isinstance(codes, list | tuple):  # as the model is called
-            codes, labels = codes
-        return codes, labels if self.classes else None
-
-    def _labels(self, labels):
-        if not self.classes:
-            return None
-        if labels is None:
-            raise UserError(f"this prior is conditional: give one-hot labels of {self.classes}")
-        return tf.cast(labels, tf.float32)
-
-    def _given(self, codes, labels):
-        return [codes, self._labels(labels)] if self.classes else codes
-
-    def _log(self, nll):
-        for tracker in self.trackers:
-            tracker.update_state(nll)
-        return {tracker.name: tracker.result() for tracker in self.trackers}
-
-    def get_config(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
-        network = keras.saving.serialize_keras_object(self.network)
-        return {"name": self.name, "trainable": self.trainable, "network": network}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> CodePrior:
-        """The model that `get_config` describes."""
-        network = keras.saving.deserialize_keras_object(config["network"], custom_objects)
-        return cls(**{**config, "network": network})
-
 
 def code_prior(
     code_shape: tuple[int, int],
@@ -178,7 +138,7 @@ def code_prior(
 ) -> CodePrior:
     """A gated PixelCNN over maps of codes.
 
-    A position sees `depth + 1` rows above, and as many positions to the left.
+    A position sees up to `depth + 2` rows above it, and as many positions to its left in its row.
 
     Args:
         code_shape: (h, w) of a map.

@@ -1,12 +1,12 @@
-"""The VQ-VAE (arXiv:1711.00937): pictures as maps of numbers of codebook vectors.
+"""The VQ-VAE (arXiv:1711.00937): images as maps of codes, the indices of codebook vectors.
 
-The loss of a picture x with the encoder's vectors z, their nearest vectors e and the pixels y that
+The loss of an image x with the encoder's vectors z, their nearest vectors e and the pixels y that
 are decoded from e; both terms are means over values:
 
     loss = mean (y - x)^2 / pixel_variance  +  beta mean (z - stop_gradient(e))^2
 
-The codebook itself is moved by averages of the z (`codebook.py`). New pictures are drawn
-from an autoregressive prior over the codes, trained afterwards (`code_prior.py`).
+The codebook itself is moved by averages of the z (`codebook.py`). New images are drawn from an
+autoregressive prior over the codes, trained afterwards (`code_prior.py`).
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ import tensorflow as tf
 from kapps import replicas
 from kapps.errors import UserError
 from kapps.models import arguments
-from kapps.models.generative.autoencoders.autoencoder import pixels_of
+from kapps.models.generative.base import ImageModel, regularization, unit_pixels, unpack
 from kapps.models.generative.convolutions import downwards, upwards
 from kapps.models.generative.vqvae.code_prior import CodePrior
 from kapps.models.generative.vqvae.codebook import Codebook, CodeUsage
 
 
 @keras.saving.register_keras_serializable("kapps")
-class VQVAE(keras.Model):
+class VQVAE(ImageModel, keras.Model):
     """A VQ-VAE made of networks: "image", pixels of 0..255 -> reconstructed pixels of 0..1.
 
-    `vq_vae` builds the networks. It is trained on `image` or on `(image, anything)`; the loss is
-    its own, `compile` needs an optimizer only. Metrics: `loss`, `mse` (squared error per pixel in
-    units of 0..1), `commitment` (mean (z - e)^2), and over the whole epoch `perplexity` and
-    `code_usage`, see `CodeUsage`.
+    `vq_vae` builds the networks. Trained on `image` or `(image, anything)`. Metrics: `loss`
+    (penalties of regularizers included), `mse` (squared error per pixel in units of 0..1),
+    `commitment` (mean (z - e)^2), and over the whole epoch `perplexity` and `code_usage`, see
+    `CodeUsage`.
 
     Args:
         encoder: x, pixels of 0..1 [batch, height, width, channels] -> z [batch, h, w, D].
@@ -43,7 +43,7 @@ class VQVAE(keras.Model):
         prior: of maps [h, w] of the codebook's codes; None cannot be sampled from, see
             `with_prior`.
         beta: weight of the commitment of z to its vector (equation 3 there).
-        pixel_variance: of the training pictures, about; the scale of the first term.
+        pixel_variance: of the training images, about; the scale of the first term.
         seed: of the codebook's first vectors and its restarts.
 
     Raises:
@@ -71,9 +71,7 @@ class VQVAE(keras.Model):
                 f"the prior is of {prior.codes} codes on {prior.code_shape}; this model has "
                 f"{codebook.codes} on {code_shape}"
             )
-        image = keras.Input(encoder.input_shape[1:], name="image", dtype="float32")
-        x = keras.layers.Rescaling(1.0 / 255.0, dtype="float32", name="rescaling")(image)
-        super().__init__(image, decoder(codebook(encoder(x))), name=name, **kwargs)
+        super().__init__(name=name, **kwargs)
         self.encoder, self.codebook, self.decoder, self.prior = encoder, codebook, decoder, prior
         self.beta, self.pixel_variance, self.seed = beta, pixel_variance, seed
         self.image_shape, self.code_shape = tuple(encoder.input_shape[1:]), code_shape
@@ -81,59 +79,59 @@ class VQVAE(keras.Model):
         self.latent_dim = code_shape[0] * code_shape[1]
         self.classes = 0 if prior is None else prior.classes
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.trackers = [keras.metrics.Mean(name) for name in ("loss", "mse", "commitment")]
-        self.usage = CodeUsage(codebook.codes)
+        means = ("loss", "mse", "commitment")
+        self.trackers = [*map(keras.metrics.Mean, means), CodeUsage(codebook.codes)]
+        if not codebook.built:
+            codebook.build((None, *code_shape, codebook.code_dim))
+        self.build(self.input_shape)
 
-    # What Keras calls ---------------------------------------------------------------------------
+    # Steps --------------------------------------------------------------------------------------
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step of the networks, then one of the codebook."""
-        x = pixels_of(data)
-        # Of one generator on all replicas: they have to draw the same vectors.
-        first, later = (
-            tf.cast(tf.convert_to_tensor(self.seed_generator.next()), tf.int32) for _ in range(2)
-        )
+        x = unit_pixels(unpack(data)[0])
+        first, later = (replicas.next_seed(self.seed_generator) for _ in range(2))
 
         def objective():
-            z = tf.cast(self.encoder(x, training=True), tf.float32)
-            self.codebook.place(z, first)
-            loss, terms = self._terms(x, z, training=True)
-            return replicas.average(loss), (z, loss, *terms)
+            z = self._vectors(x, first)
+            loss, figures = self._terms(x, z, training=True)
+            return replicas.average(loss), (z, {"loss": loss, **figures})
 
         moved = [*self.encoder.trainable_variables, *self.decoder.trainable_variables]
-        z, *values = replicas.minimize(self.optimizer, objective, moved)
+        z, figures = replicas.minimize(self.optimizer, objective, moved)
         self.codebook.update(z, later)
-        return self._log(values)
+        return self.track(**figures)
 
     def training_loss(self, data: Any) -> tf.Tensor:
-        """What a step on this batch would minimise, float32 []: for `training.GradientFlow`."""
-        x = pixels_of(data)
-        z = tf.cast(self.encoder(x, training=True), tf.float32)
-        self.codebook.place(z, tf.cast(tf.convert_to_tensor(self.seed_generator.next()), tf.int32))
+        """What a step on this batch would minimize, float32 []: for `training.GradientFlow`."""
+        x = unit_pixels(unpack(data)[0])
+        z = self._vectors(x, replicas.next_seed(self.seed_generator))
         return replicas.average(self._terms(x, z, training=True)[0])
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """The same terms; nothing moves."""
-        x = pixels_of(data)
+        """The same figures; nothing moves."""
+        x = unit_pixels(unpack(data)[0])
         z = tf.cast(self.encoder(x, training=False), tf.float32)
-        loss, terms = self._terms(x, z, training=False)
-        return self._log((loss, *terms))
+        loss, figures = self._terms(x, z, training=False)
+        return self.track(loss=loss, **figures)
 
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """All that is reported; Keras resets them at the start of every epoch."""
-        return [*self.trackers, self.usage]
+    def _vectors(self, x, seed):
+        """The encoder's vectors while training; the first step places the codebook on them."""
+        z = tf.cast(self.encoder(x, training=True), tf.float32)
+        self.codebook.place(z, seed)
+        return z
 
     def _terms(self, x, z, training):
-        """Loss [batch], then squared error, commitment [batch] and codes [batch, h, w]."""
+        """The loss [batch], and by name what is reported beside it."""
         codes = self.codebook.nearest(z)
         e = self.codebook.look_up(codes)
         y = self.decoder(z + tf.stop_gradient(e - z), training=training)
         axes = [1, 2, 3]
-        squared_error = tf.reduce_mean(tf.square(tf.cast(y, tf.float32) - x), axes)
+        mse = tf.reduce_mean(tf.square(tf.cast(y, tf.float32) - x), axes)
         commitment = tf.reduce_mean(tf.square(z - tf.stop_gradient(e)), axes)
-        loss = squared_error / self.pixel_variance + self.beta * commitment
-        return loss, (squared_error, commitment, codes)
+        loss = mse / self.pixel_variance + self.beta * commitment
+        loss += regularization(self.encoder, self.decoder)
+        return loss, {"mse": mse, "commitment": commitment, "code_usage": codes}
 
     # What users call ----------------------------------------------------------------------------
 
@@ -143,7 +141,7 @@ class VQVAE(keras.Model):
         Args:
             image: pixels of 0..255, [batch, height, width, channels].
         """
-        return self.codebook.nearest(self.encoder(pixels_of(image), training=False))
+        return self.codebook.nearest(self.encoder(unit_pixels(image), training=False))
 
     def decode(self, codes: Any) -> tf.Tensor:
         """Pixels of 0..1, float32 [batch, height, width, channels].
@@ -162,17 +160,30 @@ class VQVAE(keras.Model):
         """
         return self.decode(self.encode(image))
 
+    def call(self, inputs: Any, training: bool = False) -> tf.Tensor:
+        """`reconstruct`; the gradient passes the codebook straight through."""
+        z = self.encoder(unit_pixels(inputs), training=training)
+        return tf.cast(self.decoder(self.codebook(z), training=training), tf.float32)
+
     def with_prior(self, prior: CodePrior) -> VQVAE:
         """The same networks and codebook, with a prior to sample from.
 
         Args:
-            prior: trained on what `encode` makes of the training pictures.
+            prior: trained on the codes of the training images, as `encode` gives them.
 
         Raises:
             UserError: the prior is of other codes.
         """
-        parts = (self.encoder, self.codebook, self.decoder)
-        return VQVAE(*parts, prior=prior, name=self.name, **self._settings())
+        return VQVAE(
+            self.encoder,
+            self.codebook,
+            self.decoder,
+            prior=prior,
+            beta=self.beta,
+            pixel_variance=self.pixel_variance,
+            seed=self.seed,
+            name=self.name,
+        )
 
     def generate(self, count: int | tf.Tensor, seed: Any, labels: Any = None) -> tf.Tensor:
         """Pixels of 0..1 of draws from the prior, for use inside a graph.
@@ -180,7 +191,7 @@ class VQVAE(keras.Model):
         Args:
             count: how many.
             seed: int32 [2].
-            labels: one-hot [count, classes], for a conditional prior.
+            labels: integer or one-hot, for a conditional prior.
 
         Raises:
             UserError: there is no prior.
@@ -192,53 +203,20 @@ class VQVAE(keras.Model):
 
         Args:
             count: how many.
-            seed: the same seed gives the same pictures.
-            labels: one-hot [count, classes]; of a conditional prior, drawn when None.
+            seed: the same seed gives the same images.
+            labels: integer or one-hot, for a conditional prior; drawn uniformly if None.
 
         Raises:
             UserError: there is no prior.
         """
-        codes = self._prior().sample(count, seed, labels)
-        pictures = [np.zeros((0, *self.image_shape), np.uint8)]
-        for start in range(0, count, 256):
-            pixels = tf.clip_by_value(self.decode(codes[start : start + 256]), 0.0, 1.0)
-            pictures.append(tf.cast(tf.round(255.0 * pixels), tf.uint8).numpy())
-        return np.concatenate(pictures)
-
-    # Plumbing -----------------------------------------------------------------------------------
+        if labels is None:
+            labels = self._prior().drawn_labels(count, seed)
+        return self.sample_images(self.generate, count, seed, labels)
 
     def _prior(self) -> CodePrior:
         if self.prior is None:
             raise UserError("there is no prior to sample from: train a code_prior on the codes")
         return self.prior
-
-    def _log(self, values):
-        *values, codes = values
-        for tracker, value in zip(self.trackers, values, strict=True):
-            tracker.update_state(value)
-        self.usage.update_state(codes)
-        means = {tracker.name: tracker.result() for tracker in self.trackers}
-        return {**means, **self.usage.result()}
-
-    def _settings(self):
-        return {"beta": self.beta, "pixel_variance": self.pixel_variance, "seed": self.seed}
-
-    def get_config(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
-        parts = {
-            name: keras.saving.serialize_keras_object(getattr(self, name))
-            for name in ("encoder", "codebook", "decoder", "prior")
-        }
-        return {"name": self.name, "trainable": self.trainable, **parts, **self._settings()}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> VQVAE:
-        """The model that `get_config` describes."""
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
-            for name in ("encoder", "codebook", "decoder", "prior")
-        }
-        return cls(**{**config, **parts})
 
 
 def vq_vae(

@@ -6,7 +6,7 @@ from scipy import special, stats
 
 from kapps import models
 from kapps.errors import UserError
-from kapps.models.generative.vae.vae import ActiveUnits
+from kapps.models.generative.vae.active_units import ActiveUnits
 
 SHAPE, DIMS = (2, 2, 1), 4
 SCALE = 0.3  # of the pixels of the linear model

@@ -1,0 +1,157 @@
+"""The end of every recipe: figures and report on the disk, a few lines on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from kapps import training
+from kapps.evaluation.plots.figure import save_png
+from kapps.evaluation.report.gradients import explain_gradient_flow
+from kapps.evaluation.report.page import write_report
+from kapps.evaluation.report.search import explain_search
+from kapps.evaluation.report.terminal import file_name, summary
+from kapps.evaluation.sample_grids import samples_by_epoch
+from kapps.invocation import recipe_command
+
+if TYPE_CHECKING:
+    from kapps.evaluation.explanation import Explanation
+
+
+def close(
+    run: training.Run,
+    data: Any,
+    history: training.History,
+    found: Explanation,
+    published: str | None,
+    *,
+    title: str,
+    predict: str | None = None,
+    commands: dict[str, str] | None = None,
+    **figures: Any,
+) -> dict[str, Any]:
+    """Write plots, report.html and metrics.json, which marks the run as finished.
+
+    Args:
+        run: where to.
+        data: on what was trained; its notes are shown.
+        history: of the training.
+        found: what was found about the model.
+        published: the version that was published, or None.
+        title: of the report: what was trained on what.
+        predict: what the published model can be asked about, `IMAGE.png` for one.
+        commands: further ones: what each does -> the command line.
+        figures: further ones for metrics.json, `parameters` for one.
+
+    Returns:
+        What metrics.json holds.
+    """
+    metrics = {
+        **found.metrics,
+        "best_epoch": history.best_epoch,
+        **figures,
+        "train_seconds": history.train_seconds,
+        "examples_per_second": history.examples_per_second,
+        "precision": run.facts().get("precision", "float32"),
+        "exported": published,
+    }
+    drawn, animations = [], found.animations
+    if not animations:
+        drawn, animations = samples_by_epoch(run.path)
+    shown = [*found.figures, *drawn, *explain_gradient_flow(history.gradient_flow)]
+    for name, figure, _ in shown:
+        save_png(figure, run.plots / f"{file_name(name)}.png")
+    write_report(
+        run.path / "report.html",
+        title=title,
+        verdict=found.verdict,
+        metrics=metrics,
+        figures=shown,
+        animations=animations,
+        tables=found.tables,
+        config=run.config,
+        commands={**commands_after(run, published, predict), **(commands or {})},
+        notes=(*data.notes, *run.notes, *history.notes, *found.notes),
+    )
+    run.finish(metrics)
+    for note in found.notes:
+        print(f"note      {note}")  # noqa: T201
+    print(summary(metrics, run.path))  # noqa: T201
+    return metrics
+
+
+def close_search(
+    run: training.Run,
+    results: Any,
+    metrics: dict[str, Any],
+    *,
+    title: str,
+    commands: dict[str, str],
+    notes: Sequence[str],
+    winner: Explanation | None = None,
+) -> dict[str, Any]:
+    """The same at the end of a search for hyperparameters.
+
+    Args:
+        run: where to.
+        results: `kapps.tuning.Results`.
+        metrics: for metrics.json.
+        title: of the report.
+        commands: what each does -> the command line.
+        notes: sentences on the winner, and on what the reader should know.
+        winner: what was found about it, unless it has a report of its own.
+
+    Returns:
+        The metrics.
+    """
+    found = explain_search(results)
+    figures, tables = found.figures, found.tables
+    if winner is not None:
+        figures = [*figures, *((f"Winner: {name}", f, words) for name, f, words in winner.figures)]
+        tables = [*tables, *winner.tables]
+    for name, figure, _ in figures:
+        save_png(figure, run.plots / f"{file_name(name)}.png")
+    write_report(
+        run.path / "report.html",
+        title=title,
+        verdict=winner.verdict if winner else None,
+        metrics=metrics,
+        figures=figures,
+        tables=tables,
+        config=run.config,
+        commands={
+            "Repeat, resume or enlarge": repeat(run),
+            **commands,
+            "Look at all trials": f"tensorboard --logdir {run.tensorboard}",
+        },
+        notes=(*notes, *found.notes, *run.notes),
+    )
+    run.finish(metrics)
+    if winner is not None:
+        print(summary(metrics, run.path))  # noqa: T201
+    else:
+        print(f"{'report of the search':<24}{run.path / 'report.html'}")  # noqa: T201
+    return metrics
+
+
+def repeat(run: training.Run) -> str:
+    """The command that repeats or resumes a run, from where the user is."""
+    return training.command(run.flags, recipe_command(type(run.flags)))
+
+
+def commands_after(
+    run: training.Run, published: str | None, predict: str | None = None
+) -> dict[str, str]:
+    """What to type next: what each does -> the command line.
+
+    Args:
+        run: the run.
+        published: the version that it has published.
+        predict: what the published model can be asked about.
+    """
+    shown = {"Repeat or resume": repeat(run)}
+    if published and predict:
+        shown["Predict"] = f"kapps predict {published} {predict}"
+    if published:
+        shown["Look inside"] = f"saved_model_cli show --dir {published} --all"
+    return shown

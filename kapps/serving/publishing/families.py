@@ -1,0 +1,123 @@
+"""Which exporter publishes what: one table of kinds of model and data.
+
+A row names the exporter, which knows the signatures of its family, and works out of the data what
+the exporter needs beyond the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kapps.data import ImageData, PointData, SequenceData, TableData, TextData
+from kapps.errors import UserError
+from kapps.models import GAN, VAE, VQVAE, Autoencoder, TruncatedBPTT
+from kapps.serving.publishing.classic import export_points
+from kapps.serving.publishing.generative import (
+    export_autoencoder,
+    export_gan,
+    export_vae,
+    export_vq_vae,
+)
+from kapps.serving.publishing.images import export
+from kapps.serving.publishing.series import export_sequences
+from kapps.serving.publishing.tables import export_table
+from kapps.serving.publishing.text import export_text
+
+CHECKED = 8  # validation examples that the self-check compares; none of them is stored
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of model on a kind of data.
+
+    Attributes:
+        model: the model's class.
+        data: the class of its data.
+        examples: what the data counts.
+        export: the exporter, called with the model, the export directory and keywords.
+        settings: (model, data, temperature) -> the exporter's keywords.
+        fits: what else is asked of the data.
+    """
+
+    model: type
+    data: type
+    examples: str
+    export: Callable[..., Path]
+    settings: Callable[[keras.Model, Any, float], dict[str, Any]]
+    fits: Callable[[Any], bool] = lambda data: True
+
+
+def family_of(model: keras.Model, data: Any) -> Family:
+    """The first row that fits a model and its data.
+
+    Raises:
+        UserError: none does.
+    """
+    for row in FAMILIES:
+        if isinstance(model, row.model) and isinstance(data, row.data) and row.fits(data):
+            return row
+    raise UserError(
+        f"there is no exporter for a {type(model).__name__} on {type(data).__name__}: it takes an "
+        "image classifier, an autoencoder, a VAE, a VQ-VAE, a GAN, or a model of a table, of "
+        "series, of text or of points, with the data it was trained on"
+    )
+
+
+def _classes(model, data, temperature) -> dict[str, Any]:
+    return {"class_names": data.class_names, "temperature": temperature}
+
+
+def _classes_and_images(model, images, temperature) -> dict[str, Any]:
+    return _classes(model, images, temperature) | _images(model, images, temperature)
+
+
+def _classes_and_points(model, points, temperature) -> dict[str, Any]:
+    sample = points.x["validation"][:CHECKED]
+    return _classes(model, points, temperature) | {"sample_images": sample}
+
+
+def _classes_and_series(model, series, temperature) -> dict[str, Any]:
+    sample = series.splits["validation"].values[:CHECKED]
+    return _classes(model, series, temperature) | {"sample_series": sample}
+
+
+def _images(model, images, temperature) -> dict[str, Any]:
+    split = images.splits["validation"]
+    return {"sample_images": split.take(range(min(CHECKED, len(split)))) if len(split) else None}
+
+
+def _labels(model, images, temperature) -> dict[str, Any]:
+    return {"class_names": images.class_names if model.classes else ()}
+
+
+def _labels_and_images(model, images, temperature) -> dict[str, Any]:
+    return _labels(model, images, temperature) | _images(model, images, temperature)
+
+
+def _nothing(model, data, temperature) -> dict[str, Any]:
+    return {}
+
+
+def _holds_images(points: PointData) -> bool:
+    return np.ndim(points.x["train"]) == 4
+
+
+# A classifier is any model that is none of the others.
+FAMILIES = (
+    Family(VAE, ImageData, "images", export_vae, _labels_and_images),
+    Family(VQVAE, ImageData, "images", export_vq_vae, _labels_and_images),
+    Family(GAN, ImageData, "images", export_gan, _labels),
+    Family(Autoencoder, ImageData, "images", export_autoencoder, _images),
+    Family(TruncatedBPTT, TextData, "characters", export_text, _nothing),
+    Family(keras.Model, ImageData, "images", export, _classes_and_images),
+    Family(keras.Model, TableData, "rows", export_table, _classes),
+    Family(keras.Model, SequenceData, "series", export_sequences, _classes_and_series),
+    Family(keras.Model, PointData, "images", export, _classes_and_points, _holds_images),
+    Family(keras.Model, PointData, "points", export_points, _classes),
+)

@@ -1,0 +1,166 @@
+"""The graph of a served image classifier: decoder, model, temperature, softmax, labels.
+
+And what any served graph needs: its image files decoded, its variables found, its files written.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from kapps.data.images import decode
+from kapps.errors import UserError
+
+DECODABLE_CHANNELS = (1, 3)  # what decode_image gives
+
+
+def check(
+    model: keras.Model, class_names: Sequence[str], temperature: float
+) -> tuple[tuple[str, ...], tuple[int, int, int]]:
+    """Finds what keeps a model from being served as an image classifier.
+
+    Returns:
+        The class names and the image shape (H, W, C).
+
+    Raises:
+        UserError: shapes that are unknown or do not fit the labels, labels that are no lines or
+            not distinct, or a temperature that is not positive.
+    """
+    names = checked_names(class_names)
+    image_shape = _checked_image_shape(model, len(names))
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise UserError(f"temperature is {temperature}; a positive number is needed")
+    return names, image_shape
+
+
+def endpoints(
+    model: keras.Model,
+    image_shape: tuple[int, int, int],
+    class_names: tuple[str, ...],
+    temperature: float,
+) -> dict[str, Callable]:
+    """The signatures by name, as `kapps.serving.export` describes them.
+
+    Args:
+        model: Images [N, H, W, C] of 0..255 -> logits [N, classes].
+        image_shape: (H, W, C).
+        class_names: One label per logit.
+        temperature: The logits are divided by it.
+    """
+
+    def classify(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        # training=False reaches Keras' random augmentation layers too, whose own default is True.
+        logits = model(tf.cast(image, tf.float32), training=False)
+        probabilities = tf.nn.softmax(tf.cast(logits, tf.float32) / temperature)
+        label = tf.gather(tf.constant(class_names), tf.argmax(probabilities, axis=-1))
+        return {"probabilities": probabilities, "label": label}
+
+    def classify_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return classify(decode_files(image_bytes, image_shape))
+
+    image = tf.TensorSpec((None, *image_shape), tf.uint8, name="image")
+    endpoints = {"serving_default": signature(classify, [image])}
+    if image_shape[-1] in DECODABLE_CHANNELS:
+        endpoints["from_bytes"] = signature(classify_bytes, [IMAGE_BYTES])
+    return endpoints
+
+
+def signature(
+    function: Callable[..., dict[str, tf.Tensor]], specs: Sequence[tf.TensorSpec]
+) -> tf.types.experimental.GenericFunction:
+    """A function to be served: before anything else it refuses tensors of another shape.
+
+    A server hands over what it is sent. Some kernels abort the whole process where a tensor has
+    another rank than they were made for, and the check of a signature's shapes is left to the
+    client: so it stands in the graph.
+
+    Args:
+        function: Of tensors in the order of `specs`, returns tensors by name.
+        specs: Of the arguments, each with a name.
+    """
+
+    def guarded(*arguments: tf.Tensor) -> dict[str, tf.Tensor]:
+        return function(
+            *(
+                argument if spec.shape.rank is None else tf.ensure_shape(argument, spec.shape)
+                for argument, spec in zip(arguments, specs, strict=True)
+            )
+        )
+
+    return tf.function(guarded, autograph=False, input_signature=list(specs))
+
+
+# TF Serving's REST interface takes base64 for tensors whose name ends in _bytes.
+IMAGE_BYTES = tf.TensorSpec((None,), tf.string, name="image_bytes")
+
+
+def decode_files(image_bytes: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+    """Encoded pictures, string [N], as uint8 [N, H, W, C]; C is one of DECODABLE_CHANNELS."""
+    return tf.map_fn(
+        lambda contents: decode.decode_image(contents, image_shape),
+        image_bytes,
+        fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
+    )
+
+
+def save(directory: Path, endpoints: Mapping[str, Callable], class_names: Sequence[str]) -> None:
+    """Writes a SavedModel whose signatures are `endpoints`, with `assets/labels.txt`.
+
+    Args:
+        directory: Where to.
+        endpoints: A tf.function with an input signature, or a concrete function, by the name of
+            its signature.
+        class_names: The lines of labels.txt; without any there is no such file.
+    """
+    # A plain module instead of keras.export.ExportArchive: that keeps variables and lookup
+    # tables and has no place for a file.
+    served = trackable(endpoints.values())
+    with tempfile.TemporaryDirectory() as scratch:
+        if class_names:
+            labels = Path(scratch, "labels.txt")
+            labels.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
+            served.labels = tf.saved_model.Asset(str(labels))
+        tf.saved_model.save(served, str(directory), signatures=dict(endpoints))
+
+
+def trackable(functions: Iterable[Callable]) -> tf.Module:
+    """What `tf.saved_model.save` finds the variables of the functions on.
+
+    Keras' own variables would be saved as well, but converters do not recognise them as constants:
+    LiteRT then answers NaN.
+    """
+    served = tf.Module()
+    known = tf.types.experimental.ConcreteFunction
+    concrete = [f if isinstance(f, known) else f.get_concrete_function() for f in functions]
+    used = {id(v): v for f in concrete for v in f.variables}
+    served.model_variables = list(used.values())
+    return served
+
+
+def checked_names(class_names: Sequence[str]) -> tuple[str, ...]:
+    """Class names as a tuple.
+
+    Raises:
+        UserError: a name is no line, or two are equal.
+    """
+    names = tuple(str(name) for name in class_names)
+    for name in names:
+        if not name or name.splitlines() != [name]:
+            raise UserError(f"class name {name!r} does not fit on one line of labels.txt")
+    if len(set(names)) < len(names):
+        raise UserError("two classes have the same name; a label must say which class is meant")
+    return names
+
+
+def _checked_image_shape(model: keras.Model, classes: int) -> tuple[int, int, int]:
+    shape = model.input_shape
+    if not (isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]):
+        raise UserError(f"the model's input is {shape}; (None, height, width, channels) is needed")
+    if model.output_shape != (None, classes):
+        raise UserError(
+            f"the model's output is {model.output_shape}, but there are {classes} class names"
+        )
+    return shape[1:]

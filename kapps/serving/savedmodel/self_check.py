@@ -1,0 +1,199 @@
+"""The check every version passes before it is published: a classifier's, and its parts."""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kapps.errors import UserError
+
+# Names of ops that draw random numbers, with or without a seed of their own.
+_RANDOM = re.compile(
+    r"Random|Multinomial|TruncatedNormal|SampleDistorted|NonDeterministic|Rng[A-Z]"
+    r"|Stateful(Uniform|StandardNormal)"
+)
+_WRITES = re.compile(r"^Assign|^ResourceScatter|^ResourceApply")
+
+# Largest difference of a probability. In mixed precision the compiler may keep an intermediate
+# result in float32 that another graph rounds, so two right answers differ by a rounding.
+ENDPOINT_TOLERANCE = 1e-4  # of any number, in float32: other kernels, other order of summation
+TOLERANCE = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 2e-2}
+
+
+def check_saved_model(
+    directory: Path,
+    model: keras.Model,
+    images: np.ndarray,
+    class_names: tuple[str, ...],
+    temperature: float,
+) -> None:
+    """Reloads a SavedModel and compares it with the model it was made of.
+
+    Checked for one image and for all: softmax(logits / temperature) of the model, the labels, the
+    same bits when asked twice, float32, and for the images as PNG the same bits as for the pixels.
+
+    Args:
+        directory: The SavedModel.
+        model: What it was made of: images -> logits.
+        images: uint8 [n, H, W, C].
+        class_names: One per logit.
+        temperature: What the logits were divided by.
+
+    Raises:
+        UserError: the graph draws random numbers or writes to its variables.
+        RuntimeError: any other disagreement.
+    """
+    loaded = tf.saved_model.load(str(directory))
+    for name, signature in loaded.signatures.items():
+        refuse_state(name, signature)
+    with full_float32():
+        for batch in (images[:1], np.concatenate([images, images[:1]])):
+            _check_batch(loaded.signatures, model, batch, class_names, temperature)
+
+
+def _check_batch(
+    signatures: dict,
+    model: keras.Model,
+    images: np.ndarray,
+    class_names: tuple[str, ...],
+    temperature: float,
+) -> None:
+    classify = signatures["serving_default"]
+    first, second = (classify(image=tf.constant(images)) for _ in range(2))
+    probabilities = first["probabilities"].numpy()
+    if first["probabilities"].dtype != tf.float32:
+        raise RuntimeError(f"probabilities are {probabilities.dtype}, not float32")
+    if not np.array_equal(probabilities, second["probabilities"].numpy()):
+        raise RuntimeError("the SavedModel answers differently when asked twice")
+
+    # Not model.predict: that may be compiled already, with TF32 in it.
+    logits = tf.function(model, jit_compile=False)(tf.constant(images, tf.float32), training=False)
+    expected = _softmax(tf.cast(logits, tf.float64).numpy() / temperature)
+    tolerance = max(TOLERANCE[layer.compute_dtype] for layer in model.layers)
+    difference = np.max(np.abs(probabilities - expected))
+    if not difference <= tolerance:
+        raise RuntimeError(
+            f"the SavedModel differs from the model by {difference:.1e} in a probability"
+            f" (batch of {len(images)}, {tolerance:.0e} allowed)"
+        )
+    labels = [class_names[index] for index in np.argmax(probabilities, axis=-1)]
+    if [label.decode() for label in first["label"].numpy()] != labels:
+        raise RuntimeError("the labels of the SavedModel do not belong to its probabilities")
+    if "from_bytes" in signatures:
+        encoded = tf.constant([tf.io.encode_png(image).numpy() for image in images])
+        from_bytes = signatures["from_bytes"](image_bytes=encoded)["probabilities"].numpy()
+        if not np.array_equal(probabilities, from_bytes):
+            raise RuntimeError("the SavedModel answers differently for the same image as PNG")
+
+
+def check_endpoint(
+    name: str,
+    function: Callable[..., dict[str, tf.Tensor]],
+    served: Callable[..., dict[str, tf.Tensor]],
+    inputs: Mapping[str, np.ndarray],
+    tolerance: float = ENDPOINT_TOLERANCE,
+) -> None:
+    """Compares a reloaded signature with the function it was made of.
+
+    Args:
+        name: Of the signature.
+        function: What it was made of.
+        served: The signature.
+        inputs: Its arguments.
+        tolerance: As `export_generative` has it; texts must be equal.
+
+    Raises:
+        UserError: an answer is not finite.
+        RuntimeError: the two disagree, or the signature with itself when asked twice.
+    """
+    tensors = {key: tf.constant(value) for key, value in inputs.items()}
+    first, second = served(**tensors), served(**tensors)
+    expected = function(**tensors)
+    if first.keys() != expected.keys():
+        raise RuntimeError(f"{name} answers {sorted(first)}, not {sorted(expected)}")
+    for key, tensor in expected.items():
+        said, again, wanted = (t.numpy() for t in (first[key], second[key], tensor))
+        if not np.array_equal(said, again, equal_nan=said.dtype.kind == "f"):
+            raise RuntimeError(f"{name}: the SavedModel answers differently when asked twice")
+        if wanted.dtype.kind == "f" and not np.isfinite(wanted).all():
+            raise UserError(
+                f"{name}: {key} is not finite: the model diverged. Nothing was published"
+            )
+        if (said.dtype, said.shape) != (wanted.dtype, wanted.shape):
+            raise RuntimeError(f"{name}: {key} is {said.dtype} {said.shape}, not {wanted.dtype}")
+        if wanted.dtype.kind == "O":
+            if not np.array_equal(said, wanted):
+                raise RuntimeError(f"{name}: {key} of the SavedModel is not the model's")
+            continue
+        difference = np.max(np.abs(said.astype(float) - wanted.astype(float)), initial=0.0)
+        allowed = tolerance * max(1.0, np.max(np.abs(wanted.astype(float)), initial=0.0))
+        allowed += wanted.dtype.kind in "iu"  # a rounding
+        if not difference <= allowed:
+            raise RuntimeError(
+                f"{name}: the SavedModel differs from the model by {difference:.1e} in {key}"
+                f" ({allowed:.0e} allowed)"
+            )
+
+
+def refuse_state(
+    name: str, signature: tf.types.experimental.ConcreteFunction, seeded: bool = False
+) -> None:
+    """Looks at every op a signature reaches: its own graph and the functions called from it.
+
+    Args:
+        name: Of the signature.
+        signature: The function.
+        seeded: It takes a seed, so it may draw by ops that have no state but their seed.
+
+    Raises:
+        UserError: it draws random numbers otherwise, or writes to its variables.
+    """
+    graph = signature.graph.as_graph_def()
+    functions = {function.signature.name: function.node_def for function in graph.library.function}
+    reached: set[str] = set()
+    waiting = [list(graph.node)]
+    while waiting:
+        for node in waiting.pop():
+            if _RANDOM.search(node.op) and not (seeded and node.op.startswith("Stateless")):
+                raise UserError(
+                    f"signature {name} draws random numbers: op {node.op} ({node.name}). Two calls"
+                    " would differ. A layer ignores training=False; mend it or take it out of the"
+                    " model that is exported. Nothing was published"
+                )
+            if _WRITES.search(node.op):
+                raise UserError(
+                    f"signature {name} changes the model's variables: op {node.op} ({node.name})."
+                    " A layer ignores training=False; mend it or take it out of the model that is"
+                    " exported. Nothing was published"
+                )
+            for called in _called_functions(node) & functions.keys() - reached:
+                reached.add(called)
+                waiting.append(list(functions[called]))
+
+
+def _called_functions(node: tf.compat.v1.NodeDef) -> set[str]:
+    names = {node.op}  # a function may be called by its own name
+    for value in node.attr.values():
+        names.add(value.func.name)
+        names.update(function.name for function in value.list.func)
+    return names
+
+
+@contextlib.contextmanager
+def full_float32() -> Iterator[None]:
+    """Switches TensorFloat-32 off: a GPU would round to 10 bits, differently in each graph."""
+    enabled = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(enabled)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)

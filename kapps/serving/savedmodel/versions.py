@@ -1,0 +1,111 @@
+"""The directory TensorFlow Serving watches: `NAME/<integer version>/`, published all at once."""
+
+import contextlib
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from kapps.errors import UserError
+
+_LEFTOVER_SECONDS = 24 * 3600
+
+
+def versions(root: str | os.PathLike) -> dict[int, Path]:
+    """The published versions under a directory, lowest first: number -> directory.
+
+    As TensorFlow Serving does, every name that is not a whole number is passed over.
+    """
+    try:
+        names = os.listdir(root)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return {int(n): Path(root, n) for n in sorted(filter(_is_number, names), key=int)}
+
+
+def version_directory(path: str | os.PathLike) -> Path:
+    """The SavedModel meant by a path: a version, or the highest version under a root.
+
+    Raises:
+        UserError: nothing is there, or what is there is no SavedModel.
+    """
+    path = Path(path)
+    if (path / "saved_model.pb").is_file():
+        return path
+    published = [v for v in versions(path).values() if (v / "saved_model.pb").is_file()]
+    if published:
+        return published[-1]
+    if not path.exists():
+        raise UserError(f"{path}: there is no such directory; a recipe publishes one when it ends")
+    raise UserError(
+        f"{path}: no SavedModel here; give a directory that holds saved_model.pb, or the one above"
+        " it that holds numbered versions"
+    )
+
+
+def write_version(export_dir: str | os.PathLike, write: Callable[[Path], None]) -> Path:
+    """The next version is what `write` puts into an empty directory.
+
+    The version is written and synced under a hidden name beside its place and then renamed, so
+    whoever reads `export_dir` sees all of it or nothing, also when this process is killed. When
+    another process takes the number first, the rename fails and the next number is tried.
+
+    Args:
+        export_dir: The root of the versions; made when missing.
+        write: Fills the directory it is given. When it raises, nothing is published.
+    """
+    root = Path(export_dir)
+    root.mkdir(parents=True, exist_ok=True)
+    _clear_leftovers(root)
+    unpublished = root / f".tmp-{uuid.uuid4().hex}"
+    unpublished.mkdir()  # not tempfile's 0700: a server runs as another user
+    try:
+        write(unpublished)
+        _sync_tree(unpublished)
+        return _rename_to_next_version(unpublished, root)
+    except BaseException:
+        shutil.rmtree(unpublished, ignore_errors=True)
+        raise
+
+
+def _rename_to_next_version(unpublished: Path, root: Path) -> Path:
+    number = max(versions(root), default=0) + 1
+    while True:
+        version = root / str(number)
+        try:
+            os.rename(unpublished, version)
+        except OSError:
+            if not os.path.lexists(version):
+                raise
+            number += 1  # taken since the directory was read
+        else:
+            _sync(root)
+            return version
+
+
+def _clear_leftovers(root: Path) -> None:
+    for path in root.glob(".tmp-*"):
+        with contextlib.suppress(FileNotFoundError):  # another process clears it too
+            if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _sync_tree(directory: Path) -> None:
+    for parent, _, files in os.walk(directory):
+        for name in files:
+            _sync(Path(parent, name))
+        _sync(Path(parent))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit()

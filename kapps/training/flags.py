@@ -1,0 +1,331 @@
+"""Flags that recipes share, as frozen dataclasses that a recipe's `Config` inherits.
+
+    RunFlags            seed, where things go
+    CommonFlags         these, and data, epochs, batch, rate, devices, precision
+    ImageFlags          size of the images, part kept for validation
+    AugmentationFlags   what is done to training images
+    OptimizationFlags   optimizer, schedule, decay, clipping, patience
+    AveragingFlags      an average of the weights
+
+A field's range stands in its type (`Fraction`, `Positive`, ...). What does not go together is a
+table in the class variable `EXCLUSIONS`: (condition of the config, sentence); `{field}` in a
+sentence is the value of that field. `check` looks at both, over all the classes that a `Config`
+is made of. Nothing here imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import pathlib
+import shlex
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+from kapps import data
+from kapps.errors import UserError
+from kapps.training.distributed.devices import check_batch, check_devices, cluster, named_devices
+
+Exclusions = Sequence[tuple[Callable[[Any], object], str]]
+
+
+class Range(NamedTuple):
+    """Where a flag has to lie.
+
+    Attributes:
+        low: lower end.
+        high: upper end.
+        words: the range in words, for the message.
+        ends: whether `low` and a finite `high` belong to it.
+    """
+
+    low: float
+    high: float
+    words: str
+    ends: bool = True
+
+    def __contains__(self, value: float) -> bool:
+        if value in (self.low, self.high):
+            return self.ends and value < math.inf
+        return self.low < value < self.high
+
+
+Positive = Annotated[float, Range(0, math.inf, "above 0", ends=False)]
+PositiveInt = Annotated[int, Range(0, math.inf, "1 or more", ends=False)]
+NonNegative = Annotated[float, Range(0, math.inf, "0 or more")]
+NonNegativeInt = Annotated[int, Range(0, math.inf, "0 or more")]
+Fraction = Annotated[float, Range(0, 1, "between 0 and 1")]
+OpenFraction = Annotated[float, Range(0, 1, "between 0 and 1, ends excluded", ends=False)]
+Rate = Annotated[float, Range(0, 0.999, "between 0 and 0.999")]
+Decay = Annotated[float, Range(0, 0.999999, "between 0 and 0.999999")]
+Degrees = Annotated[float, Range(0, 180, "between 0 and 180")]
+
+OptimizerName = Literal["sgd", "momentum", "nesterov", "adadelta", "rmsprop", "adam", "adamw"]
+ScheduleName = Literal["constant", "step", "cosine", "one-cycle", "plateau"]
+AUGMENTATIONS = ("flip", "crop", "rotation", "erasing", "mixup", "cutmix")
+
+
+def changed(config: Any, *names: str) -> bool:
+    """Whether one of these fields of a config differs from its default."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    return any(getattr(config, name) != defaults[name] for name in names)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFlags:
+    """Flags of everything that has a run directory."""
+
+    seed: Annotated[int, Range(0, 2**31 - 1, "between 0 and 2147483647")] = 0
+    """seed of the split, the weights, the order and the augmentation"""
+    run_dir: str | None = None
+    """where everything about the run goes; default: runs/RECIPE/NAME, one NAME per configuration"""
+    export_dir: str | None = None
+    """where versions are published; default: saved_models/RECIPE"""
+    export: bool = True
+    """publish a SavedModel"""
+    overwrite: bool = False
+    """throw away what is in the run directory"""
+
+
+@dataclasses.dataclass(frozen=True)
+class CommonFlags(RunFlags):
+    """Flags of every recipe that trains."""
+
+    dataset: str = "digits"
+    """digits (embedded), fashion_mnist, tfds:NAME, folder:PATH or npz:PATH"""
+    data_dir: str | None = None
+    """where prepared datasets live; default: where TensorFlow Datasets keeps them"""
+    epochs: PositiveInt = 20
+    """passes over the training data"""
+    batch_size: PositiveInt = 64
+    """examples per step, over all devices"""
+    learning_rate: Positive | None = None
+    """highest learning rate; default: the optimizer's usual one"""
+    devices: str = "auto"
+    """auto, cpu, cpu:N (N logical devices, to check distribution), gpu or gpu:N"""
+    sync_batch_norm: bool = True
+    """several devices: batch normalization of the whole batch, as one device has it"""
+    scale_learning_rate: Literal["none", "linear", "sqrt"] = "none"
+    """several devices: times their number, or its root, for a batch that grows with them"""
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    """auto measures on CPUs with bfloat16 units and asks the GPU otherwise"""
+    gradient_flow: bool = False
+    """also measure and draw the norm of the gradient in each layer; training stays the same"""
+
+    @property
+    def run_name(self) -> str:
+        """What the name of the run directory begins with: the kind of data, and the model."""
+        return "-".join(filter(None, (self.dataset.split(":")[0], getattr(self, "model", ""))))
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFlags:
+    """Flags of recipes that read images."""
+
+    image_size: PositiveInt | None = None
+    """side that images of a folder are resized to; default: chosen from the images"""
+    validation_fraction: OpenFraction = 0.1
+    """part of the training data that is kept for validation, stratified"""
+    skip_broken: bool = False
+    """leave out images that cannot be read, instead of stopping"""
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentationFlags:
+    """What is done to training images."""
+
+    augment: bool = True
+    """shift, mirror and otherwise change training images, as the flags below say"""
+    crop: Fraction = 0.1
+    """shift them by up to this part of each side (0.125 is usual for long trainings)"""
+    flip: Literal["auto", "yes", "no"] = "auto"
+    """mirror them left and right; auto: not if the classes are named by single characters"""
+    rotation: Degrees = 0.0
+    """turn them by up to this many degrees"""
+    erasing: Fraction = 0.0
+    """probability of erasing a rectangle"""
+    mixup: NonNegative = 0.0
+    """alpha of mixup; 0.2 is usual"""
+    cutmix: NonNegative = 0.0
+    """alpha of cutmix; 1.0 is usual"""
+
+    EXCLUSIONS: ClassVar[Exclusions] = tuple(
+        (
+            lambda config, name=name: not config.augment and changed(config, name),
+            f"--{name} is part of what --no-augment switches off",
+        )
+        for name in AUGMENTATIONS
+    )
+
+    def augmentation(self, class_names: Sequence[str]) -> data.Augmentation:
+        """What these flags ask for.
+
+        Args:
+            class_names: mirrored digits and letters are other ones, or none.
+        """
+        mirrored = any(len(name) > 1 and not name.isdigit() for name in class_names)
+        flip = mirrored if self.flip == "auto" else self.flip == "yes"
+        strengths = {name: getattr(self, name) for name in AUGMENTATIONS} | {"flip": flip}
+        return data.Augmentation(**strengths if self.augment else {})
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizationFlags:
+    """How weights move."""
+
+    optimizer: OptimizerName = "adamw"
+    """how weights move"""
+    schedule: ScheduleName = "one-cycle"
+    """how the learning rate moves; one-cycle moves the momentum, too"""
+    warmup: Rate = 0.0
+    """part of the steps in which the rate rises (one-cycle: 0.25 when this is 0)"""
+    weight_decay: NonNegative | None = None
+    """decoupled, times the learning rate; biases and norms are spared; default: the usual one"""
+    clip: NonNegative = 0.0
+    """highest global norm of the gradient; 0 is off"""
+    patience: NonNegativeInt = 0
+    """epochs without a better validation loss before training stops; 0 is off"""
+
+    EXCLUSIONS: ClassVar[Exclusions] = (
+        (
+            lambda config: changed(config, "warmup") and config.schedule in ("step", "plateau"),
+            "--schedule {schedule} has no --warmup",
+        ),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class AveragingFlags:
+    """Whether an average of the weights is what is kept."""
+
+    ema: Decay = 0.0
+    """decay of the moving average of the weights, 0.999 for example; 0 is off"""
+
+
+def check(
+    config: CommonFlags,
+    kinds: Sequence[str] = data.PICTURES,
+    names: Sequence[str] = (),
+    *,
+    several_machines: bool = True,
+    instead: str = "this recipe trains on one machine: unset TF_CONFIG, or use --devices for the "
+    "devices of this machine",
+) -> None:
+    """What can be found wrong with the flags before TensorFlow is imported.
+
+    Args:
+        config: a recipe's configuration.
+        kinds: kinds of datasets that the recipe reads.
+        names: further data that it knows by name.
+        several_machines: whether it trains on them, as `TF_CONFIG` asks for.
+        instead: why it does not, and what to do instead, for the message.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    data.check(config.dataset, config.data_dir, kinds, names)
+    check_devices(config.devices)
+    workers = cluster()
+    if workers and not several_machines:
+        raise UserError(f"TF_CONFIG names {len(workers.addresses)} workers; {instead}")
+    check_ranges(config)
+    check_directories(config)
+    check_exclusions(config)
+    check_batch(config.batch_size, named_devices(config.devices))
+
+
+def check_ranges(config: Any) -> None:
+    """Refuse a flag outside the range in its type; None passes.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    for name, hint in typing.get_type_hints(type(config), include_extras=True).items():
+        span, value = _range_of(hint), getattr(config, name)
+        values = value if isinstance(value, tuple) else (value,)
+        if span and any(each is not None and each not in span for each in values):
+            shown = " ".join(map(str, values))
+            raise UserError(f"--{name.replace('_', '-')} {shown}: it must be {span.words}")
+
+
+def check_directories(config: Any) -> None:
+    """Refuse a run or export directory that cannot be written.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    for name in ("run_dir", "export_dir"):
+        path = pathlib.Path(getattr(config, name) or ".")
+        while not path.exists():
+            path = path.parent
+        flag = f"--{name.replace('_', '-')}"
+        if not path.is_dir():
+            raise UserError(f"{flag}: {path} is a file, and a directory is needed")
+        if not os.access(path, os.W_OK):
+            raise UserError(f"{flag}: {path} cannot be written to")
+
+
+def check_exclusions(config: Any) -> None:
+    """Refuse flags that do not go together.
+
+    Raises:
+        UserError: the sentence of the first row that applies.
+    """
+    for wrong, sentence in exclusions(type(config)):
+        if wrong(config):
+            raise UserError(sentence.format_map(vars(config)))
+
+
+def exclusions(config_class: type) -> Iterator[tuple[Callable[[Any], object], str]]:
+    """The rows of `EXCLUSIONS` of a config class and of all that it inherits."""
+    for base in config_class.__mro__:
+        yield from vars(base).get("EXCLUSIONS", ())
+
+
+def load_images(config: ImageFlags, **settings: Any) -> data.ImageData:
+    """The images that the flags ask for.
+
+    Args:
+        config: has the common flags and those of images.
+        **settings: arguments of `data.load` that go before the flags.
+    """
+    flags = {
+        "data_dir": config.data_dir,
+        "image_size": config.image_size,
+        "validation_fraction": config.validation_fraction,
+        "seed": config.seed,
+        "skip_broken": config.skip_broken,
+    }
+    return data.load(config.dataset, **{**flags, **settings})
+
+
+def command(config: Any, program: str) -> str:
+    """The command line that gives this configuration, defaults left out.
+
+    Args:
+        config: a recipe's configuration.
+        program: what comes before the flags, `python recipes/vae.py` for one.
+    """
+    words = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value == field.default or field.name == "overwrite":
+            continue
+        flag = field.name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, tuple):
+            words += [f"--{flag}", *map(str, value)]
+        else:
+            words += [f"--{flag}", str(value)]
+    return " ".join(filter(None, (program, shlex.join(words))))
+
+
+def _range_of(hint: Any) -> Range | None:
+    """The range in a type: of `Positive`, `Positive | None` and `tuple[PositiveInt, ...]`."""
+    for extra in getattr(hint, "__metadata__", ()):
+        if isinstance(extra, Range):
+            return extra
+    return next(filter(None, map(_range_of, typing.get_args(hint))), None)

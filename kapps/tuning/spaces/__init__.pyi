@@ -1,0 +1,29 @@
+from .changes import space_changes as space_changes
+from .convolutional import (
+    FILTERS as FILTERS,
+    cnn as cnn,
+    cnn_cost as cnn_cost,
+)
+from .files import (
+    declare as declare,
+    read_space as read_space,
+)
+from .learning import (
+    OPTIMIZERS as OPTIMIZERS,
+    augmentation as augmentation,
+    optimization as optimization,
+)
+from .networks import (
+    gan as gan,
+    mlp as mlp,
+    resnet as resnet,
+    rnn as rnn,
+    transfer_head as transfer_head,
+    vae as vae,
+)
+from .points import (
+    Space as Space,
+    canonical as canonical,
+    declared as declared,
+    shrunk as shrunk,
+)

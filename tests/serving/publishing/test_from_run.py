@@ -1,0 +1,163 @@
+"""`publish`: any family's model of a run, once, with a card."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kapps import models, serving, training
+from kapps.errors import UserError
+from serving.small_families import (
+    FAMILIES,
+    SHAPE,
+    gan,
+    image_classifier,
+    image_data,
+    point_data,
+    points_network,
+    text_data,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    run_dir: str
+    export_dir: str | None
+    export: bool = True
+    seed: int = 7
+    overwrite: bool = False
+
+
+@pytest.fixture
+def a_run(tmp_path):
+    def open_one(recipe="tiny", **settings):
+        config = Config(
+            str(tmp_path / "runs" / "first"),
+            **{"export_dir": str(tmp_path / "served")} | settings,
+        )
+        run = training.open_run(recipe, config)
+        opened.append(run)
+        return run
+
+    opened = []
+    yield open_one
+    for run in opened:
+        run.close()
+
+
+def found(**more):
+    verdict = SimpleNamespace(label="good fit", sentence="It holds on new data.")
+    return SimpleNamespace(metrics={"test_loss": 1.0}, verdict=verdict, **more)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_of_any_family_is_published_once(family, a_run, tmp_path, capsys):
+    build, load, signatures, counted = FAMILIES[family]
+    model, known, run = build(), load(), a_run()
+    headline = "Test loss 1 nat."
+    version = serving.publish(model, run, known, found(headline=headline), what="A toy")
+    assert version == str(tmp_path / "served" / "1")
+    assert capsys.readouterr().out == f"published {version}\n"
+    assert set(serving.load(version).signatures) == signatures
+    card = (tmp_path / "served/1/model_card.md").read_text(encoding="utf-8")
+    spec = getattr(known, "spec", "moons")
+    assert f"A toy trained on {spec} ({counted}, fingerprint 0123456789ab), seed 7.\n\n" in card
+    assert f"\n\n{headline}\n\ngood fit: It holds on new data.\n\nRun directory: first\n" in card
+    labelled = getattr(known, "class_names", ()) and getattr(model, "classes", 3)
+    labels = tmp_path / "served/1/assets/labels.txt"
+    expected = "".join(f"{name}\n" for name in known.class_names) if labelled else None
+    assert (labels.read_text() if labels.exists() else None) == expected
+
+    # Again, also by another process after a kill: nothing more is published.
+    assert run.facts()["exported"] == version
+    assert serving.publish(model, run, known, found(), what="A toy") == version
+    assert [v.name for v in serving.versions(tmp_path / "served").values()] == ["1"]
+    assert capsys.readouterr().out == ""
+
+
+def test_the_answers_are_calibrated(a_run):
+    model = image_classifier()
+    images = image_data().splits["test"].take([0, 5])
+    version = serving.publish(model, a_run(), image_data(), found(temperature=2.0), what="A toy")
+    answer = serving.load(version).signatures["serving_default"](image=tf.constant(images))
+    expected = keras.ops.softmax(model(images.astype("f4")) / 2.0)
+    np.testing.assert_allclose(answer["probabilities"], expected, rtol=1e-5)
+
+
+def test_no_image_of_the_data_is_stored(a_run):
+    kept, run = [], a_run()
+    for build in (image_classifier, lambda: models.linear_autoencoder(SHAPE, 2)):
+        member = str(len(kept))
+        kept.append(
+            serving.publish(build(), run, image_data(), found(), what="A toy", member=member)
+        )
+    for version in kept:
+        path = f"{version}/assets.extra/tf_serving_warmup_requests"
+        stored = b"".join(tf.data.TFRecordDataset(path).as_numpy_iterator())
+        assert len(stored) > 1000
+        for image in image_data().splits["validation"].take(range(6)):
+            assert image.tobytes() not in stored
+            assert tf.io.encode_png(image).numpy() not in stored
+
+
+def test_export_false_publishes_nothing(a_run, tmp_path, capsys):
+    run = a_run(export=False)
+    assert serving.publish(image_classifier(), run, image_data(), found(), what="A toy") is None
+    assert not (tmp_path / "served").exists() and capsys.readouterr().out == ""
+
+
+def test_where_to_by_default(a_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = a_run("my_recipe", export_dir=None)
+    version = serving.publish(image_classifier(), run, image_data(), found(), what="A toy")
+    assert version == "saved_models/my_recipe/1"
+
+
+def test_a_version_that_was_deleted_is_published_again(a_run, tmp_path):
+    run = a_run()
+    run.record(exported=str(tmp_path / "gone" / "4"))
+    version = serving.publish(image_classifier(), run, image_data(), found(), what="A toy")
+    assert version == str(tmp_path / "served" / "1") == run.facts()["exported"]
+
+
+def test_each_member_of_a_run_is_published(a_run, tmp_path):
+    run, model = a_run(), image_classifier()
+
+    def publish(member):
+        version = serving.publish(
+            model, run, image_data(), found(), what="A winner", member=member, caveats=("Few.",)
+        )
+        return version.rpartition("/")[2]
+
+    assert [publish(member) for member in ("3", "3", "9", "3")] == ["1", "1", "2", "1"]
+    assert run.facts()["published"] == {
+        member: str(tmp_path / "served" / number) for member, number in (("3", "1"), ("9", "2"))
+    }
+    assert "exported" not in run.facts()
+    assert "\n* Few.\n" in (tmp_path / "served/1/model_card.md").read_text()
+
+
+def test_settings_replace_what_is_worked_out(a_run):
+    names = point_data(np.eye(2, dtype="f4"), ())
+    version = serving.publish(
+        points_network(), a_run(), names, found(), what="A toy", kind="linear thing"
+    )
+    with open(f"{version}/model_card.md", encoding="utf-8") as card:
+        assert "A linear thing" in card.read()
+
+
+def test_data_without_an_exporter(a_run, tmp_path):
+    with pytest.raises(UserError, match="no exporter for a GAN on TextData"):
+        serving.publish(gan(), a_run(), text_data(), found(), what="A toy")
+    assert not (tmp_path / "served").exists()
+
+
+def test_a_model_that_diverged_is_not_noted(a_run, tmp_path):
+    model, run = models.linear_autoencoder(SHAPE, 2), a_run()
+    model.set_weights([np.full(w.shape, np.nan) for w in model.get_weights()])
+    with pytest.raises(UserError, match="not finite"):
+        serving.publish(model, run, image_data(), found(), what="A toy")
+    assert "exported" not in run.facts() and not serving.versions(tmp_path / "served")
