@@ -3,6 +3,10 @@ import pytest
 from models.pretrained.weightless import without_weights
 
 from kapps import models
+from kapps.errors import UserError
+from kapps.layers import SpectralNormalization
+
+layers = keras.layers
 
 
 @pytest.mark.parametrize(
