@@ -2,7 +2,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from models.small_gans import (
+
+from kapps import losses, models
+from kapps.errors import UserError
+from kapps.models.generative.gan import diffaugment
+from models.generative.small_gans import (
     LATENT,
     PIXELS,
     SHAPE,
@@ -13,10 +17,6 @@ from models.small_gans import (
     same,
     weights,
 )
-
-from kapps import losses, models
-from kapps.errors import UserError
-from kapps.models.generative.gan import diffaugment
 
 WHITE = np.full((8, *SHAPE), 255, "float32")  # 1 for the discriminator
 W = np.linspace(-0.5, 0.6, PIXELS).astype("float32")

@@ -1,11 +1,11 @@
 import keras
 import numpy as np
 import pytest
-from models.small_gans import one_hot
 
 from kapps import models
 from kapps.errors import UserError
 from kapps.layers import BatchNormalization, SpectralNormalization
+from models.generative.small_gans import one_hot
 
 
 def maps(model, kind=(keras.layers.Conv2D, keras.layers.Conv2DTranspose)):
