@@ -148,8 +148,9 @@ class Config:
     """fields that stay, as FIELD=VALUE; a comma between the values of a field that has several"""
     objective: str | None = None
     """figure of validation to look for, NAME:max or NAME:min; default: the recipe's own"""
-    algorithm: Literal["random", "grid", "bayesian", "hyperband", "tpe"] = "random"
-    """what says which point comes next; tpe needs optuna"""
+    algorithm: Literal["random", "grid", "bayesian", "hyperband", "tpe", "tpe_local"] = "random"
+    """what says which point comes next; tpe and tpe_local (which also tries neighbours of the best)
+    need optuna"""
     max_trials: int = 20
     """budget in trials, those of earlier processes included"""
     max_minutes: float | None = None
@@ -161,7 +162,7 @@ class Config:
     seeds_per_point: int = 1
     """how often each point is tried, with seeds one after the other; the mean counts"""
     stop_early: Literal["auto", "none", "median", "asha"] = "auto"
-    """how poor trials end; auto: by the median rule, but not under Hyperband"""
+    """how poor trials end (needs optuna); auto: by the median rule, but not under Hyperband"""
     seed: int = 0
     """seed of the search, and the first one of the recipe: all points have the same split"""
     run_dir: str | None = None
@@ -205,7 +206,7 @@ def check(config: Config) -> None:
             raise UserError(f"{config.recipe} has no {name!r}; it has {listed}")
         if name in fixed and name in sought:
             raise UserError(f"{name} is fixed and sought: take it out of one of them")
-    settings(config, {})
+    tuning.check_hyperband(config, settings(config, {}).epochs)
 
 
 def load_recipe(name: str) -> Any:
@@ -374,6 +375,7 @@ def work(config: Config, run: training.Run) -> dict[str, object]:
             space,
             seed=config.seed,
             epochs=whole.epochs,
+            trials=config.max_trials,
         ),
         run.path,
         identity=identity(config),

@@ -10,7 +10,7 @@ point of the space can be built.
 The winner is trained anew and meets the test split once. The same command goes on with a search
 that was killed, trial by trial and epoch by epoch; a larger budget makes it longer. On several
 machines it is started on each, with KerasTuner's variables KERASTUNER_TUNER_ID (chief, or a name),
-KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT.
+KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT and the secret KAPPS_TUNER_KEY.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ class Config(training.CommonConfig):
     """the search tries half of it and twice of it, too"""
     learning_rate: float | None = None
     """fixes the highest learning rate; default: it is sought"""
-    algorithm: Literal["random", "grid", "bayesian", "hyperband", "tpe"] = "random"
-    """what says which point comes next; tpe needs optuna"""
+    algorithm: Literal["random", "grid", "bayesian", "hyperband", "tpe", "tpe_local"] = "random"
+    """what says which point comes next; tpe and tpe_local (which also tries neighbours of the best)
+    need optuna"""
     max_trials: int = 20
     """budget in trials, those of earlier processes included"""
     max_minutes: float | None = None
@@ -50,7 +51,7 @@ class Config(training.CommonConfig):
     seeds_per_point: int = 1
     """how often each point is tried; the mean counts"""
     stop_early: Literal["auto", "none", "median", "asha"] = "auto"
-    """how poor trials end; auto: by the median rule, but not under Hyperband"""
+    """how poor trials end (needs optuna); auto: by the median rule, but not under Hyperband"""
     cost: Literal["none", "parameters", "multiply_adds", "seconds"] = "none"
     """look for a Pareto front of accuracy and this"""
     max_stages: int = 3
@@ -79,6 +80,7 @@ def check(config: Config) -> None:
         UserError: a mistake in the flags.
     """
     tuning.check_search(config)
+    tuning.check_hyperband(config, config.epochs)
     training.check_common(config)
     for name, least in (
         ("max_stages", 1),
@@ -177,6 +179,7 @@ def search(config: Config, run: training.Run, images: data.ImageData) -> tuning.
         tuning.spaces.declared(trials.space),
         seed=config.seed,
         epochs=config.epochs,
+        trials=config.max_trials,
     )
     return tuning.run_search(
         trials,
