@@ -10,7 +10,7 @@ point of the space can be built.
 The winner is trained anew and meets the test split once. The same command resumes a search
 that was killed, trial by trial and epoch by epoch; a larger budget makes it longer. On several
 machines it is started on each, with KerasTuner's variables KERASTUNER_TUNER_ID (chief, or a name),
-KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT.
+KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT and the secret KAPPS_TUNER_KEY.
 """
 
 from __future__ import annotations

@@ -29,7 +29,13 @@ from .spaces.files import (
 )
 from .spaces.points import hyperparameters as hyperparameters
 from .state import Budget as Budget
-from .tuner import Tuner as Tuner
+from .tuner import (
+    BayesianOptimization as BayesianOptimization,
+    GridSearch as GridSearch,
+    Hyperband as Hyperband,
+    RandomSearch as RandomSearch,
+    Tuner as Tuner,
+)
 from .workers.agent import serve_chief as serve_chief
 from .workers.trial import (
     SearchError as SearchError,

@@ -114,6 +114,8 @@ class SearchState:
             oracle.hyperparameters = hyperparameters(declare(given))
         else:
             given = None
+        if isinstance(oracle, oracles.HyperbandOracle) and not oracle.hyperparameters.space:
+            raise UserError("Hyperband has to know the space before its first trial: declare it")
         if canonical is not None:
             oracle.canonical = canonical
         if self.cost is not None:
@@ -225,7 +227,9 @@ class SearchState:
             trial = self.oracle.create_trial(f"trial-{len(self.oracle.trials)}")
         if trial.status == "RUNNING":
             return trial
-        self.exhausted = trial.status == "STOPPED"
+        # What runs may still find hyperparameters that nobody has declared.
+        runs = any(record.status == "running" for record in self.records.values())
+        self.exhausted = trial.status == "STOPPED" and not runs
         return None
 
     def _job(self, trial: str) -> dict[str, Any]:

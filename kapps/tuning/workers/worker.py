@@ -25,7 +25,7 @@ import filelock
 
 from kapps import files
 from kapps.errors import UserError
-from kapps.tuning.workers.trial import SearchError, Trial
+from kapps.tuning.workers.trial import SearchError, Trial, numbers
 
 Tell = Callable[[dict[str, Any]], bool]
 LAST_WORKER = 300  # seconds to wait for the last worker of a trial to be gone
@@ -195,7 +195,7 @@ def _best(answer: Any, rows: list[dict], goal: str, sign: float) -> dict[str, An
     if isinstance(answer, int | float) or hasattr(answer, "__float__"):
         return {goal: float(answer)}
     if isinstance(answer, dict):
-        rows = [{name: float(value) for name, value in answer.items()}]
+        rows = [numbers(answer)]
     measured = [row for row in rows if goal in row]
     if not measured:
         names = sorted({name for row in rows for name in row} - {"epoch"})
