@@ -57,6 +57,8 @@ linear_verdict, mlp_verdict
 SampleGrids, samples_of     images drawn after every epoch, samples of fixed noise for one, in files
 explain_perceptron, perceptron_frames, features_of
                           a network of one layer: its film, its figures, what its layer sees
+explain_stacked, stacked_frames, stacked_kind, stacked_targets, stacked_losses, measure_stacked,
+stacked_cell              the same for many small networks that are trained at once
 Contestant, comparison_figures, comparison_table, optimizer_findings, judge_standings, standing
                           what a comparison of optimizers shows, settled by pairs of seeds
 SURFACES, descend, surface_figures, surface_table, surface_findings

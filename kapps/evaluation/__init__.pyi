@@ -4,6 +4,15 @@ from .classic.explain_perceptron import (
     features_of as features_of,
     perceptron_frames as perceptron_frames,
 )
+from .classic.explain_stacked import (
+    explain_stacked as explain_stacked,
+    measure_stacked as measure_stacked,
+    stacked_cell as stacked_cell,
+    stacked_frames as stacked_frames,
+    stacked_kind as stacked_kind,
+    stacked_losses as stacked_losses,
+    stacked_targets as stacked_targets,
+)
 from .classic.optimizers import (
     Contestant as Contestant,
     comparison_figures as comparison_figures,
