@@ -55,14 +55,19 @@ from .spec import (
     check as check,
     parse as parse,
 )
-from .tables.loading import (
-    TABLES as TABLES,
-    TableData as TableData,
-    TableSplit as TableSplit,
-    check_target as check_target,
+from .split import folds as folds
+from .tables.describing import (
     describe_table as describe_table,
     describe_table_text as describe_table_text,
+)
+from .tables.loading import (
+    TableData as TableData,
+    TableSplit as TableSplit,
     load_table as load_table,
+)
+from .tables.source import (
+    TABLES as TABLES,
+    check_target as check_target,
 )
 from .text.loading import (
     TextData as TextData,
