@@ -1,6 +1,7 @@
 """`kapps export` and `kapps predict`: to the published model, and from it."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
