@@ -196,9 +196,10 @@ def test_killed_it_ends_with_the_same_bits_what_it_remembers_included(tmp_path, 
         "import sys; sys.path.insert(0, {root!r})\n"
         "import functools\n"
         "from kapps import training\n"
+        "from kapps.command_line import call\n"
         "from recipes import char_rnn\n"
         "training.fit = functools.partial(training.fit, save_steps=7)\n"
-        "char_rnn.main(char_rnn.Config(dataset={book!r}, run_dir=sys.argv[1], epochs=2, k2=20,\n"
+        "call(char_rnn, char_rnn.Config(dataset={book!r}, run_dir=sys.argv[1], epochs=2, k2=20,\n"
         "    dropout=0.2, ema=0.9, export=False, **{small!r}))\n"
     ).format(root=str(ROOT), book=f"text:{book}", small=SMALL)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kapps import cli, serving
+from kapps import cli, serving, training
 from kapps.command_line import call
 from kapps.errors import UserError
 from recipes import sequence_classifier as recipe
@@ -122,11 +122,11 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     )
     whole = call(recipe, config)
     broken = dataclasses.replace(config, run_dir=str(tmp_path / "broken"))
-    callbacks = recipe.callbacks
-    monkeypatch.setattr(recipe, "callbacks", lambda *a: [*callbacks(*a), Stop()])
+    callbacks = training.setup.callbacks
+    monkeypatch.setattr(training.setup, "callbacks", lambda *a: [*callbacks(*a), Stop()])
     with pytest.raises(KeyboardInterrupt):
         call(recipe, broken)
-    monkeypatch.setattr(recipe, "callbacks", callbacks)
+    monkeypatch.setattr(training.setup, "callbacks", callbacks)
     resumed = call(recipe, broken)
     assert resumed["test_loss"] == whole["test_loss"]
     rows = [(tmp_path / name / "metrics.csv").read_text() for name in ("whole", "broken")]

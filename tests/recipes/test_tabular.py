@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from kapps import cli, data, serving
+from kapps import cli, data, serving, training
 from kapps.command_line import call
 from kapps.errors import UserError
 from kapps.evaluation.tables.baselines import as_matrix
@@ -159,11 +159,11 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(tmp_path, monkeypatch):
                    run_dir=str(tmp_path / "whole"))  # fmt: skip
     metrics = call(tabular, whole)
     stopped = dataclasses.replace(whole, run_dir=str(tmp_path / "stopped"))
-    usual = tabular.callbacks
-    monkeypatch.setattr(tabular, "callbacks", lambda *a: [*usual(*a), Stop()])
+    usual = training.setup.callbacks
+    monkeypatch.setattr(training.setup, "callbacks", lambda *a: [*usual(*a), Stop()])
     with pytest.raises(KeyboardInterrupt):
         call(tabular, stopped)
-    monkeypatch.setattr(tabular, "callbacks", usual)
+    monkeypatch.setattr(training.setup, "callbacks", usual)
     resumed = call(tabular, stopped)
     names = ("test_r2", "test_mae", "best_epoch")
     assert [resumed[name] for name in names] == [metrics[name] for name in names]
