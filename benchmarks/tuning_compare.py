@@ -33,6 +33,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 from kapps import data, evaluation, files, models, training, tuning  # noqa: E402
+from kapps.command_line import call  # noqa: E402
 from recipes import tune_cnn  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "tuning_compare.json"
@@ -149,7 +150,7 @@ def multiply_adds(filters: tuple[int, ...]) -> int:
 def searched(base: tune_cnn.Config, algorithm: str) -> dict[str, Any]:
     """Search, and train the winner as the recipe does it and on all pictures."""
     config = dataclasses.replace(base, algorithm=algorithm, stop_early=PRUNERS[algorithm])
-    metrics = tune_cnn.main(config)
+    metrics = call(tune_cnn, config)
     winner = tuning.read_results(config.run_dir).best_first()[0]
     found = {**{name: metrics[name] for name in KEPT}, "values": winner.values}
     return found | (on_all(config, winner.values) if algorithm.startswith("tpe") else {})
@@ -187,16 +188,15 @@ def accuracy(config: tune_cnn.Config, dataset: str, values: dict[str, Any]) -> f
     images = data.load(dataset, seed=config.seed)
     trials = tune_cnn.CnnTrials(config, images.image_shape, images.classes)
     point = tuning.hyperparameters(space_of(trials), values)
-    model, batches, validation, _ = tune_cnn.prepare(
-        trials, point, images, trials.strategy, config.seed, config.winner_epochs
-    )
+    epochs = config.winner_epochs
+    model, (batches, validation, _) = trials.build(point, images, config.seed, epochs)
     with tempfile.TemporaryDirectory() as directory:
         training.fit(
             model,
             batches,
             validation,
-            epochs=config.winner_epochs,
-            run=tune_cnn.run_in(pathlib.Path(directory)),
+            epochs=epochs,
+            run=training.run_inside(directory, "tune_cnn"),
             monitor="val_accuracy",
             mode="max",
             verbose=2,

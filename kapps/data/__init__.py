@@ -21,6 +21,8 @@ TextLanes, text_stream, text_stretches
 binarized               a split with pixels of 0 and 255, drawn once
 Augmentation            flip, crop, rotation, erasing, mixup, cutmix
 ImageData, Split        what `load` returns
+quick_fingerprint(spec) have the files changed? (fast, no TensorFlow)
+folds                   (rest, fold) of K folds, by class, group or time
 load_table(spec, ...)   a table: `TableData`, with what its training part says of each column
 check_target, TABLES    is there such a column; tables that come with scikit-learn (fast)
 describe_table, describe_table_text

@@ -7,6 +7,7 @@ from .classic.points import (
     load_xor as load_xor,
     only_classes as only_classes,
 )
+from .fingerprint import quick_fingerprint as quick_fingerprint
 from .images.audit import (
     describe as describe,
     describe_text as describe_text,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import tensorflow as tf
 
+from kapps.data.duplicates import duplicate_notes
 from kapps.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -71,7 +72,9 @@ class ImageData:
         image_shape: (H, W, C) of every picture, C being 1 or 3.
         splits: `Split` by name: train, validation, test.
         fingerprint: sha256 over pictures, labels, class names, shape and who is in which split.
-        notes: what the user should know: skipped files, chosen sizes, tiny classes.
+        notes: what the user should know: skipped files, chosen sizes, tiny classes, duplicates.
+        white: the level of 16-bit pictures that was read as 255; None: the highest possible. A
+            served model decodes with it (`decode_image`).
     """
 
     spec: str
@@ -80,6 +83,7 @@ class ImageData:
     splits: dict[str, Split]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    white: int | None = None
 
     @property
     def classes(self) -> int:
@@ -151,6 +155,8 @@ class Source:
         digest: hash of the contents of all rows, in order.
         origins: a name per row, for files.
         notes: what the user should know.
+        keys: of each row something that only the same picture has.
+        white: as `ImageData` has it.
     """
 
     class_names: tuple[str, ...]
@@ -161,17 +167,24 @@ class Source:
     digest: bytes
     origins: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    keys: tuple[bytes, ...] | None = None
+    white: int | None = None
 
 
 def assemble(spec: str, source: Source, rows: dict[str, np.ndarray]) -> ImageData:
     """Gives each split its rows of the source."""
+    repeated = []
+    if source.keys is not None:
+        keys, labels = source.keys, source.labels
+        repeated = duplicate_notes(keys, labels, rows, "pictures", source.origins)
     return ImageData(
         spec=spec,
         class_names=source.class_names,
         image_shape=source.image_shape,
         splits={name: _split(source, rows[name]) for name in SPLITS},
         fingerprint=_fingerprint(source, rows),
-        notes=source.notes,
+        notes=(*source.notes, *repeated),
+        white=source.white,
     )
 
 
