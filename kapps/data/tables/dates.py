@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kapps.data.tables.cells import Cells
-from kapps.data.tables.numbers import FEW, MOST_WORDS
+from kapps.data.tables.numbers import FEW, MOST_WORDS, PLAIN, matches
 
 if TYPE_CHECKING:
     import pyarrow
@@ -49,6 +49,8 @@ def recognise_dates(cells: Cells) -> tuple[str, str]:
     if not total:
         return "", ""
     first = cells.values.take(np.flatnonzero(counts)[:_LOOKED_AT])
+    if matches(first, PLAIN).mean() > 0.5:
+        return "", ""
     if all(np.isnan(parse_dates(first, order)[0]).mean() > 0.5 for order in _PATTERNS):
         return "", ""
     read = {}

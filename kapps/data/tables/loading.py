@@ -316,8 +316,8 @@ def _split_notes(data: TableData) -> list[str]:
                 "a different target: no model can tell them apart"
             )
         for name in SPLITS:
-            there = np.unique(data.splits[name].targets)
-            absent = [c for i, c in enumerate(data.class_names) if i not in set(there.tolist())]
+            there = set(data.splits[name].targets.tolist())
+            absent = [c for i, c in enumerate(data.class_names) if i not in there]
             if absent:
                 more = f" and {len(absent) - _SHOWN} more" if len(absent) > _SHOWN else ""
                 notes.append(

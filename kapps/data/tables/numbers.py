@@ -76,10 +76,10 @@ def is_number(cell: str) -> bool:
 
 def are_codes(cells: Cells) -> bool:
     """Whether whole numbers with leading zeros, such as 02139, say that these are codes."""
-    padded = _matches(cells.values, _PADDED) & (cells.present > 0)
+    padded = matches(cells.values, _PADDED) & (cells.present > 0)
     if not padded.any():
         return False
-    digits = _matches(cells.values, r"^[0-9]+$") & (cells.present > 0)
+    digits = matches(cells.values, r"^[0-9]+$") & (cells.present > 0)
     if cells.present[digits].sum() < 0.8 * cells.present.sum():
         return False
     lengths = _lengths(cells.values)
@@ -94,10 +94,10 @@ def parse_numbers(values: pyarrow.Array, format: dict[str, Any] | None = None) -
     Plain numbers are read in any format, unless their point groups thousands.
     """
     if format is None:
-        return _to_float(values, _matches(values, PLAIN))
+        return _to_float(values, matches(values, PLAIN))
     parts = _Parts(values)
     decimal, unit = format["decimal"], format.get("unit", "")
-    fits = parts.there & _matches(parts.core, _core(decimal))
+    fits = parts.there & matches(parts.core, _core(decimal))
     fits &= _fitting_units(parts.units, unit)
     return parts.numbers(decimal, fits)
 
@@ -123,9 +123,9 @@ def recognise_numbers(cells: Cells, delimiter: str = "") -> Recognised:
     if problem:
         return Recognised(plain, problem=problem)
     there &= _fitting_units(parts.units, unit)
-    english, german = (_matches(parts.core, _core(sign)) & there for sign in ".,")
+    english, german = (matches(parts.core, _core(sign)) & there for sign in ".,")
     needs_point, needs_comma = english & ~german, german & ~english
-    either = english & german & _matches(parts.core, _AMBIGUOUS)
+    either = english & german & matches(parts.core, _AMBIGUOUS)
     notes: list[str] = []
     if needs_point.any() and needs_comma.any():
         few, many = sorted((needs_point, needs_comma), key=lambda mask: counts[mask].sum())
@@ -165,8 +165,8 @@ class _Parts:
             for name in ("open", "sign", "prefix", "inner", "core", "exponent", "suffix", "close")
         }
         self.core, self._exponent = part["core"], part["exponent"]
-        minus = [_matches(part[name], "^[\\-\u2212\u2013]$") for name in ("sign", "inner")]
-        brackets = _matches(part["open"], r"^\($"), _matches(part["close"], r"^\)$")
+        minus = [matches(part[name], "^[\\-\u2212\u2013]$") for name in ("sign", "inner")]
+        brackets = matches(part["open"], r"^\($"), matches(part["close"], r"^\)$")
         self.there &= brackets[0] == brackets[1]
         self._negative = minus[0] | minus[1] | brackets[0]
         self.units = compute.binary_join_element_wise(part["prefix"], part["suffix"], "")
@@ -225,10 +225,10 @@ def _fitting_units(units: pyarrow.Array, unit: str) -> np.ndarray:
 def _guess(cells, parts, there, either, delimiter) -> tuple[str, list[str]]:
     """The decimal sign where all numbers with a sign are like 1,234 or like 1.234."""
     counts = cells.present
-    comma = either & _matches(parts.core, ",")
+    comma = either & matches(parts.core, ",")
     point = either & ~comma
     example = cells.most_frequent(either, 1)[0][0]
-    whole = there & _matches(parts.core, "^[0-9]+$")
+    whole = there & matches(parts.core, "^[0-9]+$")
     if comma.any() and point.any():  # a comma groups, a point does not: as in English
         return ".", [f"{example!r} may be a thousand or a fraction; a comma counts as the former"]
     if comma.any():
@@ -247,12 +247,12 @@ def _grouping_points(cells: Cells) -> bool:
     point, of which some end with a zero, was written by neither.
     """
     there = cells.present > 0
-    point = _matches(cells.values, r"^[+-]?[1-9][0-9]{0,2}\.[0-9]{3}$") & there
+    point = matches(cells.values, r"^[+-]?[1-9][0-9]{0,2}\.[0-9]{3}$") & there
     if not point.any():
         return False
-    small = _matches(cells.values, r"^[+-]?[0-9]{1,3}$") & there
-    number = _matches(cells.values, PLAIN) & there & ~cells.missing
-    zero = _matches(cells.values, "0$") & point
+    small = matches(cells.values, r"^[+-]?[0-9]{1,3}$") & there
+    number = matches(cells.values, PLAIN) & there & ~cells.missing
+    zero = matches(cells.values, "0$") & point
     return bool(zero.any() and small.any() and (point | small)[number].all())
 
 
@@ -261,7 +261,8 @@ def _core(decimal: str) -> str:
     return _CORE.replace("D", signs["D"]).replace("G", signs["G"])
 
 
-def _matches(values: pyarrow.Array, pattern: str) -> np.ndarray:
+def matches(values: pyarrow.Array, pattern: str) -> np.ndarray:
+    """Which texts a regular expression of RE2 is found in, bool [d]."""
     from pyarrow import compute
 
     found = compute.match_substring_regex(values, pattern)
