@@ -26,7 +26,7 @@ frechet_distance, kernel_distance, precision_recall, density_coverage
                           distances between sets of features
 classifier_score, class_balance_kl
                           what a classifier makes of samples
-nearest_neighbour_test, classifier_two_sample_test
+nearest_neighbour_test
                           can samples be told from real pictures?
 importance_nll, Likelihood, bits_per_dimension
                           negative log-likelihood of a VAE by importance sampling

@@ -101,10 +101,7 @@ from .generative.samples.quality import (
     sample_quality as sample_quality,
 )
 from .generative.samples.synthetic import train_on_synthetic as train_on_synthetic
-from .generative.samples.two_sample import (
-    classifier_two_sample_test as classifier_two_sample_test,
-    nearest_neighbour_test as nearest_neighbour_test,
-)
+from .generative.samples.two_sample import nearest_neighbour_test as nearest_neighbour_test
 from .images.explain import (
     explain_classifier as explain_classifier,
     without_validation as without_validation,
@@ -115,6 +112,8 @@ from .images.gradcam import (
 )
 from .images.phases import explain_transfer as explain_transfer
 from .metrics.calibration import (
+    Calibration as Calibration,
+    calibration as calibration,
     expected_calibration_error as expected_calibration_error,
     fit_temperature as fit_temperature,
     reliability_bins as reliability_bins,
@@ -126,6 +125,11 @@ from .metrics.classification import (
     predict_logits as predict_logits,
     top_losses as top_losses,
     wilson_interval as wilson_interval,
+)
+from .metrics.comparison import (
+    PairedDifference as PairedDifference,
+    mcnemar as mcnemar,
+    paired_bootstrap as paired_bootstrap,
 )
 from .metrics.history import read_history as read_history
 from .metrics.regression import regression_metrics as regression_metrics
@@ -151,11 +155,13 @@ from .sample_grids import SampleGrids as SampleGrids, samples_of as samples_of
 from .series.explain import explain_sequences as explain_sequences
 from .tables.baselines import baselines_line as baselines_line, fit_baselines as fit_baselines
 from .tables.explain import (
+    Importance as Importance,
     column_importance as column_importance,
     explain_table as explain_table,
     predict_table as predict_table,
 )
 from .text.explain import (
+    bits_interval as bits_interval,
     character_bits as character_bits,
     explain_text as explain_text,
     harder_by as harder_by,

@@ -68,7 +68,7 @@ def explain_autoencoder(
     (made,) = in_parts(lambda z, _: model.decode(z), codes, None)
     errors = ((made - real / 255.0) ** 2).mean(axis=(1, 2, 3))
     mean_error, pca = _linear_errors(known.splits["train"], real, model.latent_dim)
-    denoising = model.settings["corruption"] is not None
+    denoising = model.corruption is not None
     mse = reconstruction_mse(real, made)
     verdict = autoencoder_verdict(
         mse,
@@ -125,7 +125,7 @@ def _linear_errors(
 
 def _denoised(model, real: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The images with noise, pixels of 0..1, and what the model makes of them."""
-    noise = model.settings["corruption"], model.settings["corruption_amount"]
+    noise = model.corruption, model.corruption_amount
     x = tf.cast(real, tf.float32) / 255.0
     noisy = models.corrupt(x, *noise, tf.constant([seed, 1])).numpy()
     return noisy, in_parts(lambda x, _: model.reconstruct(x), noisy * 255.0, None)[0]

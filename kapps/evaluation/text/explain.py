@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from scipy import stats
 
 from kapps.errors import UserError
 from kapps.evaluation import plots
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 ORDERS = {"unigram": 1, "5-gram": 5, "9-gram": 9}
 STRETCHES = 16  # of the training part, to see how hard it is to foresee
+BLOCKS = 30  # of the test part, for the interval of its bits
 SHOWN = 1000  # characters of the test part, coloured
 
 
@@ -100,6 +102,40 @@ def character_bits(model: TruncatedBPTT, symbols: np.ndarray, steps: int = 512) 
     return bits
 
 
+class BitsInterval(NamedTuple):
+    """95 % interval of a mean of bits; `spread` as `language_verdict` takes it."""
+
+    low: float
+    high: float
+    spread: float
+
+
+def bits_interval(bits: np.ndarray, *, resamples: int = 1000, seed: int = 0) -> BitsInterval:
+    """The 95 % interval of bits per character, by a bootstrap of blocks of the text.
+
+    Neighbours go together (a hard word is hard for several characters), so single characters may
+    not be drawn. The circular block bootstrap (Politis and Romano 1992) draws thirty blocks, so
+    that a block is far longer than what goes together; its deviation is widened to Student's
+    quantile of as many blocks, since so few know their scatter roughly.
+
+    Args:
+        bits: of each character, float [characters].
+        resamples: how often blocks are drawn.
+        seed: of the draws.
+    """
+    bits = np.asarray(bits, np.float64)
+    blocks = min(BLOCKS, len(bits))
+    length = -(-len(bits) // blocks)
+    sums = np.concatenate([[0.0], np.cumsum(np.concatenate([bits, bits[:length]]))])
+    starts = np.random.default_rng(seed).integers(0, len(bits), (resamples, blocks))
+    means = (sums[starts + length] - sums[starts]).sum(axis=1) / (blocks * length)
+    free = max(blocks - 1, 1)
+    error = float(means.std(ddof=1)) * math.sqrt(blocks / free)
+    width, mean = float(stats.t.ppf(0.975, free)) * error, float(bits.mean())
+    spread = error * math.sqrt(len(bits)) / max(mean, 1e-12)
+    return BitsInterval(mean - width, mean + width, spread)
+
+
 def explain_text(
     model: TruncatedBPTT,
     text: TextData,
@@ -124,6 +160,7 @@ def explain_text(
     """
     of_validation, of_test = (text_baselines(text, name) for name in ("validation", "test"))
     bits = character_bits(model, np.append(text.before("test"), text.splits["test"]))
+    interval = bits_interval(bits)
     verdict = language_verdict(
         history,
         unigram=of_validation["unigram"],
@@ -131,9 +168,12 @@ def explain_text(
         validation_characters=text.counts["validation"],
         train_characters=train_characters,
         harder=harder_by(text),
+        spread=interval.spread,
     )
     metrics = {
         "test_bits_per_character": float(bits.mean()),
+        "test_bits_per_character_low": interval.low,
+        "test_bits_per_character_high": interval.high,
         "test_loss": float(bits.mean() * math.log(2.0)),
         "test_characters": len(bits),
         **{f"{_key(name)}_bits_per_character": value for name, value in of_test.items()},
