@@ -35,7 +35,12 @@ LINEAR_LEARNING_RATE = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(training.OptimizationFlags, training.ImageFlags, training.CommonFlags):
+class Config(
+    training.AveragingFlags,
+    training.OptimizationFlags,
+    training.ImageFlags,
+    training.CommonFlags,
+):
     """What is trained, on what, and how."""
 
     model: Literal["linear", "dense", "stacked", "residual", "conv"] = "dense"
