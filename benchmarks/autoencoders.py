@@ -24,7 +24,7 @@ import tyro
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # recipes are no package
 
-from kapps import evaluation, files, training  # noqa: E402
+from kapps import command_line, evaluation, files, training  # noqa: E402
 from recipes import autoencoder  # noqa: E402
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -67,10 +67,10 @@ def main(config: Config) -> None:
                 dataset="fashion_mnist", seed=config.seed, run_dir=scratch, **ROWS[name]
             )
             shown = dataclasses.replace(settings, run_dir=None)
-            metrics = autoencoder.main(dataclasses.replace(settings, export=False))
+            metrics = command_line.call(autoencoder, dataclasses.replace(settings, export=False))
             rows = evaluation.read_history(scratch)
         result = {
-            "command": training.command(shown, "recipes/autoencoder.py"),
+            "command": training.command(shown, "python recipes/autoencoder.py"),
             "metrics": metrics,
             "epochs": rows,
             "measured_alone": not config.shared,

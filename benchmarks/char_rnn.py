@@ -27,6 +27,7 @@ import tyro
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # recipes are no package
 
 from kapps import evaluation, files, training  # noqa: E402
+from kapps.command_line import call
 from recipes import char_rnn  # noqa: E402
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "char_rnn.json"
@@ -55,7 +56,7 @@ def main(config: Config) -> None:
         settings = char_rnn.Config(
             dataset=f"text:{config.book}", seed=config.seed, run_dir=scratch, **SETTINGS
         )
-        metrics = char_rnn.main(dataclasses.replace(settings, export=False))
+        metrics = call(char_rnn, dataclasses.replace(settings, export=False))
         rows = evaluation.read_history(scratch)
         samples = sorted(pathlib.Path(scratch, "samples").glob("*.npy"))
         import numpy as np

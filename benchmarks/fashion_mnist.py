@@ -23,6 +23,7 @@ import tyro
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # recipes are no package
 
 from kapps import evaluation, files, training  # noqa: E402
+from kapps.command_line import call
 from recipes import image_classifier  # noqa: E402
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -57,7 +58,7 @@ def main(config: Config) -> None:
                 dataset="fashion_mnist", seed=config.seed, run_dir=scratch, **ROWS[name]
             )
             shown = dataclasses.replace(settings, run_dir=None)
-            metrics = image_classifier.main(dataclasses.replace(settings, export=False))
+            metrics = call(image_classifier, dataclasses.replace(settings, export=False))
             rows = evaluation.read_history(scratch)
         result = {
             "command": training.command(shown, "recipes/image_classifier.py"),

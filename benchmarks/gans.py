@@ -29,6 +29,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from benchmarks import keras_io_gans  # noqa: E402
 from kapps import data, evaluation, files, losses, training  # noqa: E402
+from kapps.command_line import call
 from recipes import gan  # noqa: E402
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -83,7 +84,7 @@ def of_recipe(name: str, seed: int) -> Iterator[dict[str, Any]]:
     """The result of a row of the recipe."""
     with tempfile.TemporaryDirectory() as scratch:
         settings = gan.Config(dataset="fashion_mnist", seed=seed, run_dir=scratch, **ROWS[name])
-        metrics = gan.main(dataclasses.replace(settings, export=False))
+        metrics = call(gan, dataclasses.replace(settings, export=False))
         rows = evaluation.read_history(scratch)
     shown = dataclasses.replace(settings, run_dir=None)
     command = training.command(shown, "recipes/gan.py")

@@ -39,6 +39,7 @@ import tensorflow as tf
 import tyro
 
 from kapps import data, files, losses, models, training
+from kapps.command_line import call
 from kapps.data.images import decode
 from kapps.models.pretrained import transfer
 
@@ -316,7 +317,7 @@ def timed_probe(config) -> tuple[dict, float]:
 
     transfer_learning.Work._probe = timed
     try:
-        return transfer_learning.main(config), seconds[0]
+        return call(transfer_learning, config), seconds[0]
     finally:
         transfer_learning.Work._probe = probe
 

@@ -24,6 +24,7 @@ import numpy as np
 import tyro
 
 from kapps import evaluation, files, training
+from kapps.command_line import call
 from kapps.data.split import stratified
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
@@ -108,7 +109,7 @@ def one_fold(config: Config, fold: int, scratch: str, paths, labels, folds) -> d
     )
     row = {"fold": fold}
     with contextlib.redirect_stdout(io.StringIO()), asked_after_each_phase(row):
-        metrics = transfer_learning.main(settings)
+        metrics = call(transfer_learning, settings)
     names = ("test_examples", "test_balanced_accuracy", "test_ece", "near_duplicates")
     row |= {name: metrics[name] for name in (*names, "kept", "verdict", "train_seconds")}
     row["kept_accuracy"] = metrics["test_accuracy"]

@@ -61,7 +61,7 @@ def trials(given) -> None:
     memory = []
     with tempfile.TemporaryDirectory() as root:
         config = trials_config(given, root)
-        images = tune_cnn.load(config)
+        images = training.load_images(config)
         target = tune_cnn.CnnTrials(config, images.image_shape, images.classes)
         space = tuning.spaces.declared(target.space)
 
@@ -124,15 +124,13 @@ def plain(given) -> None:
     from recipes import tune_cnn
 
     config = trials_config(argparse.Namespace(trials=1, epochs=given.epochs), given.directory)
-    images = tune_cnn.load(config)
+    images = training.load_images(config)
     target = tune_cnn.CnnTrials(config, images.image_shape, images.classes)
     space, points = json.loads(pathlib.Path(given.directory, "points.json").read_text())
     memory = []
     for values, seed in points:
         hp = tuning.hyperparameters(space, values)
-        model, batches, validation, _ = tune_cnn.prepare(
-            target, hp, images, target.strategy, seed, config.epochs
-        )
+        model, (batches, validation, _) = target.build(hp, images, seed, config.epochs)
         training.fit(model, batches, validation, epochs=config.epochs, verbose=0)
         keras.utils.clear_session(free_memory=False)
         gc.collect()

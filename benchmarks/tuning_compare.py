@@ -33,12 +33,13 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 from kapps import data, evaluation, files, models, training, tuning  # noqa: E402
+from kapps.command_line import call  # noqa: E402
 from recipes import tune_cnn  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "tuning_compare.json"
 MOST_PARAMETERS = 100_000
 # Plain random search is what others are compared with; Hyperband stops poor trials itself.
-PRUNERS = {"random": "none", "tpe": "median", "hyperband": "none"}
+PRUNERS = {"random": "none", "tpe": "median", "tpe_local": "median", "hyperband": "none"}
 # Rows that are not sought: what of the first point differs.
 FIXED: dict[str, dict[str, Any]] = {"default": {}, "default_unshifted": {"crop": 0.0}}
 KEPT = (
@@ -48,7 +49,7 @@ KEPT = (
     "multiply_adds",
     "trials",
     "trials_failed",
-    "trials_stopped_early",
+    "trials_pruned",
 )
 
 
@@ -122,8 +123,8 @@ def settings(config: Config, limit: int) -> dict[str, Any]:
 
 def code_of_the_search(algorithm: str) -> str:
     """A digest of what searches; rows that other code has found are not kept."""
-    paths = sorted((ROOT / "kapps" / "tuning").glob("*.py"))
-    if algorithm != "tpe":
+    paths = sorted((ROOT / "kapps" / "tuning").rglob("*.py"))
+    if not algorithm.startswith("tpe"):
         paths = [path for path in paths if path.stem not in ("tpe", "neighbours")]
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
@@ -149,10 +150,10 @@ def multiply_adds(filters: tuple[int, ...]) -> int:
 def searched(base: tune_cnn.Config, algorithm: str) -> dict[str, Any]:
     """Search, and train the winner as the recipe does it and on all pictures."""
     config = dataclasses.replace(base, algorithm=algorithm, stop_early=PRUNERS[algorithm])
-    metrics = tune_cnn.main(config)
+    metrics = call(tune_cnn, config)
     winner = tuning.read_results(config.run_dir).best_first()[0]
     found = {**{name: metrics[name] for name in KEPT}, "values": winner.values}
-    return found | (on_all(config, winner.values) if algorithm == "tpe" else {})
+    return found | (on_all(config, winner.values) if algorithm.startswith("tpe") else {})
 
 
 def fixed(base: tune_cnn.Config, change: dict[str, Any]) -> dict[str, Any]:
@@ -187,16 +188,15 @@ def accuracy(config: tune_cnn.Config, dataset: str, values: dict[str, Any]) -> f
     images = data.load(dataset, seed=config.seed)
     trials = tune_cnn.CnnTrials(config, images.image_shape, images.classes)
     point = tuning.hyperparameters(space_of(trials), values)
-    model, batches, validation, _ = tune_cnn.prepare(
-        trials, point, images, trials.strategy, config.seed, config.winner_epochs
-    )
+    epochs = config.winner_epochs
+    model, (batches, validation, _) = trials.build(point, images, config.seed, epochs)
     with tempfile.TemporaryDirectory() as directory:
         training.fit(
             model,
             batches,
             validation,
-            epochs=config.winner_epochs,
-            run=tune_cnn.run_in(pathlib.Path(directory)),
+            epochs=epochs,
+            run=training.run_inside(directory, "tune_cnn"),
             monitor="val_accuracy",
             mode="max",
             verbose=2,

@@ -17,20 +17,6 @@ from kapps import keras_setup
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, _ = lazy.attach(
-    __name__,
-    submodules=[
-        "blocks",
-        "data",
-        "evaluation",
-        "layers",
-        "losses",
-        "models",
-        "serving",
-        "training",
-        "tuning",
-    ],
-)
-__all__ = ["data", "evaluation", "models", "serving", "training", "tuning"]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
 
 keras_setup.announce()

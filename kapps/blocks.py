@@ -15,7 +15,8 @@ from kapps.errors import UserError
 from kapps.layers import BatchNormalization
 
 # Keras' 0.99 averages over the last hundred steps or so. In a training of a few epochs the weights
-# of a hundred steps ago are another network's; 0.9 (ten steps) follows, and is what PyTorch does.
+# of a hundred steps ago are another network's; 0.9 (ten steps) follows, as PyTorch's default does.
+# The epsilon stays Keras' 1e-3, where PyTorch has 1e-5.
 BATCH_NORMALIZATION_MOMENTUM = 0.9
 
 _INITIALIZERS = {

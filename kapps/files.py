@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import pathlib
 import uuid
@@ -40,8 +41,23 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Write JSON atomically, indented, so that two runs can be compared with `diff`."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    """Write JSON atomically, indented, so that two runs can be compared with `diff`.
+
+    Numbers that are not finite become null: JSON knows no NaN and no Infinity, and what reads such
+    a file elsewhere would stumble over them.
+    """
+    write_text(path, json.dumps(finite(value), indent=2, allow_nan=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """The same value with None for every float in it that is not finite."""
+    if isinstance(value, dict):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def remove_leftovers(directory: str | os.PathLike) -> None:

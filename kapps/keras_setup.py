@@ -45,7 +45,12 @@ CLASSES = {
         "ZeroPadding",
     ),
     "kapps.models.recurrent": ("Chrono",),
-    "kapps.models.tables.mlp": ("CategoryColumn", "NumberColumn"),
+    "kapps.models.tables.columns": (
+        "CategoryColumn",
+        "Embeddings",
+        "ManyCategoriesColumn",
+        "NumberColumn",
+    ),
     "kapps.models.text.truncated": ("Memory", "TruncatedBPTT"),
     "kapps.training.optim.optimizers": (
         "CycledAdam",

@@ -143,6 +143,9 @@ class Config(training.ImageFlags, training.CommonFlags):
         return f"{self.dataset.split(':')[0]}-{self.loss}"
 
 
+check = training.check
+
+
 def batches(config: Config, images: data.ImageData, replicas: int = 1) -> tuple:
     """Training batches, with the real images of all critic steps, and validation batches."""
     one_hot = data.classification_targets(images.classes)
@@ -167,34 +170,21 @@ def batches(config: Config, images: data.ImageData, replicas: int = 1) -> tuple:
     )
 
 
-def players(config: Config, images: data.ImageData) -> tuple:
-    """Generator and discriminator of this configuration."""
-    shape, classes = images.image_shape, images.classes if config.conditioning != "none" else 0
-    making = {"classes": classes, "normalization": _or_none(config.generator_normalization)}
-    judging = {
-        "classes": classes,
-        "conditioning": _or_none(config.conditioning),
-        "normalization": _or_none(config.discriminator_normalization),
-    }
-    if config.model == "dense":
-        making["units"], judging["units"] = config.units, config.units[::-1]
-        return (
-            models.gan_dense_generator(shape, config.latent_dim, **making),
-            models.gan_dense_discriminator(shape, **judging),
-        )
-    both = {"filters": config.filters, "dense_units": config.dense_units}
-    making["upsampling"] = config.upsampling
-    return (
-        models.gan_generator(shape, config.latent_dim, **both, **making),
-        models.gan_discriminator(shape, **both, **judging),
-    )
-
-
 def network(config: Config, images: data.ImageData) -> models.GAN:
-    """The model of this configuration, untrained."""
+    """Both players and their game, untrained."""
     names, usual = REGULARIZERS[config.regularizer]
-    return models.GAN(
-        *players(config, images),
+    return models.gan(
+        images.image_shape,
+        config.latent_dim,
+        architecture=config.model,
+        classes=images.classes if config.conditioning != "none" else 0,
+        conditioning=_or_none(config.conditioning),
+        filters=config.filters,
+        dense_units=config.dense_units,
+        upsampling=config.upsampling,
+        units=config.units,
+        generator_normalization=_or_none(config.generator_normalization),
+        discriminator_normalization=_or_none(config.discriminator_normalization),
         loss=config.loss,
         label_smoothing=config.label_smoothing,
         **dict.fromkeys(names, usual if config.penalty is None else config.penalty),
@@ -235,7 +225,7 @@ def fit(config: Config, run: training.Run) -> tuple:
     extractor = evaluation.feature_extractor(images, seed=config.seed, verbose=0)
 
     def discriminator():
-        return players(dataclasses.replace(config, conditioning="none"), images)[1]
+        return network(dataclasses.replace(config, conditioning="none"), images).discriminator
 
     with training.scope(config, run, devices, discriminator, train) as precision:
         model = network(config, images)
@@ -301,4 +291,4 @@ def _or_none(name: str) -> str | None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, Config, training.check)
+    command_line.run(main, Config, check)

@@ -91,7 +91,7 @@ def check(config: Config) -> None:
             raise UserError(f"{config.recipe} has no {name!r}; it has {sorted(known - MANAGED)}")
         if name in config.fixed and name in sought:
             raise UserError(f"{name} is fixed and sought: take it out of one of them")
-    settings(config, {})
+    tuning.check_hyperband(config, settings(config, {}).epochs)
 
 
 def load_recipe(name: str) -> Any:
@@ -201,6 +201,10 @@ class RecipeTrials:
         name = self.config.recipe
         values = {k: v for k, v in trial.values.items() if not k.startswith("tuner/")}
         tuning.copy_checkpoints(trial, "run")
+        # Hyperband: the schedule ends with the round, since what is compared there has to have
+        # settled. Who is promoted goes on in the middle of a longer schedule.
+        epochs = {"epochs": trial.epochs} if trial.epochs else {}
+        lengthen(trial.directory / "run", epochs)
         made = settings(
             self.config,
             values,
@@ -208,6 +212,7 @@ class RecipeTrials:
             run_dir=str(trial.directory / "run"),
             export=False,
             **spaces.CUT_SHORT.get(name, {}),
+            **epochs,
         )
 
         def reporter(run: Any) -> Any:
@@ -219,7 +224,6 @@ class RecipeTrials:
 
         with training.open_run(name, made) as run:
             run.callbacks.append(reporter)
-            run.most_epochs = trial.epochs
             model, _, _ = load_recipe(name).fit(made, run)
         trial.facts["parameters"] = model.count_params()
 
@@ -238,6 +242,13 @@ class RecipeTrials:
                 f"the data are not those that {self.directory} was begun with. Use another "
                 "--run-dir, or --overwrite to start afresh."
             )
+
+
+def lengthen(run: pathlib.Path, epochs: dict[str, int]) -> None:
+    """Let the copy of a run directory go on for as many epochs."""
+    if epochs and (run / "config.json").exists():
+        facts = training.read_json(run / "config.json")
+        files.write_json(run / "config.json", facts | {"config": facts["config"] | epochs})
 
 
 def search(config: Config, run: training.Run) -> tuning.Results:
@@ -260,6 +271,7 @@ def search(config: Config, run: training.Run) -> tuning.Results:
             space,
             seed=config.seed,
             epochs=settings(config, {}).epochs,
+            trials=config.max_trials,
         ),
         run.path,
         identity=identity(config),

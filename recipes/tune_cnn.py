@@ -10,7 +10,7 @@ point of the space can be built.
 The winner is trained anew and meets the test split once. The same command resumes a search
 that was killed, trial by trial and epoch by epoch; a larger budget makes it longer. On several
 machines it is started on each, with KerasTuner's variables KERASTUNER_TUNER_ID (chief, or a name),
-KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT.
+KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT and the secret KAPPS_TUNER_KEY.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Config(tuning.SearchFlags, training.ImageFlags, training.CommonFlags):
 def check(config: Config) -> None:
     """What can be found wrong before TensorFlow is imported."""
     tuning.check_search(config)
+    tuning.check_hyperband(config, config.epochs)
     training.check(config)
     training.check_batch(config.batch_size // 2, training.named_devices(config.devices))
 
@@ -214,6 +215,7 @@ def search(config: Config, run: training.Run, trials: CnnTrials) -> tuning.Resul
             tuning.spaces.declared(trials.space),
             seed=config.seed,
             epochs=config.epochs,
+            trials=config.max_trials,
         ),
         run.path,
         identity=identity,

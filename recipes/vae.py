@@ -124,6 +124,9 @@ class Config(
     )
 
 
+check = training.check
+
+
 def batches(config: Config, images: data.ImageData) -> tuple:
     """Training batches, validation batches, and a part of the training split."""
     train, validation = images.splits["train"], images.splits["validation"]
@@ -240,4 +243,4 @@ def parameters(model: models.VAE) -> int:
 
 
 if __name__ == "__main__":
-    command_line.run(main, Config, training.check)
+    command_line.run(main, Config, check)

@@ -63,6 +63,9 @@ class Config(training.OptimizationFlags, training.ImageFlags, training.CommonFla
     """passes over the training data, of encoder, codebook and decoder"""
 
 
+check = training.check
+
+
 def filters_of(config: Config, image_shape: tuple[int, ...]) -> tuple[int, ...]:
     """Filters after each halving."""
     if config.filters:
@@ -247,4 +250,4 @@ def parameters(model: Any) -> int:
 
 
 if __name__ == "__main__":
-    command_line.run(main, Config, training.check)
+    command_line.run(main, Config, check)

@@ -5,7 +5,7 @@ Arguments, files and directories are checked before TensorFlow is imported.
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import (
     FlagCreatePairsOff,
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if argv[:1] == ["train"] and argv[1:2] not in ([], ["-h"], ["--help"]):
             recipes.Train(argv[1], tuple(argv[2:])).run()
             return
-        config = Annotated[
+        config: Any = Annotated[
             Command,
             FlagCreatePairsOff,
             OmitArgPrefixes,

@@ -1,6 +1,7 @@
 """`kapps export` and `kapps predict`: to the published model, and from it."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -67,7 +68,10 @@ class Predict:
 
     def _table(self, file: Path) -> None:
         with command_line.without_chatter():
-            rows = serving.predict_table_file(self.saved_model, file)
+            notes: list[str] = []
+            rows = serving.predict_table_file(self.saved_model, file, notes)
+        for note in notes:
+            sys.stderr.write(f"note: {note}\n")
         for number, row in enumerate(rows, 1):
             if self.json:
                 row = {"file": str(file), "row": number, **row}

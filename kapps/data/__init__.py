@@ -9,6 +9,8 @@ describe_text(report)   the same, to be read
 near_duplicates         pictures of one split that are, almost, in another
 class_weights           weights that give every class the same share of the loss
 pixel_statistics        per-channel mean and standard deviation of a split
+mean_image              the mean of a split's images
+without_class           a dataset less one of its classes
 TrainingBatches, evaluation_batches, classification_targets, smooth
                         batches for `fit`, a function of (seed, epoch, step)
 IndexedBatches          the same for anything that has row numbers
@@ -19,6 +21,8 @@ TextLanes, text_stream, text_stretches
 binarized               a split with pixels of 0 and 255, drawn once
 Augmentation            flip, crop, rotation, erasing, mixup, cutmix
 ImageData, Split        what `load` returns
+quick_fingerprint(spec) have the files changed? (fast, no TensorFlow)
+folds                   (rest, fold) of K folds, by class, group or time
 load_table(spec, ...)   a table: `TableData`, with what its training part says of each column
 check_target, TABLES    is there such a column; tables that come with scikit-learn (fast)
 describe_table, describe_table_text

@@ -7,6 +7,7 @@ from .classic.points import (
     load_xor as load_xor,
     only_classes as only_classes,
 )
+from .fingerprint import quick_fingerprint as quick_fingerprint
 from .images.audit import (
     describe as describe,
     describe_text as describe_text,
@@ -17,6 +18,7 @@ from .images.dataset import (
     ImageData as ImageData,
     Split as Split,
     with_validation as with_validation,
+    without_class as without_class,
 )
 from .images.loading import (
     load as load,
@@ -25,6 +27,7 @@ from .images.loading import (
 from .images.near_duplicates import near_duplicates as near_duplicates
 from .images.statistics import (
     class_weights as class_weights,
+    mean_image as mean_image,
     pixel_statistics as pixel_statistics,
 )
 from .pipeline import (
@@ -53,14 +56,19 @@ from .spec import (
     check as check,
     parse as parse,
 )
-from .tables.loading import (
-    TABLES as TABLES,
-    TableData as TableData,
-    TableSplit as TableSplit,
-    check_target as check_target,
+from .split import folds as folds
+from .tables.describing import (
     describe_table as describe_table,
     describe_table_text as describe_table_text,
+)
+from .tables.loading import (
+    TableData as TableData,
+    TableSplit as TableSplit,
     load_table as load_table,
+)
+from .tables.source import (
+    TABLES as TABLES,
+    check_target as check_target,
 )
 from .text.loading import (
     TextData as TextData,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from kapps.errors import UserError
 
 # What follows the colon of a kind; None: nothing does.
-_ARGUMENTS = {
+ARGUMENTS = {
     "digits": None,
     "fashion_mnist": None,
     "tfds": "NAME",
@@ -57,7 +57,7 @@ def parse(spec: str, kinds: Sequence[str] = PICTURES, names: Sequence[str] = ())
         raise UserError(
             f"unknown dataset '{spec}'{_hint(spec, kinds, names)}; known are {', '.join(known)}"
         )
-    wanted = _ARGUMENTS.get(kind) if kind in kinds else None
+    wanted = ARGUMENTS.get(kind) if kind in kinds else None
     if wanted is None:
         if colon:
             raise UserError(f"dataset '{spec}': '{kind}' takes nothing after it, write '{kind}'")
@@ -95,7 +95,7 @@ def check(
         raise UserError(f"data directory '{data_dir}' is a file; give a directory")
     if parsed.kind == "folder":
         _check_folder(parsed.path)
-    elif _ARGUMENTS.get(parsed.kind) == "PATH" and parsed.argument:
+    elif ARGUMENTS.get(parsed.kind) == "PATH" and parsed.argument:
         _check_file(parsed.kind, parsed.path)
 
 
@@ -133,7 +133,7 @@ def _check_file(kind: str, path: pathlib.Path) -> None:
 
 
 def _written(kind: str) -> str:
-    argument = _ARGUMENTS[kind]
+    argument = ARGUMENTS[kind]
     return f"{kind}:{argument}" if argument else kind
 
 

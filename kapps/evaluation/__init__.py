@@ -26,7 +26,7 @@ frechet_distance, kernel_distance, precision_recall, density_coverage
                           distances between sets of features
 classifier_score, class_balance_kl
                           what a classifier makes of samples
-nearest_neighbour_test, classifier_two_sample_test
+nearest_neighbour_test
                           can samples be told from real pictures?
 importance_nll, Likelihood, bits_per_dimension
                           negative log-likelihood of a VAE by importance sampling
@@ -35,10 +35,10 @@ binarization_entropy, floor_note
 active_units, kl_per_dimension, mutual_information
                           does a VAE use its latent variables?
 train_on_synthetic        are samples of a conditional model good enough to learn from?
-reconstruction_mse, pca_mse
+reconstruction_mse, pca_mse, psnr
                           reconstructions beside the best linear ones
 explain_classifier        all of this for one model: an `Explanation` for its report
-explain_vae, explain_gan, explain_vq_vae
+explain_autoencoder, explain_vae, explain_gan, explain_vq_vae
                           the same for generative models
 explain_table             the same for a model of a table, beside scikit-learn's
 regression_metrics, regression_verdict
@@ -54,7 +54,11 @@ explain_gradient_flow, gradient_story
                           do gradients vanish or explode?
 linear_verdict, mlp_verdict
                           what became of a network of one layer, of many small ones
-SampleGrids               samples of fixed noise after every epoch, kept in files
+SampleGrids, samples_of     images drawn after every epoch, samples of fixed noise for one, in files
+explain_perceptron, perceptron_frames, features_of
+                          a network of one layer: its film, its figures, what its layer sees
+explain_stacked, stacked_frames, stacked_kind, stacked_targets, stacked_losses, measure_stacked,
+stacked_cell              the same for many small networks that are trained at once
 Contestant, comparison_figures, comparison_table, optimizer_findings, judge_standings, standing
                           what a comparison of optimizers shows, settled by pairs of seeds
 SURFACES, descend, surface_figures, surface_table, surface_findings

@@ -1,4 +1,18 @@
 from . import plots as plots
+from .classic.explain_perceptron import (
+    explain_perceptron as explain_perceptron,
+    features_of as features_of,
+    perceptron_frames as perceptron_frames,
+)
+from .classic.explain_stacked import (
+    explain_stacked as explain_stacked,
+    measure_stacked as measure_stacked,
+    stacked_cell as stacked_cell,
+    stacked_frames as stacked_frames,
+    stacked_kind as stacked_kind,
+    stacked_losses as stacked_losses,
+    stacked_targets as stacked_targets,
+)
 from .classic.optimizers import (
     Contestant as Contestant,
     comparison_figures as comparison_figures,
@@ -33,6 +47,7 @@ from .closing import (
     repeat as repeat,
 )
 from .explanation import Explanation as Explanation, accuracy_headline as accuracy_headline
+from .generative.explain_autoencoder import explain_autoencoder as explain_autoencoder
 from .generative.explain_gan import explain_gan as explain_gan
 from .generative.explain_vae import classes_in_turn as classes_in_turn, explain_vae as explain_vae
 from .generative.explain_vq_vae import explain_vq_vae as explain_vq_vae
@@ -56,9 +71,9 @@ from .generative.posterior import (
 )
 from .generative.reconstruction import (
     pca_mse as pca_mse,
+    psnr as psnr,
     reconstruction_mse as reconstruction_mse,
 )
-from .generative.sample_grids import SampleGrids as SampleGrids, samples_of as samples_of
 from .generative.samples.class_scores import (
     class_balance_kl as class_balance_kl,
     classifier_score as classifier_score,
@@ -86,10 +101,7 @@ from .generative.samples.quality import (
     sample_quality as sample_quality,
 )
 from .generative.samples.synthetic import train_on_synthetic as train_on_synthetic
-from .generative.samples.two_sample import (
-    classifier_two_sample_test as classifier_two_sample_test,
-    nearest_neighbour_test as nearest_neighbour_test,
-)
+from .generative.samples.two_sample import nearest_neighbour_test as nearest_neighbour_test
 from .images.explain import (
     explain_classifier as explain_classifier,
     without_validation as without_validation,
@@ -100,6 +112,8 @@ from .images.gradcam import (
 )
 from .images.phases import explain_transfer as explain_transfer
 from .metrics.calibration import (
+    Calibration as Calibration,
+    calibration as calibration,
     expected_calibration_error as expected_calibration_error,
     fit_temperature as fit_temperature,
     reliability_bins as reliability_bins,
@@ -112,11 +126,13 @@ from .metrics.classification import (
     top_losses as top_losses,
     wilson_interval as wilson_interval,
 )
-from .metrics.history import read_history as read_history
-from .metrics.regression import (
-    regression_metrics as regression_metrics,
-    regression_verdict as regression_verdict,
+from .metrics.comparison import (
+    PairedDifference as PairedDifference,
+    mcnemar as mcnemar,
+    paired_bootstrap as paired_bootstrap,
 )
+from .metrics.history import read_history as read_history
+from .metrics.regression import regression_metrics as regression_metrics
 from .report.gradients import (
     explain_gradient_flow as explain_gradient_flow,
     gradient_story as gradient_story,
@@ -135,21 +151,20 @@ from .report.terminal import (
     file_name as file_name,
     summary as summary,
 )
-from .series.explain import (
-    explain_sequences as explain_sequences,
-    memory_verdict as memory_verdict,
-)
+from .sample_grids import SampleGrids as SampleGrids, samples_of as samples_of
+from .series.explain import explain_sequences as explain_sequences
 from .tables.baselines import baselines_line as baselines_line, fit_baselines as fit_baselines
 from .tables.explain import (
+    Importance as Importance,
     column_importance as column_importance,
     explain_table as explain_table,
     predict_table as predict_table,
 )
 from .text.explain import (
+    bits_interval as bits_interval,
     character_bits as character_bits,
     explain_text as explain_text,
     harder_by as harder_by,
-    language_verdict as language_verdict,
     text_baselines as text_baselines,
 )
 from .text.ngram import (
@@ -169,7 +184,8 @@ from .verdicts.collapse import (
     gan_verdict as gan_verdict,
     posterior_verdict as posterior_verdict,
 )
-from .verdicts.overfitting import (
-    Verdict as Verdict,
-    overfitting_verdict as overfitting_verdict,
-)
+from .verdicts.curves import Verdict as Verdict
+from .verdicts.language import language_verdict as language_verdict
+from .verdicts.memory import memory_verdict as memory_verdict
+from .verdicts.overfitting import overfitting_verdict as overfitting_verdict
+from .verdicts.regression import regression_verdict as regression_verdict

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kapps import training
-from kapps.evaluation.generative.sample_grids import samples_by_epoch
 from kapps.evaluation.plots.figure import save_png
 from kapps.evaluation.report.gradients import explain_gradient_flow
 from kapps.evaluation.report.page import write_report
 from kapps.evaluation.report.search import explain_search
 from kapps.evaluation.report.terminal import file_name, summary
+from kapps.evaluation.sample_grids import samples_by_epoch
 from kapps.invocation import recipe_command
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def close(
         "precision": run.facts().get("precision", "float32"),
         "exported": published,
     }
-    drawn, animations = samples_by_epoch(run.path)
+    drawn, animations = [], found.animations
+    if not animations:
+        drawn, animations = samples_by_epoch(run.path)
     shown = [*found.figures, *drawn, *explain_gradient_flow(history.gradient_flow)]
     for name, figure, _ in shown:
         save_png(figure, run.plots / f"{file_name(name)}.png")

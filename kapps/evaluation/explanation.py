@@ -29,6 +29,7 @@ class Explanation:
         tables: (title, column names, rows).
         headline: the figures of the test split in one sentence, for the model card.
         notes: what the reader should know.
+        animations: (title, content of a WebP file, caption), in place of the samples by epoch.
         temperature: what logits are to be divided by, fitted on validation.
         test_logits: of a classifier, float32 [n, classes], of the test split.
     """
@@ -40,6 +41,7 @@ class Explanation:
     _: dataclasses.KW_ONLY
     headline: str = ""
     notes: Sequence[str] = ()
+    animations: Sequence[tuple[str, bytes, str]] = ()
     temperature: float = 1.0
     test_logits: np.ndarray | None = None
 

@@ -5,7 +5,7 @@ Image classifiers (raw pixels of 0..255 in, logits out):
     cnn               plain convolutional network, every dimension tunable
     vgg               VGG-11 to 19
     inception         GoogLeNet, and a small one
-    resnet            ResNet-18 to 101, ResNet-20 to 110 for small pictures, two for fast training
+    resnet            ResNet-18 to 101, ResNet-20 to 110 for small images, two for fast training
     classifier        any of them by name
     classifier_names  the names (does not import Keras)
 
@@ -25,7 +25,7 @@ Networks trained on ImageNet (raw pixels of 0..255 in):
 Networks of one layer (a training step of their own; raw pixels or points in, scores out):
     perceptron        Rosenblatt's rule, and the pocket: `Perceptron`
     delta_rule        Widrow and Hoff's: `DeltaRule`
-    perceptrons.class_logits, perceptrons.pair_of_logits
+    class_logits, pair_of_logits
                       either of them, trained, as a classifier with a logit per class
 
 Tables (raw columns by name in, logits or a quantity out):
@@ -54,7 +54,7 @@ Generative adversarial networks (raw pixels in, latent vectors to pixels of 0..1
     gan_generator, gan_discriminator
                       its convolutional networks
     gan_dense_generator, gan_dense_discriminator
-                      and those for tiny pictures
+                      and those for tiny images
 
 Recurrent networks (series padded with NaN in, logits or numbers out):
     rnn               simple, LSTM and GRU layers, in both directions, residual, from step to step
@@ -71,9 +71,7 @@ Many small networks at once (points in, an output per network out):
 backprop              module: back-propagation by hand, against tf.GradientTape
 
 Several devices:
-    mend              makes a compiled model give on N of them what it gives on one
-    order_for_replicas
-                      the same for the pictures that a GAN's critic sees
+    see `kapps.training.patch_for_replicas`
 
 multiply_adds(model) says what one forward pass costs.
 """

@@ -1,4 +1,4 @@
-"""The shape algebra of convolutions and pools: what a picture's side becomes, window by window."""
+"""The shape algebra of convolutions and pools: what an image's side becomes, window by window."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -39,11 +39,11 @@ def smallest_side(windows: Sequence[Window]) -> int:
 
 
 def check(windows: Sequence[Window], image_shape: tuple[int, int, int]) -> None:
-    """Walks a picture through `windows`.
+    """Walks an image through `windows`.
 
     Raises:
         UserError: a window is larger than what reaches it. It is named, with the size it got and
-            the smallest picture that passes all windows.
+            the smallest image that passes all windows.
     """
     height, width, _ = image_shape
     h, w = height, width
@@ -52,8 +52,8 @@ def check(windows: Sequence[Window], image_shape: tuple[int, int, int]) -> None:
             smallest = smallest_side(windows)
             raise UserError(
                 f"{window.name}: a {window.size}x{window.size} window with padding 'valid' does "
-                f"not fit the {h}x{w} map that a {height}x{width} picture has become there. The "
-                f"smallest picture for this configuration is {smallest}x{smallest}. Take larger "
-                "pictures, padding 'same', smaller windows, smaller strides or fewer stages."
+                f"not fit the {h}x{w} map that a {height}x{width} image has become there. The "
+                f"smallest image for this configuration is {smallest}x{smallest}. Take larger "
+                "images, padding 'same', smaller windows, smaller strides or fewer stages."
             )
         h, w = output_side(h, window), output_side(w, window)

@@ -1,4 +1,4 @@
-"""The two ends that all image classifiers share: from pixels, to logits."""
+"""The layers that image classifiers share: the input that takes pixels, and the head."""
 
 from collections.abc import Sequence
 

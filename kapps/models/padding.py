@@ -1,8 +1,8 @@
-"""What recurrent networks do to padded series: find their length, normalise, turn, read out.
+"""Layers for padded series: their length, normalization, reversal, and what is read out.
 
 A batch of series of unequal lengths is one array [batch, steps, features] whose shorter series are
-filled up at the end with NaN in every feature. NaN says without a second input which steps are
-there, and a padded step cannot be taken for a measured zero. `ValidSteps` counts them; from there
+filled up at the end with NaN in every feature. NaN marks the padding without a second input, and
+cannot be taken for a measured zero. `ValidSteps` counts them; from there
 on padded steps are zeros and the lengths go beside the values, so that nothing depends on how much
 padding there is: a recurrence that runs forwards has not seen it at the last valid step, and one
 that runs backwards is given the valid steps alone turned round (`TurnSteps`).
@@ -117,7 +117,7 @@ class TurnSteps(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("kapps")
 class ReadOut(keras.layers.Layer):
-    """One vector per series: what the layers below know when they have seen all of it.
+    """One vector per series: what the layers below return once they have seen all of it.
 
     Args:
         pooling: "last" (the last valid step), "mean" or "max" (over valid steps).
@@ -163,7 +163,7 @@ class ZeroPadding(keras.layers.Layer):
     def __init__(self, steps: int | None = None, **kwargs):
         super().__init__(**kwargs)
         self.steps = steps
-        self.supports_masking = True  # it ends here: what follows is told the lengths
+        self.supports_masking = True  # the mask ends here: what follows gets the lengths
 
     def compute_mask(self, *args):
         """None: padding is zeros now."""

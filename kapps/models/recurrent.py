@@ -80,7 +80,7 @@ def rnn(
     output_std: float = 1.0,
     name: str = "rnn",
 ) -> keras.Model:
-    """A stack of recurrent layers and a linear one, from series to a vector each, or one per step.
+    """A stack of recurrent layers and a linear one: a vector for each series, or for each step.
 
     Padding does not change any answer: of a layer that runs forwards the last valid step is read,
     and one that runs backwards begins at it.
@@ -97,10 +97,10 @@ def rnn(
         residual: `layer(x)` becomes `x + LayerNormalization(layer(x))`; where the widths differ, x
             goes through a linear layer first.
         projection: width of a linear layer after each recurrent one (and direction); 0 has none.
-        dropout: part of a layer's inputs that is dropped, the same ones at every step of a series
-            (variational dropout, arXiv:1512.05287), and of what the last layer sees.
-        recurrent_dropout: the same of what a layer hands on to itself.
-        frame: as many steps are put together into one, before the first layer.
+        dropout: rate on the inputs of each layer, with one mask for all steps of a series
+            (variational dropout, arXiv:1512.05287), and on those of the last layer.
+        recurrent_dropout: the same, on the state that a layer hands on to its next step.
+        frame: consecutive steps that are joined into one before the first layer.
         pooling: what of the steps goes into the vector: the "last" valid one, or "mean" or "max".
         return_sequences: an output for each step instead; those of padded steps are 0.
         carry_state: the model also takes the states of its layers, and returns them as they are
@@ -111,9 +111,9 @@ def rnn(
         feature_std: the same, positive.
         per_series: bring each series to mean 0 and deviation 1 first.
         memory: steps over which the gates of an LSTM or GRU begin with keeping what is there:
-            their biases begin at log u, u uniform from 1 to memory - 1 (chrono initialisation,
-            arXiv:1804.11188, equation 16). With the usual ones the gradient has shrunk to nothing
-            after some fifty steps. 0 is the usual.
+            their biases begin at log u, u uniform from 1 to memory - 1 (chrono initialization,
+            arXiv:1804.11188, equation 16). With Keras' defaults, which 0 keeps, the gradient has
+            vanished after some fifty steps.
         output_mean: of the numbers to predict, over the training split; 0 for logits.
         output_std: the same; the last layer's outputs are multiplied by it, then shifted.
         name: of the model.

@@ -1,8 +1,8 @@
 """Recurrent cells that draw nothing where nothing is trained.
 
-Keras' recurrent layers draw a dropout mask at every call and use it only in training. At inference
-that changes the state of their seeds, which an exported model must not do, and a validation should
-not.
+Keras' recurrent layers draw a dropout mask at every call and use it in training only. At inference
+the draw still changes the state of their seed generators, which an exported model must not do, and
+a validation should not.
 """
 
 from __future__ import annotations

@@ -13,12 +13,10 @@ from .prediction import (
     load as load,
     predict as predict,
 )
-from .publishing.card import run_card as run_card
 from .publishing.classic import (
     export_points as export_points,
     is_points as is_points,
 )
-from .publishing.endpoints import export_generative as export_generative
 from .publishing.from_run import publish as publish
 from .publishing.generative import (
     export_any as export_any,
@@ -39,7 +37,9 @@ from .publishing.tables import (
     predict_table_file as predict_table_file,
 )
 from .publishing.text import export_text as export_text
-from .publishing.versions import (
+from .savedmodel.card import run_card as run_card
+from .savedmodel.endpoints import export_generative as export_generative
+from .savedmodel.versions import (
     version_directory as version_directory,
     versions as versions,
     write_version as write_version,

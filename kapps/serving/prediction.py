@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.errors import UserError
-from kapps.serving.publishing.versions import version_directory
+from kapps.serving.savedmodel.versions import version_directory
 
 _BATCH = 32
 

@@ -250,7 +250,7 @@ def _batches(split, copies, augment, seed, batch_size):
             pictures = split.images(indices)
             if not copies:
                 return pictures
-            # Of each picture and copy its own: the first row of a batch says which batch it is.
+            # Every image of every copy is drawn anew: the first row of a batch tells batches apart.
             step = copy * len(split) + indices[0]
             return augment(pictures, tf.stack([tf.constant(2 * seed + 1, tf.int64), step]))
 

@@ -27,7 +27,6 @@ class Phase:
         last: whether nothing is trained after it.
         tensorboard: where its TensorBoard files are.
         callbacks: those of the run.
-        most_epochs: as the run has it.
         epochs_before: how many were trained in the phases before.
         gradient_flow: where `--gradient-flow` writes; None if this phase is not measured.
     """
@@ -45,7 +44,7 @@ class Phase:
         self.number, self.name, self.last = number, name, last
         self.path = self.checkpoints = run.checkpoints / f"{number}-{name}"
         self.tensorboard = run.tensorboard / self.path.name
-        self.callbacks, self.most_epochs = run.callbacks, run.most_epochs
+        self.callbacks = run.callbacks
         self.epochs_before = epochs_before
         self.gradient_flow = run.gradient_flow if gradient_flow else None
         self.path.mkdir(parents=True, exist_ok=True)

@@ -108,7 +108,6 @@ def fit(
     """
     asked = {name: getattr(config, name, None) for name in ("epochs", "ema", "sync_batch_norm")}
     epochs = asked["epochs"] or 0 if epochs is None else epochs
-    epochs = min(epochs, getattr(run, "most_epochs", None) or epochs)
     ema = asked["ema"] or 0.0 if ema is None else ema
     if sync_batch_norm is None:
         sync_batch_norm = asked["sync_batch_norm"] is not False

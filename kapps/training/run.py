@@ -61,7 +61,6 @@ class Run:
         notes: what the user should know about it.
         callbacks: functions from a run, or a phase of one, to a Keras callback that its `fit` also
             has, or None; a search adds its own.
-        most_epochs: a lower limit to the epochs of every `fit`; None is none.
         epochs_before: those of earlier phases; 0.
     """
 
@@ -70,7 +69,6 @@ class Run:
         self.worker, self.flags = 0, None
         self.notes: list[str] = []
         self.callbacks: list[Callable[[Any], Any]] = []
-        self.most_epochs: int | None = None
         self.epochs_before = 0
         self._lock = filelock.FileLock(path / ".lock")
 

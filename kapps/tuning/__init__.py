@@ -6,7 +6,8 @@ SearchError             raised there, ends the search
 oracle                  what says which point comes next: random, grid, Bayesian, Hyperband, TPE
 spaces                  module: functions hp -> keyword arguments of the builders, always valid
 read_space, declare     a space in a small TOML or JSON file (reading is quick: no TensorFlow)
-Tuner                   `keras_tuner.Tuner` for a user's own HyperModel
+Tuner, RandomSearch, GridSearch, BayesianOptimization, Hyperband
+                        those of `keras_tuner` for a user's own HyperModel
 HyperModelTrials        what it stands on
 Reporter, LastEpoch     Keras callbacks: tells a trial of its epochs; makes the last one the best
 hyperparameters         a point as KerasTuner's HyperParameters
@@ -19,7 +20,6 @@ remote_role, serve_chief
                         several machines: chief or worker; what a worker does (no TensorFlow)
 check_search, search_is_done, stop_rule, check_found, search_metrics
                         what the recipes that search have in common (no TensorFlow)
-stopping                module: the rules that end poor trials early
 """
 
 import lazy_loader as lazy

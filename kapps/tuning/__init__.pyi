@@ -1,4 +1,4 @@
-from . import oracles as oracles, spaces as spaces, stopping as stopping
+from . import oracles as oracles, spaces as spaces
 from .callbacks import (
     LastEpoch as LastEpoch,
     Reporter as Reporter,
@@ -6,6 +6,7 @@ from .callbacks import (
 from .flags import (
     SearchFlags as SearchFlags,
     check_found as check_found,
+    check_hyperband as check_hyperband,
     check_search as check_search,
     search_is_done as search_is_done,
     search_metrics as search_metrics,
@@ -21,22 +22,24 @@ from .results import (
     read_results as read_results,
     write_table as write_table,
 )
-from .search import (
-    Budget as Budget,
-    run_search as run_search,
-)
+from .search import run_search as run_search
 from .spaces.files import (
     declare as declare,
     read_space as read_space,
 )
 from .spaces.points import hyperparameters as hyperparameters
-from .tuner import Tuner as Tuner
-from .workers.remote import (
-    remote_role as remote_role,
-    serve_chief as serve_chief,
+from .state import Budget as Budget
+from .tuner import (
+    BayesianOptimization as BayesianOptimization,
+    GridSearch as GridSearch,
+    Hyperband as Hyperband,
+    RandomSearch as RandomSearch,
+    Tuner as Tuner,
 )
+from .workers.agent import serve_chief as serve_chief
 from .workers.trial import (
     SearchError as SearchError,
     Trial as Trial,
 )
+from .workers.wire import remote_role as remote_role
 from .workers.worker import copy_checkpoints as copy_checkpoints

@@ -12,13 +12,16 @@ from typing import Any, ClassVar, Literal
 
 from kapps import training
 from kapps.errors import UserError
+from kapps.tuning.oracles.brackets import rounds_for
+from kapps.tuning.oracles.pruning import can_prune, check_rule
 from kapps.tuning.results import Results
+from kapps.tuning.workers.wire import remote_role
 
 # Why TF_CONFIG is refused, and what to do instead.
 DIVIDES_TRIALS = (
     "a search divides its trials over machines, not their batches: unset TF_CONFIG, and start this "
     "command on each machine with KERASTUNER_TUNER_ID (chief, or a name of its own), "
-    "KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT (the chief's)"
+    "KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT (the chief's), and KAPPS_TUNER_KEY (a secret)"
 )
 
 
@@ -26,8 +29,8 @@ DIVIDES_TRIALS = (
 class SearchFlags:
     """How points are sought, and for how long."""
 
-    algorithm: Literal["random", "grid", "bayesian", "hyperband", "tpe"] = "random"
-    """what says which point comes next; tpe needs optuna"""
+    algorithm: Literal["random", "grid", "bayesian", "hyperband", "tpe", "tpe_local"] = "random"
+    """what says which point comes next; tpe, and tpe_local (neighbours, too), need optuna"""
     max_trials: training.PositiveInt = 20
     """budget in trials, those of earlier processes included"""
     max_minutes: training.Positive | None = None
@@ -60,6 +63,22 @@ def check_search(config: SearchFlags) -> None:
     training.check_ranges(config)
     training.check_directories(config)
     training.check_exclusions(config)
+    check_rule(stop_rule(config))
+    remote_role()
+
+
+def check_hyperband(config: Any, epochs: int) -> None:
+    """Refuse a budget that Hyperband can do nothing with.
+
+    Args:
+        config: with algorithm and max_trials.
+        epochs: of a trial that is promoted to the end.
+
+    Raises:
+        UserError: not even one bracket of two rounds fits into it; says what would.
+    """
+    if config.algorithm == "hyperband":
+        rounds_for(config.max_trials, epochs)
 
 
 def search_is_done(config: Any, run: training.Run) -> bool:
@@ -73,10 +92,13 @@ def search_is_done(config: Any, run: training.Run) -> bool:
 
 
 def stop_rule(config: Any) -> str:
-    """How poor trials end: what `--stop-early auto` stands for."""
+    """How poor trials end: what `--stop-early auto` stands for.
+
+    The median rule where there is Optuna, but not under Hyperband, which stops trials itself.
+    """
     if config.stop_early != "auto":
         return config.stop_early
-    return "none" if config.algorithm == "hyperband" else "median"
+    return "median" if config.algorithm != "hyperband" and can_prune() else "none"
 
 
 def check_found(results: Results, directory: pathlib.Path) -> None:
@@ -102,7 +124,7 @@ def search_metrics(results: Results, config: Any) -> dict[str, object]:
         f"search_{results.objective}": winner.score,
         "trials": len(results.records),
         "trials_failed": sum(record.status == "failed" for record in results.records),
-        "trials_stopped_early": sum(record.status == "stopped" for record in results.records),
+        "trials_pruned": sum(record.status == "pruned" for record in results.records),
         "search_seconds": results.seconds,
         "max_trials": config.max_trials,
         "max_minutes": config.max_minutes,

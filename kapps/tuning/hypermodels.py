@@ -5,19 +5,24 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import json
 import pathlib
 import types
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import keras_tuner as kt
+import numpy as np
 
-from kapps import models
+from kapps import files, models
 from kapps.tuning.callbacks import Reporter
+from kapps.tuning.spaces.points import hyperparameters
 from kapps.tuning.workers.trial import Trial
 from kapps.tuning.workers.worker import copy_checkpoints
 
 BEST = "best.weights.h5"
+SHAPES = "build.json"  # what Keras needs to build the model again
 
 
 @dataclasses.dataclass
@@ -29,16 +34,18 @@ class HyperModelTrials:
     best epoch of the trial before it, as in KerasTuner.
 
     Attributes:
-        hypermodel: a `HyperModel`, or a function `hp -> model`.
+        hypermodel: a `HyperModel`, or a function `hp -> model`; None if `run_trial` does all.
         objective: to know the best epoch.
         fit_args: positional arguments of `fit`.
         fit_kwargs: its keyword arguments.
+        run_trial: what a user's own `Tuner` does with a trial, `(trial, *args, **kwargs)`.
     """
 
     hypermodel: Any
     objective: kt.Objective
     fit_args: tuple = ()
     fit_kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    run_trial: Callable[..., Any] | None = None
 
     @property
     def model(self) -> kt.HyperModel:
@@ -49,28 +56,57 @@ class HyperModelTrials:
         model.build = self.hypermodel
         return model
 
-    def declare(self) -> kt.HyperParameters:
+    def declare(self, given: dict[str, Any]) -> kt.HyperParameters:
         """All hyperparameters, as KerasTuner finds them.
 
         It builds until every conditional scope has been active once.
+
+        Args:
+            given: "space", a configuration of what the user has declared, which comes before what
+                is found; "tune_new" and "allow_new", as KerasTuner's `..._entries`.
         """
-        oracle = kt.oracles.RandomSearchOracle(objective=self.objective)
-        seeker = types.SimpleNamespace(oracle=oracle, hypermodel=self.model)
-        hp = oracle.get_space()
-        seeker.hypermodel.declare_hyperparameters(hp)
-        oracle.update_space(hp)
-        kt.engine.base_tuner.BaseTuner._activate_all_conditions(seeker)
+        oracle = kt.oracles.RandomSearchOracle(
+            objective=self.objective,
+            hyperparameters=hyperparameters(given["space"]),
+            tune_new_entries=given["tune_new"],
+            allow_new_entries=given["allow_new"],
+        )
+        if self.hypermodel is not None:
+            finder = types.SimpleNamespace(
+                oracle=oracle, hypermodel=types.SimpleNamespace(build=self.build)
+            )
+            hp = oracle.get_space()
+            self.model.declare_hyperparameters(hp)
+            oracle.update_space(hp)
+            kt.engine.base_tuner.BaseTuner._activate_all_conditions(finder)
         return oracle.hyperparameters
+
+    def build(self, hp: kt.HyperParameters) -> keras.Model:
+        """The model of a point.
+
+        Raises:
+            keras_tuner.errors.FatalTypeError: it is no Keras model.
+        """
+        model = self.model.build(hp)
+        if not isinstance(model, keras.Model):
+            raise kt.errors.FatalTypeError(
+                f"build(hp) has to return a Keras model, and returned {type(model).__name__}"
+                "; what is none can be tuned in a run_trial of one's own"
+            )
+        return model
 
     def __call__(self, trial: Trial) -> Any:
         """Build and fit one point."""
         keras.utils.set_random_seed(trial.seed)
+        if self.run_trial is None:
+            return self.run(trial)
+        answer = self.run_trial(trial, *self.fit_args, **copy.copy(self.fit_kwargs))
+        return None if answer is _TOLD else self._metrics(answer, "run_trial()")
+
+    def run(self, trial: Trial) -> Any:
+        """Build and fit one point, with these arguments."""
         hp, hypermodel = trial.hp, self.model
-        model = hypermodel.build(hp)
-        if not isinstance(model, keras.Model):
-            raise kt.errors.FatalTypeError(
-                f"build(hp) has to return a Keras model, and returned {type(model).__name__}"
-            )
+        model = self.build(hp)
         kwargs = copy.copy(self.fit_kwargs)
         with contextlib.suppress(Exception):
             _build_on(model, self.fit_args, kwargs)
@@ -87,12 +123,15 @@ class HyperModelTrials:
             if model.built and (trial.directory / BEST).exists():
                 _load(model, trial.directory / BEST)
         kwargs["callbacks"] = [
-            *copy.deepcopy(self.fit_kwargs.get("callbacks", [])),
+            *_callbacks_of(trial, kwargs.get("callbacks") or []),
             Reporter(trial),
             _SaveBest(trial.directory / BEST, self.objective),
             *self._backup(trial, model),
         ]
-        return self._metrics(hypermodel.fit(hp, model, *self.fit_args, **kwargs))
+        answer = hypermodel.fit(hp, model, *self.fit_args, **kwargs)
+        with contextlib.suppress(TypeError, ValueError, AttributeError):
+            files.write_json(trial.directory / SHAPES, model.get_build_config())
+        return self._metrics(answer, "fit() of the HyperModel")
 
     def load(self, directory: pathlib.Path, hp: kt.HyperParameters) -> keras.Model:
         """The model of a finished trial with the weights of its best epoch.
@@ -101,9 +140,11 @@ class HyperModelTrials:
             directory: of the trial's execution.
             hp: its point.
         """
-        model = self.model.build(hp)
+        model = self.build(hp)
         with contextlib.suppress(Exception):
             _build_on(model, self.fit_args, self.fit_kwargs)
+        if not model.built and (directory / SHAPES).exists():
+            model.build_from_config(json.loads((directory / SHAPES).read_text()))
         _load(model, directory / BEST)
         return model
 
@@ -112,14 +153,50 @@ class HyperModelTrials:
             return []  # there is nothing yet that could be given back
         return [keras.callbacks.BackupAndRestore(trial.directory / "backup")]
 
-    def _metrics(self, answer: Any) -> Any:
-        """What `fit` returns, as KerasTuner reads it; None for what the epochs have told."""
+    def _metrics(self, answer: Any, who: str) -> Any:
+        """What the user's code returns, as KerasTuner reads it; None for what epochs have told."""
         if answer is None:
             raise kt.errors.FatalTypeError(
-                "fit() of the HyperModel returned None: return the history, a dictionary of "
-                "metrics or the objective as a number"
+                f"{who} returned None: return the history, a dictionary of metrics or the "
+                "objective as a number"
             )
+        if isinstance(answer, list):  # of several executions
+            found = [self._metrics(one, who) for one in answer]
+            if any(one is None for one in found):
+                return None
+            rows = [one if isinstance(one, dict) else {self.objective.name: one} for one in found]
+            return {n: float(np.mean([row[n] for row in rows])) for n in rows[0]}
         return None if isinstance(answer, keras.callbacks.History) else answer
+
+
+class _Told:
+    """What `Tuner.run_trial` returns where the epochs have told the objective."""
+
+
+_TOLD = _Told()
+
+
+def run_one(trials: HyperModelTrials, trial: Trial) -> Any:
+    """KerasTuner's `Tuner.run_trial` for a user's own that calls it: never None."""
+    answer = trials.run(trial)
+    return _TOLD if answer is None else answer
+
+
+def _callbacks_of(trial: Trial, given: list) -> list:
+    """Copies of the user's callbacks for one trial; TensorBoard's write to a place of their own.
+
+    Raises:
+        keras_tuner.errors.FatalValueError: one of them cannot be copied.
+    """
+    try:
+        copies = copy.deepcopy(given)
+    except Exception as error:
+        raise kt.errors.FatalValueError(f"callbacks have to be copied, and {error}") from None
+    for callback in copies:
+        if isinstance(callback, keras.callbacks.TensorBoard):
+            place = pathlib.Path(callback.log_dir, trial.trial_id, f"execution{trial.execution}")
+            callback.log_dir = str(place)
+    return copies
 
 
 class _SaveBest(keras.callbacks.Callback):

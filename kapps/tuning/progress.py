@@ -19,7 +19,7 @@ def print_trial(record: Record, results: Results, out: TextIO | None = None) -> 
     if record.ended_well:
         said = f"{shown(record.score, results.objective)}  {record.epochs} epochs"
         said += f"  {record.seconds:.1f} s" if record.seconds is not None else ""
-        said += "  stopped early" if record.status == "stopped" else ""
+        said += "  pruned" if record.status == "pruned" else ""
     else:
         said = f"failed: {record.reason}"
     if record.past is not None:

@@ -17,6 +17,7 @@ from kapps.tuning.workers import journal
 
 COSTS = ("parameters", "multiply_adds", "seconds", "peak_memory_mb")
 RESERVED = "tuner/"  # what Hyperband writes among the values of a point
+OPEN = ("queued", "running", "stopped")  # states of trials that are still to end
 
 
 @dataclasses.dataclass
@@ -27,7 +28,8 @@ class Record:
         number: from 0, in the order of creation.
         values: active hyperparameters by name, Hyperband's own left out.
         seeds: one per execution.
-        status: "running", "completed", "stopped" (early, by a rule) or "failed".
+        status: "queued", "running", "completed", "failed", "stopped" (the time was over) or
+            "pruned" (ended early by a rule).
         reason: why it failed.
         score: the objective, averaged over its executions, each at its best epoch.
         deviation: standard deviation of the executions, None if there is one only.
@@ -46,7 +48,7 @@ class Record:
     number: int
     values: dict[str, Any]
     seeds: list[int]
-    status: str = "running"
+    status: str = "queued"
     reason: str | None = None
     score: float | None = None
     deviation: float | None = None
@@ -78,7 +80,7 @@ class Record:
             return
         done = answer["executions"]
         scores = [d["score"] for d in done]
-        self.status = "stopped" if answer["stopped"] else "completed"
+        self.status = "pruned" if answer["pruned"] else "completed"
         self.score = sum(scores) / len(scores)
         if len(scores) > 1:
             square = sum((score - self.score) ** 2 for score in scores)
@@ -130,9 +132,12 @@ class Results:
         """The trials that no other beats in both the objective and a cost, the cheapest first."""
         cost = cost or self.cost or "multiply_adds"
         sign = -1.0 if self.direction == "max" else 1.0
-        known = [record for record in self.ended_well if record.cost(cost) is not None]
+        known = [
+            r for r in self.ended_well if r.cost(cost) is not None and math.isfinite(r.cost(cost))
+        ]
         points = [(record.cost(cost), sign * record.score) for record in known]
-        return [known[i] for i in pareto.front(points)]
+        front = [r for r, rank in zip(known, pareto.ranks(points), strict=True) if rank == 0]
+        return sorted(front, key=lambda record: (record.cost(cost), record.number))
 
     def failures(self) -> dict[str, list[int]]:
         """Numbers of failed trials by reason, the most frequent first."""
@@ -191,6 +196,9 @@ def from_entries(entries: Sequence[dict[str, Any]], complete: bool = False) -> R
         seconds = entry.get("clock", seconds)
         if entry["event"] == "created":
             records[entry["trial"]] = created(entry)
+        elif entry["event"] == "paused":
+            for trial in entry["trials"]:
+                records[trial].status = "stopped"
         elif entry["event"] == "ended":
             records[entry["trial"]].end(entry["answer"])
             space = entry["answer"].get("grown") or space
@@ -205,13 +213,18 @@ def from_entries(entries: Sequence[dict[str, Any]], complete: bool = False) -> R
     )
 
 
+def own_values(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a point without what Hyperband writes among them."""
+    return {name: value for name, value in values.items() if not name.startswith(RESERVED)}
+
+
 def created(entry: dict[str, Any]) -> Record:
     """The record of a trial that has just been created."""
     values = entry["values"]
     past = values.get("tuner/trial_id")
     return Record(
         number=int(entry["trial"]),
-        values={name: v for name, v in values.items() if not name.startswith(RESERVED)},
+        values=own_values(values),
         seeds=entry["seeds"],
         past=None if past is None else int(past),
         bracket=values.get("tuner/bracket"),

@@ -1,18 +1,38 @@
-"""KerasTuner's `Tuner`, with the runner inside."""
+"""KerasTuner's `Tuner`, with the search of this package inside."""
 
 from __future__ import annotations
 
+import inspect
 import pathlib
+import shutil
 from typing import Any
 
 import keras
 import keras_tuner as kt
 
+from kapps.errors import UserError
 from kapps.tuning import oracles
-from kapps.tuning.hypermodels import HyperModelTrials
-from kapps.tuning.results import Record, Results
-from kapps.tuning.search import Budget, run_search
+from kapps.tuning.hypermodels import HyperModelTrials, run_one
+from kapps.tuning.results import Record, Results, read_results
+from kapps.tuning.search import run_search
 from kapps.tuning.spaces.points import hyperparameters
+from kapps.tuning.state import JOURNAL, Budget
+
+# Of KerasTuner's methods those that nobody would call here.
+UNCALLED = (
+    "on_search_begin", "on_search_end", "on_trial_begin", "on_trial_end", "on_epoch_begin",
+    "on_epoch_end", "on_batch_begin", "on_batch_end", "pre_create_trial", "load_model",
+    "save_model",
+)  # fmt: skip
+# Of its arguments those that there are not, and what to do instead.
+INSTEAD = {
+    "optimizer": "compile the model with it in build(hp)",
+    "loss": "compile the model with it in build(hp)",
+    "metrics": "compile the model with them in build(hp)",
+    "max_model_size": "raise keras_tuner.errors.FailedTrialError in build(hp)",
+    "distribution_strategy": "build the model in strategy.scope() in build(hp)",
+}
+IGNORED = ("logger", "tuner_id")
 
 
 class Tuner:
@@ -20,38 +40,66 @@ class Tuner:
 
     What is different: trials run in worker processes (`workers`), so what is passed has to be
     importable from them: functions and classes at the top of a module, the call under
-    `if __name__ == "__main__":`. Failed trials never end the search. The same script goes on with
-    a search that was killed.
+    `if __name__ == "__main__":`, arrays and no `tf.data.Dataset`. Failed trials never end the
+    search. The same script goes on with a search that was killed, or does nothing if it is done.
 
     Args:
         oracle: one of KerasTuner's.
-        hypermodel: a `HyperModel`, or a function `hp -> model`.
+        hypermodel: a `HyperModel`, or a function `hp -> model`; None if a subclass has a
+            `run_trial` of its own that needs none.
         directory: as in KerasTuner.
         project_name: as in KerasTuner; the search is in `directory/project_name`.
         executions_per_trial: seeds per point.
+        overwrite: throw away what is in that directory.
         workers: processes; 0 runs all trials in this one.
         options: further arguments of `kapps.tuning.run_search`: stop_early, cost, recycle ...
 
     Raises:
-        UserError: an oracle that cannot be resumed, or an objective that is not of validation.
+        UserError: an oracle that cannot be resumed, an objective that is not of validation, an
+            argument or a method of KerasTuner's that there is not.
     """
 
     def __init__(
         self,
         oracle: kt.Oracle,
-        hypermodel: Any,
-        directory: str = ".",
-        project_name: str = "untitled_project",
+        hypermodel: Any = None,
+        directory: str | None = None,
+        project_name: str | None = None,
         *,
         executions_per_trial: int = 1,
+        overwrite: bool = False,
         workers: int = 1,
         **options: Any,
     ):
-        self.oracle, self.hypermodel = oracles.adopted(oracle), hypermodel
-        self.directory = pathlib.Path(directory, project_name)
+        options = {name: value for name, value in options.items() if name not in IGNORED}
+        _check(type(self), hypermodel, options)
+        own_fit = self._has_own_run_trial() or (
+            isinstance(hypermodel, kt.HyperModel) and type(hypermodel).fit is not kt.HyperModel.fit
+        )
+        self.oracle, self.hypermodel = oracles.adopted(oracle, own_fit=own_fit), hypermodel
+        self.directory = pathlib.Path(directory or ".", project_name or "untitled_project")
         self.options = options | {"executions": executions_per_trial, "workers": workers}
-        self.results: Results | None = None
-        self._trials: HyperModelTrials | None = None
+        self._results: Results | None = None
+        self._trials = HyperModelTrials(hypermodel, self.oracle.objective)
+        if overwrite:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker process, which needs neither the oracle nor what was found."""
+        return self.__dict__ | {"oracle": None, "_results": None}
+
+    @property
+    def results(self) -> Results:
+        """What was found, by this process or by one before it.
+
+        Raises:
+            UserError: nothing has been searched yet.
+        """
+        if self._results is None:
+            if not (self.directory / JOURNAL).exists():
+                raise UserError(f"nothing has been searched in {self.directory} yet: call search()")
+            self._results = read_results(self.directory)
+        return self._results
 
     def search(self, *fit_args: Any, **fit_kwargs: Any) -> None:
         """Search, or go on searching.
@@ -60,11 +108,26 @@ class Tuner:
             fit_args: of `fit`.
             fit_kwargs: of `fit`; its `epochs` are those of a trial, unless Hyperband decides.
         """
+        run_trial = self.run_trial if self._has_own_run_trial() else None
         self._trials = HyperModelTrials(
-            self.hypermodel, self.oracle.objective, fit_args, fit_kwargs
+            self.hypermodel, self.oracle.objective, fit_args, fit_kwargs, run_trial
         )
-        self.options.setdefault("budget", Budget(trials=self.oracle.limit))
-        self.results = run_search(self._trials, self.oracle, self.directory, **self.options)
+        options = {"budget": Budget(trials=self.oracle.limit)} | self.options
+        self._results = run_search(self._trials, self.oracle, self.directory, **options)
+
+    def run_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> Any:
+        """Build and fit the model of a trial; a subclass may do something else.
+
+        Args:
+            trial: a `kapps.tuning.Trial`, with `hyperparameters` and `trial_id` as KerasTuner's.
+            fit_args: of `search`.
+            fit_kwargs: of `search`.
+
+        Returns:
+            As KerasTuner's: history, dictionary, number, or a list of one of these.
+        """
+        objective = self._trials.objective
+        return run_one(HyperModelTrials(self.hypermodel, objective, fit_args, fit_kwargs), trial)
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[kt.HyperParameters]:
         """The points of the best trials."""
@@ -82,5 +145,110 @@ class Tuner:
             for record in self.results.best_first()[:num_models]
         ]
 
+    def search_space_summary(self, extended: bool = False) -> None:
+        """Print the hyperparameters, one after the other.
+
+        Args:
+            extended: as in KerasTuner, where it changes nothing either.
+        """
+        space = self._trials.declare(
+            {
+                "space": self.oracle.hyperparameters.get_config(),
+                "tune_new": self.oracle.tune_new_entries,
+                "allow_new": self.oracle.allow_new_entries,
+            }
+        ).space
+        print("Search space summary", f"Default search space size: {len(space)}", sep="\n")  # noqa: T201
+        for hp in space:
+            config = hp.get_config()
+            print(f"{config.pop('name')} ({type(hp).__name__})", config, sep="\n")  # noqa: T201
+
+    def results_summary(self, num_trials: int = 10) -> None:
+        """Print the best trials.
+
+        Args:
+            num_trials: how many.
+        """
+        found = self.results
+        lines = [
+            "Results summary",
+            f"Results in {self.directory}",
+            f"Showing {num_trials} best trials",
+            f'Objective(name="{found.objective}", direction="{found.direction}")',
+        ]
+        for record in found.best_first()[:num_trials]:
+            lines += ["", f"Trial {record.number:04d} summary", "Hyperparameters:"]
+            lines += [f"{name}: {value}" for name, value in record.values.items()]
+            lines.append(f"Score: {record.score}")
+        print("\n".join(lines))  # noqa: T201
+
+    @property
+    def remaining_trials(self) -> int | None:
+        """How many trials the budget still has; None if there is no limit."""
+        done = len(self.results.records) if (self.directory / JOURNAL).exists() else 0
+        return None if self.oracle.limit is None else max(0, self.oracle.limit - done)
+
+    def _has_own_run_trial(self) -> bool:
+        return type(self).run_trial is not Tuner.run_trial
+
     def _hp(self, record: Record) -> kt.HyperParameters:
         return hyperparameters(self.results.space, record.values)
+
+
+class RandomSearch(Tuner):
+    """`keras_tuner.RandomSearch`: its arguments, and those of `Tuner`."""
+
+    def __init__(self, hypermodel=None, objective=None, max_trials: int = 10, **kwargs: Any):
+        given = {"objective": objective, "max_trials": max_trials}
+        super().__init__(_made(kt.oracles.RandomSearchOracle, given, kwargs), hypermodel, **kwargs)
+
+
+class GridSearch(Tuner):
+    """`keras_tuner.GridSearch`: its arguments, and those of `Tuner`."""
+
+    def __init__(
+        self, hypermodel=None, objective=None, max_trials: int | None = None, **kwargs: Any
+    ):
+        given = {"objective": objective, "max_trials": max_trials}
+        super().__init__(_made(kt.oracles.GridSearchOracle, given, kwargs), hypermodel, **kwargs)
+
+
+class BayesianOptimization(Tuner):
+    """`keras_tuner.BayesianOptimization`: its arguments, and those of `Tuner`."""
+
+    def __init__(self, hypermodel=None, objective=None, max_trials: int = 10, **kwargs: Any):
+        given = {"objective": objective, "max_trials": max_trials}
+        oracle = _made(kt.oracles.BayesianOptimizationOracle, given, kwargs)
+        super().__init__(oracle, hypermodel, **kwargs)
+
+
+class Hyperband(Tuner):
+    """`keras_tuner.Hyperband`: its arguments, and those of `Tuner`."""
+
+    def __init__(
+        self, hypermodel=None, objective=None, max_epochs: int = 100, factor: int = 3, **kwargs: Any
+    ):
+        given = {"objective": objective, "max_epochs": max_epochs, "factor": factor}
+        super().__init__(_made(kt.oracles.HyperbandOracle, given, kwargs), hypermodel, **kwargs)
+
+
+def _made(kind: type, given: dict[str, Any], kwargs: dict[str, Any]) -> kt.Oracle:
+    """An oracle of KerasTuner's; its arguments are taken out of `kwargs`."""
+    names = inspect.signature(kind).parameters.keys() & kwargs.keys()
+    return kind(**given, **{name: kwargs.pop(name) for name in names})
+
+
+def _check(kind: type, hypermodel: Any, options: dict[str, Any]) -> None:
+    for name in options.keys() & INSTEAD.keys():
+        if options.pop(name) is not None:
+            raise UserError(f"there is no {name}= here: {INSTEAD[name]}")
+    known = inspect.signature(run_search).parameters
+    if unknown := [name for name in options if name not in known]:
+        raise UserError(f"there is no {unknown[0]}= here")
+    if called := [name for name in UNCALLED if hasattr(kind, name)]:
+        raise UserError(
+            f"{kind.__name__}.{called[0]} would not be called: trials run in other processes. Do "
+            "it in run_trial, or in a callback of fit."
+        )
+    if hypermodel is None and kind.run_trial is Tuner.run_trial:
+        raise UserError("a hypermodel is missing: give one, or a subclass with a run_trial")

@@ -10,6 +10,8 @@ import pathlib
 import sys
 
 from kapps import training
+from kapps.command_line import call
+from kapps.training import phased
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Tiny, and with what is hard to share: augmentation, batch normalization, noise, several critics,
@@ -93,13 +95,13 @@ def train(recipe, directory, **more):
             return history
         raise Trained
 
-    training.fit = fit
+    training.fit = phased.fit = fit
     try:
-        assert module.main(config) == {"worker": place.index}
+        assert call(module, config) == {"worker": place.index}
     except Trained:
         pass
     finally:
-        training.fit = whole
+        training.fit = phased.fit = whole
 
 
 SAVING = {}

@@ -92,7 +92,7 @@ def test_cnn_builds_from_the_smallest_picture_on(kwargs):
 
 
 def test_cnn_names_the_layer():
-    with pytest.raises(UserError, match="^stage 2, conv 1: a 5x5 window .* 4x4 map .* 8x8 picture"):
+    with pytest.raises(UserError, match="^stage 2, conv 1: a 5x5 window .* 4x4 map .* 8x8 image"):
         models.cnn((8, 8, 1), 10, filters=(4, 4), kernel_size=5, padding="valid", pooling=None,
                    convs_per_stage=1)  # fmt: skip
     with pytest.raises(UserError, match="^stage 1, pool: .* smallest .* is 8x8"):

@@ -12,7 +12,7 @@ import numpy as np
 
 from kapps import models
 from kapps.command_line import call
-from models import small_backbone
+from models.pretrained import small_backbone
 from recipes import transfer_learning
 from recipes.transfer_learning import Config
 

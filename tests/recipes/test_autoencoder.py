@@ -42,10 +42,10 @@ def test_the_run_directory_holds_what_a_run_leaves(finished):
     assert json.loads((run / "metrics.json").read_text()) == metrics
     rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
     assert len(rows) == 6 and {"mse", "val_mse", "train_mse", "val_loss"} <= set(rows[0])
-    pictures = {path.name for path in (run / "plots").glob("*.png")}
-    assert pictures >= {"reconstructions.png", "codes.png", "interpolation.png"}
+    drawn = {path.name for path in (run / "plots").glob("*.png")}
+    assert drawn >= {"reconstructions.png", "codes.png", "interpolation.png"}
     page = (run / "report.html").read_text()
-    for words in (metrics["verdict"], "mean picture", "PCA", "python recipes/autoencoder.py"):
+    for words in (metrics["verdict"], "mean image", "PCA", "kapps train autoencoder"):
         assert words in page
     assert 'src="http' not in page and "<script" not in page
 
@@ -76,14 +76,14 @@ def test_the_figures_are_those_of_the_saved_model(finished):
 
 def test_the_export_answers_as_the_model(finished):
     config, metrics = finished
-    pictures = data.load("digits", seed=0).splits["test"].take(range(5))
+    images = data.load("digits", seed=0).splits["test"].take(range(5))
     model = keras.models.load_model(pathlib.Path(config.run_dir, "model.keras"))
     served = tf.saved_model.load(metrics["exported"])
     assert {"serving_default", "encode", "decode", "reconstruct"} <= set(served.signatures)
-    z = served.signatures["encode"](image=tf.constant(pictures))["z"]
-    np.testing.assert_allclose(z, model.encode(pictures), rtol=1e-4, atol=1e-4)
+    z = served.signatures["encode"](image=tf.constant(images))["z"]
+    np.testing.assert_allclose(z, model.encode(images), rtol=1e-4, atol=1e-4)
     made = served.signatures["decode"](z=z)["pixels"]
-    np.testing.assert_allclose(made, model.reconstruct(pictures), atol=1e-4)
+    np.testing.assert_allclose(made, model.reconstruct(images), atol=1e-4)
 
 
 def test_again_is_quick_and_changes_nothing(finished):
@@ -162,7 +162,7 @@ def test_layer_by_layer_then_killed_then_on(tmp_path, monkeypatch):
     settings = dict(model="stacked", units=(12, 8), latent_dim=4, pretrain=2, epochs=2)
     config = Config(run_dir=str(tmp_path), export=False, **settings)
     with monkeypatch.context() as patch:
-        patch.setattr(autoencoder, "callbacks", lambda *_: [Kill(25)])  # in the second epoch
+        patch.setattr(training.setup, "callbacks", lambda *_: [Kill(25)])  # in the second epoch
         with pytest.raises(Killed):
             call(autoencoder, config)
     errors = json.loads((tmp_path / "config.json").read_text())["layer_errors"]
@@ -191,7 +191,7 @@ def test_other_networks(tmp_path, settings):
     [
         (dict(model="conv", units=(8,)), "--units"),
         (dict(model="linear", pretrain=2), "--pretrain"),
-        (dict(filters=(8,)), "--filters"),
+        (dict(filters=(8,)), "--filters is for --model conv, not dense"),
         (dict(depth=2), "--depth"),
         (dict(denoise="masking", noise=1.5), "--noise"),
         (dict(model="linear", reconstruction="bernoulli"), "bernoulli"),

@@ -80,7 +80,7 @@ def test_the_run_directory_holds_what_the_design_says(finished, book):
         "gradient_flow",
     }
     page = (run / "report.html").read_text()
-    assert metrics["verdict"] in page and "python recipes/char_rnn.py" in page and "5-gram" in page
+    assert metrics["verdict"] in page and "kapps train char_rnn" in page and "5-gram" in page
     assert 'src="http' not in page and "<script" not in page
     assert len(list((run / "samples").glob("*.npy"))) == 4
 
@@ -196,9 +196,10 @@ def test_killed_it_ends_with_the_same_bits_what_it_remembers_included(tmp_path, 
         "import sys; sys.path.insert(0, {root!r})\n"
         "import functools\n"
         "from kapps import training\n"
+        "from kapps.command_line import call\n"
         "from recipes import char_rnn\n"
         "training.fit = functools.partial(training.fit, save_steps=7)\n"
-        "char_rnn.main(char_rnn.Config(dataset={book!r}, run_dir=sys.argv[1], epochs=2, k2=20,\n"
+        "call(char_rnn, char_rnn.Config(dataset={book!r}, run_dir=sys.argv[1], epochs=2, k2=20,\n"
         "    dropout=0.2, ema=0.9, export=False, **{small!r}))\n"
     ).format(root=str(ROOT), book=f"text:{book}", small=SMALL)
 

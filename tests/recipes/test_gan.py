@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kapps import data, evaluation, models
+from kapps import data, evaluation, models, training
 from kapps.command_line import call
 from kapps.errors import UserError
 from kapps.evaluation.generative import explain_gan
@@ -68,7 +68,7 @@ def test_the_run_directory_holds_what_a_run_leaves(finished):
     pictures = {path.name for path in (run / "plots").iterdir()}
     assert pictures >= {"samples.png", "samples_by_epoch.png", "interpolations.png", "samples.webp"}
     page = (run / "report.html").read_text()
-    for words in (metrics["verdict"], "Nearest training pictures", "python recipes/gan.py"):
+    for words in (metrics["verdict"], "Nearest training pictures", "kapps train gan"):
         assert words in page
     assert 'src="http' not in page and "<script" not in page
 
@@ -149,7 +149,7 @@ def test_killed_and_repeated(tmp_path, quick, monkeypatch):
     whole = call(gan, config)
     config = dataclasses.replace(config, run_dir=str(tmp_path / "killed"))
     with monkeypatch.context() as patch:
-        patch.setattr(gan, "callbacks", lambda *_: [Kill()])
+        patch.setattr(training.setup, "callbacks", lambda *_: [Kill()])
         with pytest.raises(Killed):
             call(gan, config)
     again = call(gan, config)
@@ -216,7 +216,7 @@ def test_flags_reach_the_model(settings, expected):
         (dict(loss="hinge", label_smoothing=0.1), "--label-smoothing"),
         (dict(regularizer="none", penalty=1.0), "--penalty belongs"),
         (dict(regularizer="weight_clip", penalty_interval=2), "--penalty-interval"),
-        (dict(discriminator_normalization="batch"), "depend on other pictures"),
+        (dict(discriminator_normalization="batch"), "depend on other images"),
         (dict(model="dense", filters=8), "--filters"),
         (dict(units=(8,)), "--units"),
         (dict(schedule="step", warmup=0.1), "--warmup"),

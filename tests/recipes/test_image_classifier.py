@@ -52,7 +52,7 @@ def test_the_run_directory_holds_what_the_design_says(finished):
     assert {"learning_curves.png", "confusion_matrix.png", "calibration.png"} <= pictures
     assert list((run / "tensorboard").rglob("events*"))
     page = (run / "report.html").read_text()
-    assert metrics["verdict"] in page and "python recipes/image_classifier.py" in page
+    assert metrics["verdict"] in page and "kapps train image_classifier" in page
     assert 'src="http' not in page and "<script" not in page
 
 
@@ -110,7 +110,7 @@ def test_class_weights_are_those_of_the_true_classes(tmp_path):
     np.savez(tmp_path / "data.npz", images=images, labels=labels)
     config = Config(class_weights=True, label_smoothing=0.4, batch_size=8, augment=False)
     loaded = data.load(f"npz:{tmp_path / 'data.npz'}")
-    train, _, _ = image_classifier.batch(config, loaded)
+    train, _, _ = image_classifier.batches(config, loaded)
     weights = data.class_weights(loaded.splits["train"].labels, 2)
     for _, targets, sample_weights in train.dataset(0, 1):
         expected = weights[targets.numpy().argmax(1)]

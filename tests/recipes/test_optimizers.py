@@ -65,7 +65,7 @@ def test_the_run_directory_holds_what_the_design_says(finished):
     assert {f"{name}.png" for name in wanted} <= pictures
     assert "gradient_flow.png" in pictures and (run / "gradient_flow.csv").exists()
     page = (run / "report.html").read_text()
-    assert metrics["verdict"] in page and "python recipes/optimizers.py" in page
+    assert metrics["verdict"] in page and "kapps train optimizers" in page
     assert "adadelta, rate 1" in page and "steps to target" in page
     assert 'src="http' not in page and "<script" not in page
 

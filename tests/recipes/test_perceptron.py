@@ -48,12 +48,12 @@ def test_a_pair_of_digits_ends_below_the_bound(pair):
     assert json.loads((run / "metrics.json").read_text()) == metrics
     page = (run / "report.html").read_text()
     assert "converged" in page and "--classes 3 8" in page
-    pictures = {path.name for path in (run / "plots").glob("*.png")}
-    assert {"weights.png", "updates_and_bound.png", "epoch_by_epoch.png"} <= pictures
+    drawn = {path.name for path in (run / "plots").glob("*.png")}
+    assert {"weights.png", "updates_and_bound.png", "epoch_by_epoch.png"} <= drawn
     assert call(perceptron, config) == metrics
 
 
-def test_what_is_served_takes_raw_pictures(pair):
+def test_what_is_served_takes_raw_images(pair):
     config, metrics = pair
     points = data.only_classes(data.load("digits", seed=0), ("3", "8"))
     served = tf.saved_model.load(str(pathlib.Path(config.export_dir, "1")))

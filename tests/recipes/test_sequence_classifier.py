@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kapps import cli, serving
+from kapps import cli, serving, training
 from kapps.command_line import call
 from kapps.errors import UserError
 from recipes import sequence_classifier as recipe
@@ -47,7 +47,7 @@ def test_a_memory_task_is_solved_and_shown(finished):
     assert metrics["test_mse"] < 0.01 and metrics["trivial_mse"] == pytest.approx(1 / 6)
     assert metrics["verdict"] == "solved"
     page = (run / "report.html").read_text()
-    assert "is solved" in page and "python recipes/sequence_classifier.py --epochs 4" in page
+    assert "is solved" in page and "kapps train sequence_classifier --epochs 4" in page
     pictures = {path.name for path in (run / "plots").iterdir()}
     assert {"learning_curves.png", "worst_mistakes.png", "predicted_and_true.png"} <= pictures
     assert any("gradient" in name for name in pictures)
@@ -122,11 +122,11 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     )
     whole = call(recipe, config)
     broken = dataclasses.replace(config, run_dir=str(tmp_path / "broken"))
-    callbacks = recipe.callbacks
-    monkeypatch.setattr(recipe, "callbacks", lambda *a: [*callbacks(*a), Stop()])
+    callbacks = training.setup.callbacks
+    monkeypatch.setattr(training.setup, "callbacks", lambda *a: [*callbacks(*a), Stop()])
     with pytest.raises(KeyboardInterrupt):
         call(recipe, broken)
-    monkeypatch.setattr(recipe, "callbacks", callbacks)
+    monkeypatch.setattr(training.setup, "callbacks", callbacks)
     resumed = call(recipe, broken)
     assert resumed["test_loss"] == whole["test_loss"]
     rows = [(tmp_path / name / "metrics.csv").read_text() for name in ("whole", "broken")]

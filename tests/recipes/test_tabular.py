@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from kapps import cli, data, serving
+from kapps import cli, data, serving, training
 from kapps.command_line import call
 from kapps.errors import UserError
 from kapps.evaluation.tables.baselines import as_matrix
@@ -79,7 +79,7 @@ def test_the_run_directory_holds_what_the_design_says(cancer):
     assert {"learning_curves.png", "thresholds.png", "what_the_answers_rest_on.png"} <= pictures
     page = (run / "report.html").read_text()
     assert metrics["verdict"] in page and "gradient boosting" in page
-    assert "python recipes/tabular.py" in page and 'src="http' not in page
+    assert "kapps train tabular" in page and 'src="http' not in page
 
 
 def test_it_is_about_as_good_as_logistic_regression(cancer):
@@ -159,11 +159,11 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(tmp_path, monkeypatch):
                    run_dir=str(tmp_path / "whole"))  # fmt: skip
     metrics = call(tabular, whole)
     stopped = dataclasses.replace(whole, run_dir=str(tmp_path / "stopped"))
-    usual = tabular.callbacks
-    monkeypatch.setattr(tabular, "callbacks", lambda *a: [*usual(*a), Stop()])
+    usual = training.setup.callbacks
+    monkeypatch.setattr(training.setup, "callbacks", lambda *a: [*usual(*a), Stop()])
     with pytest.raises(KeyboardInterrupt):
         call(tabular, stopped)
-    monkeypatch.setattr(tabular, "callbacks", usual)
+    monkeypatch.setattr(training.setup, "callbacks", usual)
     resumed = call(tabular, stopped)
     names = ("test_r2", "test_mae", "best_epoch")
     assert [resumed[name] for name in names] == [metrics[name] for name in names]

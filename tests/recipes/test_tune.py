@@ -8,6 +8,7 @@ import keras_tuner
 import pytest
 
 from kapps import tuning
+from kapps.command_line import call
 from kapps.errors import UserError
 from recipes import small_transfer, tabular, transfer_learning, tune
 from recipes.tune import Config
@@ -38,7 +39,7 @@ def finished(tmp_path_factory, space_file):
         max_trials=2,
         workers=0,
     )
-    return config, tune.main(config)
+    return config, call(tune, config)
 
 
 def test_the_winner_is_the_recipe_itself_at_the_best_point(finished):
@@ -57,7 +58,7 @@ def test_the_winner_is_the_recipe_itself_at_the_best_point(finished):
     assert kept["learning_rate"] == float(rows[metrics["winner"]]["learning_rate"])
     assert kept["epochs"] == 2 and kept["units"] in ([8], [16, 8])
     assert (run / "report.html").exists() and pathlib.Path(config.export_dir, "1").exists()
-    assert tune.main(config) == metrics
+    assert call(tune, config) == metrics
 
 
 def test_trials_end_before_the_test_split_is_looked_at(finished, tmp_path, monkeypatch):

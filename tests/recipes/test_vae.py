@@ -58,7 +58,7 @@ def test_the_run_directory_holds_what_there_is_to_know(finished):
     assert len(list((run / "samples").glob("*.npy"))) == 12
     page = (run / "report.html").read_text()
     assert metrics["verdict"] == "healthy" and "healthy" in page
-    assert "python recipes/vae.py" in page and "data:image/webp" in page
+    assert "kapps train vae" in page and "data:image/webp" in page
     assert 'src="http' not in page and "<script" not in page
 
 
@@ -161,12 +161,12 @@ def test_binarised_pictures_are_given_as_the_flags_say(tmp_path):
     images = data.load("digits", seed=0)
     pixels = {}
     for binarization in ("dynamic", "static"):
-        train, validation, clean = vae.batch(Config(binarization=binarization), images)
+        train, validation, clean = vae.batches(Config(binarization=binarization), images)
         first = next(iter(train.dataset(0, 1))).numpy()
         pixels[binarization] = set(np.unique(first))
         assert set(np.unique(next(iter(validation)))) == {0, 255}
     assert pixels["static"] == {0, 255} and len(pixels["dynamic"]) > 2
-    _, validation, _ = vae.batch(Config(likelihood="gaussian"), images)
+    _, validation, _ = vae.batches(Config(likelihood="gaussian"), images)
     assert len(np.unique(next(iter(validation)))) > 2
 
 

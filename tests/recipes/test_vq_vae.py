@@ -83,7 +83,7 @@ def test_the_run_directory_holds_what_there_is_to_know(finished):
     expected += " what_the_codes_look_like"
     assert {f"{name}.png" for name in expected.split()} | {"samples.webp"} == pictures
     page = (run / "report.html").read_text()
-    assert "python recipes/vq_vae.py" in page and "data:image/webp" in page
+    assert "kapps train vq_vae" in page and "data:image/webp" in page
     assert 'src="http' not in page and "<script" not in page
 
 

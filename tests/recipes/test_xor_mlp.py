@@ -142,7 +142,7 @@ def test_stopped_inside_an_epoch_and_in_the_table_it_ends_with_the_same_bits(tmp
         (["--dataset", "digits"], "xor"),
         (["--batch-size", "2"], "every step sees all points"),
         (["--noise", "0.1"], "--noise"),
-        (["--units", "0"], "at least 1"),
+        (["--units", "0"], "1 or more"),
         (["--no-compare", "--widths", "2"], "--no-compare"),
         (["--devices", "cpu:3"], "3 devices"),
     ],

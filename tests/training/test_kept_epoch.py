@@ -7,7 +7,9 @@ from kapps import training
 
 
 def rows(**columns):
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values())]
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
 
 
 def test_the_highest_accuracy_is_kept_although_the_loss_rose():

@@ -10,7 +10,7 @@ import pytest
 
 from kapps import tuning
 from kapps.errors import UserError
-from kapps.tuning import search
+from kapps.tuning import state
 from kapps.tuning.workers import journal, pool
 from tuning import fakes
 
@@ -119,13 +119,13 @@ def test_failures_are_recorded_with_their_reason_and_end_nothing(tmp_path, how, 
     assert sum(map(len, found.failures().values())) == len(failed)
 
 
-def test_a_killed_worker_is_a_failed_trial(whole, tmp_path):
+def test_a_trial_that_kills_its_worker_every_time_fails(whole, tmp_path):
     found = run(fakes.Failing(0.5, "kill"), tmp_path, workers=1)
     assert points(found) == points(whole[1])
     for record in found.records:
         killed = record.values["x"] % 1 < 0.5
         assert (record.status == "failed") == killed
-        assert not killed or "SIGKILL" in record.reason
+        assert not killed or "SIGKILL" in record.reason and "3 times" in record.reason
 
 
 def test_hyperband_with_failures_promotes_and_goes_on_with_the_curve(tmp_path):
@@ -158,7 +158,7 @@ def test_several_seeds_per_point(tmp_path):
 
 def test_poor_trials_are_stopped_early(tmp_path):
     found = run(fakes.bowl, tmp_path, trials=30, epochs=6, stop_early="median")
-    stopped = [r for r in found.records if r.status == "stopped"]
+    stopped = [r for r in found.records if r.status == "pruned"]
     best = found.best_first()
     assert 5 <= len(stopped) <= 25 and all(2 <= r.epochs < 6 for r in stopped)
     assert best[0].status == "completed" and best[0].epochs == 6
@@ -182,7 +182,7 @@ def test_budgets_in_epochs_and_minutes(tmp_path):
 
 def test_a_result_that_was_on_its_way_when_the_parent_was_killed_is_not_lost(whole, tmp_path):
     shutil.copytree(whole[0], tmp_path / "copy")
-    path = tmp_path / "copy" / search.JOURNAL
+    path = tmp_path / "copy" / state.JOURNAL
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
     entries = journal.read(path)[0]
     assert entries[-1]["event"] == "created"
@@ -208,10 +208,10 @@ def test_a_result_that_was_on_its_way_when_the_parent_was_killed_is_not_lost(who
     ],
 )
 def test_another_search_is_refused_and_what_differs_is_named(whole, change, words):
-    before = (whole[0] / search.JOURNAL).read_bytes()
+    before = (whole[0] / state.JOURNAL).read_bytes()
     with pytest.raises(UserError, match=words):
         run(fakes.bowl, whole[0], **{"epochs": 3} | change)
-    assert (whole[0] / search.JOURNAL).read_bytes() == before
+    assert (whole[0] / state.JOURNAL).read_bytes() == before
 
 
 def test_another_space_is_refused(whole):

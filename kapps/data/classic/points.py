@@ -62,6 +62,20 @@ class PointData:
         target = f"{len(self.class_names)} classes" if self.class_names else "a function"
         return f"{self.name}: {self.counts}, {target}"
 
+    @property
+    def statistics(self) -> dict[str, tuple[float, ...]]:
+        """Training `mean` and `std`, a number per feature, or per channel of images of 0..1."""
+        x = self.x["train"]
+        axes, unit = tuple(range(x.ndim - 1)), 255.0 if x.ndim == 4 else 1.0
+        mean = x.mean(axis=axes, dtype=np.float64) / unit
+        std = np.maximum(x.std(axis=axes, dtype=np.float64) / unit, 1e-6)
+        return {"mean": tuple(mean.tolist()), "std": tuple(std.tolist())}
+
+    def targets(self, split: str) -> np.ndarray:
+        """Classes of a split as float32: 0 or 1 [n, 1] of two, one-hot [n, classes] of more."""
+        classes, y = len(self.class_names), self.y[split]
+        return y[:, None].astype(np.float32) if classes == 2 else np.eye(classes, dtype="f4")[y]
+
 
 def load_points(name: str, count: int = 500, *, noise: float = 0.1, seed: int = 0) -> PointData:
     """Points of two classes in the plane.

@@ -1,5 +1,6 @@
 """What `kapps.data.load` returns: splits of pictures, read by row number."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -7,6 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
+
+from kapps.data.duplicates import duplicate_notes
+from kapps.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 _CHUNK = 64  # pictures read together: enough to hide the overhead, small enough for big pictures
@@ -34,6 +38,17 @@ class Split:
         with tf.device("CPU:0"):
             return self.images(tf.constant(np.asarray(indices, np.int64))).numpy()
 
+    def rows(self, indices: Sequence[int]) -> "Split":
+        """These rows as a split of their own."""
+        indices = np.asarray(indices, np.int64)
+        with tf.device("CPU:0"):
+            lookup = tf.constant(indices)
+        return Split(
+            labels=self.labels[indices],
+            images=lambda rows: self.images(tf.gather(lookup, rows)),
+            origins=None if self.origins is None else tuple(self.origins[i] for i in indices),
+        )
+
     def dataset(self) -> tf.data.Dataset:
         """Unbatched (image uint8 [H, W, C], label int32 []), always in the same order."""
         rows = tf.data.Dataset.range(len(self)).batch(_CHUNK)
@@ -57,7 +72,9 @@ class ImageData:
         image_shape: (H, W, C) of every picture, C being 1 or 3.
         splits: `Split` by name: train, validation, test.
         fingerprint: sha256 over pictures, labels, class names, shape and who is in which split.
-        notes: what the user should know: skipped files, chosen sizes, tiny classes.
+        notes: what the user should know: skipped files, chosen sizes, tiny classes, duplicates.
+        white: the level of 16-bit pictures that was read as 255; None: the highest possible. A
+            served model decodes with it (`decode_image`).
     """
 
     spec: str
@@ -66,6 +83,7 @@ class ImageData:
     splits: dict[str, Split]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    white: int | None = None
 
     @property
     def classes(self) -> int:
@@ -99,6 +117,31 @@ class ImageData:
         return self.splits["test"].dataset()
 
 
+def without_class(images: ImageData, name: str | None) -> ImageData:
+    """The same dataset less the images of one class, whose number stays unused.
+
+    Args:
+        images: a loaded dataset.
+        name: of the class; None leaves out nothing.
+
+    Raises:
+        UserError: there is no such class, or no other.
+    """
+    if name is None:
+        return images
+    if name not in images.class_names or images.classes < 2:
+        raise UserError(
+            f"class {name!r} cannot be left out: it is one of {', '.join(images.class_names)}, and "
+            "there has to be another"
+        )
+    number = images.class_names.index(name)
+    splits = {
+        part: split.rows(np.flatnonzero(split.labels != number))
+        for part, split in images.splits.items()
+    }
+    return dataclasses.replace(images, splits=splits)
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """All pictures of a dataset under common row numbers, before it is divided.
@@ -112,6 +155,8 @@ class Source:
         digest: hash of the contents of all rows, in order.
         origins: a name per row, for files.
         notes: what the user should know.
+        keys: of each row something that only the same picture has.
+        white: as `ImageData` has it.
     """
 
     class_names: tuple[str, ...]
@@ -122,17 +167,24 @@ class Source:
     digest: bytes
     origins: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    keys: tuple[bytes, ...] | None = None
+    white: int | None = None
 
 
 def assemble(spec: str, source: Source, rows: dict[str, np.ndarray]) -> ImageData:
     """Gives each split its rows of the source."""
+    repeated = []
+    if source.keys is not None:
+        keys, labels = source.keys, source.labels
+        repeated = duplicate_notes(keys, labels, rows, "pictures", source.origins)
     return ImageData(
         spec=spec,
         class_names=source.class_names,
         image_shape=source.image_shape,
         splits={name: _split(source, rows[name]) for name in SPLITS},
         fingerprint=_fingerprint(source, rows),
-        notes=source.notes,
+        notes=(*source.notes, *repeated),
+        white=source.white,
     )
 
 

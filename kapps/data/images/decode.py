@@ -22,17 +22,29 @@ _ORIENTATION_TAG = 0x0112
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG and Pillow have it
 
 
-def decode_image(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+def decode_image(
+    contents: tf.Tensor, image_shape: tuple[int, int, int], white: int | None = None
+) -> tf.Tensor:
     """Decodes one encoded picture, string [], to uint8 [H, W, C] for `image_shape` (H, W, C).
+
+    Args:
+        contents: of a file.
+        image_shape: of the result.
+        white: the level of a 16-bit PNG that becomes 255, and so do higher ones; 65535 by default.
+            `ImageData.white` says what the training data were read with.
 
     Raises:
         tf.errors.InvalidArgumentError: broken, truncated or unknown data, when it is run.
     """
-    return fit(decode_rgb(contents), image_shape)
+    return fit(decode_rgb(contents, white), image_shape)
 
 
-def decode_rgb(contents: tf.Tensor) -> tf.Tensor:
+def decode_rgb(contents: tf.Tensor, white: int | None = None) -> tf.Tensor:
     """Decodes one encoded picture, string [], to uint8 [h, w, 3], of the size that it has.
+
+    Args:
+        contents: of a file.
+        white: as `decode_image` takes it.
 
     Raises:
         tf.errors.InvalidArgumentError: broken, truncated or unknown data, when it is run.
@@ -45,7 +57,7 @@ def decode_rgb(contents: tf.Tensor) -> tf.Tensor:
     rgb = tf.case(
         [
             (starts_with(b"\xff\xd8\xff"), lambda: _jpeg(contents)),
-            (starts_with(b"\x89PNG"), lambda: _png(contents)),
+            (starts_with(b"\x89PNG"), lambda: _png(contents, white)),
             (starts_with(b"GIF8"), lambda: _gif(contents)),
             (starts_with(b"BM"), lambda: _bmp(contents)),
         ],
@@ -54,10 +66,15 @@ def decode_rgb(contents: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(rgb, [None, None, 3])
 
 
+def sixteen_bits(contents: tf.Tensor) -> tf.Tensor:
+    """The colours of a PNG as 16-bit levels, uint16 [h, w, 3]."""
+    return tf.io.decode_png(contents, channels=4, dtype=tf.uint16)[..., :3]
+
+
 def fit(images: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
     """Resizes uint8 [..., h, w, 1 or 3] pictures to `image_shape` and makes them grey or RGB."""
     height, width, channels = image_shape
-    if channels not in (1, 3):
+    if channels != images.shape[-1] and not {channels, images.shape[-1]} <= {1, 3}:
         raise ValueError(f"pictures have 1 or 3 channels, not {channels}")
     same_size = tf.reduce_all(tf.equal(tf.shape(images)[-3:-1], (height, width)))
     # The resizing takes uint8, so that no float copy of a huge picture is made.
@@ -80,7 +97,24 @@ def _jpeg(contents):
     return _oriented(image, _exif_orientation(contents))
 
 
-def _png(contents):
+def _png(contents, white):
+    if white is None:
+        return _png_of_eight(contents)
+    depth = _reader(contents, 32)(24, 1)[0]
+    return tf.cond(
+        tf.equal(depth, 16),
+        lambda: _png_of_sixteen(contents, white),
+        lambda: _png_of_eight(contents),
+    )
+
+
+def _png_of_sixteen(contents, white):
+    rgba = tf.cast(tf.io.decode_png(contents, channels=4, dtype=tf.uint16), tf.float32)
+    scale = [255 / white] * 3 + [255 / 65535]  # a PNG without alpha has 65535 there
+    return _on_white(tf.saturate_cast(tf.round(rgba * scale), tf.uint8))
+
+
+def _png_of_eight(contents):
     rgba = tf.io.decode_png(contents, channels=4)
     # Where a PNG has no alpha, decode_png fills in the highest value of its *bit depth*, which is
     # 15 for a palette of 4 bits: as good as transparent, if it were taken for alpha.

@@ -1,5 +1,6 @@
 """`folder:PATH`: a folder of pictures per class, as users have them."""
 
+import collections
 import functools
 import hashlib
 import os
@@ -11,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.data.images.dataset import Source
-from kapps.data.images.decode import FORMATS, decode_image
+from kapps.data.images.decode import FORMATS, decode_image, sixteen_bits
 from kapps.data.images.headers import Header, asked_channels, asked_size, common_size, measure
 from kapps.data.images.listing import Listing, Picture, list_folder
 from kapps.data.progress import track
@@ -51,7 +52,8 @@ def read_folder(
     _check_classes(root, listing, pictures)
     headers = {p.name: h for p, h in zip(pictures, measure(pictures), strict=True) if h}
     image_shape, shape_notes = _choose_shape(pictures, headers, image_size, channels)
-    pixels, digests = _decode_all(pictures, image_shape, memory_limit)
+    white, white_notes = _find_white(pictures)
+    pixels, digests = _decode_all(pictures, image_shape, memory_limit, white)
     failures = {
         picture.name: digest
         for picture, digest in zip(pictures, digests, strict=True)
@@ -71,16 +73,19 @@ def read_folder(
         image_shape, shape_notes = _choose_shape(kept, headers, image_size, channels)
         if image_shape != first_shape:
             pictures, good = kept, range(len(kept))
-            pixels, digests = _decode_all(pictures, image_shape, memory_limit)
+            pixels, digests = _decode_all(pictures, image_shape, memory_limit, white)
+    number = {name: i for i, name in enumerate(class_names)}
     source = Source(
         class_names=class_names,
         image_shape=image_shape,
-        labels=np.array([class_names.index(picture.class_name) for picture in kept], np.int32),
+        labels=np.array([number[picture.class_name] for picture in kept], np.int32),
         given=_given(kept),
-        images=_stream(kept, image_shape) if pixels is None else gather(pixels, good),
+        images=_stream(kept, image_shape, white) if pixels is None else gather(pixels, good),
         digest=_digest(kept, [digests[row] for row in good]),
         origins=tuple(picture.name for picture in kept),
-        notes=(*listing.notes, *shape_notes, *_notes(listing, broken, kept)),
+        notes=(*listing.notes, *shape_notes, *white_notes, *_notes(listing, broken, kept)),
+        keys=tuple(digests[row] for row in good),
+        white=white,
     )
     return source, Report(headers, broken, listing.foreign, tuple(sorted(listing.others)))
 
@@ -95,6 +100,7 @@ def _check_classes(root: pathlib.Path, listing: Listing, kept: list[Picture]) ->
         raise UserError(
             f"no pictures ({', '.join(FORMATS)}) in the class folders of '{root}'{seen}"
         )
+    _check_foreign(root, listing)
     if len(classes) < 2:
         where = f"'{root}'" if not listing.splits else f"the train/ of '{root}'"
         raise UserError(
@@ -108,6 +114,48 @@ def _check_classes(root: pathlib.Path, listing: Listing, kept: list[Picture]) ->
                 f"the {split} split of '{root}' has classes that train/ lacks: {_some(unknown)}"
             )
     return tuple(classes)
+
+
+def _check_foreign(root: pathlib.Path, listing: Listing) -> None:
+    """A class whose pictures are all in formats that are not read would vanish."""
+    for name in listing.empty:
+        unread = {k: v for k, v in listing.foreign.items() if k.startswith(f"{name}/")}
+        if unread:
+            formats = ", ".join(sorted(set(unread.values())))
+            raise UserError(
+                f"all {len(unread):,} pictures of class folder '{name}' in '{root}' are {formats}, "
+                "which is not read, and the class would be missing: convert them to PNG or JPEG, "
+                "or remove the folder"
+            )
+
+
+def _find_white(pictures: list[Picture]) -> tuple[int | None, list[str]]:
+    """The level of 16-bit pictures that is to become 255, if it is not the highest possible.
+
+    Sensors of 10, 12 or 14 bits use the lower part of the range: by their upper byte, as other
+    pictures of 16 bits are read, all of them would be nearly black.
+    """
+    deep = [picture for picture in pictures if picture.bits == 16]
+    if not deep:
+        return None, []
+
+    def highest(picture: Picture) -> int:
+        try:
+            contents = pathlib.Path(picture.path).read_bytes()
+            with tf.device("CPU:0"):
+                return int(tf.reduce_max(sixteen_bits(contents)))
+        except (OSError, tf.errors.OpError):  # said when it is decoded
+            return 0
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = max(pool.map(highest, deep))
+    white = 2 ** max(found.bit_length(), 1) - 1
+    if white >= 2**16 - 1:
+        return None, []
+    return white, [
+        f"{_count(deep, 'picture')} of 16 bits use {white.bit_length()} of them (levels 0 to "
+        f"{found}): level {white} was taken for white (255 of 8 bits)"
+    ]
 
 
 def _splits(listing: Listing) -> list[str | None]:
@@ -128,7 +176,10 @@ def _choose_shape(
 
 
 def _decode_all(
-    pictures: list[Picture], image_shape: tuple[int, int, int], memory_limit: int
+    pictures: list[Picture],
+    image_shape: tuple[int, int, int],
+    memory_limit: int,
+    white: int | None,
 ) -> tuple[np.ndarray | None, list[bytes | str]]:
     """Decodes every picture, in parallel.
 
@@ -137,7 +188,7 @@ def _decode_all(
     """
     fits = len(pictures) * int(np.prod(image_shape)) <= memory_limit
     pixels = np.empty((len(pictures), *image_shape), np.uint8) if fits else None
-    decode = _decoder(image_shape)
+    decode = _decoder(image_shape, white)
 
     def one(row: int) -> bytes | str:
         try:
@@ -157,23 +208,23 @@ def _decode_all(
 
 
 @functools.lru_cache(maxsize=8)
-def _decoder(image_shape: tuple[int, int, int]):
+def _decoder(image_shape: tuple[int, int, int], white: int | None):
     @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
     def decode(contents):
         with tf.device("CPU:0"):
-            return decode_image(contents, image_shape)
+            return decode_image(contents, image_shape, white)
 
     return decode.get_concrete_function()  # traced here, and not by several threads at once
 
 
-def _stream(pictures: list[Picture], image_shape: tuple[int, int, int]):
+def _stream(pictures: list[Picture], image_shape: tuple[int, int, int], white: int | None):
     with tf.device("CPU:0"):
         paths = tf.constant([os.fsencode(os.path.abspath(p.path)) for p in pictures])
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
     def images(rows):
         return tf.map_fn(
-            lambda row: decode_image(tf.io.read_file(paths[row]), image_shape),
+            lambda row: decode_image(tf.io.read_file(paths[row]), image_shape, white),
             rows,
             fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
         )
@@ -209,7 +260,8 @@ def _notes(listing: Listing, broken: dict[str, str], kept: list[Picture]) -> lis
     if listing.empty:
         notes.append(f"class folders without a readable picture: {_some(listing.empty)}")
     train = [p.class_name for p in kept if p.split in (None, "train")]
-    alone = sorted(name for name in set(train) if train.count(name) == 1)
+    counts = collections.Counter(train)
+    alone = sorted(name for name, count in counts.items() if count == 1)
     if alone:
         notes.append(f"classes of a single picture, which stays in train: {_some(alone)}")
     for split in listing.splits:

@@ -8,17 +8,9 @@ import pathlib
 import unicodedata
 from dataclasses import dataclass, field
 
+from kapps.data.split import NAMES
 from kapps.errors import UserError
 
-_SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
 _EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp"}
 _HIDDEN = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"}
 # Pictures that TensorFlow does not read: to be named, so that the user can convert them.
@@ -36,6 +28,7 @@ class Picture:
     class_name: str
     split: str | None  # None where the folder has no train/ and test/
     format: str
+    bits: int = 8  # per sample; 16 of some PNGs
 
 
 @dataclass
@@ -64,8 +57,10 @@ class Listing:
 def list_folder(root: pathlib.Path) -> Listing:
     """Lists the pictures below `root`: a folder per class, perhaps under train/, val/ and test/.
 
-    Hidden files (dot-files, Thumbs.db and their like) are passed over in silence. Symbolic links
-    are followed, a folder that contains itself is entered once.
+    Folders are splits where all are called so, or where train/ and another one hold the same class
+    folders; what lies beside them is then left out, and noted. Hidden files (dot-files, Thumbs.db
+    and their like) are passed over in silence. Symbolic links are followed, but for those to a
+    folder that the class folder lies in, which would give its class to everything.
 
     Raises:
         UserError: there is val/ or test/ without train/.
@@ -96,11 +91,32 @@ def sniff(start: bytes) -> str | None:
 
 def _split_folders(root: pathlib.Path, listing: Listing) -> list[tuple[str | None, pathlib.Path]]:
     folders, files = _entries(root)
-    splits = {path: _SPLIT_NAMES.get(path.name.lower()) for path in folders}
-    holds_classes = {path: bool(_entries(path)[0]) for path in folders if splits[path]}
-    # Classes may be called "train" and "bus": only folders that all have split names are splits.
-    if not folders or None in splits.values() or not any(holds_classes.values()):
+    if len(folders) == 1 and not NAMES.get(folders[0].name.lower()):
+        inner = _entries(folders[0])[0]
+        if any(NAMES.get(path.name.lower()) == "train" for path in inner):
+            listing.notes.append(f"the splits lie in {folders[0].name}/, the only folder there is")
+            listing.others += [_name(path, root) for path in files]
+            folders, files = _entries(folders[0])
+    splits = {path: NAMES.get(path.name.lower()) for path in folders}
+    inside = {path: {p.name for p in _entries(path)[0]} for path in folders if splits[path]}
+    holds_classes = {path: bool(names) for path, names in inside.items()}
+    if not folders or not any(holds_classes.values()):
         return [(None, root)]
+    beside = [path for path in folders if not splits[path]]
+    if beside and not _same_classes(inside, splits):
+        # Classes may be called "train" and "bus".
+        for path in (path for path, names in inside.items() if len(names) > 1):
+            listing.notes.append(
+                f"{path.name}/ was taken for a class, with {', '.join(sorted(inside[path])[:3])} "
+                f"in it: if it is a split, move {beside[0].name}/ elsewhere"
+            )
+        return [(None, root)]
+    for path in beside:
+        del splits[path]
+        listing.notes.append(
+            f"{path.name}/ lies beside the splits and was left out: it is neither train, "
+            "validation nor test"
+        )
     found: list[tuple[str | None, pathlib.Path]] = []
     for path, split in splits.items():
         if not holds_classes[path]:
@@ -117,15 +133,27 @@ def _split_folders(root: pathlib.Path, listing: Listing) -> list[tuple[str | Non
     return found
 
 
+def _same_classes(inside: dict[pathlib.Path, set[str]], splits: dict) -> bool:
+    """Whether train/ and another split hold the same class folders, but for a few."""
+    train = [names for path, names in inside.items() if splits[path] == "train"]
+    others = [names for path, names in inside.items() if splits[path] != "train"]
+    return any(2 * len(a & b) >= len(b) > 0 for a in train for b in others)
+
+
 def _list_class(folder: pathlib.Path, split: str | None, root: pathlib.Path, listing: Listing):
     # One name for the two ways in which file systems write an accented letter.
     class_name = unicodedata.normalize("NFC", _text(folder.name))
     before = len(listing.pictures)
-    for path in _walk(folder, set()):
+    real = pathlib.Path(os.path.realpath(folder))
+    above = {str(path) for path in (*_above(root), *_above(folder))} - {str(real)}
+    if str(real) in {str(path) for path in _above(root)}:
+        listing.notes.append(f"{_name(folder, root)} is a link to a folder above: left out")
+        return
+    for path in _walk(folder, above, listing, root):
         name = _name(path, root)
         try:
             with open(path, "rb") as file:
-                start = file.read(16)
+                start = file.read(32)
         except FileNotFoundError:
             listing.broken[name] = "a link to nothing"
             continue
@@ -134,7 +162,8 @@ def _list_class(folder: pathlib.Path, split: str | None, root: pathlib.Path, lis
             continue
         kind, foreign = sniff(start), _foreign_format(path, start)
         if kind:
-            listing.pictures.append(Picture(str(path), name, class_name, split, kind))
+            bits = start[24] if kind == "PNG" and len(start) > 24 else 8
+            listing.pictures.append(Picture(str(path), name, class_name, split, kind, bits))
         elif foreign:
             listing.foreign[name] = foreign
         elif path.suffix.lower() in _EXTENSIONS:
@@ -159,15 +188,25 @@ def _foreign_format(path: pathlib.Path, start: bytes) -> str | None:
     return _FOREIGN_EXTENSIONS.get(path.suffix.lower())
 
 
-def _walk(folder: pathlib.Path, visited: set[str]):
+def _above(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The folder itself and all that it lies in, links resolved and as they are."""
+    real, plain = pathlib.Path(os.path.realpath(folder)), pathlib.Path(os.path.abspath(folder))
+    return [real, *real.parents, *(pathlib.Path(os.path.realpath(p)) for p in plain.parents)]
+
+
+def _walk(folder: pathlib.Path, visited: set[str], listing: Listing, root: pathlib.Path):
     real = os.path.realpath(folder)
     if real in visited:
+        listing.notes.append(
+            f"{_name(folder, root)} is a link to a folder that it lies in, or was listed already: "
+            "it was not followed"
+        )
         return
     visited.add(real)
     folders, files = _entries(folder)
     yield from files
     for inner in folders:
-        yield from _walk(inner, visited)
+        yield from _walk(inner, visited, listing, root)
 
 
 def _entries(folder: pathlib.Path) -> tuple[list[pathlib.Path], list[pathlib.Path]]:

@@ -1,10 +1,12 @@
 """`load` and `prepare`: from a spec to data."""
 
+import dataclasses
 import os
 import pathlib
 
 from kapps.data.images import folder
 from kapps.data.images.dataset import ImageData, Source, assemble
+from kapps.data.images.grouping import picture_groups
 from kapps.data.sources import arrays, fashion, tfds
 from kapps.data.spec import Spec, check, parse
 from kapps.data.split import divide
@@ -22,6 +24,9 @@ def load(
     seed: int = 0,
     skip_broken: bool = False,
     memory_limit: int = _MEMORY_LIMIT,
+    group_pattern: str | None = None,
+    group_level: int | None = None,
+    fold: tuple[int, int] | None = None,
 ) -> ImageData:
     """Loads a dataset of labelled pictures.
 
@@ -38,13 +43,20 @@ def load(
         skip_broken: leave out unreadable files of a folder instead of raising.
         memory_limit: bytes of decoded pictures kept in memory; larger datasets of files are read
             from the disk again and again. Twice as much is needed for a moment while loading.
+        group_pattern: of a folder: a regular expression with one group, which is searched for in
+            the name of each file below the folder, such as "(patient[0-9]+)"; all pictures for
+            which the group has the same value are in one split.
+        group_level: of a folder: the same by the folders below the class folder, 1 is the first.
+        fold: (i, K): the test split is number i, from 0, of K folds of all pictures.
 
     Raises:
         UserError: the spec, its path or the data are not as they should be.
     """
     check(spec, data_dir)
     source, _ = read(parse(spec), data_dir, image_size, channels, skip_broken, memory_limit)
-    return assemble(spec, source, divide(source.labels, source.given, validation_fraction, seed))
+    groups, notes = picture_groups(spec, source, group_pattern, group_level)
+    rows = divide(source.labels, source.given, validation_fraction, seed, groups=groups, fold=fold)
+    return assemble(spec, dataclasses.replace(source, notes=(*source.notes, *notes)), rows)
 
 
 def read(

@@ -49,3 +49,17 @@ def pixel_statistics(split: Split) -> tuple[np.ndarray, np.ndarray]:
     mean = total / count
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
     return mean / 255, np.maximum(deviation, 1.0) / 255
+
+
+def mean_image(split: Split) -> np.ndarray:
+    """The mean image of a split, float64 [H, W, C] of 0..255.
+
+    Raises:
+        UserError: an empty split.
+    """
+    if not len(split):
+        raise UserError("an empty split has no mean")
+    parts = range(0, len(split), _CHUNK)
+    # Whole numbers: exact, whatever the number of images.
+    sums = (split.take(range(i, min(i + _CHUNK, len(split)))).sum(axis=0) for i in parts)
+    return sum(sums) / len(split)

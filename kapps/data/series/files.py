@@ -4,10 +4,14 @@ ts:PATH   the format of the UCR and UEA archives (a class label at the end of ea
           NAME_TRAIN.ts brings its NAME_TEST.ts, if that is beside it, as the test split.
 csv:PATH  a row per step: columns `series` (which one), `label` (its class) or `target` (its
           number), perhaps `time` (by which the steps are ordered, else as they stand) and `split`
-          (train, validation or test); every other column is a feature.
+          (train, validation or test); every other column is a feature. Rows without any value
+          at the end of a series are padding.
 npz:PATH  x_train and y_train, perhaps x_val, y_val, x_test, y_test, perhaps class_names: values
-          [n, steps, features] or [n, steps], NaN at the end of shorter ones; labels [n], whole
-          numbers or text for classes, numbers with a fraction for a number to predict.
+          [n, steps, features] or [n, steps], NaN at the end of shorter ones; labels [n]: whole
+          numbers or text for classes, numbers with a fraction, or more than 20 different whole
+          numbers without class_names, for a number to predict.
+
+A series without a label (an empty one, ? or NaN) is left out, and noted.
 """
 
 from __future__ import annotations
@@ -36,6 +40,7 @@ PACKAGED_SERIES = (
 )
 _NPZ = {"train": ("x_train", "y_train"), "validation": ("x_val", "y_val")}
 _NPZ["test"] = ("x_test", "y_test")
+MOST_CLASSES = 20  # of whole numbers without names; with more of them they are quantities
 _ABOUT = ("series", "label", "target", "time", "split")
 
 
@@ -49,6 +54,7 @@ class Series:
         class_names: one name per class number; none with numbers.
         given: row numbers of the splits that come with the data; always train.
         notes: what the user should know.
+        groups: group number int [n] of each series; None: each is alone.
     """
 
     values: np.ndarray
@@ -56,6 +62,7 @@ class Series:
     class_names: tuple[str, ...]
     given: dict[str, np.ndarray]
     notes: tuple[str, ...] = ()
+    groups: np.ndarray | None = None
 
 
 def packaged_path(name: str) -> pathlib.Path:
@@ -97,16 +104,13 @@ def read_ts(path: pathlib.Path) -> Series:
         texts += labels
         origins += [f"'{file}', series {i}" for i in range(1, len(some) + 1)]
     if not classes:
-        return _assemble(path, series, _numbers(path, texts), (), given, origins)
+        return _with_numbers(path, series, texts, given, origins)
     return _with_classes(path, series, texts, given, origins)
 
 
 def _read_ts_file(path: pathlib.Path) -> tuple[list[np.ndarray], list[str], bool]:
     """Series [steps, features], their labels, and whether these are classes."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' cannot be read as text: {error}") from error
+    lines = _lines(path)
     header: dict[str, str] = {}
     start = None
     for i, line in enumerate(lines):
@@ -134,29 +138,52 @@ def _read_ts_file(path: pathlib.Path) -> tuple[list[np.ndarray], list[str], bool
             continue
         *features, label = line.strip().split(":")
         try:
-            columns = [
-                [float("nan") if v.strip() in ("?", "NaN") else float(v) for v in f.split(",")]
-                if f.strip()
-                else []
-                for f in features
-            ]
+            columns = [[_value(v) for v in f.split(",")] if f.strip() else [] for f in features]
         except ValueError as error:
             raise UserError(f"'{path}', line {i}: {error}") from error
         if len({len(column) for column in columns}) != 1:
             raise UserError(f"'{path}', line {i}: the features of a series differ in length")
-        series.append(np.asarray(columns, np.float32).T)
+        values = np.asarray(columns, np.float32).T
+        series.append(values[: _last(values)])  # a series of the archive may be padded
         labels.append(label.strip())
     return series, labels, not numbers
 
 
-def read_csv(path: pathlib.Path) -> Series:
+def _lines(path: pathlib.Path) -> list[str]:
+    """Lines of a text; what is no UTF-8 is cp1252, as in comments of the archives' files."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read: {error.strerror}") from error
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise UserError(f"'{path}' is in UTF-16; save it as UTF-8")
+    if b"\0" in content:
+        raise UserError(f"'{path}' cannot be read as text: it has zero bytes")
+    try:
+        return content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace").splitlines()
+
+
+def _value(text: str) -> float:
+    text = text.strip()
+    return float("nan") if text in ("?", "") else float(text)
+
+
+def read_csv(path: pathlib.Path, group: str | None = None) -> Series:
     """Reads a CSV file with a row per step, as this module's docstring says.
+
+    Args:
+        path: the file.
+        group: a column (patient, recording ...) with one value for each series; it is no feature.
 
     Raises:
         UserError: columns are missing, or a series contradicts itself.
     """
     table = read_delimited(path)
     columns = dict(zip(table.names, table.columns, strict=True))
+    if group is not None and group not in columns:
+        raise UserError(f"'{path}' has no column '{group}' to keep series together by")
     target = "target" if "target" in columns else "label"
     for name in ("series", target):
         if name not in columns:
@@ -164,7 +191,7 @@ def read_csv(path: pathlib.Path) -> Series:
                 f"'{path}' has no column '{name}'; a row is a step, and needs 'series', 'label' "
                 "(a class) or 'target' (a number), and its values"
             )
-    features = [name for name in table.names if name not in _ABOUT]
+    features = [name for name in table.names if name not in (*_ABOUT, group)]
     if not features:
         raise UserError(f"'{path}' has no values: every column but {', '.join(_ABOUT)} is one")
     values = np.stack([_numbers(path, columns[name], name) for name in features], axis=1)
@@ -182,9 +209,13 @@ def read_csv(path: pathlib.Path) -> Series:
     if "split" in columns:
         given = _given(path, _one_per_series(columns["split"], rows, "split", origins))
     series = [values[at] for at in rows]
+    series = [one[: _last(one)] for one in series]
+    groups = None
+    if group is not None:
+        groups = _one_per_series(columns[group], rows, group, origins)
     if target == "target":
-        return _assemble(path, series, _numbers(path, texts, target), (), given, origins)
-    return _with_classes(path, series, texts, given, origins)
+        return _with_numbers(path, series, texts, given, origins, groups)
+    return _with_classes(path, series, texts, given, origins, groups)
 
 
 def _one_per_series(cells, rows, column, origins) -> list[str]:
@@ -244,25 +275,76 @@ def read_npz(path: pathlib.Path) -> Series:
         labels.append(held[y])
         origins += [f"'{path}', {x}[{i}]" for i in range(len(values))]
     targets = np.concatenate(labels)
-    if targets.dtype.kind == "f" and not (targets == np.round(targets)).all():
-        return _assemble(path, series, targets.astype(np.float32), (), given, origins)
-    if "class_names" in held and targets.dtype.kind in "iu":
-        names = tuple(map(str, held["class_names"]))
-        if targets.min() < 0 or targets.max() >= len(names):
-            raise UserError(f"'{path}': labels must lie between 0 and {len(names) - 1}")
-        return _assemble(path, series, targets.astype(np.int32), names, given, origins)
-    texts = [str(int(t)) if targets.dtype.kind in "fiu" else str(t) for t in targets]
-    return _with_classes(path, series, texts, given, origins)
+    if targets.dtype.kind not in "buifSU":
+        raise UserError(f"'{path}': labels of type {targets.dtype}; numbers or texts are wanted")
+    if targets.dtype.kind in "SU":
+        texts = [t.decode() if isinstance(t, bytes) else str(t) for t in targets]
+        return _with_classes(path, series, texts, given, origins)
+    there = targets[np.isfinite(targets)]
+    whole = bool(len(there)) and bool((there == np.round(there)).all())
+    names = tuple(map(str, held["class_names"])) if "class_names" in held else ()
+    if names and not whole:
+        raise UserError(
+            f"'{path}': there are class_names, so labels must be whole numbers; there are others"
+        )
+    if names and (there.min() < 0 or there.max() >= len(names)):
+        raise UserError(f"'{path}': labels must lie between 0 and {len(names) - 1}")
+    numbers = not names and (not whole or len(np.unique(there)) > MOST_CLASSES)
+    # Whole numbers as classes are; a number without a value as a missing one is written.
+    texts = [
+        "" if not np.isfinite(t) else repr(float(t)) if numbers else str(int(t)) for t in targets
+    ]
+    if numbers:
+        return _with_numbers(path, series, texts, given, origins, note=whole)
+    return _with_classes(path, series, texts, given, origins, names=names)
 
 
 READERS = {"ts": read_ts, "csv": read_csv, "npz": read_npz}
 
 
-def _with_classes(path, series, texts, given, origins) -> Series:
-    names = sorted(set(texts), key=_order)
-    numbers = {name: i for i, name in enumerate(names)}
-    labels = np.asarray([numbers[text] for text in texts], np.int32)
-    return _assemble(path, series, labels, tuple(names), given, origins)
+def _with_numbers(path, series, texts, given, origins, groups=None, note=False) -> Series:
+    found = _labelled(path, series, texts, given, origins, groups, ("", "?", "nan", "na", "null"))
+    series, texts, given, origins, groups, notes = found
+    labels = _numbers(path, texts)
+    if note:
+        notes = (
+            *notes,
+            f"{len(np.unique(labels))} different whole numbers as labels are quantities, not "
+            "classes; class_names in the file make them classes",
+        )
+    return _assemble(path, series, labels, (), given, origins, notes, groups)
+
+
+def _with_classes(path, series, texts, given, origins, groups=None, names=()) -> Series:
+    """Series with classes: those of names, numbered, or the texts that there are."""
+    found = _labelled(path, series, texts, given, origins, groups, ("", "?", "nan"))
+    series, texts, given, origins, groups, notes = found
+    if names:
+        labels = np.asarray([int(text) for text in texts], np.int32)
+    else:
+        names = sorted(set(texts), key=_order)
+        numbers = {name: i for i, name in enumerate(names)}
+        labels = np.asarray([numbers[text] for text in texts], np.int32)
+    return _assemble(path, series, labels, tuple(names), given, origins, notes, groups)
+
+
+def _labelled(path, series, texts, given, origins, groups, missing) -> tuple:
+    """The series that have a label, and a note on those that have none."""
+    kept = [i for i, text in enumerate(texts) if text.strip().lower() not in missing]
+    if not kept:
+        raise UserError(f"'{path}': no series has a label")
+    lost = len(texts) - len(kept)
+    if not lost:
+        return series, texts, given, origins, groups, ()
+    place = np.full(len(texts), -1)
+    place[kept] = np.arange(len(kept))
+    given = {name: place[at][place[at] >= 0] for name, at in given.items()}
+    for name, at in given.items():
+        if not len(at):
+            raise UserError(f"'{path}': no series of the {name} split has a label")
+    pick = [None if each is None else [each[i] for i in kept] for each in (origins, groups)]
+    note = f"{lost:,} of {len(texts):,} series have no label and were left out"
+    return [series[i] for i in kept], [texts[i] for i in kept], given, *pick, (note,)
 
 
 def _order(name: str) -> tuple[bool, int, str]:
@@ -271,7 +353,7 @@ def _order(name: str) -> tuple[bool, int, str]:
     return not number, int(name) if number else 0, name
 
 
-def _assemble(path, series, labels, class_names, given, origins) -> Series:
+def _assemble(path, series, labels, class_names, given, origins, notes=(), groups=None) -> Series:
     """One padded array, after the checks that are the same for all files."""
     if not series:
         raise UserError(f"'{path}' holds no series")
@@ -308,7 +390,9 @@ def _assemble(path, series, labels, class_names, given, origins) -> Series:
     values = np.full((len(series), max(map(len, series)), widths[0]), np.nan, np.float32)
     for i, rows in enumerate(series):
         values[i, : len(rows)] = rows
-    return Series(values, labels, class_names, given)
+    if groups is not None:
+        groups = np.unique(groups, return_inverse=True)[1]
+    return Series(values, labels, class_names, given, tuple(notes), groups)
 
 
 def _last(rows: np.ndarray) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from kapps.data.duplicates import duplicate_notes
 from kapps.data.series import files, memory_tasks
 from kapps.data.series.files import PACKAGED_SERIES, Series
 from kapps.data.sources import arrays, fashion
@@ -122,6 +123,8 @@ def load_sequences(
     seed: int = 0,
     length: int = 200,
     examples: int = 10_000,
+    group: str | None = None,
+    fold: tuple[int, int] | None = None,
 ) -> SequenceData:
     """Loads series.
 
@@ -138,13 +141,20 @@ def load_sequences(
         seed: of the validation split, and of a generated task.
         length: steps of a generated task.
         examples: training series of a generated task.
+        group: of csv:PATH, a column (patient, recording ...): all series with the same value are in
+            one split. It is no feature.
+        fold: (i, K): the test split is number i, from 0, of K folds of all series.
 
     Raises:
         UserError: the spec, its path or the data are not as they should be.
     """
     check(spec, data_dir, KINDS, NAMES)
     parsed = parse(spec, KINDS, NAMES)
+    if group is not None and parsed.kind != "csv":
+        raise UserError(f"--group names a column of csv:PATH; {spec} has none")
     if parsed.kind in memory_tasks.TASKS:
+        if fold is not None:
+            raise UserError(f"{spec} is made anew as often as one likes: it needs no folds")
         return _generated(parsed.kind, length, examples, seed)
     if not 0 <= validation_fraction < 1:
         raise UserError(
@@ -154,9 +164,11 @@ def load_sequences(
         found = _rows_of_pictures(parsed.kind, data_dir)
     elif parsed.kind in PACKAGED_SERIES:
         found = files.read_ts(files.packaged_path(parsed.kind))
+    elif parsed.kind == "csv":
+        found = files.read_csv(parsed.path, group)
     else:
         found = files.READERS[parsed.kind](parsed.path)
-    return _divided(spec, found, validation_fraction, seed)
+    return _divided(spec, found, validation_fraction, seed, fold)
 
 
 def memory_task(name: str, count: int, length: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -203,15 +215,24 @@ def _rows_of_pictures(kind: str, data_dir) -> Series:
     )
 
 
-def _divided(spec: str, found: Series, validation_fraction: float, seed: int) -> SequenceData:
+def _divided(
+    spec: str,
+    found: Series,
+    validation_fraction: float,
+    seed: int,
+    fold: tuple[int, int] | None = None,
+) -> SequenceData:
     numbers = not found.class_names
     strata = np.zeros(len(found.labels), int) if numbers else found.labels
-    keep_all = validation_fraction == 0 and "validation" not in found.given
-    rows = divide(strata, found.given, validation_fraction or 0.5, seed)
-    notes = list(found.notes)
+    keep_all = validation_fraction == 0 and (fold or "validation" not in found.given)
+    rows = divide(
+        strata, found.given, validation_fraction or 0.5, seed, groups=found.groups, fold=fold
+    )
     if keep_all:
         joined = np.sort(np.concatenate([rows["train"], rows["validation"]]))
         rows["train"] = rows["validation"] = joined
+    notes = [*found.notes, *_repeated(found, rows)]
+    if keep_all:
         notes.append(
             "no series are kept for validation: validation figures are those of the training split"
         )
@@ -229,6 +250,12 @@ def _divided(spec: str, found: Series, validation_fraction: float, seed: int) ->
     return SequenceData(
         spec, found.class_names, splits, fingerprint, baseline, not keep_all, tuple(notes)
     )
+
+
+def _repeated(found: Series, rows: dict[str, np.ndarray]) -> list[str]:
+    """Notes on series that are the same in two splits, or have different labels."""
+    keys = [hashlib.blake2b(one.tobytes(), digest_size=16).digest() for one in found.values]
+    return duplicate_notes(keys, found.labels, rows, "series")
 
 
 def _fingerprint(names: Sequence[str], splits: dict[str, SequenceSplit]) -> str:

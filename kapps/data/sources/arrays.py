@@ -27,6 +27,8 @@ _LAYOUTS = (  # names of pictures and labels; the second and third pair may be m
     {"train": ("images", "labels")},
 )
 _CHUNK = 256
+MOST_CHANNELS = 32
+_DARK = 32  # levels; pictures all of whose pixels are below are nearly black
 
 
 def read_digits(image_size=None, channels=None) -> Source:
@@ -44,8 +46,10 @@ def read_npz(path: pathlib.Path, image_size=None, channels=None) -> Source:
 
     Keys: x_train and y_train (perhaps x_val, y_val, x_test, y_test), or train_images and
     train_labels (perhaps val_..., test_...), or images and labels; perhaps class_names. Pictures
-    are [n, h, w] or [n, h, w, 1 or 3]: whole numbers 0..255, or floats, which are taken as 0..1 if
-    no value in the file exceeds 1 and as 0..255 otherwise. Labels are whole numbers [n] or [n, 1];
+    are [n, h, w] or [n, h, w, channels]: whole numbers 0..255, or floats, which are taken as 0..1
+    if no value in the file exceeds 1 and as 0..255 otherwise; whole numbers of more than 8 bits are
+    scaled so that the highest of as many bits as are used becomes 255, and masks of 0 and 1 so that
+    1 does; both are noted. Labels are whole numbers [n] or [n, 1];
     without class_names the values found are the classes.
 
     Raises:
@@ -73,9 +77,9 @@ def read_npz(path: pathlib.Path, image_size=None, channels=None) -> Source:
         shapes = ", ".join(f"{layout[split][0]} {x.shape}" for split, x in images.items())
         raise UserError(f"'{path}': the splits have pictures of several shapes: {shapes}")
     class_names, labels = _number_classes(path, labels, names)
-    levels = _to_uint8(path, images)
+    levels, notes = _to_uint8(path, images)
     splits = {split: (levels[split], labels[split]) for split in layout}
-    return array_source(splits, class_names, image_size, channels)
+    return array_source(splits, class_names, image_size, channels, notes)
 
 
 def array_source(
@@ -106,6 +110,7 @@ def array_source(
         images=gather(pixels),
         digest=hashlib.sha256(np.ascontiguousarray(pixels)).digest(),
         notes=tuple(notes),
+        keys=tuple(hashlib.blake2b(x.tobytes(), digest_size=16).digest() for x in pixels),
     )
 
 
@@ -136,8 +141,8 @@ def _layout(path: pathlib.Path, keys: list[str]) -> dict[str, tuple[str, str]]:
 def _checked_images(path: pathlib.Path, key: str, images: np.ndarray) -> np.ndarray:
     shape = images.shape
     images = images[..., None] if images.ndim == 3 else images
-    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in shape[1:]:
-        first = images.ndim == 4 and shape[1] in (1, 3)
+    first = images.ndim == 4 and shape[1] in (1, 3) and shape[-1] > 4
+    if images.ndim != 4 or images.shape[-1] > MOST_CHANNELS or first or 0 in shape[1:]:
         hint = f" (channels come last: use numpy.moveaxis({key}, 1, -1))" if first else ""
         raise UserError(
             f"'{path}': {key} has shape {shape}; wanted is [n, h, w] or [n, h, w, 1 or 3]{hint}"
@@ -149,20 +154,41 @@ def _checked_images(path: pathlib.Path, key: str, images: np.ndarray) -> np.ndar
     return images
 
 
-def _to_uint8(path: pathlib.Path, images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _to_uint8(
+    path: pathlib.Path, images: dict[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The pictures of each split as levels 0..255, and notes on how they were scaled."""
     # One rule for all splits: a dark test split must not be stretched by itself.
     low = min(float(x.min()) for x in images.values())
     high = max(float(x.max()) for x in images.values())
-    if not (0 <= low and high <= 255):  # false for NaN too
+    whole = all(x.dtype.kind in "ui" for x in images.values())
+    if not (0 <= low and high <= (65535 if whole else 255)):  # false for NaN too
         raise UserError(
             f"'{path}': values run from {low:g} to {high:g}; "
-            "wanted are levels 0..255 or floats 0..1"
+            "wanted are levels 0..255 (or more bits of whole numbers) or floats 0..1"
         )
-    scale = 255 if high <= 1 and any(x.dtype.kind in "fb" for x in images.values()) else 1
-    return {
-        split: x if x.dtype == np.uint8 else np.rint(x.astype(np.float32) * scale).astype(np.uint8)
+    scale, notes = 255.0 if high <= 1 else 1.0, []
+    if whole and high <= 1:
+        notes = ["pictures hold the levels 0 and 1 alone: 1 was taken for white (255)"]
+    elif whole and high > 255:
+        white = 2 ** int(high).bit_length() - 1
+        scale = 255 / white
+        notes = [
+            f"pictures use {white.bit_length()} bits (levels {low:g} to {high:g}): level {white} "
+            "was taken for white (255 of 8 bits)"
+        ]
+    elif 1 < high < _DARK:
+        notes = [
+            f"levels run from {low:g} to {high:g} of 255: all pictures are nearly black. If "
+            f"{high:g} is white, multiply them by {255 / high:.3g}"
+        ]
+    levels = {
+        split: x
+        if x.dtype == np.uint8 and scale == 1
+        else np.rint(x.astype(np.float32) * scale).astype(np.uint8)
         for split, x in images.items()
     }
+    return levels, notes
 
 
 def _checked_labels(path: pathlib.Path, key: str, labels: np.ndarray) -> np.ndarray:

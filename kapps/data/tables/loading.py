@@ -5,26 +5,25 @@ Nothing here imports TensorFlow.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from kapps.data.delimited import Delimited, read_delimited, read_names
-from kapps.data.spec import parse
-from kapps.data.split import divide
-from kapps.data.tables import columns as kinds
+from kapps.data.delimited import Delimited
+from kapps.data.tables import columns as kinds, dividing
+from kapps.data.tables.cells import MISSING, Cells, shown
+from kapps.data.tables.reading import describe_columns, read_column
+from kapps.data.tables.source import find_column, read_table, with_test_file
+from kapps.data.tables.targets import read_target
 from kapps.errors import UserError
 
-TABLES = ("breast_cancer", "diabetes", "iris", "wine")  # come with scikit-learn
-TASKS = ("classification", "regression")
 SPLITS = ("train", "validation", "test")
-MOST_CLASSES = 20  # of a target of whole numbers; with more of them it is a quantity
 _SHOWN = 5
 
 
@@ -33,15 +32,17 @@ class TableSplit:
     """Rows of a table.
 
     Attributes:
-        inputs: by the served name of a column its cells: float32 [n] with NaN where there is none,
-            int32 [n] with -2147483648 there, or str [n] with "".
+        inputs: by the served name of a column its cells: float32 or float64 [n] with NaN where
+            there is none, int32 [n] with -2147483648 there, or str [n] with "".
         targets: class numbers int32 [n], or numbers float32 [n].
-        rows: numbers of the rows in the file, from 0, ascending.
+        rows: numbers of the rows in the file, from 0, ascending; those of a test file follow.
+        weights: what each row counts, float32 [n]; None: all the same.
     """
 
     inputs: dict[str, np.ndarray]
     targets: np.ndarray
     rows: np.ndarray
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -103,6 +104,15 @@ def load_table(
     target: str | None = None,
     task: str = "auto",
     drop: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    categories: Sequence[str] = (),
+    missing_words: Sequence[str] = MISSING,
+    group: str | None = None,
+    time: str | None = None,
+    split_column: str | None = None,
+    test_file: str | os.PathLike | None = None,
+    fold: tuple[int, int] | None = None,
+    weight: str | None = None,
     validation_fraction: float = 0.2,
     seed: int = 0,
 ) -> TableData:
@@ -117,6 +127,17 @@ def load_table(
         task: classification, regression, or auto: text, truth values and up to 20 whole numbers
             are classes.
         drop: columns to leave out.
+        keep: columns to keep although they look like identifiers.
+        categories: columns whose texts are categories, whatever they look like.
+        missing_words: what stands for a missing value in a feature, whatever the case.
+        group: a column (patient, customer ...): all rows with the same value are in one split. It
+            is no feature.
+        time: a column of dates or numbers: validation is later than train, test later than both.
+            It is no feature.
+        split_column: a column that says train, validation or test. It is no feature.
+        test_file: another file with the same columns: the test split.
+        fold: (i, K): the test split is number i, from 0, of K folds of all rows.
+        weight: a column of numbers, what each row counts. It is no feature.
         validation_fraction: the part of the rows outside test that is kept for validation.
         seed: of the validation split.
 
@@ -125,286 +146,211 @@ def load_table(
             constant or does not fit the task, a column cannot be used, or none is left.
     """
     table, target = read_table(spec, target)
+    table, given = with_test_file(table, test_file)
     # Names in the file are known to the user, those that are served to who calls the model.
     target = find_column(spec, table.names, target)
-    drop = [find_column(spec, table.names, name) for name in drop]
+    drop, keep, categories = (
+        [find_column(spec, table.names, name) for name in names]
+        for names in (drop, keep, categories)
+    )
+    use = {
+        role: find_column(spec, table.names, name)
+        for role, name in (
+            ("group", group), ("time", time), ("split", split_column), ("weight", weight)
+        )
+        if name is not None
+    }  # fmt: skip
+    for role, name in [*((f"the {role} column", name) for role, name in use.items())]:
+        if name == target:
+            raise UserError(f"column '{target}' is the target: it cannot be {role}")
     if target in drop:
         raise UserError(f"column '{target}' is the target: it cannot be dropped")
-    cells = dict(zip(table.names, table.columns, strict=True))
-    kept = [i for i, cell in enumerate(cells[target]) if not kinds.is_missing(cell)]
-    notes = []
-    if len(kept) < len(table):
-        notes.append(f"{len(table) - len(kept)} rows have no '{target}' and were left out")
-    task, class_names, targets = _read_targets(spec, target, [cells[target][i] for i in kept], task)
-    rows = _divide(targets, task, validation_fraction, seed)
-    splits = {name: np.array(kept)[rows[name]] for name in SPLITS}
+    found = read_target(spec, target, Cells.of(table.column(target)), task, table.delimiter)
+    notes = list(found.notes)
+    rows = dividing.divide_rows(table, found, use, given, fold, validation_fraction, seed, notes)
+    splits = {name: found.rows[rows[name]] for name in SPLITS}
+    weights = dividing.read_weights(table, use.get("weight"), found.rows)
 
-    described, titles, dropped = {}, {}, {}
-    # Those left out have a name, too, so that a file to predict, with all columns, has the same.
-    for name, served in zip(table.names, kinds.served_names(table.names), strict=True):
-        if name == target or name in drop:
-            continue
-        found = kinds.describe_column(name, [cells[name][i] for i in splits["train"]])
-        if isinstance(found, str):
-            dropped[name] = found
-        else:
-            described[served], titles[served] = found, name
+    candidates = [n for n in table.names if n not in (target, *drop, *use.values())]
+    described, cells, dropped = _describe_all(
+        table, candidates, splits["train"], notes, keep, categories, missing_words
+    )
     if not described:
         reasons = "; ".join(f"'{name}': {reason}" for name, reason in dropped.items())
         raise UserError(f"{spec}: no column is left to learn from. {reasons}".rstrip(". "))
     described = dict(sorted(described.items()))  # their order in the file has no meaning
-    notes += [f"column '{name}' was left out: {reason}" for name, reason in dropped.items()]
-    parsed = {}
-    for served, column in described.items():
-        text = cells[titles[served]]
-        parsed[served], strange = kinds.parse_cells(text, column)
-        if strange:
-            notes.append(
-                f"{strange} cells of column '{titles[served]}' are no numbers and count as missing"
-            )
+    inputs = {
+        served: read_column(cells[column["reading"]["title"]], column, notes)
+        for served, column in described.items()
+    }
+    notes += _missing_notes(cells, tuple(missing_words) == MISSING)
+    if "group" not in use:
+        notes += dividing.group_notes(cells, splits["train"])
     data = TableData(
         spec=spec,
         target=target,
-        task=task,
-        class_names=class_names,
+        task=found.task,
+        class_names=found.class_names,
         columns=described,
-        titles={served: titles[served] for served in described},
+        titles={served: _title(column) for served, column in described.items()},
         dropped=dropped,
         splits={
             name: TableSplit(
-                {served: values[splits[name]] for served, values in parsed.items()},
-                targets[rows[name]],
+                {served: values[splits[name]] for served, values in inputs.items()},
+                found.values[rows[name]],
                 splits[name],
+                None if weights is None else weights[rows[name]],
             )
             for name in SPLITS
         },
-        fingerprint=_fingerprint(table, target, splits),
+        fingerprint=_fingerprint(table, [target, *sorted(use.items())], splits),
     )
-    notes += _duplicate_notes(data)
-    if task == "regression" and data.target_statistics[1] == 0:
+    notes += _split_notes(data)
+    if found.task == "regression" and data.target_statistics[1] == 0:
         raise UserError(f"column '{target}' has one value in the training part: nothing to predict")
-    return TableData(**{**data.__dict__, "notes": tuple(notes)})
+    return TableData(**{**data.__dict__, "notes": tuple(dict.fromkeys(notes))})
 
 
-def read_table(spec: str, target: str | None = None) -> tuple[Delimited, str]:
-    """The cells of a table, and the name of its target.
-
-    Raises:
-        UserError: the file cannot be read as a table, or no target is named for it.
-    """
-    parsed = parse(spec, ("csv",), TABLES)
-    if parsed.kind == "csv":
-        check_target(spec, target)
-        return read_delimited(parsed.path), target
-    table = _from_scikit_learn(parsed.kind)
-    return table, target or table.names[-1]
-
-
-def check_target(spec: str, target: str | None, drop: Sequence[str] = ()) -> None:
-    """Finds missing or mistyped columns at once, by the first line of the file.
-
-    Args:
-        spec: as `load_table`.
-        target: as `load_table`.
-        drop: as `load_table`.
+def _describe_all(
+    table: Delimited,
+    names: Sequence[str],
+    train: np.ndarray,
+    notes: list[str],
+    keep: Sequence[str],
+    categories: Sequence[str],
+    words: Sequence[str],
+) -> tuple[dict[str, dict[str, Any]], dict[str, Cells], dict[str, str]]:
+    """Descriptions by served name, cells by name, and why columns are of no use by name.
 
     Raises:
-        UserError: no target for a file, or a column that the file does not have.
+        UserError: one message on all columns that cannot be used.
     """
-    parsed = parse(spec, ("csv",), TABLES)
-    if parsed.kind != "csv":
-        return
-    names = read_names(parsed.path)
-    if target is None:
-        raise UserError(
-            f"{spec}: which column is to be predicted? Name it with --target; there are "
-            f"{_listed(names)}"
-        )
-    for name in (target, *drop):
-        find_column(spec, names, name)
+    # Those left out have a name, too, so that a file to predict, with all columns, has the same.
+    served = dict(zip(table.names, kinds.served_names(table.names), strict=True))
+    keep, categories, wanted = set(keep), set(categories), set(names)
+    described, cells, dropped, errors = {}, {}, {}, []
 
-
-def find_column(spec: str, names: Sequence[str], name: str) -> str:
-    """A column's name as the file has it; the name it is served by will do, too.
-
-    Raises:
-        UserError: there is no such column; the nearest name is told.
-    """
-    if name in names:
-        return name
-    served = dict(zip(kinds.served_names(names), names, strict=True))
-    if name in served:
-        return served[name]
-    near = difflib.get_close_matches(name, names, 1, cutoff=0.5)
-    # Case matters little to who types, and much to a measure of likeness.
-    near = [known for known in names if known.lower() == name.lower()] or near
-    hint = f" (perhaps '{near[0]}'?)" if near else ""
-    raise UserError(f"{spec} has no column '{name}'{hint}; there are {_listed(names)}")
-
-
-def describe_table(spec: str, target: str | None = None) -> dict[str, Any]:
-    """What `kapps data describe csv:PATH` says, as valid JSON.
-
-    Keys: spec, rows, duplicates (rows that repeat an earlier one), target, columns (by name: kind,
-    missing, distinct and an example; or why it is refused or of no use).
-
-    Raises:
-        UserError: the file cannot be read as a table, or has no such target.
-    """
-    parsed = parse(spec, ("csv",), TABLES)
-    table = read_delimited(parsed.path) if parsed.kind == "csv" else _from_scikit_learn(parsed.kind)
-    if target is not None:
-        target = find_column(spec, table.names, target)
-    described = {}
-    for name, cells in zip(table.names, table.columns, strict=True):
-        present = [cell for cell in cells if not kinds.is_missing(cell)]
-        facts = {
-            "kind": "",
-            "missing": len(cells) - len(present),
-            "distinct": len(set(present)),
-            "example": present[0] if present else "",
-            "problem": "",
-        }
+    def describe(name: str, kept: bool) -> None:
         try:
-            found = kinds.describe_column(name, cells)
-            facts |= {"problem": found} if isinstance(found, str) else {}
-            facts["kind"] = "" if isinstance(found, str) else kinds.kind_in_words(found)
-        except UserError as error:
-            facts["problem"] = str(error)
-        described[name] = facts
-    rows = list(zip(*table.columns, strict=True))
-    return {
-        "spec": spec,
-        "rows": len(rows),
-        "duplicates": len(rows) - len(set(rows)),
-        "target": target,
-        "columns": described,
-    }
-
-
-def describe_table_text(report: dict[str, Any]) -> str:
-    """The result of `describe_table` as lines to be read."""
-    head = ("column", "kind", "missing", "distinct", "example")
-    rows = [head] + [
-        (
-            name + " (target)" * (name == report["target"]),
-            facts["kind"] or "-",
-            str(facts["missing"]),
-            str(facts["distinct"]),
-            facts["example"][:30],
-        )
-        for name, facts in report["columns"].items()
-    ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    problems = [
-        f"column '{name}': {facts['problem']}"
-        for name, facts in report["columns"].items()
-        if facts["problem"] and name != report["target"]
-    ]
-    return "\n".join(
-        [
-            f"{report['spec']}: {report['rows']:,} rows, {len(report['columns'])} columns, "
-            f"{report['duplicates']:,} rows repeat an earlier one",
-            "",
-            *(
-                "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-                for row in rows
-            ),
-            *([""] if problems else []),
-            *problems,
-        ]
-    )
-
-
-def _from_scikit_learn(name: str) -> Delimited:
-    """One of scikit-learn's tables, as a file would hold it; the target is the last column."""
-    import sklearn.datasets  # takes a second to import
-
-    found = getattr(sklearn.datasets, f"load_{name}")(**_RAW.get(name, {}))
-    names = getattr(found, "target_names", None)
-    targets = found.target if names is None else np.asarray(names)[found.target]
-    columns = [[repr(float(value)) for value in column] for column in found.data.T]
-    if name == "diabetes":  # 1 and 2 in the data's own units
-        sex = found.feature_names.index("sex")
-        columns[sex] = [str(int(float(value))) for value in columns[sex]]
-    title = {"breast_cancer": "diagnosis", "diabetes": "progression"}.get(name, "class")
-    return Delimited(
-        (*map(str, found.feature_names), title), (*columns, [str(value) for value in targets])
-    )
-
-
-_RAW = {"diabetes": {"scaled": False}}  # otherwise all rows would have had a say in the scaling
-
-
-def _read_targets(spec, target, cells, task) -> tuple[str, tuple[str, ...], np.ndarray]:
-    if not cells:
-        raise UserError(f"{spec}: column '{target}' has no values")
-    numeric = [kinds.is_number(cell) for cell in cells]
-    whole = all(numeric) and all(float(cell).is_integer() for cell in cells)
-    names = [str(int(float(cell))) if whole else cell for cell in cells]
-    distinct = set(names)
-    if task == "auto":
-        few = not all(numeric) or (whole and len(distinct) <= MOST_CLASSES)
-        task = "classification" if few else "regression"
-    if len(distinct) == 1:
-        what = "one class only" if task == "classification" else "the same value in every row"
-        raise UserError(f"{spec}: column '{target}' has {what} ({cells[0]}): nothing to predict")
-    if task == "regression":
-        if not all(numeric):
-            odd = cells[numeric.index(False)]
-            raise UserError(
-                f"{spec}: column '{target}' holds {odd!r}, which is no number: that is a "
-                "classification"
+            found = describe_columns(
+                name,
+                served[name],
+                cells[name],
+                notes,
+                rows=train,
+                delimiter=table.delimiter,
+                categories=name in categories,
+                keep=kept,
+                words=words,
             )
-        return task, (), np.array(cells, np.float32)
-    if len(distinct) > len(cells) / 2:
-        raise UserError(
-            f"{spec}: column '{target}' has {len(distinct)} values in {len(cells)} rows: too many "
-            "to be classes. "
-            + ("Use --task regression." if all(numeric) else "Is it the right column?")
-        )
-    class_names = tuple(sorted(distinct, key=lambda name: (float(name) if whole else 0.0, name)))
-    number = {name: i for i, name in enumerate(class_names)}
-    return task, class_names, np.array([number[name] for name in names], np.int32)
+        except UserError as error:
+            errors.append(str(error))
+            return
+        if isinstance(found, str):
+            dropped[name] = found
+        else:
+            described.update(found)
+
+    for name, column in zip(table.names, table.cells, strict=True):
+        if name in wanted:
+            cells[name] = Cells.of(column, words)
+            describe(name, name in keep)
+    if errors:
+        raise UserError("\n".join(errors))
+    if not described:  # a column of 1, 2, 3 ... is better than none
+        for name in [name for name, reason in dropped.items() if reason == kinds.ROW_NUMBERS]:
+            del dropped[name]
+            describe(name, True)
+    for name, reason in dropped.items():
+        hint = f"; --keep '{name}' keeps it" if "identifier" in reason or "rows" in reason else ""
+        notes.append(f"column '{name}' was left out: {reason}{hint}")
+        del cells[name]
+    return described, cells, dropped
 
 
-def _divide(targets, task, validation_fraction, seed) -> dict[str, np.ndarray]:
-    labels = targets if task == "classification" else np.zeros(len(targets), np.int32)
-    return divide(labels, {"train": np.arange(len(targets))}, validation_fraction, seed)
+def _title(column: dict[str, Any]) -> str:
+    reading = column["reading"]
+    return f"{reading['title']}: {reading['part']}" if "part" in reading else reading["title"]
 
 
-def _duplicate_notes(data: TableData) -> list[str]:
-    """Rows that are in two splits: what a model has seen is no test of it."""
-    seen: dict[str, set] = {}
-    rows = {}
-    for name, split in data.splits.items():
-        values = [
-            [repr(value) for value in column.tolist()]  # of NaN, too, there is one text
-            for column in (*split.inputs.values(), split.targets)
-        ]
-        rows[name] = list(zip(*values, strict=True))
-        seen[name] = set(rows[name])
+def _missing_notes(cells: dict[str, Cells], usual: bool) -> list[str]:
+    """Which words count as missing, and how often: each might have been a value."""
+    said = []
+    for name, column in cells.items():
+        words = [(w, n) for w, n in column.most_frequent(column.missing) if w.strip()]
+        if words:
+            said.append(f"'{name}' {shown(words[:3], len(words) - 3)}")
+    if not said:
+        return []
+    more = f"; and {len(said) - _SHOWN} more columns" if len(said) > _SHOWN else ""
+    hint = "; where they are a value, name the words that are not: --missing-words ? NaN"
+    return [f"words that count as missing: {'; '.join(said[:_SHOWN])}{more}{hint if usual else ''}"]
+
+
+def _split_notes(data: TableData) -> list[str]:
+    """Rows that are in two splits, or twice with different targets, and classes without rows."""
+    keys = {name: _row_keys(split.inputs) for name, split in data.splits.items()}
+    whole = {
+        name: _row_keys({**split.inputs, "": split.targets}) for name, split in data.splits.items()
+    }
     notes = []
     for first, second in itertools.combinations(SPLITS, 2):
-        shared = sum(row in seen[first] for row in rows[second])
+        shared = int(np.isin(whole[second], whole[first]).sum())
         if shared:
             notes.append(
-                f"{shared} of {len(rows[second])} {second} rows are the same as a row of {first}, "
-                "target included"
+                f"{shared:,} of {len(whole[second]):,} {second} rows are the same as a row of "
+                f"{first}, target included: a model has seen them; leave repeated rows out, or use "
+                "--group"
             )
+    if data.task == "classification":
+        every, targets = (
+            np.concatenate(list(keys.values())),
+            np.concatenate([split.targets for split in data.splits.values()]),
+        )
+        _, place, counts = np.unique(every, return_inverse=True, return_counts=True)
+        pairs = np.unique(np.stack([place, targets.astype(np.int64)]), axis=1)
+        differing = np.bincount(pairs[0], minlength=len(counts)) > 1
+        if differing.any():
+            notes.append(
+                f"{int(counts[differing].sum()):,} rows have the same features as another row and "
+                "a different target: no model can tell them apart"
+            )
+        for name in SPLITS:
+            there = set(data.splits[name].targets.tolist())
+            absent = [c for i, c in enumerate(data.class_names) if i not in there]
+            if absent:
+                more = f" and {len(absent) - _SHOWN} more" if len(absent) > _SHOWN else ""
+                notes.append(
+                    f"no {name} row is of class {', '.join(map(repr, absent[:_SHOWN]))}{more}"
+                )
     return notes
 
 
-def _fingerprint(table: Delimited, target: str, splits: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256(json.dumps([table.names, target]).encode())
-    for column in table.columns:
-        digest.update(json.dumps(column).encode())
+def _row_keys(columns: dict[str, np.ndarray]) -> np.ndarray:
+    """A number for each row, the same for the same row: a 64-bit hash of all columns."""
+    keys = np.zeros(len(next(iter(columns.values()))), np.uint64)
+    with np.errstate(over="ignore"):
+        for values in columns.values():
+            if values.dtype == object:
+                part = np.fromiter((hash(v) for v in values), np.int64, len(values))
+            else:
+                part = values.astype(np.float64)
+                part = np.where(np.isnan(part), np.pi * 1e300, part + 0.0).view(np.int64)
+            # splitmix64, so that equal differences of two columns do not cancel.
+            keys = (keys ^ part.astype(np.uint64)) + np.uint64(0x9E3779B97F4A7C15)
+            keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            keys ^= keys >> np.uint64(31)
+    return keys
+
+
+def _fingerprint(table: Delimited, about: list, splits: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(json.dumps([table.names, about]).encode())
+    for column in table.cells:
+        encoded = column.dictionary_encode()
+        digest.update("\0".join(encoded.dictionary.to_pylist()).encode())
+        digest.update(encoded.indices.to_numpy(zero_copy_only=False).astype("<i4").tobytes())
     for name in SPLITS:
         digest.update(f"{name} {len(splits[name])} ".encode())
         digest.update(splits[name].astype("<i8").tobytes())
     return digest.hexdigest()
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(map(repr, names[:_SHOWN])) + more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,6 +27,14 @@ def reconstruction_mse(pictures: np.ndarray, reconstructions: np.ndarray) -> flo
             "have one shape."
         )
     return float(np.mean((_unit(pictures) - _unit(reconstructions)) ** 2))
+
+
+def psnr(mse: float) -> float:
+    """Peak signal-to-noise ratio in dB of a mean squared error in units of 0..1.
+
+    10 log10(1 / MSE). Of a mean over images this is not the mean of their ratios.
+    """
+    return 10.0 * math.log10(1.0 / max(mse, 1e-12))
 
 
 def pca_mse(

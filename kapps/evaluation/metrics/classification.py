@@ -72,9 +72,10 @@ def classification_metrics(
     ranks = _ranks(labels, logits)
     correct = int(np.sum(ranks == 0))
     low, high = wilson_interval(correct, count)
+    said = logits.argmax(axis=-1)
     matrix = np.zeros((classes, classes), np.int64)
-    np.add.at(matrix, (labels, logits.argmax(axis=-1)), 1)
-    per_class = _per_class(matrix, class_names)
+    np.add.at(matrix, (labels, said), 1)
+    per_class = _per_class(labels, said, class_names)
     metrics = {
         "examples": count,
         "accuracy": correct / count,
@@ -150,17 +151,21 @@ def _ranks(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return ahead.sum(axis=-1)
 
 
-def _per_class(matrix: np.ndarray, class_names: Sequence[str]) -> list[dict]:
-    hits, support, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+def _per_class(labels: np.ndarray, said: np.ndarray, class_names: Sequence[str]) -> list[dict]:
+    from sklearn.metrics import precision_recall_fscore_support  # a second to import
+
+    figures = precision_recall_fscore_support(
+        labels, said, labels=np.arange(len(class_names)), zero_division=np.nan
+    )
     return [
         {
             "name": str(name),
-            "precision": _ratio(hits[i], predicted[i]),
-            "recall": _ratio(hits[i], support[i]),
-            "f1": _ratio(2 * hits[i], support[i] + predicted[i]),
-            "support": int(support[i]),
+            "precision": _or_none(precision),
+            "recall": _or_none(recall),
+            "f1": _or_none(f1),
+            "support": int(support),
         }
-        for i, name in enumerate(class_names)
+        for name, precision, recall, f1, support in zip(class_names, *figures, strict=True)
     ]
 
 
@@ -180,8 +185,8 @@ def _most_confused(matrix: np.ndarray, class_names: Sequence[str]) -> list[dict]
     ]
 
 
-def _ratio(part: int, whole: int) -> float | None:
-    return float(part / whole) if whole else None
+def _or_none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _mean(values) -> float:

@@ -1,28 +1,13 @@
-"""How good a regression is on examples it was not trained on, and what its curves say."""
+"""How good a regression is on examples it was not trained on."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-
 import numpy as np
-from scipy import stats
 
 from kapps.errors import UserError
-from kapps.evaluation.verdicts.overfitting import (
-    Run,
-    Terms,
-    Verdict,
-    curves_of,
-    judge_curves,
-    percent,
-)
 
 RESAMPLES = 2000
 TOGETHER = 2**20  # numbers drawn at a time
-HARDLY_ANY = 0.05  # of the variance; below, nothing was learned
-BEHIND_LINEAR = 0.05  # of the variance that a linear model explains more
-CONFIDENT = float(stats.norm.ppf(0.975))
 
 
 def regression_metrics(
@@ -90,61 +75,6 @@ def checked(targets: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, n
             "examples: its training diverged. Train again with a lower learning rate."
         )
     return targets, predictions
-
-
-def regression_verdict(
-    history: Sequence[Mapping],
-    *,
-    validation_examples: int,
-    train_examples: int,
-    linear_r2: float | None = None,
-    kurtosis: float = 3.0,
-) -> Verdict:
-    """Judge the learning curves of a regression.
-
-    The rules are those of `kapps.evaluation.verdicts.overfitting`, with the share of the variance
-    that is explained (1 - loss) in the place of the accuracy. What no model can explain is no fault
-    of the network, so under-fitted is one that explains five points less of its training examples
-    than a linear model does, or hardly anything. The gap's interval is that of a difference of two
-    mean squared errors, each of variance `(kurtosis - 1) / n` relative to its square.
-
-    Args:
-        history: a mapping per epoch, as the rows of metrics.csv: `loss`, `train_loss`, `val_loss`,
-            all mean squared errors in units of the training targets' variance, and if there is a
-            schedule `learning_rate`.
-        validation_examples: how many `val_loss` is the mean of.
-        train_examples: how many `train_loss` is the mean of.
-        linear_r2: what a linear model explains of the training examples, if that is known.
-        kurtosis: of the errors, 3 for normal ones; heavy tails widen the interval.
-
-    Raises:
-        ValueError: a column is missing.
-    """
-    curves = curves_of(history, ("loss", "train_loss", "val_loss"))
-    for split in ("train", "val"):
-        curves[f"{split}_accuracy"] = 1.0 - curves[f"{split}_loss"]
-
-    def interval(run: Run) -> tuple[float, float]:
-        width = CONFIDENT * math.hypot(
-            run.train_loss[-1] * math.sqrt((kurtosis - 1) / train_examples),
-            run.val_loss[-1] * math.sqrt((kurtosis - 1) / validation_examples),
-        )
-        return run.gap - width, run.gap + width
-
-    def scores(run: Run) -> str:
-        return (
-            f"It explains {percent(run.train_accuracy[-1])} of the variance of the training "
-            f"examples and {percent(run.val_accuracy[-1])} of the validation examples'"
-        ).replace("-", "\N{MINUS SIGN}")
-
-    def skill(run: Run) -> float:
-        return float(run.train_accuracy[-1])
-
-    guess, enough = "", HARDLY_ANY
-    if linear_r2 is not None:
-        guess = f"A linear model explains {percent(linear_r2)} of the former."
-        enough = max(enough, linear_r2 - BEHIND_LINEAR)
-    return judge_curves(curves, Terms(interval, skill, enough, scores, guess))
 
 
 def _measures(targets: np.ndarray, errors: np.ndarray) -> dict[str, np.ndarray]:

@@ -6,7 +6,6 @@ colours that the colour-blind can tell apart (Okabe and Ito 2008). Functions:
     learning_curves        loss, accuracy and learning rate by epoch
     compare_runs           the validation curves of several runs over one another
     confusion_matrix       who is taken for whom
-    per_class_bars         F1 of each class, the weakest first
     reliability_diagram    confidence against accuracy, before and after the temperature
     image_grid             pictures with captions
     class_samples          some pictures of every class

@@ -51,7 +51,6 @@ from .grids import (
 )
 from .images.classes import (
     confusion_matrix as confusion_matrix,
-    per_class_bars as per_class_bars,
     reliability_diagram as reliability_diagram,
 )
 from .images.grids import grad_cam_grid as grad_cam_grid, top_losses_grid as top_losses_grid

@@ -18,17 +18,17 @@ from kapps.evaluation.explanation import (
 )
 from kapps.evaluation.metrics.calibration import fit_temperature, softmax
 from kapps.evaluation.metrics.classification import baseline_accuracy, top_losses
-from kapps.evaluation.metrics.regression import checked, regression_metrics, regression_verdict
+from kapps.evaluation.metrics.regression import checked, regression_metrics
 from kapps.evaluation.plots.figure import BLUE, ORANGE
 from kapps.evaluation.plots.series.grid import MOST
 from kapps.evaluation.verdicts.collapse import Judgement
+from kapps.evaluation.verdicts.memory import memory_verdict
 from kapps.evaluation.verdicts.overfitting import Verdict, overfitting_verdict
+from kapps.evaluation.verdicts.regression import regression_verdict
 
 if TYPE_CHECKING:
     from kapps.data import SequenceData
 
-SOLVED = 0.06  # of the baseline: 0.01 of the 1/6 of the adding problem
-BETTER = 0.9  # of the baseline, below which something is remembered
 ENOUGH = 30  # validation series, for a temperature
 PER_CLASS = 4
 WORST = 12
@@ -63,34 +63,6 @@ def explain_sequences(
     if series.classes:
         return _classes(series, history, answers)
     return _numbers(series, history, answers, memory_task)
-
-
-def memory_verdict(name: str, value: float, baseline: float, unit: str) -> Judgement:
-    """Was a memory task solved? By the error that is left of that of who remembers nothing.
-
-    Args:
-        name: of the task.
-        value: error on the test split.
-        baseline: that of the best answer without memory.
-        unit: of both.
-    """
-    share = value / baseline
-    numbers = {"value": value, "baseline": baseline, "share": share}
-    beside = f"{value:.4g} {unit}, {100 * share:.3g} % of the {baseline:.4g} of no memory at all"
-    if not np.isfinite(value):
-        return Judgement("diverged", "The error is not a finite number: clip, or go slower.", {})
-    if share < SOLVED:
-        return Judgement("solved", f"The {name} task is solved: {beside}.", numbers)
-    if share < BETTER:
-        return Judgement(
-            "solved in part", f"Something is remembered: {beside}. Train for longer.", numbers
-        )
-    return Judgement(
-        "not solved",
-        f"Nothing is remembered: {beside}. The gradient did not reach back far enough (or there "
-        "was not enough time): gates, clipping, or an identity to begin with may help.",
-        numbers,
-    )
 
 
 def _classes(series, history, answers) -> Explanation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ NAMES = {
 }
 
 
+MOST_BINNED = 254  # categories that a histogram has bins for, beside the one for missing values
 MANY_ROWS = 20_000  # from which on threads are worth their waiting
 
 
@@ -25,8 +27,10 @@ def fit_baselines(table: TableData, seed: int = 0) -> dict[str, Any]:
     """Fitted estimators by name: gradient boosting, a linear model, and a constant answer.
 
     All are fitted on the training split alone, with scikit-learn's own preprocessing and usual
-    settings: `HistGradientBoosting*`, which takes missing values and categories as they are;
-    `LogisticRegression`, or `RidgeCV`, on imputed, standardised and one-hot columns.
+    settings: `HistGradientBoosting*`, which takes missing values and categories as they are, but
+    for columns of more categories than it can bin: these become cross-fitted target means
+    (`TargetEncoder`); `LogisticRegression`, or `RidgeCV`, on imputed, standardised and one-hot
+    columns, every category a column.
 
     Args:
         table: what they are fitted on.
@@ -44,10 +48,9 @@ def fit_baselines(table: TableData, seed: int = 0) -> dict[str, Any]:
         else ensemble.HistGradientBoostingRegressor
     )
     numbers = [column["kind"] == "number" for column in table.columns.values()]
+    train = table.splits["train"]
     models = {
-        "gradient_boosting": boosting(
-            categorical_features=[not number for number in numbers], random_state=seed
-        ),
+        "gradient_boosting": _boosting(boosting, table, _early_stopping(table, train), seed),
         "linear": _linear(
             numbers,
             linear_model.LogisticRegression(max_iter=5000)
@@ -56,12 +59,14 @@ def fit_baselines(table: TableData, seed: int = 0) -> dict[str, Any]:
         ),
         "constant": dummy.DummyClassifier() if classifies else dummy.DummyRegressor(),
     }
-    train = table.splits["train"]
     x = as_matrix(table, train)
     # Threads wait for each other in small steps; where others use the cores, too, for very long.
     with threadpoolctl.threadpool_limits(1 if len(train) < MANY_ROWS else None):
         for model in models.values():
-            model.fit(x, train.targets)
+            with warnings.catch_warnings():
+                # Of a class with fewer rows than the target encoder has folds.
+                warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+                model.fit(x, train.targets)
     return models
 
 
@@ -78,6 +83,37 @@ def as_matrix(table: TableData, split: TableSplit) -> np.ndarray:
             values = [places.get(value, np.nan) for value in values.tolist()]
         columns.append(np.asarray(values, np.float64))
     return np.stack(columns, axis=-1)
+
+
+def _early_stopping(table: TableData, train: TableSplit) -> str | bool:
+    """Whether boosting may keep rows to stop by: it divides by class, which rare ones forbid."""
+    if table.task == "classification" and np.bincount(train.targets).min(initial=9) < 2:
+        present = np.bincount(train.targets)
+        return False if (present[present > 0] < 2).any() else "auto"
+    return "auto"
+
+
+def _boosting(kind: Any, table: TableData, early_stopping: str | bool, seed: int) -> Any:
+    from sklearn import compose, pipeline, preprocessing
+
+    categories = np.array([len(c.get("vocabulary", ())) for c in table.columns.values()])
+    is_number = np.array([c["kind"] == "number" for c in table.columns.values()])
+    many = categories > MOST_BINNED
+    options = {"random_state": seed, "early_stopping": early_stopping}
+    if not many.any():
+        return kind(categorical_features=~is_number, **options)
+    multiclass = len(table.class_names) > 2
+    target = "multiclass" if multiclass else "binary" if table.class_names else "continuous"
+    encoder = preprocessing.TargetEncoder(target_type=target, random_state=seed)
+    encoded = compose.ColumnTransformer(
+        [
+            ("few", "passthrough", np.flatnonzero(~many)),
+            ("many", encoder, np.flatnonzero(many)),
+        ]
+    )
+    means = int(many.sum()) * (len(table.class_names) if multiclass else 1)
+    categorical = np.concatenate([~is_number[~many], np.zeros(means, bool)])
+    return pipeline.make_pipeline(encoded, kind(categorical_features=categorical, **options))
 
 
 def _linear(numbers: list[bool], estimator: Any) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
-from scipy import stats
+from scipy import special, stats
 
 from kapps.evaluation import plots
 from kapps.evaluation.explanation import (
@@ -26,8 +26,11 @@ from kapps.evaluation.metrics.classification import (
     classification_metrics,
     top_losses,
 )
+from kapps.evaluation.metrics.comparison import mcnemar, paired_bootstrap
 from kapps.evaluation.tables.baselines import NAMES, as_matrix, fit_baselines
-from kapps.evaluation.verdicts.overfitting import Verdict, overfitting_verdict
+from kapps.evaluation.verdicts.curves import Verdict
+from kapps.evaluation.verdicts.overfitting import overfitting_verdict
+from kapps.evaluation.verdicts.regression import regression_verdict
 
 if TYPE_CHECKING:
     from kapps.data import TableData, TableSplit
@@ -66,14 +69,28 @@ def predict_table(model: keras.Model, split: TableSplit) -> np.ndarray:
     return _answers(model)(split.inputs)
 
 
+class Importance(NamedTuple):
+    """What shuffling each column costs, [columns], with 95 % intervals over the rows.
+
+    `drops` [columns, repetitions] are the single shuffles: their scatter is that of the shuffling
+    alone, and far smaller than what other rows would have shown.
+    """
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    drops: np.ndarray
+
+
 def column_importance(
     model: keras.Model, table: TableData, *, seed: int = 0, repetitions: int = REPETITIONS
-) -> np.ndarray:
-    """What shuffling each column of the validation split costs, [columns, repetitions].
+) -> Importance:
+    """What shuffling each column of the validation split costs.
 
-    Permutation importance (Breiman 2001, section 10), by scikit-learn: nats of the loss of a
-    classifier, share of the explained variance of a regression. Columns that say the same thing
-    share their importance, or hide it from each other.
+    Permutation importance (Breiman 2001, section 10): nats of the loss of a classifier, share of
+    the explained variance of a regression. Columns that say the same thing share their importance,
+    or hide it from each other. The interval is that of a mean over rows, each row's cost being
+    averaged over the shuffles.
 
     Args:
         model: raw columns -> logits or prediction.
@@ -81,31 +98,37 @@ def column_importance(
         seed: of the shuffling.
         repetitions: how often each column is shuffled.
     """
-    from sklearn.inspection import permutation_importance
-
     split = table.splits["validation"]
     rows = np.random.default_rng(seed).permutation(len(split))[:IMPORTANCE_ROWS]
     targets, answer = split.targets[rows], _answers(model)
+    inputs = {name: split.inputs[name][rows] for name in table.columns}
 
-    def score(_, places: np.ndarray, targets: np.ndarray) -> float:
-        # Scikit-learn shuffles a matrix of row numbers: the columns are of several types.
-        inputs = {name: split.inputs[name][places[:, i]] for i, name in enumerate(table.columns)}
-        answers = answer(inputs)
+    def costs(changed: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Of each row: nats, or its part of the unexplained share of the variance."""
+        answers = answer(changed).astype(np.float64)
         if table.task == "classification":
-            return -classification_metrics(targets, answers, table.class_names)["loss"]
-        return 1.0 - float(np.mean((answers - targets) ** 2) / np.var(targets))
+            own = answers[np.arange(len(rows)), targets]
+            return special.logsumexp(answers, axis=-1) - own
+        return (answers - targets) ** 2 / np.var(targets)
 
-    places = np.repeat(rows[:, None], len(table.columns), axis=1)
-    return permutation_importance(
-        _Asked(), places, targets, scoring=score, n_repeats=repetitions, random_state=seed
-    ).importances
+    usual, random = costs(inputs), np.random.default_rng(seed)
+    by_row = np.empty((len(table.columns), repetitions, len(rows)))
+    for i, name in enumerate(table.columns):
+        for j in range(repetitions):
+            shuffled = inputs[name][random.permutation(len(rows))]
+            by_row[i, j] = costs(inputs | {name: shuffled}) - usual
+    value, low, high = row_interval(by_row.mean(axis=1))
+    return Importance(value, low, high, by_row.mean(axis=-1))
 
 
-class _Asked:
-    """What scikit-learn takes for an estimator."""
-
-    def fit(self, x, y):
-        return self
+def row_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over the last axis, and its 95 % interval, Student's."""
+    count = values.shape[-1]
+    mean = values.mean(axis=-1)
+    if count < 2:
+        return mean, np.full_like(mean, -np.inf), np.full_like(mean, np.inf)
+    width = stats.t.ppf(0.975, count - 1) * values.std(axis=-1, ddof=1) / np.sqrt(count)
+    return mean, mean - width, mean + width
 
 
 def _classification(model, table, history, seed) -> Explanation:
@@ -120,8 +143,8 @@ def _classification(model, table, history, seed) -> Explanation:
         train_examples=len(train),
         baseline_accuracy=baseline_accuracy(validation.targets),
     )
-    compared = {NETWORK: found}
-    x = as_matrix(table, test)
+    compared, differences = {NETWORK: found}, {NETWORK: ""}
+    x, right = as_matrix(table, test), logits.argmax(axis=-1) == test.targets
     for name, estimator in fit_baselines(table, seed).items():
         scores = np.full((len(test), len(names)), -np.inf)
         scores[:, estimator.classes_] = np.log(np.clip(estimator.predict_proba(x), 1e-12, 1.0))
@@ -129,17 +152,29 @@ def _classification(model, table, history, seed) -> Explanation:
         compared[name] = classification_metrics(test.targets, scores, names)
         for measure in ("accuracy", "accuracy_low", "accuracy_high", "loss"):
             metrics[f"{name}_{measure}"] = compared[name][measure]
+        pair = mcnemar(right, scores.argmax(axis=-1) == test.targets)
+        metrics[f"ahead_of_{name}_accuracy"] = pair.difference
+        metrics[f"ahead_of_{name}_p"] = pair.p
+        differences[name] = f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f} (p = {pair.p:.2g})"
     rows = [
         (
             NAMES.get(name, name),
             figures["accuracy"],
             f"{figures['accuracy_low']:.1%} to {figures['accuracy_high']:.1%}",
+            differences[name],
             figures["balanced_accuracy"],
             figures["loss"],
         )
         for name, figures in compared.items()
     ]
-    columns = ("model", "accuracy", "95 % interval", "balanced accuracy", "loss, nats")
+    columns = (
+        "model",
+        "accuracy",
+        "95 % interval",
+        "this network is ahead by, points",
+        "balanced accuracy",
+        "loss, nats",
+    )
     figures = [
         _learning_curves(history, ("loss", "accuracy")),
         (
@@ -198,15 +233,19 @@ def _regression(model, table, history, seed) -> Explanation:
     found = regression.regression_metrics(test.targets, answers, seed=seed)
     metrics: dict[str, Any] = {f"test_{name}": value for name, value in found.items()}
     compared, x, linear_r2 = {NETWORK: found}, as_matrix(table, test), None
+    differences = {NETWORK: ""}
+    squares = (answers.astype(np.float64) - test.targets) ** 2
     for name, estimator in fit_baselines(table, seed).items():
-        compared[name] = regression.regression_metrics(
-            test.targets, estimator.predict(x), seed=seed
-        )
+        said = estimator.predict(x)
+        compared[name] = regression.regression_metrics(test.targets, said, seed=seed)
+        pair = paired_bootstrap(_ahead(squares, (said - test.targets) ** 2, test), len(test))
+        metrics[f"ahead_of_{name}_r2"] = pair.difference
+        differences[name] = f"{pair.low:+.3f} to {pair.high:+.3f}"
         for measure in ("mae", "rmse", "r2", "r2_low", "r2_high"):
             metrics[f"{name}_{measure}"] = compared[name][measure]
         if name == "linear":
             linear_r2 = float(estimator.score(as_matrix(table, train), train.targets))
-    verdict = regression.regression_verdict(
+    verdict = regression_verdict(
         history,
         validation_examples=len(validation),
         train_examples=len(train),
@@ -218,10 +257,18 @@ def _regression(model, table, history, seed) -> Explanation:
             NAMES.get(name, name),
             *(figures[measure] for measure in ("mae", "rmse", "r2")),
             f"{figures['r2_low']:.3f} to {figures['r2_high']:.3f}",
+            differences[name],
         )
         for name, figures in compared.items()
     ]
-    columns = ("model", "MAE", "RMSE", "R²", "R², 95 % interval")
+    columns = (
+        "model",
+        "MAE",
+        "RMSE",
+        "R²",
+        "R², 95 % interval",
+        "this network is ahead by, R²",
+    )
     figures = [
         _learning_curves(history, ("loss", "mae")),
         (
@@ -243,6 +290,16 @@ def _regression(model, table, history, seed) -> Explanation:
         ("Worst mistakes", ("row of the data", "true", "predicted"), worst),
     ]
     return _explanation(table, metrics, 1.0, verdict, figures, tables)
+
+
+def _ahead(ours: np.ndarray, theirs: np.ndarray, test: TableSplit) -> Callable:
+    """From rows to the difference of the two shares of the variance that are explained."""
+
+    def measure(rows: np.ndarray) -> float:
+        variance = float(np.var(test.targets[rows]))
+        return float(np.mean(theirs[rows] - ours[rows])) / variance if variance else np.nan
+
+    return measure
 
 
 def _explanation(
@@ -282,13 +339,13 @@ def _learning_curves(history, measures) -> tuple[str, Figure, str]:
 
 
 def _importance(model, table, seed, words: str) -> tuple[str, Figure, str]:
-    drops = column_importance(model, table, seed=seed)
+    found = column_importance(model, table, seed=seed)
     titles = [table.titles[name] for name in table.columns]
     return (
         "What the answers rest on",
-        plots.column_importance(titles, drops, words),
-        f"What it costs on validation to shuffle a column, {drops.shape[1]} times each, with two "
-        "standard errors. Columns that say the same hide each other.",
+        plots.column_importance(titles, found.value, found.low, found.high, words),
+        f"What it costs on validation to shuffle a column, {found.drops.shape[1]} times each, with "
+        "95 % intervals over the rows. Columns that say the same hide each other.",
     )
 
 

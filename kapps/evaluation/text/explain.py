@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from scipy import stats
 
 from kapps.errors import UserError
 from kapps.evaluation import plots
 from kapps.evaluation.explanation import Explanation
 from kapps.evaluation.text.ngram import NGram, xz_bits_per_character
-from kapps.evaluation.verdicts.overfitting import (
-    Run,
-    Terms,
-    Verdict,
-    curves_of,
-    judge_curves,
-    percent,
-)
+from kapps.evaluation.verdicts.language import language_verdict
 
 if TYPE_CHECKING:
     from kapps.data import TextData
@@ -28,10 +22,8 @@ if TYPE_CHECKING:
 
 ORDERS = {"unigram": 1, "5-gram": 5, "9-gram": 9}
 STRETCHES = 16  # of the training part, to see how hard it is to foresee
+BLOCKS = 30  # of the test part, for the interval of its bits
 SHOWN = 1000  # characters of the test part, coloured
-# Bits of neighbours depend on each other: of so many characters, one counts as independent.
-TOGETHER = 10
-SPREAD = 1.5  # standard deviation of a character's bits, relative to their mean
 
 
 def text_baselines(text: TextData, name: str = "test") -> dict[str, float]:
@@ -110,66 +102,38 @@ def character_bits(model: TruncatedBPTT, symbols: np.ndarray, steps: int = 512) 
     return bits
 
 
-def language_verdict(
-    history: Sequence[Mapping],
-    *,
-    unigram: float,
-    five_gram: float,
-    validation_characters: int,
-    train_characters: int,
-    harder: float = 0.0,
-) -> Verdict:
-    """Judge the learning curves of a language model.
+class BitsInterval(NamedTuple):
+    """95 % interval of a mean of bits; `spread` as `language_verdict` takes it."""
 
-    The rules are those of `kapps.evaluation.verdicts.overfitting`; in the place of the accuracy
-    stands the share of the bits of single characters that is saved. A gap is one to the training
-    part as it would be, were it as hard as the validation part. Under-fitted is a network that
-    needs more bits for its training part than a 5-gram for the validation part.
+    low: float
+    high: float
+    spread: float
+
+
+def bits_interval(bits: np.ndarray, *, resamples: int = 1000, seed: int = 0) -> BitsInterval:
+    """The 95 % interval of bits per character, by a bootstrap of blocks of the text.
+
+    Neighbours go together (a hard word is hard for several characters), so single characters may
+    not be drawn. The circular block bootstrap (Politis and Romano 1992) draws thirty blocks, so
+    that a block is far longer than what goes together; its deviation is widened to Student's
+    quantile of as many blocks, since so few know their scatter roughly.
 
     Args:
-        history: a mapping per epoch, as the rows of metrics.csv: `loss`, `train_loss` and
-            `val_loss` in nats per character, and if there is a schedule `learning_rate`.
-        unigram: bits per character of the validation part, for how frequent each character is.
-        five_gram: the same for a 5-gram.
-        validation_characters: how many `val_loss` is the mean of.
-        train_characters: how many `train_loss` is the mean of.
-        harder: bits per character that the validation part costs more by itself: `harder_by`.
-
-    Raises:
-        ValueError: a column is missing.
+        bits: of each character, float [characters].
+        resamples: how often blocks are drawn.
+        seed: of the draws.
     """
-    curves = curves_of(history, ("loss", "train_loss", "val_loss"))
-    whole = unigram * math.log(2.0)
-    for split, more in (("train", harder / unigram), ("val", 0.0)):
-        curves[f"{split}_accuracy"] = 1.0 - curves[f"{split}_loss"] / whole - more
-
-    def interval(run: Run) -> tuple[float, float]:
-        errors = [
-            SPREAD * loss / whole * math.sqrt(TOGETHER / characters)
-            for loss, characters in (
-                (run.train_loss[-1], train_characters),
-                (run.val_loss[-1], validation_characters),
-            )
-        ]
-        width = 1.96 * math.hypot(*errors)
-        return run.gap - width, run.gap + width
-
-    def scores(run: Run) -> str:
-        known = f"It saves {percent(run.train_accuracy[-1])} of the bits of single characters on "
-        known += "the training part"
-        if abs(harder) >= 0.01:
-            known += (
-                f" (less {harder:.2f} bits, by which the validation part is harder for a 5-gram "
-                "that has seen neither)"
-            )
-        known += f" and {percent(run.val_accuracy[-1])} on the validation part"
-        return known.replace("-", "\N{MINUS SIGN}").replace("5\N{MINUS SIGN}gram", "5-gram")
-
-    guess = f"A 5-gram needs {five_gram:.2f} bits per character of the validation part."
-    enough = 1.0 - five_gram / unigram
-    return judge_curves(
-        curves, Terms(interval, lambda run: float(run.train_accuracy[-1]), enough, scores, guess)
-    )
+    bits = np.asarray(bits, np.float64)
+    blocks = min(BLOCKS, len(bits))
+    length = -(-len(bits) // blocks)
+    sums = np.concatenate([[0.0], np.cumsum(np.concatenate([bits, bits[:length]]))])
+    starts = np.random.default_rng(seed).integers(0, len(bits), (resamples, blocks))
+    means = (sums[starts + length] - sums[starts]).sum(axis=1) / (blocks * length)
+    free = max(blocks - 1, 1)
+    error = float(means.std(ddof=1)) * math.sqrt(blocks / free)
+    width, mean = float(stats.t.ppf(0.975, free)) * error, float(bits.mean())
+    spread = error * math.sqrt(len(bits)) / max(mean, 1e-12)
+    return BitsInterval(mean - width, mean + width, spread)
 
 
 def explain_text(
@@ -196,6 +160,7 @@ def explain_text(
     """
     of_validation, of_test = (text_baselines(text, name) for name in ("validation", "test"))
     bits = character_bits(model, np.append(text.before("test"), text.splits["test"]))
+    interval = bits_interval(bits)
     verdict = language_verdict(
         history,
         unigram=of_validation["unigram"],
@@ -203,9 +168,12 @@ def explain_text(
         validation_characters=text.counts["validation"],
         train_characters=train_characters,
         harder=harder_by(text),
+        spread=interval.spread,
     )
     metrics = {
         "test_bits_per_character": float(bits.mean()),
+        "test_bits_per_character_low": interval.low,
+        "test_bits_per_character_high": interval.high,
         "test_loss": float(bits.mean() * math.log(2.0)),
         "test_characters": len(bits),
         **{f"{_key(name)}_bits_per_character": value for name, value in of_test.items()},

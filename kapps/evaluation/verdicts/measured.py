@@ -16,6 +16,10 @@ from kapps.evaluation.metrics.history import column
 
 MATERIAL = 1e-3  # of the loss of who knows nothing: a smaller rise matters to nobody
 WINDOW = 4  # epochs at least, or a quarter of them: where "at the end" is measured
+FALLING = 0.05  # of the validation loss over the last quarter
+LEARNED = 0.99  # of what can be learned: whoever knows it all has nothing left to improve
+HARDLY = 0.002  # of a score: a change that nobody would name
+FAR_ABOVE = 10.0  # times the loss of a guess: inputs are not scaled, or the steps are too large
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,12 @@ class Terms:
     """The loss of who knows nothing."""
     test_score: float | None = None
     """On the test split."""
-    test_interval: tuple[float, float] | None = None
-    """95 % interval of train - test score."""
-    test_words: str = ""
-    """The score on the test split, in words: a clause."""
+    test_examples: int = 0
+    """How many of them."""
+    test_interval: Callable[[float, int | None], tuple[float, float]] | None = None
+    """95 % interval of a score on so many examples minus that on the test split."""
+    counts: tuple[int | None, int | None] = (None, None)
+    """Training and validation examples that the scores are measured on."""
     doubts: tuple[str, ...] = ()
     """Sentences on what the figures do not say."""
 
@@ -75,12 +81,14 @@ class Measured:
         kept: index of the kept epoch in these arrays.
         lowest: index of the epoch with the lowest validation loss.
         gap, gap_interval: train - validation score of the kept weights; NaN if one is unknown.
+        below_train, below_validation: 95 % intervals of these scores minus that on the test split;
+            infinite where that is unknown.
         skill: share of what can be learned that the kept weights know on training examples.
         noise: standard deviation of the validation loss from epoch to epoch, without its trend.
         after: epochs after the one with the lowest validation loss.
         level, train_level: the losses at the end: the median of the last three.
         raw_rise: how far the validation loss ends above its minimum, relative to it.
-        rise: the part of that which luck does not explain, relative to the minimum; 0 if immaterial.
+        rise: the part of that which luck does not explain; 0 if it is immaterial.
         slope: of the validation loss after its minimum, per epoch; None with fewer than three.
         train_rise: the same as `rise`, of the training loss after its own minimum, in its unit.
         fall: how far the validation loss fell over the last quarter, relative to its level there;
@@ -120,6 +128,11 @@ class Measured:
         self.annealed = bool(rates[-1] < 0.1 * np.max(rates))  # False with NaN: no such column
         self.gap = self.gap_at(self.kept)
         self.gap_interval = self.interval_at(self.kept)
+        # How far the test score is below that on training, and on validation examples.
+        self.below_train, self.below_validation = (
+            self._below(scores, count)
+            for scores, count in zip((self.train_score, self.val_score), terms.counts, strict=True)
+        )
         self.skill = self._skill()
 
     @property
@@ -142,6 +155,23 @@ class Measured:
         """Validation loss / training loss of the kept weights."""
         return float(self.val_loss[self.kept] / max(self.train_loss[self.kept], 1e-12))
 
+    @property
+    def scale(self) -> float:
+        """The loss of who knows nothing; where that is unknown, the loss to begin with."""
+        if math.isfinite(self.terms.ignorance):
+            return self.terms.ignorance
+        return float(max(self.train_loss[0], self.val_loss[0]))
+
+    @property
+    def improving(self) -> bool:
+        """Whether more epochs would surely lower the validation loss, and that is worth a thing."""
+        return self.fall >= FALLING and not self.annealed and not self.skill >= LEARNED
+
+    @property
+    def far_above_a_guess(self) -> bool:
+        """Whether the validation loss is beyond what a network can do by knowing nothing."""
+        return bool(self.val_loss[self.kept] > FAR_ABOVE * self.terms.ignorance)
+
     def gap_at(self, place: int) -> float:
         """Train - validation score of one epoch."""
         return float(self.train_score[place] - self.val_score[place])
@@ -158,22 +188,24 @@ class Measured:
         )
 
     def score_trend(self) -> int:
-        """The validation score after its loss was lowest: 1 rose, -1 fell, 0 neither for certain.
-
-        What counts is the end, or the kept epoch where that is later and higher.
-        """
+        """The validation score after its loss was lowest: 1 rose, -1 fell, 0 hardly changed."""
         values = self.val_score
         if self.after == 0 or not np.isfinite(values).all():
             return 0
         noise = second_difference_noise(values)
         end = float(np.median(values[-min(3, self.after) :]))
         change = end - float(values[self.lowest])
-        return int(np.sign(change)) if abs(change) > max(2 * noise, 1e-9) else 0
+        return int(np.sign(change)) if abs(change) > max(2 * noise, HARDLY) else 0
 
     def stalled(self) -> bool:
         """Whether the second half of the training gained nothing on validation examples."""
-        early = self.lowest < len(self.val_loss) / 2 and self.kept < len(self.val_loss) / 2
+        early = self.lowest < len(self.val_loss) / 2
         return len(self.val_loss) >= 8 and early and self.score_trend() <= 0
+
+    def _below(self, scores: np.ndarray, count: int | None) -> tuple[float, float]:
+        if self.terms.test_score is None or not math.isfinite(scores[self.kept]):
+            return -math.inf, math.inf
+        return self.terms.test_interval(float(scores[self.kept]), count)
 
     def _skill(self) -> float:
         terms = self.terms
@@ -212,7 +244,7 @@ class Measured:
         return float(excess) if excess > max(2 * noise, self._material()) else 0.0
 
     def _material(self) -> float:
-        return MATERIAL * self.terms.ignorance if math.isfinite(self.terms.ignorance) else 0.0
+        return MATERIAL * self.scale
 
     def _fall(self) -> float:
         epochs = len(self.val_loss)

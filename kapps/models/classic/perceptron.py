@@ -1,6 +1,6 @@
 """Networks of one layer that learn without a chain rule: perceptron and delta rule.
 
-A picture or point x, standardised and with a constant 1 appended for the bias, gets a score w.x;
+An image or a point x, standardised and with a constant 1 appended for the bias, gets a score w.x;
 with two classes there is one score, whose sign is the class (targets 0 and 1), with more there is
 one score per class, and the largest wins.
 
@@ -28,7 +28,7 @@ import tensorflow as tf
 
 from kapps import replicas
 from kapps.errors import UserError
-from kapps.models import arguments, heads
+from kapps.models import arguments, heads, objectives
 
 
 def perceptron(
@@ -40,13 +40,13 @@ def perceptron(
     std: float | Sequence[float] = 0.5,
     name: str = "perceptron",
 ) -> Perceptron:
-    """A perceptron on pictures or points, its weights 0.
+    """A perceptron on images or points, its weights 0.
 
     Args:
-        input_shape: (height, width, channels) of pictures, or (features,) of points.
+        input_shape: (height, width, channels) of images, or (features,) of points.
         classes: how many; two make one score.
         pocket: keep the weights that do best, see `Perceptron`.
-        mean: subtracted from the inputs; of pictures in units of 0..1, a number or one per channel
+        mean: subtracted from the inputs; of images in units of 0..1, a number or one per channel
             or feature.
         std: what they are divided by then.
         name: of the model.
@@ -103,17 +103,18 @@ def linear_features(
 class Perceptron(keras.Model):
     """The perceptron rule, and the pocket around it.
 
-    `fit` on (x, targets), targets 0 or 1 `[batch, 1]` or one-hot `[batch, classes]`; a batch is a
-    number of examples that are looked at one after another, each with the weights the one before
-    it has left, so its size changes nothing. `compile` needs no loss, and the rule no learning
-    rate: from weights of 0 it would scale them and change no decision.
+    `fit` on (x, targets), targets the numbers of the classes `[batch]` or `[batch, 1]`, or one-hot
+    `[batch, classes]`; a batch is a number of examples that are looked at one after another, each
+    with the weights the one before it has left, so its size changes nothing. `compile` takes no
+    loss, and the rule no learning rate: from weights of 0 it would scale them and change no
+    decision. Nor does it know weights of examples.
 
     Metrics: `error`, the share of misclassified examples (while training: those met by the walk),
     `loss`, the mean perceptron criterion, and while training `updates`, their number.
 
     With `pocket` the weights used for predictions are those in the pocket. A walk that has
-    classified more examples in a row than any before it replaces them, if it also has more of
-    `keep_for`'s examples right (Gallant's ratchet).
+    classified more examples in a row than any before it replaces them. After `keep_for` it also has
+    to have more of those examples right (Gallant's ratchet).
 
     Args:
         features: x -> what the layer sees, [batch, features].
@@ -147,19 +148,21 @@ class Perceptron(keras.Model):
         self.updates = keras.metrics.Sum("updates")
         self.trackers = [keras.metrics.Mean("loss"), keras.metrics.Mean("error")]
 
-    def compile(self, optimizer: Any = "sgd", *args: Any, **kwargs: Any) -> None:
+    def compile(self, optimizer: Any = "sgd", **kwargs: Any) -> None:
         """As Keras' own; the optimizer is not asked.
 
         Raises:
-            UserError: on several devices: each step needs the weights the one before has left.
+            UserError: on several devices: each step needs the weights the one before has left. Or
+                a loss or metrics: the rule has its own.
         """
+        objectives.refuse_loss(self, kwargs, "leave it out")
         replicas = self.distribute_strategy.num_replicas_in_sync
         if replicas > 1:
             raise UserError(
                 f"the perceptron rule looks at one example after another, so {replicas} devices "
                 "cannot share the work: use --devices cpu or gpu:1, or the delta rule"
             )
-        super().compile(optimizer, *args, **kwargs)
+        super().compile(optimizer, **kwargs)
 
     def get_compile_config(self) -> dict[str, Any]:
         """Nothing: a loaded model that is to learn on is compiled again."""
@@ -172,8 +175,13 @@ class Perceptron(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """The rule, on every example of the batch in its order."""
-        x, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
-        x, classes = self._augmented(x), classes_of(targets)
+        x, targets, weight = keras.utils.unpack_x_y_sample_weight(data)
+        if weight is not None:
+            raise UserError(
+                "the perceptron rule knows no sample_weight and no class_weight: repeat examples "
+                "that are to count more"
+            )
+        x, classes = self._augmented(x), classes_of(targets, self.classes)
         if self.pocket:
             walked = self._walk_with_pocket(x, classes)
         else:
@@ -186,9 +194,10 @@ class Perceptron(keras.Model):
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Nothing moves."""
-        x, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
-        scores, classes = self(x, training=False), classes_of(targets)
-        return _track(self.trackers, (criterion(scores, classes), misclassified(scores, classes)))
+        x, targets, weight = keras.utils.unpack_x_y_sample_weight(data)
+        scores, classes = self(x, training=False), classes_of(targets, self.classes)
+        figures = criterion(scores, classes), misclassified(scores, classes)
+        return _track(self.trackers, figures, weight)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -198,23 +207,28 @@ class Perceptron(keras.Model):
     def training_loss(self, data: Any) -> tf.Tensor:
         """The mean perceptron criterion of a batch, float32 []: for `training.GradientFlow`."""
         x, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return replicas.average(criterion(self(x, training=True), classes_of(targets)))
+        return replicas.average(
+            criterion(self(x, training=True), classes_of(targets, self.classes))
+        )
 
     # What users call ----------------------------------------------------------------------------
 
     def keep_for(self, x: Any, targets: Any) -> None:
-        """Name the examples by which the pocket judges weights: the training examples.
+        """Set the examples on which the pocket compares weights: the training examples.
+
+        They apply to whatever is trained afterwards.
 
         Args:
             x: [n, *input_shape].
-            targets: [n, 1] or [n, classes].
+            targets: as `fit` takes them.
 
         Raises:
             UserError: this perceptron has no pocket.
         """
         if not self.pocket:
-            raise UserError("a perceptron without a pocket keeps nothing: pocket=True makes one")
-        self._judges = self._augmented(x), classes_of(tf.convert_to_tensor(targets))
+            raise UserError("this perceptron has no pocket: build it with pocket=True")
+        self._judges = self._augmented(x), classes_of(targets, self.classes)
+        self.train_function = None  # the one that Keras made holds the examples of before
 
     # Plumbing -----------------------------------------------------------------------------------
 
@@ -232,9 +246,8 @@ class Perceptron(keras.Model):
         self.scores.bias.assign(weights[-1])
 
     def _walk_with_pocket(self, x, classes):
-        judges = (x, classes) if self._judges is None else self._judges
         found = walk_with_pocket(
-            self.walking.value, self._weights(), self.runs.value, x, classes, judges
+            self.walking.value, self._weights(), self.runs.value, x, classes, self._judges
         )
         self.walking.assign(found[0])
         self._set_weights(found[4])
@@ -255,13 +268,15 @@ class Perceptron(keras.Model):
 class DeltaRule(keras.Model):
     """Gradient descent on half the squared distance between scores and targets of -1 and 1.
 
-    `fit` on (x, targets), targets as `Perceptron` has them. All examples in one batch are batch
-    gradient descent, one example is the online rule, anything between them mini-batches; on
-    several devices the batch is shared. `compile` needs an SGD optimizer, whose learning rate is
-    the rule's eta; `kapps.evaluation.highest_learning_rate` says below which it converges.
+    `fit` on (x, targets) or (x, targets, sample_weight), targets as `Perceptron` has them. All
+    examples in one batch are batch gradient descent, one example is the online rule, anything
+    between them mini-batches; on several devices the batch is shared. `compile` takes an SGD
+    optimizer, whose learning rate is the rule's eta, and no loss;
+    `kapps.evaluation.highest_learning_rate` says below which it converges.
 
     Metrics: `loss`, the mean over examples, summed over scores, and `error`, the share of
-    misclassified examples.
+    misclassified examples. With weights both are weighted means, and the gradient is that of the
+    weighted sum over the number of examples, as in Keras.
 
     Args:
         features: x -> what the layer sees, [batch, features].
@@ -277,27 +292,38 @@ class DeltaRule(keras.Model):
         self.features, self.scores, self.classes = features, scores, classes
         self.trackers = [keras.metrics.Mean("loss"), keras.metrics.Mean("error")]
 
+    def compile(self, optimizer: Any = "sgd", **kwargs: Any) -> None:
+        """As Keras' own.
+
+        Raises:
+            UserError: a loss or metrics: the rule has its own.
+        """
+        objectives.refuse_loss(self, kwargs, "leave it out")
+        super().compile(optimizer, **kwargs)
+
     def train_step(self, data: Any) -> dict[str, Any]:
         """Gradient descent: w <- w - eta (score - target) x, averaged over the batch."""
-        x, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
-        classes = classes_of(targets)
+        x, targets, weight = keras.utils.unpack_x_y_sample_weight(data)
 
         def objective():
-            scores = self(x, training=True)
-            loss = squared_distance(scores, classes)
-            return replicas.average(loss), (loss, misclassified(scores, classes))
+            figures = self._figures(x, targets, training=True)
+            return self._objective(figures[0], weight), figures
 
-        return _track(
-            self.trackers, replicas.minimize(self.optimizer, objective, self.trainable_variables)
-        )
+        figures = replicas.minimize(self.optimizer, objective, self.trainable_variables)
+        return _track(self.trackers, figures, weight)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """The same figures; nothing moves."""
-        x, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
-        scores, classes = self(x, training=False), classes_of(targets)
-        return _track(
-            self.trackers, (squared_distance(scores, classes), misclassified(scores, classes))
-        )
+        x, targets, weight = keras.utils.unpack_x_y_sample_weight(data)
+        return _track(self.trackers, self._figures(x, targets, training=False), weight)
+
+    def _figures(self, x, targets, training):
+        scores, classes = self(x, training=training), classes_of(targets, self.classes)
+        return squared_distance(scores, classes), misclassified(scores, classes)
+
+    def _objective(self, loss, weight):
+        loss = loss if weight is None else loss * tf.cast(tf.reshape(weight, [-1]), loss.dtype)
+        return objectives.with_regularizers(replicas.average(loss), self)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -306,8 +332,8 @@ class DeltaRule(keras.Model):
 
     def training_loss(self, data: Any) -> tf.Tensor:
         """What a step on this batch would minimise, float32 []: for `training.GradientFlow`."""
-        x, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return replicas.average(squared_distance(self(x, training=True), classes_of(targets)))
+        x, targets, weight = keras.utils.unpack_x_y_sample_weight(data)
+        return self._objective(self._figures(x, targets, training=True)[0], weight)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
@@ -355,7 +381,7 @@ def walk_with_pocket(
     run: tf.Tensor,
     x: tf.Tensor,
     classes: tf.Tensor,
-    judges: tuple[tf.Tensor, tf.Tensor],
+    judges: tuple[tf.Tensor, tf.Tensor] | None,
 ) -> tuple[tf.Tensor, ...]:
     """`walk`, with the best weights on the way put into the pocket.
 
@@ -366,7 +392,8 @@ def walk_with_pocket(
             the pocket had when they were put there.
         x: as `walk`.
         classes: as `walk`.
-        judges: examples x and classes on which weights that replace others have to be better.
+        judges: examples x and classes on which weights that replace others have to be better; None
+            has the longest run alone decide.
 
     Returns:
         What `walk` returns, then the pocket and the runs afterwards.
@@ -374,6 +401,8 @@ def walk_with_pocket(
     count = tf.shape(x)[0]
 
     def correct(w):
+        if judges is None:
+            return tf.constant(0.0)
         return tf.reduce_sum(1.0 - misclassified(judges[0] @ w, judges[1]))
 
     def look(i, w, updates, losses, wrong, kept, now, longest, best, seen):
@@ -383,7 +412,7 @@ def walk_with_pocket(
         seen = tf.logical_and(seen, tf.logical_not(missed))
         compare = tf.logical_and(now > longest, tf.logical_not(seen))
         score = tf.cond(compare, lambda: correct(w), lambda: -1.0)
-        better = tf.logical_and(compare, score > best)
+        better = compare if judges is None else tf.logical_and(compare, score > best)
         kept = tf.where(better, w, kept)
         # The run of what is in the pocket goes on for as long as the walk does not change it.
         longest = tf.where(tf.reduce_all(kept == w), tf.maximum(now, longest), longest)
@@ -415,12 +444,17 @@ def _look(w, x, c):
     return tf.where(missed, w + change, w), loss, missed
 
 
-def classes_of(targets: tf.Tensor) -> tf.Tensor:
-    """Class numbers, int32 [n], of targets 0 or 1 [n, 1] or one-hot [n, classes]."""
+def classes_of(targets: Any, classes: int = 2) -> tf.Tensor:
+    """Numbers of classes, int32 [n], of targets that are such numbers or one-hot.
+
+    Args:
+        targets: numbers [n] or [n, 1], or one-hot [n, classes].
+        classes: how many there are.
+    """
     targets = tf.convert_to_tensor(targets)
-    if targets.shape[-1] == 1:
-        return tf.cast(tf.cast(targets[:, 0], tf.float32) > 0.5, tf.int32)
-    return tf.argmax(targets, axis=-1, output_type=tf.int32)
+    if targets.shape.rank == 2 and targets.shape[-1] == classes:
+        return tf.argmax(targets, axis=-1, output_type=tf.int32)
+    return tf.cast(tf.round(tf.cast(tf.reshape(targets, [-1]), tf.float32)), tf.int32)
 
 
 def criterion(scores: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
@@ -479,9 +513,10 @@ def pair_of_logits(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, logits, name=f"{model.name}_logits")
 
 
-def _track(trackers, values):
+def _track(trackers, values, weight=None):
+    weight = None if weight is None else tf.reshape(weight, [-1])
     for tracker, value in zip(trackers, values, strict=True):
-        tracker.update_state(value)
+        tracker.update_state(value, sample_weight=weight)
     return {tracker.name: tracker.result() for tracker in trackers}
 
 

@@ -25,7 +25,7 @@ class _Stage(NamedTuple):
     dropout: float
 
     def windows(self, number: int) -> list[geometry.Window]:
-        """What a picture has to pass in this stage."""
+        """What an image has to pass in this stage."""
         windows = [
             geometry.Window(
                 f"stage {number}, conv {conv}",
@@ -68,7 +68,7 @@ def cnn(
     stages or one each. In a stage:
 
     * `convs_per_stage` convolutions, the first with `strides`; `padding` "same" or "valid" is that
-      of the pool, too, so that "same" takes pictures of any size;
+      of the pool, too, so that "same" takes images of any size;
     * `normalization` "batch" or None, then `activation`;
     * `pooling` "max", "average" or None, over `pool_size` pixels with strides of `pool_size`;
     * `stage_dropout`: whole channels are dropped (arXiv:1411.4280, section 3).
@@ -82,7 +82,7 @@ def cnn(
 
     Raises:
         UserError: an argument is out of its range, or a window without padding is larger than the
-            map it gets: the message names the layer and the smallest picture that would do.
+            map it gets: the message names the layer and the smallest image that would do.
     """
     stages = _stages(
         filters,

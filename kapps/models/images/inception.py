@@ -27,11 +27,12 @@ def inception(
     `stem` "imagenet" is that of table 1: a 7x7 convolution and, before and after the 1x1 and 3x3
     convolutions, a 3x3 max pool, strides 2 each; "small" has a 3x3 convolution for the 7x7 one, and
     no strides; "auto" takes the first from 64 pixels on. A 3x3 max pool halves the sides between
-    stages. Any size of picture will do.
+    stages. Images of any size will do.
 
     `normalization=None` and `dropout=0.4` is the paper's network, without its local response
-    normalization and without the two auxiliary classifiers, which batch normalization made
-    unnecessary (arXiv:1512.00567, section 4). The head is global average pooling.
+    normalization and without its two auxiliary classifiers. Those were meant to help the lower
+    layers train; later they were found to do nothing for that, and to regularize towards the end
+    (arXiv:1512.00567, section 4). The head is global average pooling.
 
     Returns:
         A functional model: "image" `[batch, *image_shape]`, 0..255 -> "logits" `[batch, classes]`.

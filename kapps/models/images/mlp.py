@@ -19,7 +19,7 @@ def mlp(
     pixel_std: float | Sequence[float] = 0.5,
     name: str = "mlp",
 ) -> keras.Model:
-    """A multilayer perceptron on the flattened picture.
+    """A multilayer perceptron on the flattened image.
 
     `units` has one entry per hidden layer (none: a linear classifier); `normalization` "batch" puts
     a batch normalization before each activation; `dropout` follows each hidden layer.

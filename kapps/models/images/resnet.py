@@ -34,7 +34,7 @@ def resnet(
     `stem` "imagenet" is a 7x7 convolution and a 3x3 max pool, strides 2 each; "small" is one 3x3
     convolution without strides, as the paper has it for CIFAR-10; "pooled" is the same and a 2x2
     max pool; "auto" takes the first from 64 pixels on. Every stage but the first halves the sides.
-    Any size of picture will do.
+    Images of any size will do.
 
     Strided windows are padded evenly, as in torchvision, whose numbers of parameters those of the
     ImageNet variants equal. `zero_gamma` starts every block at the identity (arXiv:1706.02677,

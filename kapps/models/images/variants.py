@@ -10,7 +10,7 @@ class ResNetVariant(NamedTuple):
     filters leave as the row says). `filters` and `blocks` have one entry per stage. `shortcut` is
     "projection" (option B of He et al. 2015), "average" (ResNet-D: averaged, then projected) or
     "pad" (option A, free of parameters).
-    `small_stem` is the stem for pictures under 64 pixels.
+    `small_stem` is the stem for images under 64 pixels.
     """
 
     block: str
@@ -61,7 +61,7 @@ INCEPTION = {
             ),
         ),
     ),
-    # For pictures of 28 or 32 pixels: rows 3a, 3b, 4a, 4e and 5b at half their width.
+    # For images of 28 or 32 pixels: rows 3a, 3b, 4a, 4e and 5b at half their width.
     "inception_small": InceptionVariant(
         stem=(64,),
         stages=(

@@ -25,9 +25,9 @@ def vgg(
     """A VGG network (Simonyan and Zisserman 2014, arXiv:1409.1556), one of `variants.VGG`.
 
     Five stages of 3x3 convolutions with 64, 128, 256, 512 and 512 filters, a 2x2 max pool after
-    each. Pools round up, so that any size of picture will do: 28 pixels become 14, 7, 4, 2, 1.
+    each. Pools round up, so that images of any size will do: 28 pixels become 14, 7, 4, 2, 1.
 
-    The default is the form for small pictures and short trainings: batch normalization, global
+    The default is the form for small images and short trainings: batch normalization, global
     average pooling and one dense layer. The paper's network is `head="dense"` (two dense layers of
     4096 units, nine tenths of all weights at 224 pixels), `normalization=None` and `dropout=0.5`;
     it took the authors weights of the shallower network to start the deeper ones.

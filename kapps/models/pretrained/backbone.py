@@ -31,8 +31,8 @@ def backbone(
 ) -> keras.Model:
     """The network `name` up to its last feature map.
 
-    What it was trained to see is made of raw pixels inside the model; grey pictures become three
-    equal channels. Stochastic depth is off, so that a frozen backbone computes the same in
+    Raw pixels are preprocessed inside the model, as in its training; gray images get three equal
+    channels. Stochastic depth is off, so that a frozen backbone computes the same in
     training and in prediction. The last layer, "features", is float32 under every policy. Names of
     layers do not depend on what was built before.
 
@@ -49,7 +49,7 @@ def backbone(
         A functional model: "image" `[batch, *input_shape]`, 0..255 -> `[batch, h, w, channels]`.
 
     Raises:
-        UserError: the name is unknown, the picture is too small, or the weights cannot be had or
+        UserError: the name is unknown, the image is too small, or the weights cannot be had or
             do not fit.
     """
     check_backbone(name, weights, input_shape)
@@ -62,7 +62,7 @@ def pretrained_classifier(
     input_shape: tuple[int, int, int] | None = None,
     fused: bool = True,
 ) -> keras.Model:
-    """The network `name` as it was trained on ImageNet: which of a thousand things a picture shows.
+    """The network `name` as it was trained on ImageNet, with logits for its thousand classes.
 
     Args:
         name: one of `backbone_names()`.
@@ -75,7 +75,7 @@ def pretrained_classifier(
         the order of `imagenet_names()`.
 
     Raises:
-        UserError: as in `backbone`, or the network takes no pictures of that size.
+        UserError: as in `backbone`, or the network takes no images of that size.
     """
     check_backbone(name)
     size = BACKBONES[name].size

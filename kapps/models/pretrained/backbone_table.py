@@ -14,7 +14,7 @@ class BackboneRow(NamedTuple):
     """A network that was trained on ImageNet.
 
     `constructor` is the function of `keras.applications`; `efficientnet_lite0`, which Keras lacks,
-    is ours. `preprocessing` is a key of `PREPROCESSING`. `size` is the side of the pictures it was
+    is ours. `preprocessing` is a key of `PREPROCESSING`. `size` is the side of the images it was
     trained on, `minimum` the smallest that its maps survive. `stages` are pairs of a name and a
     regular expression, from the input to the output: a stage begins with the first layer whose
     name the expression matches, and goes on until the next one begins. Everything before the
@@ -197,7 +197,7 @@ def check_backbone(
     """Refuses what `backbone` would refuse, as far as that can be told without Keras.
 
     Raises:
-        UserError: an unknown name, a file of weights that is not there, a picture that is too small
+        UserError: an unknown name, a file of weights that is not there, an image that is too small
             or has neither 1 nor 3 channels.
     """
     if name not in BACKBONES:
@@ -215,9 +215,9 @@ def check_backbone(
         return
     height, width, channels = input_shape
     if channels not in (1, 3):
-        raise UserError(f"{name} takes pictures of 1 or 3 channels, not of {channels}.")
+        raise UserError(f"{name} takes images of 1 or 3 channels, not of {channels}.")
     minimum = BACKBONES[name].minimum
     if min(height, width) < minimum:
         raise UserError(
-            f"{name} needs pictures of at least {minimum}x{minimum} pixels; got {height}x{width}."
+            f"{name} needs images of at least {minimum}x{minimum} pixels; got {height}x{width}."
         )

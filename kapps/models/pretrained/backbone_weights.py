@@ -73,7 +73,7 @@ def copy_in_order(donor: keras.Model, model: keras.Model) -> None:
     ]
     if [w.shape for w in sources] != [w.shape for w in model.weights]:
         raise UserError(
-            f"the weights of {model.name} fit pictures of {donor.input_shape[1]}x"
+            f"the weights of {model.name} fit images of {donor.input_shape[1]}x"
             f"{donor.input_shape[2]} pixels only; its input has {model.input_shape[1]}x"
             f"{model.input_shape[2]}."
         )

@@ -22,7 +22,7 @@ _KERNEL = {
 
 
 def efficientnet_lite0_features(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Normalized pictures `[batch, h, w, 3]` -> the last feature map `[batch, h/32, w/32, 1280]`.
+    """Normalized images `[batch, h, w, 3]` -> the last feature map `[batch, h/32, w/32, 1280]`.
 
     Names of layers and their order are those of `keras.applications`' EfficientNets, but for the
     padding, which the strided convolutions do themselves. Strided windows are padded as

@@ -1,7 +1,7 @@
-"""A classifier on a backbone that has learned to see elsewhere, and which of its parts may move.
+"""A classifier on a pre-trained backbone, and which of its parts are trained.
 
 First a linear probe (the head alone), then fine-tuning of the last stages: Kumar et al. 2022,
-arXiv:2202.10054. The head has to be good before the features below it are allowed to follow.
+arXiv:2202.10054. Fine-tuning under an untrained head would distort the features.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def transfer_classifier(
     Grad-CAM, converters and `backbone_stages(backbone)` see the same ones.
 
     Args:
-        backbone: pictures `[batch, H, W, C]`, 0..255 -> a feature map `[batch, h, w, channels]`.
+        backbone: images `[batch, H, W, C]`, 0..255 -> a feature map `[batch, h, w, channels]`.
         classes: how many logits.
         dropout: part of the pooled features that is dropped while training.
         name: of the model.
 
     Returns:
-        Pictures -> "logits" `[batch, classes]`, everything trainable that was.
+        Images -> "logits" `[batch, classes]`, everything trainable that was.
 
     Raises:
         UserError: the backbone gives no feature map, or an argument is out of its range.
@@ -91,7 +91,7 @@ def unfreeze(
     *,
     update_statistics: bool = False,
 ) -> None:
-    """Let the head and the named stages move, and nothing else. The model has to be compiled anew.
+    """Make the head and the named stages trainable, and nothing else; compile the model afterwards.
 
     What the backbone's BatchNormalization layers have learned of their inputs (moving mean and
     variance) belongs to its weights, and a small data set would spoil it. Keras' way to say so,
@@ -123,7 +123,7 @@ def unfreeze(
 
 
 def features_of(model: keras.Model) -> keras.Model:
-    """Pictures -> the pooled features, float32 `[batch, channels]`, that the head sees."""
+    """Images -> the pooled features, float32 `[batch, channels]`, that the head sees."""
     return keras.Model(model.input, model.get_layer(FEATURES).output, name=f"{model.name}_features")
 
 
@@ -148,7 +148,7 @@ def head_layers(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def with_mirror(model: keras.Model) -> keras.Model:
-    """A classifier that looks at a picture and at its mirror image, and takes the mean logits."""
+    """A classifier that looks at an image and at its mirror image, and takes the mean logits."""
     image = keras.Input(model.input_shape[1:], name="image", dtype="float32")
     both = [model(image), model(keras.ops.flip(image, axis=2))]
     logits = keras.layers.Average(dtype="float32", name="mean_logits")(both)

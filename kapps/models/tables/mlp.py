@@ -8,93 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from kapps.errors import UserError
 from kapps.models import arguments, heads
+from kapps.models.tables.columns import (
+    CategoryColumn,
+    ManyCategoriesColumn,
+    NumberColumn,
+    embedded,
+)
 
 KINDS = {"number": "float32", "string": "string", "integer": "int32"}
-
-
-@keras.saving.register_keras_serializable("kapps")
-class NumberColumn(keras.layers.Layer):
-    """Numbers float32 [batch, 1] -> `(x - mean) / std`, float32 [batch, 1 or 2].
-
-    NaN stands for a missing number and becomes the median.
-
-    Args:
-        mean: of the training part.
-        std: of the training part.
-        median: of the training part.
-        indicator: a second output says whether the number was missing. One that never was while
-            training would have weights that nobody trained.
-    """
-
-    def __init__(self, mean: float, std: float, median: float, indicator: bool = False, **kwargs):
-        super().__init__(**{"dtype": "float32"} | kwargs)
-        self.mean, self.std, self.median, self.indicator = mean, std, median, indicator
-
-    def call(self, x):
-        """The numbers, standardised."""
-        missing = tf.math.is_nan(x)
-        # The mean goes first: dividing large numbers before would cost what makes them differ.
-        standardised = (tf.where(missing, self.median, x) - self.mean) / self.std
-        if not self.indicator:
-            return standardised
-        return tf.concat([standardised, tf.cast(missing, standardised.dtype)], axis=-1)
-
-    def compute_output_shape(self, input_shape):
-        """[batch, 1 or 2]."""
-        return (*input_shape[:-1], 1 + self.indicator)
-
-    def get_config(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
-        names = ("mean", "std", "median", "indicator")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
-
-@keras.saving.register_keras_serializable("kapps")
-class CategoryColumn(keras.layers.Layer):
-    """Texts or whole numbers [batch, 1] -> one-hot float32 [batch, categories (+ 1)].
-
-    A category that is not in the vocabulary has no one and nothing that is not trained is added to
-    what follows, as with scikit-learn's `OneHotEncoder(handle_unknown="ignore")`. There is no
-    lookup table, so nothing but constants goes into a SavedModel.
-
-    Args:
-        vocabulary: the categories.
-        missing: what stands for a missing value, texts in small letters; together they are one more
-            category, the last. Empty if nothing was missing in training.
-    """
-
-    def __init__(self, vocabulary: Sequence, missing: Sequence = (), **kwargs):
-        super().__init__(**{"dtype": "float32"} | kwargs)
-        self.vocabulary, self.missing = list(vocabulary), list(missing)
-        self.supports_jit = False  # XLA knows no strings
-
-    def call(self, x):
-        """Which category each row has."""
-        words = x.dtype == tf.string
-        known = tf.constant(self.vocabulary, x.dtype, shape=(1, len(self.vocabulary)))
-        x = tf.strings.strip(x) if words else x
-        one_hot = tf.equal(x, known)
-        if self.missing:
-            x = tf.strings.lower(x) if words else x
-            gone = tf.equal(x, tf.constant([self.missing], x.dtype))
-            one_hot = tf.concat([one_hot, tf.reduce_any(gone, axis=-1, keepdims=True)], axis=-1)
-        return tf.cast(one_hot, self.compute_dtype)
-
-    def compute_output_shape(self, input_shape):
-        """[batch, categories (+ 1)]."""
-        return (*input_shape[:-1], len(self.vocabulary) + bool(self.missing))
-
-    def get_config(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "vocabulary": self.vocabulary,
-            "missing": self.missing,
-        }
 
 
 def tabular_mlp(
@@ -112,13 +36,14 @@ def tabular_mlp(
     """A multilayer perceptron on the columns of a table.
 
     Two models in one: "encoder", a `keras.utils.FeatureSpace` whose features are the layers above,
-    from raw columns to numbers; and "network", from these numbers to the answer, which can be
-    trained alone on what the encoder says once of every row.
+    turns raw columns into numbers; "network" turns those into the answer, and can be trained alone
+    on rows that were encoded once.
 
     Args:
         columns: by name what is known of each column: its `kind` and that kind's arguments.
-            number: mean, std, median, indicator (see `NumberColumn`); string or integer:
-            vocabulary, missing (see `CategoryColumn`). Their order has no meaning.
+            number: mean, std, median, indicator, wide (see `NumberColumn`); string or integer:
+            vocabulary, missing (see `CategoryColumn`), embedding (see `ManyCategoriesColumn`).
+            And `reading`, which the model only keeps. Their order has no meaning.
         classes: number of classes, or 0 for a regression.
         units: one entry per hidden layer; none: a linear model.
         activation: of the hidden layers.
@@ -147,7 +72,11 @@ def tabular_mlp(
     encoder = _encoder(columns)
     encoded = keras.Input(encoder.output_shape[1:], name="encoded", dtype="float32")
     x = heads.hidden_layers(
-        encoded, units, activation=activation, normalization=normalization, dropout=dropout
+        embedded(encoded, [encoder.get_layer(f"column{i}") for i in range(len(columns))]),
+        units,
+        activation=activation,
+        normalization=normalization,
+        dropout=dropout,
     )
     if classes:
         y = heads.logits(x, classes, dropout)
@@ -162,6 +91,20 @@ def tabular_mlp(
         for column, tensor in encoder.input.items()
     }
     return keras.Model(inputs, network(encoder(inputs)), name=name)
+
+
+def described_columns(model: keras.Model) -> dict[str, dict[str, Any]]:
+    """What a `tabular_mlp` was told of each column, by the column's name."""
+    described = {}
+    for name, layer in column_layers(model).items():
+        config = layer.get_config()
+        if isinstance(layer, NumberColumn):
+            kind = "number"
+        else:
+            kind = "string" if model.input[name].dtype == "string" else "integer"
+        keys = ("mean", "std", "median", "indicator", "wide", "vocabulary", "missing", "reading")
+        described[name] = {"kind": kind} | {key: config[key] for key in keys if key in config}
+    return described
 
 
 def column_layers(model: keras.Model) -> dict[str, keras.Layer]:
@@ -191,5 +134,8 @@ def _feature(i: int, column: str, facts: dict[str, Any]) -> Any:
     if kind == "number" and not facts["std"] > 0:
         raise UserError(f"column {column}: std {facts['std']} must be positive")
     layer = NumberColumn if kind == "number" else CategoryColumn
+    if "embedding" in facts:
+        layer = ManyCategoriesColumn
+    dtype = "float64" if facts.get("wide") else KINDS[kind]
     # Numbered, as the name of a column may be that of an input, too.
-    return keras.utils.FeatureSpace.feature(KINDS[kind], layer(**facts, name=f"column{i}"), "float")
+    return keras.utils.FeatureSpace.feature(dtype, layer(**facts, name=f"column{i}"), "float")

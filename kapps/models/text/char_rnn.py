@@ -31,7 +31,7 @@ def char_rnn(
     clip: float = 1.0,
     name: str = "char_rnn",
 ) -> TruncatedBPTT:
-    """A recurrent network that says which character comes next (Graves 2013, arXiv:1308.0850).
+    """A recurrent network that predicts the next character (Graves 2013, arXiv:1308.0850).
 
     Args:
         vocabulary: the character of each symbol; the first is U+FFFD, any character but these.
@@ -39,11 +39,12 @@ def char_rnn(
         units: of each layer.
         layers: how many.
         embedding: length of the vector that stands for a symbol.
-        dropout: part of each layer's inputs that is dropped, the same ones in all steps of a
-            window (arXiv:1512.05287).
+        dropout: part of each layer's inputs that is dropped, the same ones in all steps that are
+            run together (arXiv:1512.05287): the whole window if k1 = k2, else each of its pieces
+            (`TruncatedBPTT.unroll`).
         residual: layers add to what they are given, after layer normalization.
         k1: steps between updates.
-        k2: steps that an error is propagated back; default: k1.
+        k2: steps through which an error is propagated back; default: k1.
         lanes: rows of a training batch.
         validation_lanes: most rows of a validation batch.
         clip: highest global norm of the gradient; 0 is off.
@@ -190,7 +191,7 @@ def generate_text(
 
 
 def score_text(model: TruncatedBPTT, text: Any) -> dict[str, tf.Tensor]:
-    """How many bits the model needs for each character of texts, a new line being before them.
+    """Bits per character of texts under the model, each text after a new line.
 
     Args:
         model: a character model, with a vocabulary.

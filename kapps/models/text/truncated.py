@@ -27,7 +27,7 @@ from keras import ops
 
 from kapps import replicas
 from kapps.errors import UserError
-from kapps.models import arguments
+from kapps.models import arguments, objectives
 from kapps.models.resting_cells import cells_at_rest
 
 LOSSES = ("cross_entropy", "squared_error")
@@ -40,23 +40,25 @@ class TruncatedBPTT(keras.Model):
     A batch of a stream is a mapping:
 
         x       k1 steps of input, [lanes, k1] int32 or [lanes, k1, features]
-        y       what belongs to them: class numbers [lanes, k1], or numbers [lanes, k1, outputs]
+        y       their targets: numbers of classes [lanes, k1], or [lanes, k1, outputs] (one-hot or
+                a distribution over the classes; for "squared_error" the numbers to predict)
         lane    int32 [lanes], which lane each row continues
         first   int32 [lanes], 1: the row begins a stream, what came before is forgotten; or 0
-        weight  float32 [lanes, k1], how much each step counts; optional
+        weight  float32 [lanes, k1] or [lanes], how much each step counts; optional
 
-    A pair (x, y) stands for streams that are one batch long. Validation takes batches of any length
-    and of up to `validation_lanes` rows. Metrics: `loss` per step, and for "cross_entropy" (in
-    nats) also `bits_per_character` and `accuracy`. The loss is the model's own: `compile` needs an
-    optimizer only.
+    A pair (x, y), or (x, y, weight), stands for streams that are one batch long. Validation takes
+    batches of any length and of up to `validation_lanes` rows. Metrics: `loss` per step, and for
+    "cross_entropy" (in nats) also `bits_per_character` and `accuracy`. Regularizers of the network
+    are part of what a step minimises, and not of `loss`.
 
-    On several replicas each moves the lanes whose rows it got, and all remember all lanes. Dropout
-    masks are those of the network's layers: the same on all replicas.
+    On several replicas each moves the lanes whose rows it got, and all remember all lanes. The
+    network's layers draw a dropout mask per call, which is one per piece of a window (`unroll`);
+    after `training.patch_for_replicas` each replica draws its own.
 
     Args:
         network: [x, *states] -> [outputs, *states], as `rnn(..., carry_state=True)` builds it.
         k1: steps between updates: the length of a training batch.
-        k2: steps that an error is propagated back; default: k1.
+        k2: steps through which an error is propagated back; default: k1.
         lanes: rows of a training batch, over all replicas.
         validation_lanes: most rows of a validation batch.
         loss: "cross_entropy" or "squared_error".
@@ -116,6 +118,11 @@ class TruncatedBPTT(keras.Model):
         past = (max(0, k2 - k1), *given.shape[2:])
         self.memory = Memory(lanes, sizes, past, given.dtype, name="memory")
         self.validation_memory = Memory(validation_lanes, sizes, name="validation_memory")
+        # Before 3.15, Keras leaves layers that are attributes out of the variables of a functional
+        # model, hence out of its checkpoints.
+        for layer in (self.memory, self.validation_memory):
+            if not any(layer is tracked for tracked in self._layers):
+                self._layers.append(layer)
         self.trackers = [keras.metrics.Mean("loss")]
         if loss == "cross_entropy":
             self.trackers += [
@@ -124,6 +131,17 @@ class TruncatedBPTT(keras.Model):
             ]
 
     # What Keras calls ---------------------------------------------------------------------------
+
+    def compile(self, optimizer: Any = "rmsprop", **kwargs: Any) -> None:
+        """As Keras' own, of which it takes what concerns the optimizer and the running.
+
+        Raises:
+            UserError: a loss or metrics: the model has its own.
+        """
+        objectives.refuse_loss(
+            self, kwargs, 'say loss="cross_entropy" or "squared_error" to the model'
+        )
+        super().compile(optimizer, **kwargs)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One update, after k1 steps of every lane."""
@@ -141,7 +159,7 @@ class TruncatedBPTT(keras.Model):
         return self._log(found)
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """The same figures, without dropout; remembered apart from the training lanes."""
+        """The same figures, without dropout, with a memory apart from that of training."""
         batch = self._batch(data)
         states = self.validation_memory.read(batch["lane"], batch["first"])["states"]
         outputs, *states = self.answer(batch["x"], states)
@@ -230,7 +248,8 @@ class TruncatedBPTT(keras.Model):
         recent = slice(max(0, self.settings["k1"] - self.settings["k2"]), None)
         weight = found["weight"][:, recent]
         total = tf.reduce_sum(found["loss"][:, recent] * weight)
-        return total / tf.maximum(_over_replicas(tf.reduce_sum(weight)), 1e-9), found, left
+        total = total / tf.maximum(_over_replicas(tf.reduce_sum(weight)), 1e-9)
+        return objectives.with_regularizers(total, self), found, left
 
     def _figures(self, batch, outputs):
         """Figures of every step, float32 [batch, steps], and their weights."""
@@ -240,10 +259,11 @@ class TruncatedBPTT(keras.Model):
             loss = tf.reduce_mean(tf.square(outputs - tf.cast(y, tf.float32)), axis=-1)
             found = {"loss": loss}
         else:
-            if y.dtype.is_floating:  # distributions instead of class numbers
+            if y.shape.rank == outputs.shape.rank:  # distributions instead of numbers of classes
                 loss = -tf.reduce_sum(tf.cast(y, tf.float32) * tf.nn.log_softmax(outputs), axis=-1)
                 y = tf.argmax(y, axis=-1)
             else:
+                y = y if y.dtype.is_integer else tf.cast(y, tf.int32)
                 loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=outputs)
             right = tf.argmax(outputs, axis=-1) == tf.cast(y, tf.int64)
             found = {
@@ -251,7 +271,12 @@ class TruncatedBPTT(keras.Model):
                 "bits_per_character": loss / math.log(2.0),
                 "accuracy": tf.cast(right, tf.float32),
             }
-        return found | {"weight": tf.ones_like(loss) if weight is None else weight}
+        if weight is None:
+            return found | {"weight": tf.ones_like(loss)}
+        weight = tf.cast(weight, tf.float32)
+        if weight.shape.rank == 1:  # of a row
+            weight = weight[:, None] * tf.ones_like(loss)
+        return found | {"weight": weight}
 
     def _batch(self, data):
         if isinstance(data, Mapping):

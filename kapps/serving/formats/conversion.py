@@ -23,7 +23,7 @@ import tensorflow as tf
 from kapps import files
 from kapps.errors import UserError
 from kapps.serving.formats.requirements import check_quantize
-from kapps.serving.publishing import graph
+from kapps.serving.savedmodel import graph
 
 _NAMES = {"onnx": "model.onnx", "litert": "model.tflite"}
 _OPSET = 18

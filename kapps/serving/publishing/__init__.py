@@ -1,1 +1,1 @@
-"""A trained model becomes a SavedModel: signatures by family, card, self-check."""
+"""A trained model becomes a SavedModel: the signatures of each family."""

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from kapps.errors import UserError
-from kapps.serving.publishing.endpoints import export_generative
+from kapps.serving.savedmodel.endpoints import export_generative
 
 
 def is_points(model: keras.Model) -> bool:

@@ -32,9 +32,9 @@ import tensorflow as tf
 
 from kapps.errors import UserError
 from kapps.models import GAN, VAE, VQVAE, Autoencoder
-from kapps.serving.publishing import graph, self_check, text
-from kapps.serving.publishing.endpoints import (
-    TOLERANCE,
+from kapps.serving.publishing import text
+from kapps.serving.savedmodel import graph, self_check
+from kapps.serving.savedmodel.endpoints import (
     Endpoint,
     export_generative,
     in_parts,
@@ -258,7 +258,12 @@ def _export(model, endpoints, export_dir, kind, class_names, card, sample_images
         raise UserError(f"{len(class_names)} class names for a model of {classes} classes")
     layers = model._flatten_layers(include_self=False)
     dtypes = {layer.compute_dtype for layer in layers} & self_check.TOLERANCE.keys()
-    tolerance = max([TOLERANCE, *(self_check.TOLERANCE[d] for d in dtypes if d != "float32")])
+    tolerance = max(
+        [
+            self_check.ENDPOINT_TOLERANCE,
+            *(self_check.TOLERANCE[d] for d in dtypes if d != "float32"),
+        ]
+    )
     return export_generative(
         endpoints,
         export_dir,

@@ -2,7 +2,7 @@
 
 What is in the graph: the decoder, the model with `training=False`, the temperature of the
 calibration, the softmax and the labels. `export` reloads what it wrote and compares before it
-publishes, see `kapps.serving.publishing.self_check`.
+publishes, see `kapps.serving.savedmodel.self_check`.
 """
 
 import os
@@ -13,11 +13,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kapps.serving.publishing import graph
-from kapps.serving.publishing.card import model_card
-from kapps.serving.publishing.self_check import check_saved_model
-from kapps.serving.publishing.versions import write_version
-from kapps.serving.publishing.warmup import BATCHES, write_warmup
+from kapps.serving.savedmodel import graph
+from kapps.serving.savedmodel.card import model_card
+from kapps.serving.savedmodel.examples import checked_images
+from kapps.serving.savedmodel.self_check import check_saved_model
+from kapps.serving.savedmodel.versions import write_version
+from kapps.serving.savedmodel.warmup import BATCHES, write_warmup
 
 
 def export(
@@ -85,20 +86,3 @@ def _warmup_requests(image_shape: tuple[int, int, int], endpoints: tuple[str, ..
             encoded = np.array([tf.io.encode_png(image).numpy() for image in batch], object)
             requests.append(("from_bytes", {"image_bytes": encoded}))
     return requests
-
-
-def checked_images(images: np.ndarray | None, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """At most eight images, noise when None.
-
-    Raises:
-        ValueError: they are not uint8, or of another shape.
-    """
-    if images is None:
-        noise = np.random.default_rng(0)
-        return noise.integers(0, 256, (8, *image_shape), np.uint8)
-    images = np.asarray(images)
-    if images.dtype != np.uint8 or images.shape[1:] != image_shape or len(images) == 0:
-        raise ValueError(
-            f"sample_images is {images.dtype} {images.shape}; uint8 (n, *{image_shape}) is needed"
-        )
-    return images[:8]

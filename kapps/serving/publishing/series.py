@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kapps.errors import UserError
 from kapps.models.resting_cells import cells_at_rest
-from kapps.serving.publishing.endpoints import export_generative
+from kapps.serving.savedmodel.endpoints import export_generative
 
 PADDING_TOLERANCE = 1e-4  # of an answer, when more padding is sent
 

@@ -6,6 +6,7 @@ calibration, the softmax and the labels, or the units of the target.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -16,22 +17,36 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kapps import files
 from kapps.data.delimited import read_delimited
 from kapps.data.tables import columns as kinds
+from kapps.data.tables.reading import read_file
 from kapps.errors import UserError
-from kapps.models.tables.mlp import NumberColumn, column_layers
+from kapps.models.tables.columns import NumberColumn
+from kapps.models.tables.mlp import column_layers, described_columns
 from kapps.serving.prediction import load
-from kapps.serving.publishing import graph
-from kapps.serving.publishing.card import beginning, python_block, rest_block
-from kapps.serving.publishing.endpoints import CHECKED_BATCHES, check_endpoint
-from kapps.serving.publishing.self_check import full_float32, refuse_state
-from kapps.serving.publishing.versions import version_directory, write_version
-from kapps.serving.publishing.warmup import BATCHES, write_warmup
+from kapps.serving.savedmodel import graph
+from kapps.serving.savedmodel.card import beginning, python_block, rest_block
+from kapps.serving.savedmodel.endpoints import CHECKED_BATCHES
+from kapps.serving.savedmodel.self_check import check_endpoint, full_float32, refuse_state
+from kapps.serving.savedmodel.versions import version_directory, write_version
+from kapps.serving.savedmodel.warmup import BATCHES, write_warmup
 
 SIGNATURE = "serving_default"
 TOGETHER = 4096  # rows
-_KINDS = {tf.float32: "number", tf.string: "string", tf.int32: "integer"}
-_MISSING = {tf.float32: "NaN", tf.string: '""', tf.int32: str(kinds.MISSING_INTEGER)}
+COLUMNS = "columns.json"  # how files are read, beside the labels
+_KINDS = {
+    tf.float32: "number",
+    tf.float64: "number",
+    tf.string: "string",
+    tf.int32: "integer",
+}
+_MISSING = {
+    tf.float32: "NaN",
+    tf.float64: "NaN",
+    tf.string: '""',
+    tf.int32: str(kinds.MISSING_INTEGER),
+}
 
 
 def export_table(
@@ -86,6 +101,8 @@ def export_table(
     def write(directory: Path) -> None:
         concrete = function.get_concrete_function(**specs)
         graph.save(directory, {SIGNATURE: concrete}, names)
+        (directory / "assets").mkdir(exist_ok=True)
+        files.write_json(directory / "assets" / COLUMNS, described_columns(model))
         text = _card(export_dir.name, dtypes, names, card)
         (directory / "model_card.md").write_text(text, encoding="utf-8")
         requests = [(SIGNATURE, _example(model, size, flat=False)) for size in BATCHES]
@@ -105,14 +122,19 @@ def is_tabular(model: keras.Model) -> bool:
     return isinstance(model.input, dict) and "encoder" in [layer.name for layer in model.layers]
 
 
-def predict_table_file(path: str | os.PathLike, file: str | os.PathLike) -> list[dict[str, Any]]:
+def predict_table_file(
+    path: str | os.PathLike, file: str | os.PathLike, notes: list[str] | None = None
+) -> list[dict[str, Any]]:
     """What a published model says of every row of a CSV file.
 
-    Further columns and the order of the columns do not matter.
+    Further columns and the order of the columns do not matter. Cells are read as they were in
+    training: numbers in its format, or in one that the whole column agrees with, truth values
+    whatever their spelling, parts of dates.
 
     Args:
         path: A version directory, or the directory above: its highest version is taken.
         file: Its first line names the columns as the training data did, or as they are served.
+        notes: What had no meaning, or was read in another way than in training, is appended.
 
     Returns:
         A dictionary per row: `label` and `probabilities` (by label), or `prediction`.
@@ -129,17 +151,9 @@ def predict_table_file(path: str | os.PathLike, file: str | os.PathLike) -> list
     columns = [spec.dtype in _KINDS and spec.shape.rank is None for spec in takes.values()]
     if not (columns and all(columns) and {"label", "prediction"} & set(answers)):
         raise UserError(f"{directory}: not a model of a table, so it cannot read {file}")
-    served = kinds.served_names(table.names)
-    known = dict(zip(served, table.columns, strict=True))
-    # A name to the letter comes first: the training data may have had it beside another like it.
-    known |= dict(zip(table.names, table.columns, strict=True))
-    absent = [name for name in takes if name not in known]
-    if absent:
-        raise UserError(f"{file}: there is no column {', '.join(map(repr, absent))}")
-    inputs = {
-        name: kinds.parse_cells(known[name], {"kind": _KINDS[spec.dtype]})[0]
-        for name, spec in takes.items()
-    }
+    inputs, warnings = read_file(table, _described(directory, takes), str(file))
+    if notes is not None:
+        notes += [f"{file}: {warning}" for warning in warnings]
     labels = []
     if "label" in answers:
         labels = (directory / "assets" / "labels.txt").read_text(encoding="utf-8").splitlines()
@@ -156,6 +170,18 @@ def predict_table_file(path: str | os.PathLike, file: str | os.PathLike) -> list
             shares = dict(zip(labels, map(float, chances), strict=True))
             rows.append({"label": label.decode(), "probabilities": shares})
     return rows
+
+
+def _described(directory: Path, takes: Mapping[str, tf.TensorSpec]) -> dict[str, dict[str, Any]]:
+    """What the model was told of its columns; of older versions, of what kind they are."""
+    path = directory / "assets" / COLUMNS
+    if not path.is_file():
+        return {name: {"kind": _KINDS[spec.dtype]} for name, spec in takes.items()}
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        return {name: held[name] for name in takes}
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: cannot be read: {error!r}") from error
 
 
 def _answer(model: keras.Model, names: tuple[str, ...], temperature: float) -> Callable:
@@ -177,8 +203,9 @@ def _example(model: keras.Model, size: int, flat: bool) -> dict[str, np.ndarray]
     inputs = {}
     for name, layer in column_layers(model).items():
         if isinstance(layer, NumberColumn):
-            values = random.normal(layer.mean, layer.std, size).astype(np.float32)
-            gap, unknown = np.float32(np.nan), np.float32(layer.mean)
+            dtype = np.float64 if layer.wide else np.float32
+            values = random.normal(layer.mean, layer.std, size).astype(dtype)
+            gap, unknown = dtype(np.nan), dtype(layer.mean)
         else:
             words = model.input[name].dtype == "string"
             gap = "" if words else np.int32(kinds.MISSING_INTEGER)

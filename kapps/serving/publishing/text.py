@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from kapps.errors import UserError
 from kapps.models import TruncatedBPTT, generate_text, score_text
-from kapps.serving.publishing.endpoints import export_generative
+from kapps.serving.savedmodel.endpoints import export_generative
 
 PROMPT, TEXT = (tf.TensorSpec((None,), tf.string, name) for name in ("prompt", "text"))
 LENGTH, TOP_K, SEED = (tf.TensorSpec(None, tf.int32, name) for name in ("length", "top_k", "seed"))

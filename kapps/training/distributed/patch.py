@@ -1,4 +1,4 @@
-"""What Keras lacks for a model whose batches several devices share, put right.
+"""Repairs of Keras for models whose batches are shared by several devices.
 
 `training.fit` calls `patch_for_replicas`; whoever calls `keras.Model.fit` under a strategy does so
 first. It hangs its functions on the model, its optimizers and its layers, each in the place of a
@@ -16,7 +16,7 @@ What is put right, each a row of `PATCHES`:
     figures         what a test step reports of a part of a model's metrics is averaged over the
                     devices, however many examples each had
     noise           the states of random layers are the same on all devices, so each would drop the
-                    same units and turn its pictures by the same angles
+                    same units and turn its images by the same angles
     clipping        Keras clips the gradient of each device, before they are summed
     loss_scale      under float16 Keras asks one device whether its gradients have overflowed
     masks           of series with padding, Keras normalises each device's part of a batch by itself
@@ -37,14 +37,15 @@ import tensorflow as tf
 
 from kapps import replicas
 from kapps.errors import UserError
+from kapps.training.distributed import keras_sources
 
 
 class Patch(NamedTuple):
     """One repair.
 
     Attributes:
-        replaces: private methods of Keras, "module:Class.method"; its test
-            holds the digests of the sources that this was written against.
+        replaces: private methods of Keras, "module:Class.method"; `keras_sources.KNOWN` has the
+            digests of the sources that this was written against.
         apply: hangs the repair on a model.
         until: the first version of Keras that needs it no more, (3, 17) for example.
     """
@@ -84,9 +85,10 @@ def patch_for_replicas(model: keras.Model, synchronize: bool = True) -> None:
     if replicas == 1:
         return
     _refuse(model, replicas)
-    for repair in PATCHES.values():
-        if repair.needed:
-            repair.apply(model)
+    repairs = [repair for repair in PATCHES.values() if repair.needed]
+    keras_sources.warn_of_unknown(tuple(place for each in repairs for place in each.replaces))
+    for repair in repairs:
+        repair.apply(model)
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = synchronize

@@ -11,17 +11,39 @@ import keras_tuner as kt
 import numpy as np
 
 from kapps.tuning.oracles.pareto import ranks
+from kapps.tuning.spaces import steps
 
 DRAWS = 200  # attempts to find a point that is new, before a space counts as exhausted
 Values = dict[str, Any]
 
+steps.mend()
+
 
 class ResumableOracle:
-    """What all oracles here share. Mixed in before one of KerasTuner's."""
+    """What all oracles here share. Mixed in before one of KerasTuner's.
+
+    Attributes:
+        canonical: brings the values of a point into the form that they are tried in.
+        recorded: the values that a journal has for the next trial, while it is replayed.
+        cost_of: the second objective of a trial by its identifier, if there is one.
+        open: settings that nobody has given: a search that goes on takes them from its journal.
+        limit: most trials.
+    """
 
     canonical: Callable[[Values], Values] = staticmethod(dict)
-    recorded: Values | None = None  # the answer, while a journal is replayed
-    cost_of: Callable[[str], float] | None = None  # the second objective of a trial, if there is
+    recorded: Values | None = None
+    cost_of: Callable[[str], float] | None = None
+    open: frozenset[str] = frozenset()
+    limit: int | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """What may not change under a search."""
+        return {"seed": self.seed}
+
+    def adopt(self, settings: dict[str, Any]) -> None:
+        """Take what was left open from the journal."""
+        if "seed" in self.open:
+            self.seed = settings["seed"]
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """The point of the next trial."""

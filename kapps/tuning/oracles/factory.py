@@ -8,10 +8,13 @@ import keras_tuner as kt
 
 from kapps.errors import UserError
 from kapps.tuning.oracles.base import ResumableOracle
+from kapps.tuning.oracles.brackets import rounds_for
 from kapps.tuning.oracles.hyperband import HyperbandOracle
 from kapps.tuning.oracles.objectives import validation_objective
 from kapps.tuning.oracles.standard import BayesianOracle, GridOracle, RandomOracle
 
+ALGORITHMS = ("random", "grid", "bayesian", "hyperband", "tpe", "tpe_local")
+# KerasTuner's class: ours, and what is copied from a given one.
 OURS = {
     kt.oracles.RandomSearchOracle: (RandomOracle, ()),
     kt.oracles.GridSearchOracle: (GridOracle, ()),
@@ -26,9 +29,6 @@ OURS = {
 }
 
 
-ALGORITHMS = ("random", "grid", "bayesian", "hyperband", "tpe")
-
-
 def oracle(
     algorithm: str,
     objective: str | kt.Objective,
@@ -37,43 +37,54 @@ def oracle(
     seed: int = 0,
     epochs: int = 100,
     factor: int = 3,
+    trials: int | None = None,
 ) -> kt.Oracle:
     """An oracle by name.
 
     Args:
-        algorithm: one of `ALGORITHMS`; "tpe" needs optuna.
+        algorithm: one of `ALGORITHMS`; "tpe" and "tpe_local" (which also tries the neighbours of
+            the best points) need Optuna.
         objective: a figure of validation, its direction guessed from its name where that is known.
         space: all hyperparameters.
         seed: of what is drawn.
         epochs: hyperband: what the last round of a bracket is trained for.
         factor: hyperband: one in how many is promoted.
+        trials: hyperband: the budget that the first bracket has to fit into; then no round has
+            fewer than two epochs. Default: brackets from one epoch on, as in the paper. A search
+            that goes on with a larger budget keeps its brackets.
 
     Raises:
-        UserError: an unknown algorithm or objective, or optuna is missing.
+        UserError: an unknown algorithm or objective, Optuna is missing, or a budget that is too
+            small for Hyperband.
     """
-    goal = validation_objective(objective)
-    given: dict[str, Any] = {"objective": goal, "hyperparameters": space}
+    if algorithm not in ALGORITHMS:
+        raise UserError(f"algorithm {algorithm!r}: it is one of {', '.join(ALGORITHMS)}")
+    given: dict[str, Any] = {
+        "objective": validation_objective(objective),
+        "hyperparameters": space,
+    }
     if algorithm == "hyperband":
-        given |= {"max_epochs": epochs, "factor": factor}
-    if algorithm == "tpe":
-        from kapps.tuning.oracles.tpe import TPEOracle
+        made = HyperbandOracle(**given, max_epochs=epochs, factor=factor)
+        if trials is not None:
+            made.limit_rounds(rounds_for(trials, epochs, factor))
+            made.open = frozenset({"rounds"})
+    elif algorithm.startswith("tpe"):
+        from kapps.tuning.oracles import tpe
 
-        made = TPEOracle(**given)
+        made = {"tpe": tpe.TPEOracle, "tpe_local": tpe.TPELocalOracle}[algorithm](**given)
     else:
-        classes = {
-            "random": RandomOracle,
-            "grid": GridOracle,
-            "bayesian": BayesianOracle,
-            "hyperband": HyperbandOracle,
-        }
-        if algorithm not in classes:
-            raise UserError(f"algorithm {algorithm!r}: it is one of {', '.join(ALGORITHMS)}")
-        made = classes[algorithm](**given)
+        known = {"random": RandomOracle, "grid": GridOracle, "bayesian": BayesianOracle}
+        made = known[algorithm](**given)
     return _prepared(made, seed)
 
 
-def adopted(given: kt.Oracle) -> kt.Oracle:
-    """KerasTuner's own oracle, as a user has made it, in its careful form.
+def adopted(given: kt.Oracle, *, own_fit: bool = False) -> kt.Oracle:
+    """KerasTuner's own oracle, as a user has made it, in its resumable form.
+
+    Args:
+        given: of one of KerasTuner's classes; its seed may have been drawn by KerasTuner, so a
+            search that goes on takes the one of its journal.
+        own_fit: whether the objective is whatever the user's own `fit` returns.
 
     Raises:
         UserError: it is of a class of the user's: nothing is known of how to replay it.
@@ -83,13 +94,13 @@ def adopted(given: kt.Oracle) -> kt.Oracle:
     for theirs, (ours, names) in OURS.items():
         if type(given) is theirs:
             made = ours(
-                objective=validation_objective(given.objective),
+                objective=validation_objective(given.objective, own_fit=own_fit),
                 hyperparameters=given.hyperparameters,
                 tune_new_entries=given.tune_new_entries,
                 allow_new_entries=given.allow_new_entries,
                 **{name: getattr(given, name) for name in names},
             )
-            made.limit = given.max_trials
+            made.limit, made.open = given.max_trials, frozenset({"seed"})
             return _prepared(made, given.seed)
     raise UserError(
         f"an oracle of the class {type(given).__name__} cannot be resumed. Use one of KerasTuner's "
@@ -98,9 +109,7 @@ def adopted(given: kt.Oracle) -> kt.Oracle:
 
 
 def _prepared(made: kt.Oracle, seed: int) -> kt.Oracle:
-    made.seed = seed  # KerasTuner takes any other for 0
+    made.seed = seed  # KerasTuner takes 0 for none
     made.verbose = 0
-    made.max_trials = None  # the runner counts, so that a budget may grow
-    if not hasattr(made, "limit"):
-        made.limit = None
+    made.max_trials = None  # the search counts, so that a budget may grow
     return made

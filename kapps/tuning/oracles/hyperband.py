@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras_tuner as kt
@@ -14,9 +15,29 @@ class HyperbandOracle(ResumableOracle, kt.oracles.HyperbandOracle):
 
     A place of a round holds the number of its trial, or None where there is nothing to run in it:
     all that was left to promote had failed, or the space has no further point.
+
+    Attributes:
+        rounds: most rounds of a bracket; None: until the first round has one epoch.
     """
 
-    replays_by_itself = True
+    rounds: int | None = None
+
+    def limit_rounds(self, rounds: int | None) -> None:
+        """Let no bracket have more rounds; before the first trial."""
+        self.rounds, self._brackets = rounds, []
+        self._current_bracket = self._get_num_brackets() - 1
+        self._start_new_bracket()
+
+    def settings(self) -> dict[str, Any]:
+        """What may not change under a search."""
+        own = {n: getattr(self, n) for n in ("max_epochs", "factor", "hyperband_iterations")}
+        return super().settings() | own | {"rounds": self.rounds}
+
+    def adopt(self, settings: dict[str, Any]) -> None:
+        """Take what was left open from the journal."""
+        super().adopt(settings)
+        if "rounds" in self.open and settings.get("rounds") != self.rounds:
+            self.limit_rounds(settings.get("rounds"))
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """The point of the next trial: a promotion where one is due, or else a new one."""
@@ -35,7 +56,7 @@ class HyperbandOracle(ResumableOracle, kt.oracles.HyperbandOracle):
     def _next_of(self, bracket: dict[str, Any], trial_id: str) -> dict[str, Any] | None:
         number, rounds = bracket["bracket_num"], bracket["rounds"]
         if len(rounds[0]) < self._get_size(number, 0):
-            values = self._random_values()
+            values = self._new_values(number)
             if values is not None:
                 rounds[0].append({"past_id": None, "id": trial_id})
                 return self._running(values, number, 0)
@@ -54,6 +75,13 @@ class HyperbandOracle(ResumableOracle, kt.oracles.HyperbandOracle):
                 values = dict(self.trials[promoted].hyperparameters.values)
                 return self._running(values, number, i, promoted)
         return None
+
+    def _new_values(self, bracket: int) -> Values | None:
+        """A new point; while a journal is replayed, the one that was drawn then, if one was."""
+        if self.recorded is None:
+            return self._random_values()
+        here = self.recorded.get("tuner/bracket") == bracket
+        return dict(self.recorded) if here and self.recorded["tuner/round"] == 0 else None
 
     def _promotion(
         self, past: list[dict], present: list[dict], past_size: int, size: int
@@ -79,3 +107,12 @@ class HyperbandOracle(ResumableOracle, kt.oracles.HyperbandOracle):
         if past is not None:
             values["tuner/trial_id"] = past
         return {"status": "RUNNING", "values": values}
+
+    def _get_num_brackets(self) -> int:
+        return min(super()._get_num_brackets(), self.rounds or math.inf)
+
+    def _get_size(self, bracket_num: int, round_num: int) -> int:
+        if self.rounds is None:
+            return super()._get_size(bracket_num, round_num)
+        share = self._get_num_brackets() / (bracket_num + 1)
+        return math.ceil(share * self.factor ** (bracket_num - round_num))

@@ -7,13 +7,20 @@ import keras_tuner as kt
 from kapps.errors import UserError
 
 
-def validation_objective(objective: str | kt.Objective | None) -> kt.Objective:
+def validation_objective(
+    objective: str | kt.Objective | None, *, own_fit: bool = False
+) -> kt.Objective:
     """The objective, which has to be measured on validation data.
+
+    Args:
+        objective: None if what `fit` returns is a number to be small.
+        own_fit: whether it is whatever the user's own `fit` returns; then only test data are
+            refused.
 
     Raises:
         UserError: it is measured on training or test data, or its direction is not known.
     """
-    if isinstance(objective, list | tuple):
+    if isinstance(objective, list | tuple) or hasattr(objective, "objectives"):
         raise UserError(
             "several objectives: KerasTuner adds them up, which says little. Give one objective, "
             "and cost='multiply_adds', 'parameters' or 'seconds' for a Pareto front."
@@ -24,8 +31,8 @@ def validation_objective(objective: str | kt.Objective | None) -> kt.Objective:
             f"objective {name!r}: the test split is for the winner, once. Use val_..., the same "
             "figure on validation data."
         )
-    plain = kt.engine.oracle.Oracle(objective=f"val_{name}") if _is_known(f"val_{name}") else None
-    if name is not None and plain is not None and not name.startswith("val_"):
+    known = name is not None and _direction_is_known(f"val_{name}")
+    if known and not name.startswith("val_") and not own_fit:
         raise UserError(
             f"objective {name!r} is measured on training data, which always asks for a larger "
             f"network. Use val_{name}."
@@ -40,7 +47,7 @@ def validation_objective(objective: str | kt.Objective | None) -> kt.Objective:
         ) from None
 
 
-def _is_known(name: str) -> bool:
+def _direction_is_known(name: str) -> bool:
     try:
         kt.engine.oracle.Oracle(objective=name)
     except ValueError:

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-
-def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Numbers of the points that no other dominates, by their first coordinate.
-
-    Smaller is better in both coordinates; a point dominates another if it is at least as good in
-    both and better in one.
-    """
-    found, lowest = [], float("inf")
-    for i in sorted(range(len(points)), key=lambda i: points[i]):
-        if points[i][1] < lowest:
-            found.append(i)
-            lowest = points[i][1]
-        elif found and points[i] == points[found[-1]]:  # the same point again
-            found.append(i)
-    return found
+import numpy as np
 
 
 def ranks(points: Sequence[tuple[float, float]]) -> list[int]:
-    """How many fronts have to be taken away before a point is on the front."""
-    answer, left, rank = [0] * len(points), list(range(len(points))), 0
-    while left:
-        chosen = {left[i] for i in front([points[i] for i in left])}
-        for i in chosen:
-            answer[i] = rank
-        left = [i for i in left if i not in chosen]
-        rank += 1
-    return answer
+    """How many fronts have to be taken away before a point is on the front: 0 is the front.
+
+    Smaller is better in both coordinates; a point dominates another if it is at least as good in
+    both and better in one. What is not known (NaN) is worst.
+    """
+    values = np.asarray(points, np.float64).reshape(-1, 2)
+    values = np.where(np.isnan(values), np.inf, values)
+    beats = (values[:, None] <= values).all(-1) & (values[:, None] < values).any(-1)
+    found = np.full(len(values), -1)
+    while (left := found < 0).any():
+        # "Beats" has no circles, so something is always beaten by nothing that is left.
+        found[left & ~beats[left].any(0)] = found.max() + 1
+    return found.tolist()

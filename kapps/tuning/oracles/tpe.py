@@ -1,7 +1,8 @@
-"""Tree-structured Parzen estimator of Optuna, as an oracle of KerasTuner's."""
+"""Optuna's tree-structured Parzen estimator as an oracle of KerasTuner's, and a local search."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -10,13 +11,13 @@ import numpy as np
 
 from kapps.errors import UserError
 from kapps.tuning.oracles import neighbours
-from kapps.tuning.oracles.base import DRAWS, ResumableOracle, draw_seed
+from kapps.tuning.oracles.base import DRAWS, ResumableOracle, Values, draw_seed
 
 try:
     import optuna
 except ImportError:
     raise UserError(
-        "algorithm tpe needs Optuna: pip install 'kapps[optuna]' (or pip install optuna)"
+        "algorithms tpe and tpe_local need Optuna: pip install 'kapps[optuna]'"
     ) from None
 
 
@@ -30,11 +31,6 @@ class TPEOracle(ResumableOracle, kt.Oracle):
     Optuna is asked afresh for every trial with a seed of its own and told all that is known, so
     there is no state that could be lost. Trials that still run count as bad ones ("constant
     liar"), trials that failed are left out. With a cost, the sampler is that of two objectives.
-
-    Two of three points are neighbours of one of the three best instead, with one or two settings
-    changed (`kapps.tuning.neighbours`). What TPE draws differs from the best point in many of
-    twenty settings; where a search has dozens of trials and not thousands, small changes to what
-    is good find more. Of the best one alone they would be stuck with the first that is lucky.
     """
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
@@ -42,24 +38,10 @@ class TPEOracle(ResumableOracle, kt.Oracle):
         self._seed_state = draw_seed(self.seed, len(self.trials))
         if self.recorded is not None:
             return {"status": "RUNNING", "values": dict(self.recorded)}
-        number, ended = len(self.trials), [t for t in self.trials.values() if t.score is not None]
-        if number > STARTUP and number % 3 and ended:
-            rng = np.random.default_rng(draw_seed(self.seed, number))
-            parents = self._best_first(ended)[:PARENTS]
-            values = self._neighbour([parent.hyperparameters.values for parent in parents], rng)
-        else:
-            values = self._ask() if self.trials else self._random_values()
-        return self._fresh({"status": "RUNNING", "values": values})
+        return self._fresh({"status": "RUNNING", "values": self._next_values()})
 
-    def _neighbour(self, parents: list[dict[str, Any]], rng: np.random.Generator) -> dict[str, Any]:
-        """A point near to one of these that has not been tried, or the last of many attempts."""
-        for _ in range(DRAWS):
-            parent = parents[rng.integers(len(parents))]
-            moved = neighbours.moved(self.hyperparameters.space, parent, rng)
-            values = self._values(lambda hp, moved=moved: moved.get(hp.name, hp.default))
-            if not self._duplicate(values):
-                break
-        return values
+    def _next_values(self) -> Values | None:
+        return self._ask() if self.trials else self._random_values()
 
     def _ask(self) -> dict[str, Any]:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -93,6 +75,8 @@ class TPEOracle(ResumableOracle, kt.Oracle):
         told = [trial.score] if done else None
         if done and self.cost_of is not None:
             told.append(self.cost_of(trial.trial_id))
+            if not math.isfinite(told[1]):
+                return None  # of an unknown cost there is nothing to be learnt
         states = optuna.trial.TrialState
         return optuna.trial.create_trial(
             params=params,
@@ -100,6 +84,30 @@ class TPEOracle(ResumableOracle, kt.Oracle):
             values=told,
             state=states.COMPLETE if done else states.RUNNING,
         )
+
+
+class TPELocalOracle(TPEOracle):
+    """TPE for one point in three; the others are neighbours of one of the three best so far.
+
+    A neighbour has one or two settings changed (`kapps.tuning.oracles.neighbours`). What TPE draws
+    differs from the best point in many of twenty settings; where a search has dozens of trials and
+    not thousands, small changes to what is good find more. Of the best one alone they would be
+    stuck with the first that is lucky.
+    """
+
+    def _next_values(self) -> Values | None:
+        number, ended = len(self.trials), [t for t in self.trials.values() if t.score is not None]
+        if number <= STARTUP or number % 3 == 0 or not ended:
+            return super()._next_values()
+        rng = np.random.default_rng(draw_seed(self.seed, number))
+        parents = [t.hyperparameters.values for t in self._best_first(ended)[:PARENTS]]
+        for _ in range(DRAWS):
+            parent = parents[rng.integers(len(parents))]
+            moved = neighbours.moved(self.hyperparameters.space, parent, rng)
+            values = self._values(lambda hp, moved=moved: moved.get(hp.name, hp.default))
+            if not self._duplicate(values):
+                break
+        return values
 
 
 def _distribution(hp: kt.engine.hyperparameters.HyperParameter):
@@ -118,4 +126,7 @@ def _distribution(hp: kt.engine.hyperparameters.HyperParameter):
 def _suggested(trial: optuna.Trial, hp: kt.engine.hyperparameters.HyperParameter) -> Any:
     if isinstance(hp, kt.engine.hyperparameters.Fixed):
         return hp.value
-    return trial._suggest(hp.name, _distribution(hp))
+    value = trial._suggest(hp.name, _distribution(hp))
+    if getattr(hp, "step", None) and hp.sampling == "linear":
+        return min(hp.values, key=lambda known: abs(known - value))  # 0.3, and not 0.1 + 0.2
+    return value

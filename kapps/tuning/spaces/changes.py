@@ -15,9 +15,17 @@ def space_changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         *(
             f"{_named(p)} was {_bounds(older[place])}, now {_bounds(p)}"
             for place, p in newer.items()
-            if place in older and older[place] != p
+            if place in older and _differ(older[place], p)
         ),
     ]
+
+
+def _differ(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether what both say is not the same; a newer KerasTuner may say more."""
+    shared = was["config"].keys() & now["config"].keys()
+    return was["class_name"] != now["class_name"] or any(
+        was["config"][name] != now["config"][name] for name in shared
+    )
 
 
 def _place(hp: Mapping[str, Any]) -> str:

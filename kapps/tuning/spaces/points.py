@@ -8,7 +8,11 @@ from typing import Any
 
 import keras_tuner as kt
 
+from kapps.tuning.spaces import steps
+
 Space = Callable[[kt.HyperParameters], Any]
+
+steps.mend()
 
 
 def hyperparameters(space: dict[str, Any], values: dict[str, Any] | None = None):

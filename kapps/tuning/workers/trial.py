@@ -5,9 +5,11 @@ Nothing here imports TensorFlow: what is trained decides whether it needs it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import pathlib
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kapps.errors import UserError
@@ -48,7 +50,7 @@ class Trial:
         self.directory = pathlib.Path(job["directory"], f"seed-{execution}")
         self.past = job["past"] and pathlib.Path(job["past"], f"seed-{execution}")
         self.facts: dict[str, Any] = {}
-        self._tell = tell
+        self._tell, self._left_out = tell, set()
         self.directory.mkdir(parents=True, exist_ok=True)
         self._rows = journal.Journal(self.directory / "rows.journal")
         self._by_epoch = {row["epoch"]: row for row in self._rows.entries}
@@ -57,6 +59,16 @@ class Trial:
                 self._by_epoch.setdefault(row["epoch"], row)
         if self._by_epoch:
             tell({"is": "rows", "execution": execution, "rows": self.rows})
+
+    @property
+    def trial_id(self) -> str:
+        """KerasTuner's name for its number."""
+        return f"{self.number:04d}"
+
+    @property
+    def hyperparameters(self) -> Any:
+        """KerasTuner's name for `hp`."""
+        return self.hp
 
     @functools.cached_property
     def hp(self) -> Any:
@@ -77,13 +89,15 @@ class Trial:
 
         Args:
             epoch: from 1.
-            metrics: figures of validation, and others.
+            metrics: figures of validation, and others; what is no single number is left out.
 
         Returns:
             Whether to go on. If not, the target has to end; it is no failure.
         """
-        row = {"epoch": epoch, **{name: float(value) for name, value in metrics.items()}}
-        row["epoch"] = int(epoch)
+        row = numbers(metrics) | {"epoch": int(epoch)}
+        if left_out := metrics.keys() - row.keys() - self._left_out:
+            self._left_out |= left_out
+            sys.stdout.write(f"note: {', '.join(sorted(left_out))} is no single number\n")
         self._by_epoch[row["epoch"]] = row
         self._rows.append(row, flush=False)
         return self._tell({"is": "rows", "execution": self.execution, "rows": [row]})
@@ -91,3 +105,12 @@ class Trial:
     def close(self) -> None:
         """Let go of the file of the rows."""
         self._rows.close()
+
+
+def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Those metrics that are single numbers."""
+    found = {}
+    for name, value in metrics.items():
+        with contextlib.suppress(TypeError, ValueError):  # a vector, or a text
+            found[name] = float(value)
+    return found

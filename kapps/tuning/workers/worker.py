@@ -25,10 +25,10 @@ import filelock
 
 from kapps import files
 from kapps.errors import UserError
-from kapps.tuning.workers.trial import SearchError, Trial
+from kapps.tuning.workers.trial import SearchError, Trial, numbers
 
 Tell = Callable[[dict[str, Any]], bool]
-_HARMLESS = 300  # seconds to wait for the last worker of a trial to be gone
+LAST_WORKER = 300  # seconds to wait for the last worker of a trial to be gone
 
 
 def main(connection: Any, blob: bytes, environment: dict[str, str], log: str) -> None:
@@ -72,7 +72,7 @@ def serve(connection: Any, target: Any) -> None:
         if order["do"] == "exit":
             return
         if order["do"] == "declare":
-            answer = declared(target)
+            answer = declared(target, order["given"])
         else:
             directory = pathlib.Path(order["trial"]["directory"])
             directory.mkdir(parents=True, exist_ok=True)
@@ -85,12 +85,25 @@ def serve(connection: Any, target: Any) -> None:
             return
 
 
-def declared(target: Any) -> dict[str, Any]:
-    """The space of a target that only it can tell."""
+def declared(target: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """The space of a target that only it can tell, from what is given of it."""
     try:
-        return {"is": "declared", "space": target.declare().get_config()}
+        return {"is": "declared", "space": target.declare(given).get_config()}
     except Exception as error:
         return {"is": "broken", "reason": _one_line(error), "detail": traceback.format_exc()}
+
+
+def space(message: dict[str, Any]) -> dict[str, Any]:
+    """The space in an answer of `declared`.
+
+    Raises:
+        UserError: there is none; says why.
+    """
+    if message["is"] != "declared":
+        if message.get("detail"):
+            sys.stderr.write(message["detail"])
+        raise UserError(f"the space could not be found: {message['reason']}")
+    return message["space"]
 
 
 def attempt(target: Any, job: dict[str, Any], tell: Tell) -> dict[str, Any]:
@@ -103,7 +116,7 @@ def attempt(target: Any, job: dict[str, Any], tell: Tell) -> dict[str, Any]:
     directory.mkdir(parents=True, exist_ok=True)
     try:
         # The worker of a parent that was killed may live for a moment longer.
-        with filelock.FileLock(directory / ".lock").acquire(timeout=_HARMLESS):
+        with filelock.FileLock(directory / ".lock").acquire(timeout=LAST_WORKER):
             answer = _all_executions(target, job, tell)
     except Exception as error:
         answer = {
@@ -129,7 +142,7 @@ def _all_executions(target: Any, job: dict[str, Any], tell: Tell) -> dict[str, A
             facts = done[-1]["facts"]
             continue
         with _peak_memory() as memory:
-            answer, trial, stopped, seconds = _one_execution(target, job, execution, tell)
+            answer, trial, pruned, seconds = _one_execution(target, job, execution, tell)
         facts = trial.facts
         if "hp" in vars(trial) and len(trial.hp.space) > len(job["space"]):
             grown = trial.hp.get_config()  # hyperparameters that showed themselves while building
@@ -142,29 +155,29 @@ def _all_executions(target: Any, job: dict[str, Any], tell: Tell) -> dict[str, A
                 "metrics": {k: v for k, v in row.items() if k != "epoch"},
                 "rows": trial.rows,
                 "seconds": seconds,
-                "stopped": stopped,
+                "pruned": pruned,
                 "facts": facts,
                 **memory,
             }
         )
         files.write_json(kept, done[-1])
-        if stopped:
+        if pruned:
             break
     return {
         "is": "ended",
         "executions": done,
-        "stopped": any(d["stopped"] for d in done),
+        "pruned": any(d["pruned"] for d in done),
         "grown": grown,
     }
 
 
 def _one_execution(target: Any, job: dict[str, Any], execution: int, tell: Tell) -> tuple:
-    stopped = False
+    pruned = False
 
     def heard(message: dict[str, Any]) -> bool:
-        nonlocal stopped
+        nonlocal pruned
         go_on = tell(message)
-        stopped = stopped or not go_on
+        pruned = pruned or not go_on
         return go_on
 
     begin = time.monotonic()
@@ -174,7 +187,7 @@ def _one_execution(target: Any, job: dict[str, Any], execution: int, tell: Tell)
     finally:
         trial.close()
     seconds = trial.facts.pop("seconds", None) or time.monotonic() - begin
-    return answer, trial, stopped, seconds
+    return answer, trial, pruned, seconds
 
 
 def _best(answer: Any, rows: list[dict], goal: str, sign: float) -> dict[str, Any]:
@@ -182,7 +195,7 @@ def _best(answer: Any, rows: list[dict], goal: str, sign: float) -> dict[str, An
     if isinstance(answer, int | float) or hasattr(answer, "__float__"):
         return {goal: float(answer)}
     if isinstance(answer, dict):
-        rows = [{name: float(value) for name, value in answer.items()}]
+        rows = [numbers(answer)]
     measured = [row for row in rows if goal in row]
     if not measured:
         names = sorted({name for row in rows for name in row} - {"epoch"})

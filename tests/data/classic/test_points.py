@@ -69,6 +69,25 @@ def test_pictures_of_some_classes_are_numbered_anew():
     assert found.fingerprint != data.only_classes(images, ("3", "8")).fingerprint
 
 
+def test_statistics_are_per_feature_or_per_channel_of_images_of_0_to_1():
+    points = data.load_points("moons", 100)
+    x = points.x["train"].astype(np.float64)
+    np.testing.assert_allclose(points.statistics["mean"], x.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(points.statistics["std"], x.std(axis=0), rtol=1e-12)
+    digits = data.only_classes(data.load("digits"), ("3", "8"))
+    pixels = digits.x["train"] / 255
+    np.testing.assert_allclose(digits.statistics["mean"], [pixels.mean()], rtol=1e-12)
+    np.testing.assert_allclose(digits.statistics["std"], [pixels.std()], rtol=1e-12)
+
+
+def test_targets_are_one_number_of_two_classes_and_one_hot_of_more():
+    images = data.load("digits")
+    two, three = (data.only_classes(images, names) for names in (("3", "8"), ("3", "8", "1")))
+    assert two.targets("test").tolist() == [[float(c)] for c in two.y["test"]]
+    assert three.targets("test").argmax(axis=1).tolist() == three.y["test"].tolist()
+    assert three.targets("test").sum(axis=1).tolist() == [1.0] * three.counts["test"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kapps.data import class_weights, pixel_statistics
+from kapps.data import class_weights, mean_image, pixel_statistics
 from kapps.data.images.dataset import Split
 from kapps.data.sources.arrays import gather
 from kapps.errors import UserError
@@ -55,3 +55,10 @@ def test_constant_pictures_can_be_divided_by_their_deviation():
 def test_an_empty_split():
     with pytest.raises(UserError, match="empty split"):
         pixel_statistics(split_of(np.zeros((0, 2, 2, 1), np.uint8)))
+
+
+def test_the_mean_image_is_numpys_and_needs_images():
+    pixels = np.random.RandomState(0).randint(0, 256, (600, 5, 4, 3)).astype(np.uint8)
+    np.testing.assert_allclose(mean_image(split_of(pixels)), pixels.mean(0), rtol=1e-12)
+    with pytest.raises(UserError, match="empty"):
+        mean_image(split_of(pixels[:0]))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes
 
-from kapps.data.tables import loading
+from kapps.data.tables import describing, loading
 from kapps.errors import UserError
 
 
@@ -121,7 +121,9 @@ def test_what_is_left_out_is_said(tmp_path):
     table = load(tmp_path, columns, target="price")
     assert set(table.dropped) == {"house_id", "country"}
     text = "\n".join(table.notes)
-    assert "2 rows have no 'price'" in text and "'country'" in text and "identifier" in text
+    assert (
+        "2 rows have no number as 'price'" in text and "'country'" in text and "identifier" in text
+    )
     assert sum(table.counts.values()) == 198
     assert not {5, 6} & set(np.concatenate([s.rows for s in table.splits.values()]))
 
@@ -173,8 +175,7 @@ def test_scikit_learn_tables():
         ({"price": ["?"] * 200}, {"target": "price"}, "no values"),
         ({}, {"target": "dear", "task": "regression"}, "holds 'no'|holds 'yes'"),
         ({}, {"target": "price", "task": "classification"}, "--task regression"),
-        ({"city": [f"text {i}" for i in range(200)]}, {"target": "price"}, "--drop 'city'"),
-        ({"city": ["2024-01-01", "2024-01-02"] * 100}, {"target": "price"}, "dates"),
+        ({"city": ["1/2/2024", "3/4/2024"] * 100}, {"target": "price"}, "day or month.*'city'"),
         (
             {name: ["same"] * 200 for name in ("living area", "rooms", "city", "dear")},
             {"target": "price"},
@@ -196,11 +197,87 @@ def test_the_served_name_of_a_column_will_do(tmp_path):
 def test_describe(tmp_path):
     columns = {name: cells * 2 for name, cells in houses(60).items()}
     columns["when"] = ["2024-01-01", "2024-01-02"] * 60
-    report = loading.describe_table(write(tmp_path, columns), "price")
+    report = describing.describe_table(write(tmp_path, columns), "price")
     assert json.loads(json.dumps(report)) == report
     assert report["rows"] == 120 and report["duplicates"] == 60
     assert report["columns"]["living area"]["missing"] == 12
     assert report["columns"]["city"]["kind"] == "categories (text)"
-    assert "dates" in report["columns"]["when"]["problem"]
-    text = loading.describe_table_text(report)
+    assert report["columns"]["when"]["kind"] == "date"
+    text = describing.describe_table_text(report)
     assert "price (target)" in text and "60 rows repeat" in text
+
+
+def patients(count=40, each=5):
+    rng = np.random.default_rng(1)
+    who = np.repeat(np.arange(count), each)
+    days = np.datetime64("2024-01-01") + rng.permutation(count * each)
+    return {
+        "patient_id": [f"P{i:03}" for i in who],
+        "age": rng.normal(50, 9, count * each).round(2).tolist(),
+        "seen": days.astype(str).tolist(),
+        "ill": np.where(rng.random(count)[who] > 0.5, "yes", "no").tolist(),
+        "counts": (1 + who % 3).tolist(),
+        "part": ["training" if i % 5 else "Test" for i in range(count * each)],
+    }
+
+
+def test_groups_are_kept_together(tmp_path):
+    columns = patients()
+    plain = load(tmp_path, columns, target="ill")
+    assert any("'patient_id'" in note and "--group 'patient_id'" in note for note in plain.notes)
+    table = load(tmp_path, columns, target="ill", group="patient_id")
+    assert "patient_id" not in table.columns
+    who = np.array(columns["patient_id"])
+    sets = [set(who[split.rows]) for split in table.splits.values()]
+    assert sum(map(len, sets)) == 40 and "40 groups" in " ".join(table.notes)
+    assert not any("--group" in note for note in table.notes)
+
+
+def test_time_splits_by_time(tmp_path):
+    columns = patients()
+    table = load(tmp_path, columns, target="ill", time="seen")
+    days = np.array(columns["seen"])
+    parts = [days[table.splits[n].rows].tolist() for n in ("train", "validation", "test")]
+    assert max(parts[0]) < min(parts[1]) and max(parts[1]) < min(parts[2])
+    assert not any(name.startswith("seen") for name in table.columns)
+
+
+def test_splits_and_weights_of_columns(tmp_path):
+    columns = patients()
+    table = load(tmp_path, columns, target="ill", split_column="part", weight="counts")
+    assert table.splits["test"].rows.tolist() == list(range(0, 200, 5))
+    weights = table.splits["train"].weights
+    assert weights.tolist() == [columns["counts"][i] for i in table.splits["train"].rows]
+    assert not {"part", "counts"} & set(table.columns)
+    columns["part"][3] = "holdout"
+    with pytest.raises(UserError, match="'holdout'"):
+        load(tmp_path, columns, target="ill", split_column="part")
+    columns["counts"][3] = -1
+    with pytest.raises(UserError, match="weights"):
+        load(tmp_path, columns, target="ill", weight="counts")
+
+
+def test_a_test_file_and_folds(tmp_path):
+    columns = houses()
+    spec = write(tmp_path, {name: cells[:150] for name, cells in columns.items()})
+    other = {name: cells[150:] for name, cells in reversed(columns.items())}
+    file = write(tmp_path, other, "test.csv").removeprefix("csv:")
+    table = loading.load_table(spec, target="price", test_file=file)
+    assert table.splits["test"].rows.tolist() == list(range(150, 200))
+    assert table.splits["test"].targets.tolist() == np.float32(columns["price"][150:]).tolist()
+    tests = [
+        loading.load_table(spec, target="price", fold=(i, 3)).splits["test"].rows for i in range(3)
+    ]
+    assert sorted(np.concatenate(tests)) == list(range(150))
+    del other["rooms"]
+    file = write(tmp_path, other, "short.csv").removeprefix("csv:")
+    with pytest.raises(UserError, match="'rooms'"):
+        loading.load_table(spec, target="price", test_file=file)
+
+
+def test_contradictions_are_said(tmp_path):
+    columns = houses(100)
+    columns = {name: [*cells, *cells[:4]] for name, cells in columns.items()}
+    columns["dear"][100:] = ["yes" if d == "no" else "no" for d in columns["dear"][:4]]
+    notes = load(tmp_path, columns, target="dear").notes
+    assert any(note.startswith("8 rows have the same features") for note in notes)

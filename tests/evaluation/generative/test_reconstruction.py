@@ -17,6 +17,12 @@ def test_mean_squared_error_by_hand():
     assert evaluation.reconstruction_mse(b, b + 0.1) == pytest.approx(0.01)
 
 
+def test_the_signal_to_noise_ratio_by_hand():
+    """An error of a tenth of the range, squared 0.01, is 20 dB down; none is not infinitely so."""
+    assert evaluation.psnr(0.01) == pytest.approx(20)
+    assert evaluation.psnr(0.0) == pytest.approx(120)
+
+
 @pytest.mark.parametrize("count", [200, 20])  # more, and fewer, pictures than pixels
 def test_pca_is_the_projection_on_the_largest_directions(count):
     generator = np.random.default_rng(0)

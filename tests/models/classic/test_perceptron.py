@@ -76,9 +76,8 @@ def test_the_rule_is_that_of_the_books_whatever_the_batch(units, batch_size):
     assert sum(logs["updates"]) == updates and 0 < updates < 120
     said = model.predict(x, verbose=0)
     right = said.argmax(1) == classes if units > 1 else (said[:, 0] > 0) == classes
-    assert model.evaluate(x, targets(classes, units), verbose=0, return_dict=True)["error"] == (
-        pytest.approx(1 - right.mean())
-    )
+    error = model.evaluate(x, targets(classes, units), verbose=0, return_dict=True)["error"]
+    assert float(error) == pytest.approx(1 - right.mean())
 
 
 def separable(rng, count=12, features=3):
@@ -143,8 +142,8 @@ def test_three_classes_keep_to_their_bound():
         assert model.evaluate(x, targets(classes, 3), verbose=0, return_dict=True)["error"] == 0
 
 
-def pocket_by_numpy(x, classes, passes):
-    """Gallant's pocket with ratchet, 1990, for two classes."""
+def pocket_by_numpy(x, classes, passes, ratchet=True):
+    """Gallant's pocket, with its ratchet or without, 1990, for two classes."""
     x = np.column_stack([x, np.ones(len(x))])
     signs = np.where(classes, 1, -1)
     w, kept, run, longest = np.zeros(x.shape[1]), np.zeros(x.shape[1]), 0, 0
@@ -157,7 +156,7 @@ def pocket_by_numpy(x, classes, passes):
             if run > longest:
                 if np.array_equal(w, kept):
                     longest = run
-                elif (signs * (x @ w) > 0).sum() > (signs * (x @ kept) > 0).sum():
+                elif not ratchet or (signs * (x @ w) > 0).sum() > (signs * (x @ kept) > 0).sum():
                     kept, longest = w.copy(), run
     return kept
 
@@ -169,11 +168,94 @@ def test_the_pocket_is_gallants_and_outlives_batches():
     model.keep_for(x, targets(classes, 1))
     logs = fit(model, x, targets(classes, 1), epochs=6, batch_size=15)
     np.testing.assert_allclose(weights(model)[:, 0], pocket_by_numpy(x, classes, 6), atol=1e-4)
-    kept = round(60 * model.evaluate(x, targets(classes, 1), verbose=0)[1]) / 60
+    kept = round(60 * float(model.evaluate(x, targets(classes, 1), verbose=0)[1])) / 60
     walking = by_numpy(x, classes, 1, passes=6)[0]
     walked = 1 - (((np.c_[x, np.ones(60)] @ walking)[:, 0] > 0) == classes).mean()
     np.testing.assert_allclose(model.walking, walking, atol=1e-4)
     assert kept <= walked and kept < np.mean(logs["error"])
+
+
+@pytest.mark.parametrize("batch_size", [1, 15, 60])
+def test_without_examples_to_judge_by_the_longest_run_decides_whatever_the_batch(batch_size):
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(60, 2)).astype("f4")
+    classes = (x[:, 0] + 0.8 * rng.normal(size=60) > 0).astype(int)
+    model = models.perceptron((2,), pocket=True, **ONES)
+    fit(model, x, targets(classes, 1), epochs=3, batch_size=batch_size)
+    expected = pocket_by_numpy(x, classes, 3, ratchet=False)
+    np.testing.assert_allclose(weights(model)[:, 0], expected, atol=1e-4)
+
+
+def test_examples_to_judge_by_may_be_set_again_after_training():
+    """Keras keeps the function that it has traced, and with it the examples of then."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(60, 2)).astype("f4")
+    classes = (x[:, 0] + 0.8 * rng.normal(size=60) > 0).astype(int)
+    model = models.perceptron((2,), pocket=True, **ONES)
+    model.compile()
+    model.keep_for(x[:1], targets(classes[:1], 1))
+    model.fit(x, targets(classes, 1), 15, verbose=0, shuffle=False)
+    for variable in (*model.scores.variables, model.walking, model.runs):
+        variable.assign(np.zeros(variable.shape))
+    model.keep_for(x, targets(classes, 1))
+    model.fit(x, targets(classes, 1), 15, 6, verbose=0, shuffle=False)
+    np.testing.assert_allclose(weights(model)[:, 0], pocket_by_numpy(x, classes, 6), atol=1e-4)
+
+
+@pytest.mark.parametrize("build", [models.perceptron, models.delta_rule])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_labels_are_numbers_or_one_hot(build, classes):
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=(30, 4)).astype("f4"), rng.integers(0, classes, 30)
+    found = []
+    for labels in (y, y[:, None], y[:, None].astype("f4"), np.eye(classes, dtype="f4")[y]):
+        model = build((4,), classes)
+        model.compile(keras.optimizers.SGD(0.1))
+        model.fit(x, labels, 10, 2, verbose=0, shuffle=False)
+        error = float(model.evaluate(x, labels, verbose=0, return_dict=True)["error"])
+        found.append((weights(model), error))
+    for one, error in found[1:]:
+        np.testing.assert_array_equal(one, found[0][0])
+        assert error == found[0][1]
+    assert np.any(found[0][0])
+
+
+def test_weights_of_examples():
+    """A weight of 2 is the example twice, over as many examples as were given (Keras' mean)."""
+    x, y = np.float32([[1.0, 0.0], [0.0, 1.0]]), np.array([1, 0])
+    model = models.delta_rule((2,), **ONES)
+    model.compile(keras.optimizers.SGD(0.1))
+    weight = np.float32([2.0, 0.0])
+    logs = model.fit(x, y, 2, sample_weight=weight, verbose=0).history
+    # t = 1, x~ = (1, 0, 1): 0.1 * (2 * 1 * x~ + 0) / 2
+    np.testing.assert_allclose(weights(model)[:, 0], [0.1, 0.0, 0.1], atol=1e-7)
+    assert logs["error"] == [1.0] and logs["loss"] == [0.5]
+    rule = models.perceptron((2,), **ONES)
+    rule.compile()
+    with pytest.raises(UserError, match="no sample_weight"):
+        rule.fit(x, y, sample_weight=weight, verbose=0)
+
+
+def test_a_regularizer_of_the_features_is_part_of_the_delta_rule():
+    """Half a squared distance of 0.5 per example, and 0.3 * 2^2 of the weight that is squared."""
+    inputs = keras.Input((1,))
+    layer = keras.layers.Dense(1, use_bias=False, kernel_regularizer=keras.regularizers.L2(0.3))
+    features = keras.Model(inputs, layer(inputs))
+    layer.kernel.assign([[2.0]])
+    model = perceptron.DeltaRule(features)
+    model.compile(keras.optimizers.SGD(0.1))
+    batch = np.float32([[1.0], [3.0]]), np.array([0, 1])
+    assert float(model.training_loss(batch)) == pytest.approx(0.5 + 1.2)
+    model.train_on_batch(*batch)
+    # The scores' weights are 0, so nothing but the penalty has a slope: 2 - 0.1 * 2 * 0.3 * 2.
+    assert float(layer.kernel.numpy()) == pytest.approx(1.88)
+
+
+@pytest.mark.parametrize("build", [models.perceptron, models.delta_rule])
+@pytest.mark.parametrize("given", [{"loss": "mse"}, {"metrics": ["accuracy"]}])
+def test_losses_and_metrics_that_nothing_would_look_at_are_refused(build, given):
+    with pytest.raises(UserError, match=f"{next(iter(given))}=.*of its own"):
+        build((2,)).compile(keras.optimizers.SGD(0.1), **given)
 
 
 def test_the_pocket_has_three_of_four_points_of_xor():

@@ -16,12 +16,12 @@ import urllib.error
 import keras
 import numpy as np
 import pytest
+from models.pretrained.weightless import without_weights
 
 from kapps import layers, models
 from kapps.errors import UserError
 from kapps.models.pretrained import backbone
 from kapps.models.pretrained.backbone_table import BACKBONES, PACKAGED, PREPROCESSING
-from models.pretrained.weightless import without_weights
 
 ROOT = pathlib.Path(__file__).parents[2]
 FILE_UTILS = "keras.src.utils.file_utils"
@@ -367,7 +367,7 @@ def test_mistakes(kwargs, words):
 def test_a_classifier_that_takes_one_size_says_so(monkeypatch):
     donor = keras.Sequential([keras.Input((224, 224, 3)), keras.layers.Dense(3)], name="donor")
     model = keras.Sequential([keras.Input((64, 64, 3)), keras.layers.Dense(4)], name="vgg16")
-    with pytest.raises(UserError, match="weights of vgg16 fit pictures of 224x224 pixels only; "):
+    with pytest.raises(UserError, match="weights of vgg16 fit images of 224x224 pixels only; "):
         backbone.backbone_weights.copy_in_order(donor, model)
 
 

@@ -9,7 +9,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from kapps import models
 from kapps.errors import UserError
-from kapps.models.tables.mlp import column_layers
+from kapps.models.tables.mlp import column_layers, described_columns
 
 NUMBER = {"kind": "number", "mean": 4.0, "std": 2.0, "median": 3.0, "indicator": True}
 CITY = {"kind": "string", "vocabulary": ["Köln", "Oslo"], "missing": ["", "?", "na"]}
@@ -132,3 +132,58 @@ def test_columns_are_json():
 def test_mistakes(columns, options, words):
     with pytest.raises(UserError, match=words):
         models.tabular_mlp(columns, **options)
+
+
+def test_wide_numbers_lose_their_mean_first():
+    """Milliseconds since 1970: float32 has a value every 131 seconds there."""
+    column = NUMBER | {"mean": 1.7e12, "std": 10.0, "indicator": False, "wide": True}
+    x = 1.7e12 + np.arange(4) * 10.0
+    np.testing.assert_array_equal(encode({"x": column}, x=x)[:, 0], [0.0, 1.0, 2.0, 3.0])
+
+
+MANY = {"kind": "string", "vocabulary": [f"ç{i}" for i in range(300)], "missing": ["", "na"]}
+
+
+def test_many_categories_are_numbers_of_categories():
+    cells = np.array(["ç7", " ç299 ", "NA", "", "ç300", "ç0"], object)
+    encoded = encode({"x": MANY | {"embedding": 4}}, x=cells)
+    np.testing.assert_array_equal(encoded[:, 0], [8, 300, 301, 301, 0, 1])
+    whole = {"kind": "integer", "vocabulary": list(range(0, 600, 2)), "missing": [-9]}
+    encoded = encode({"x": whole | {"embedding": 4}}, x=np.array([598, 3, -9, 0], np.int32))
+    np.testing.assert_array_equal(encoded[:, 0], [300, 0, 301, 1])
+
+
+def test_embeddings_are_rows_of_a_table():
+    model = models.tabular_mlp({"x": MANY | {"embedding": 4}, "n": NUMBER}, 2, units=())
+    layer = model.get_layer("network").get_layer("embeddings")
+    table = keras.ops.convert_to_numpy(layer.tables[0])
+    assert table.shape == (302, 4)
+    rows = {
+        "x": tf.constant([["ç7"], ["never seen"], ["na"]]),
+        "n": tf.constant([[8.0], [8.0], [8.0]]),
+    }
+    found = layer(model.get_layer("encoder")(rows)).numpy()
+    # Two features of the number stay; a category that is not known adds nothing.
+    np.testing.assert_allclose(found[:, :2], [[2.0, 0.0]] * 3)
+    np.testing.assert_array_equal(found[:, 2:], [table[8], np.zeros(4), table[301]])
+
+
+def test_columns_with_their_reading_come_back(tmp_path):
+    reading = {"title": "living area", "format": {"decimal": ",", "unit": ""}}
+    columns = {
+        "n": NUMBER | {"reading": reading, "wide": True},
+        "x": MANY | {"embedding": 4, "reading": {"title": "x"}},
+        "c": CITY,
+    }
+    model = models.tabular_mlp(columns, 2, units=(3,))
+    model.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    described = described_columns(again)
+    assert described["n"]["reading"] == reading and described["n"]["kind"] == "number"
+    assert described["x"]["vocabulary"] == MANY["vocabulary"]
+    rows = {
+        "n": tf.constant([[1.0], [np.nan]], tf.float64),
+        "x": tf.constant([["ç7"], [""]]),
+        "c": tf.constant([["Oslo"], ["?"]]),
+    }
+    np.testing.assert_array_equal(model(rows), again(rows))

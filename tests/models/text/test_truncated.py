@@ -295,3 +295,55 @@ def test_networks_that_keep_their_state_and_wrong_chunks_are_refused():
     x, y = series(4)
     with pytest.raises(UserError, match="4 steps, and k1 is 3"):
         stream_model(3).train_step(batch(x, y, True))
+
+
+def test_memory_is_among_the_variables():
+    """Or a checkpoint would lack it: Keras before 3.15 has functional models forget such layers."""
+    model = stream_model(3, 5)
+    known = {id(variable) for variable in model.variables}
+    remembered = [*model.memory.variables, *model.validation_memory.variables]
+    assert len(remembered) == 4 and all(id(variable) in known for variable in remembered)
+    assert len(known) == len(model.variables)
+
+
+def test_targets_are_numbers_or_one_hot():
+    tokens = np.int32([[0, 1, 2, 3, 1], [3, 3, 2, 1, 1]])
+    one_hot = np.eye(4)[tokens]
+    found = []
+    for y in (tokens, tokens.astype("f4"), one_hot.astype("f4"), one_hot.astype("i4")):
+        keras.utils.set_random_seed(0)
+        model = models.char_rnn("\ufffdabc", units=3, embedding=2, k1=5, lanes=2)
+        model.compile(keras.optimizers.SGD(0.5))
+        logs = model.fit(tokens, y, batch_size=2, shuffle=False, verbose=0).history
+        found.append([logs[name][0] for name in ("loss", "bits_per_character", "accuracy")])
+    for each in found[1:]:
+        assert each == pytest.approx(found[0], rel=1e-6)
+
+
+def test_weights_of_rows():
+    x, y = series(4)
+    weight = np.float32([1.0, 0.0, 2.0])
+    model = stream_model(4, optimizer=keras.optimizers.SGD(0.0))
+    squares = tf.reduce_mean(tf.square(model.network([x, *zero_states(model)])[0] - y), (1, 2))
+    expected = float(np.average(squares, weights=weight))
+    assert float(model.training_loss((x, y, tf.constant(weight)))) == pytest.approx(expected, 1e-5)
+    logs = model.fit(x, y, batch_size=3, sample_weight=weight, shuffle=False, verbose=0).history
+    assert logs["loss"][0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_regularizers_of_the_network_are_part_of_what_is_minimised():
+    x, y = series(4)
+    model = stream_model(4)
+    plain = float(model.training_loss(batch(x, y, True)))
+    layer = model.network.get_layer("logits")
+    layer.kernel_regularizer = keras.regularizers.L2(0.3)
+    layer.kernel.regularizer = layer.kernel_regularizer
+    penalty = 0.3 * float(np.sum(np.square(layer.kernel)))
+    assert penalty > 0.01
+    assert float(model.training_loss(batch(x, y, True))) == pytest.approx(plain + penalty, rel=1e-5)
+
+
+@pytest.mark.parametrize("given", [{"loss": "mse"}, {"metrics": ["accuracy"]}])
+def test_losses_and_metrics_that_nothing_would_look_at_are_refused(given):
+    with pytest.raises(UserError, match=f"{next(iter(given))}=.*of its own"):
+        stream_model(3).compile("sgd", **given)

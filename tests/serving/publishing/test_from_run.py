@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kapps import data, models, serving, training
-from kapps.data.series.loading import SequenceSplit
-from kapps.data.tables.loading import TableSplit
+from kapps import models, serving, training
 from kapps.errors import UserError
-from kapps.models.text.char_rnn import UNKNOWN
-
-SHAPE, CLASSES = (6, 5, 1), ("a", "b", "c")
-FINGERPRINT = "0123456789abcdef"
+from serving.small_families import (
+    FAMILIES,
+    SHAPE,
+    gan,
+    image_classifier,
+    image_data,
+    point_data,
+    points_network,
+    text_data,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,122 +51,6 @@ def a_run(tmp_path):
 def found(**more):
     verdict = SimpleNamespace(label="good fit", sentence="It holds on new data.")
     return SimpleNamespace(metrics={"test_loss": 1.0}, verdict=verdict, **more)
-
-
-def image_data():
-    """Constant images, one grey each: nothing else makes such images."""
-    greys = np.arange(10, 16, dtype=np.uint8)
-    pixels = np.broadcast_to(greys[:, None, None, None], (6, *SHAPE)).copy()
-    split = data.Split(
-        np.arange(6, dtype=np.int32) % 3, lambda i: tf.gather(tf.constant(pixels), i)
-    )
-    splits = dict.fromkeys(("train", "validation", "test"), split)
-    return data.ImageData("folder:toys", CLASSES, SHAPE, splits, FINGERPRINT)
-
-
-def point_data(x, class_names=("a", "b")):
-    y = np.zeros(len(x), np.int32)
-    splits = ("train", "validation", "test")
-    return data.PointData(
-        "moons", dict.fromkeys(splits, x), dict.fromkeys(splits, y), class_names, FINGERPRINT
-    )
-
-
-def series_data():
-    values = np.random.default_rng(0).normal(size=(4, 5, 2)).astype("f4")
-    splits = dict.fromkeys(
-        ("train", "validation", "test"), SequenceSplit(values, np.zeros(4, np.int32))
-    )
-    return data.SequenceData("csv:waves", CLASSES, splits, FINGERPRINT)
-
-
-def table_data(class_names):
-    columns = {"size": {"kind": "number", "median": 1.0, "mean": 1.0, "std": 2.0}}
-    targets = np.zeros(3, np.int32 if class_names else np.float32)
-    rows = TableSplit({"size": np.ones((3, 1), "f4")}, targets, np.arange(3))
-    return data.TableData(
-        spec="csv:boxes", target="kind", task="classification", class_names=class_names,
-        columns=columns, titles={"size": "Size"}, dropped={},
-        splits=dict.fromkeys(("train", "validation", "test"), rows), fingerprint=FINGERPRINT,
-    )  # fmt: skip
-
-
-def text_data():
-    splits = dict.fromkeys(("train", "validation", "test"), np.zeros(9, np.int32))
-    return data.TextData("text:book", UNKNOWN + "\n ab", splits, FINGERPRINT)
-
-
-def image_classifier(shape=SHAPE, outputs=3):
-    image = keras.Input(shape, name="image")
-    return keras.Model(image, keras.layers.Dense(outputs)(keras.layers.Flatten()(image / 255.0)))
-
-
-def vq_vae():
-    model = models.vq_vae(SHAPE, codes=6, code_dim=3, filters=4)
-    model.compile(keras.optimizers.SGD(0.01))
-    model.train_on_batch(image_data().splits["train"].take(range(5)))
-    return model.with_prior(models.code_prior((3, 3), 6, filters=4, depth=1))
-
-
-def gan(classes=0):
-    generator = models.gan_dense_generator(SHAPE, 2, classes=classes, units=8)
-    discriminator = models.gan_dense_discriminator(
-        SHAPE, classes=classes, conditioning="projection" if classes else None, units=7
-    )
-    return models.GAN(generator, discriminator)
-
-
-def points_network():
-    x = keras.Input((2,), name="points")
-    return keras.Model(x, keras.layers.Dense(2)(x))
-
-
-def table_network(classes):
-    return models.tabular_mlp(table_data(()).columns, classes, units=(4,))
-
-
-FAMILIES = {  # model, data, signatures, what the data counts
-    "image classifier": (
-        image_classifier, image_data, {"serving_default", "from_bytes"}, "6 images"
-    ),
-    "VAE": (
-        lambda: models.dense_vae(SHAPE, 2, units=(8,)), image_data,
-        {"serving_default", "reconstruct", "from_bytes", "encode", "decode", "sample"}, "6 images",
-    ),
-    "conditional VAE": (
-        lambda: models.dense_vae(SHAPE, 2, units=(8,), classes=3), image_data,
-        {"serving_default", "reconstruct", "from_bytes", "encode", "decode", "sample"}, "6 images",
-    ),
-    "VQ-VAE": (
-        vq_vae, image_data,
-        {"serving_default", "reconstruct", "from_bytes", "encode", "decode", "sample"}, "6 images",
-    ),
-    "autoencoder": (
-        lambda: models.linear_autoencoder(SHAPE, 2), image_data,
-        {"serving_default", "reconstruct", "from_bytes", "encode", "decode"}, "6 images",
-    ),
-    "GAN": (gan, image_data, {"serving_default", "generate", "sample"}, "6 images"),
-    "conditional GAN": (
-        lambda: gan(3), image_data, {"serving_default", "generate", "sample"}, "6 images"
-    ),
-    "table": (lambda: table_network(3), lambda: table_data(CLASSES), {"serving_default"}, "3 rows"),
-    "regression": (lambda: table_network(0), lambda: table_data(()), {"serving_default"}, "3 rows"),
-    "series": (
-        lambda: models.rnn(2, 3, units=4), series_data, {"serving_default"}, "4 series"
-    ),
-    "text": (
-        lambda: models.char_rnn(UNKNOWN + "\n ab", units=5, embedding=3, lanes=2), text_data,
-        {"serving_default", "generate", "score"}, "9 characters",
-    ),
-    "points": (
-        points_network, lambda: point_data(np.eye(2, dtype="f4")), {"serving_default"}, "2 points"
-    ),
-    "images as points": (
-        lambda: image_classifier(outputs=2),
-        lambda: point_data(np.zeros((5, *SHAPE), np.uint8)),
-        {"serving_default", "from_bytes"}, "5 images",
-    ),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("family", FAMILIES)

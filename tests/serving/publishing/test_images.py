@@ -168,7 +168,7 @@ def test_a_layer_that_ignores_training_false_is_refused_by_name(tmp_path, layer,
 
 
 def test_a_savedmodel_that_disagrees_is_not_published(tmp_path, monkeypatch):
-    from kapps.serving.publishing import graph
+    from kapps.serving.savedmodel import graph
 
     model, save = build(), graph.save
 

@@ -183,3 +183,37 @@ def test_mistakes(classifier, tmp_path):
     with pytest.raises(UserError, match="not finite"):
         serving.export_table(broken, tmp_path / "out", LABELS)
     assert serving.is_tabular(classifier) and not serving.is_tabular(models.mlp((8, 8, 1), 2))
+
+
+def test_files_are_read_as_in_training(tmp_path, capsys):
+    """By what the model keeps of its training data: titles, formats, spellings."""
+    columns = {
+        "size": COLUMNS["area"]
+        | {"reading": {"title": "size (m²)", "format": {"decimal": ",", "unit": ""}}},
+        "yes": {
+            "kind": "string",
+            "vocabulary": ["False", "True"],
+            "missing": [],
+            "reading": {"title": "はい"},
+        },
+        "stamp": COLUMNS["age"] | {"wide": True, "reading": {"title": "stamp"}},
+    }
+    keras.utils.set_random_seed(3)
+    model = models.tabular_mlp(columns, 2, units=(4,))
+    version = serving.export_table(model, tmp_path / "served", ("a", "b"))
+    file = tmp_path / "new.csv"
+    file.write_text("stamp;はい;size (m²)\n31;TRUE;1.080,5\n25;no;90\n", encoding="utf-8")
+    notes = []
+    rows = serving.predict_table_file(version, file, notes)
+    answer = serving.load(version).signatures["serving_default"](
+        size=tf.constant([1080.5, 90.0]),
+        yes=tf.constant(["True", "False"]),
+        stamp=tf.constant([31.0, 25.0], tf.float64),
+    )
+    for row, chances in zip(rows, answer["probabilities"].numpy(), strict=True):
+        np.testing.assert_allclose(list(row["probabilities"].values()), chances, atol=1e-6)
+    assert notes == []
+    file.write_text("stamp;はい;size (m²)\nlate;TRUE;80\n25;maybe;90\n", encoding="utf-8")
+    cli.main(["predict", str(version), str(file)])
+    said = capsys.readouterr().err
+    assert "1 cells of column 'stamp' are no numbers" in said and "'maybe' (1 cell)" in said

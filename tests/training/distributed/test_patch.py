@@ -1,81 +1,40 @@
 """The private methods of Keras that `patch_for_replicas` replaces are those it knows."""
 
-import hashlib
-import importlib
-import inspect
-import re
+import warnings
 
 import keras
 import pytest
 
 from kapps.errors import UserError
-from kapps.training.distributed import patch
-
-# Digest of the source: the first version that has it, of those since 3.12.
-KNOWN = {
-    "keras.src.backend.tensorflow.trainer:TensorFlowTrainer._maybe_symbolic_build": {
-        "3760f262fc1e": "3.12.0",
-    },
-    "keras.src.backend.tensorflow.trainer:TensorFlowTrainer._make_function": {
-        "f0e3a34496e0": "3.12.0",
-    },
-    "keras.src.trainers.trainer:Trainer._get_metrics_result_or_logs": {
-        "d63611fadb31": "3.12.0",
-    },
-    "keras.src.random.seed_generator:SeedGenerator.next": {
-        "2b265a9e1455": "3.12.0",
-    },
-    "keras.src.optimizers.base_optimizer:BaseOptimizer._clip_gradients": {
-        "3461e882ec4e": "3.12.0",
-    },
-    "keras.src.backend.tensorflow.optimizer:TFOptimizer._all_reduce_sum_gradients": {
-        "61d84ca7355e": "3.12.0",
-        "e13eb84e1b16": "3.14.0",
-    },
-    "keras.src.backend.tensorflow.optimizer:TFOptimizer._backend_update_step": {
-        "96037f37a70d": "3.12.0",
-    },
-    "keras.src.optimizers.loss_scale_optimizer:LossScaleOptimizer._tf_apply": {
-        "d603259e0afc": "3.12.0",
-    },
-    "keras.src.layers.normalization.batch_normalization:BatchNormalization._moments": {
-        "0b22ff6e6f63": "3.12.0",
-        "a4bddf54e44c": "3.15.0",
-    },
-}
-
-
-def digest(text):
-    """Of the code alone: no docstring, comments or spaces, whichever Python has read it."""
-    code = re.sub(r'"{3}.*?"{3}', "", text, flags=re.DOTALL)
-    code = re.sub(r"^\s*#.*$", "", code, flags=re.MULTILINE)
-    return hashlib.sha256("".join(code.split()).encode()).hexdigest()[:12]
-
-
-def source(place):
-    module, _, path = place.partition(":")
-    found = importlib.import_module(module)
-    for name in path.split("."):
-        found = getattr(found, name)
-    return inspect.getsource(found)
-
+from kapps.training.distributed import keras_sources, patch
 
 PINNED = [(name, place) for name, each in patch.PATCHES.items() for place in each.replaces]
 
 
 @pytest.mark.parametrize("place", sorted({place for _, place in PINNED}))
 def test_keras_has_not_changed_what_is_replaced(place):
-    found = digest(source(place))
-    assert found in KNOWN[place], (
-        f"Keras {keras.__version__} has changed {place} (digest {found}), which kapps.models."
-        f"replicas replaces. Compare it with the version before. If the repair is right as it is, "
-        "or has been made so, add the digest to KNOWN here; if Keras does it by itself now, give "
-        "the Patch in PATCHES this version as `until`."
+    found = keras_sources.digest(keras_sources.source(place))
+    assert found in keras_sources.KNOWN[place], (
+        f"Keras {keras.__version__} has changed {place} (digest {found}), which "
+        "`patch_for_replicas` replaces. Compare it with the version before. If the repair is right "
+        "as it is, or has been made so, add the digest to KNOWN in keras_sources.py; if Keras does "
+        "it by itself now, give the Patch in PATCHES this version as `until`."
     )
 
 
+def test_a_keras_that_is_not_known_is_warned_of_once(monkeypatch):
+    place, gone = PINNED[0][1], "keras.src.trainers.trainer:Trainer.no_such_method"
+    monkeypatch.setitem(keras_sources.KNOWN, place, {"0123456789ab": "3.12.0"})
+    with pytest.warns(UserWarning, match="_maybe_symbolic_build, Trainer.no_such_method, which"):
+        keras_sources.warn_of_unknown((place, gone))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        keras_sources.warn_of_unknown((place, gone))  # said already
+        keras_sources.warn_of_unknown(tuple(place for _, place in PINNED[1:]))  # known
+
+
 def test_every_repair_names_what_it_replaces():
-    assert {place for _, place in PINNED} == set(KNOWN)
+    assert {place for _, place in PINNED} == set(keras_sources.KNOWN)
     assert all(each.replaces for each in patch.PATCHES.values())
 
 
@@ -92,15 +51,13 @@ def test_one_device_is_left_alone():
     assert not model.layers[0].synchronized
 
 
-def test_devices_that_keras_would_leave_out_without_a_word_are_refused():
+def test_devices_that_keras_would_leave_out_without_a_word_are_refused(monkeypatch):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=["cpu:0"]))
-    try:
+    with monkeypatch.context() as patched:
+        patched.setattr(keras.distribution, "distribution", object)  # some distribution is set
         with pytest.raises(UserError, match="does nothing on TensorFlow"):
             patch.patch_for_replicas(model)
-    finally:
-        keras.distribution.set_distribution(None)
     patch.patch_for_replicas(model)
 
 

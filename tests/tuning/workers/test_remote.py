@@ -4,16 +4,19 @@ import os
 import pathlib
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
-from multiprocessing.connection import Client
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Connection, answer_challenge
 
+import keras_tuner as kt
 import pytest
 
 from kapps import tuning
 from kapps.errors import UserError
-from kapps.tuning.workers import remote
+from kapps.tuning.workers import agent, chief, wire
 from tuning import fakes
 
 HERE = pathlib.Path(__file__).parents[1]
@@ -38,7 +41,7 @@ def test_a_worker_is_killed_then_the_chief_and_the_search_ends(tmp_path):
     port, notes = str(free_port()), tmp_path / "notes"
 
     def start(name):
-        variables = dict(zip(remote.NAMES, (name, "127.0.0.1", port), strict=True))
+        variables = dict(zip(wire.NAMES, (name, "127.0.0.1", port, "secret"), strict=True))
         with (tmp_path / f"{name}.err").open("a") as err:
             return subprocess.Popen(
                 [sys.executable, "-W", "ignore", HERE / "roles.py", tmp_path],
@@ -89,48 +92,162 @@ def with_port(port):
 
 @pytest.fixture
 def variables(monkeypatch):
-    for name, value in zip(remote.NAMES, ("one", "127.0.0.1", str(free_port())), strict=True):
+    for name, value in zip(
+        wire.NAMES, ("one", "127.0.0.1", str(free_port()), "secret"), strict=True
+    ):
         monkeypatch.setenv(name, value)
 
 
 def test_roles(monkeypatch, variables):
-    assert remote.remote_role() == "worker"
+    assert tuning.remote_role() == "worker"
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
-    assert remote.remote_role() == "chief"
+    assert tuning.remote_role() == "chief"
     monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "http")
     with pytest.raises(UserError, match="no number"):
-        remote.remote_role()
+        tuning.remote_role()
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "8000")
+    monkeypatch.delenv("KAPPS_TUNER_KEY")
+    with pytest.raises(UserError, match="KAPPS_TUNER_KEY not; it is the same secret"):
+        tuning.remote_role()
     monkeypatch.delenv("KERASTUNER_ORACLE_PORT")
-    with pytest.raises(UserError, match="KERASTUNER_ORACLE_PORT not"):
-        remote.remote_role()
+    with pytest.raises(UserError, match="KERASTUNER_ORACLE_PORT and KAPPS_TUNER_KEY not"):
+        tuning.remote_role()
     monkeypatch.delenv("KERASTUNER_ORACLE_IP")
-    assert remote.remote_role() is None
+    assert tuning.remote_role() is None
 
 
 def test_a_worker_without_a_chief_says_so(tmp_path, monkeypatch, variables):
-    monkeypatch.setattr(remote, "RETRIES", 0.3)
+    monkeypatch.setattr(agent, "RETRIES", 0.3)
     with pytest.raises(UserError, match="no chief answers at 127.0.0.1"):
         tuning.serve_chief(fakes.bowl, tmp_path)
 
 
-def test_strangers_and_silence(monkeypatch, variables):
-    monkeypatch.setenv("KAPPS_TUNER_KEY", "secret")
-    door = remote.Door()
-    with pytest.raises(Exception, match="digest|auth|rejected|reset"):
-        Client(remote.address(), authkey=b"guessed")
-    visitor = Client(remote.address(), authkey=b"secret")
+def connected():
+    return wire.authenticated(socket.create_connection(wire.address(), 5), chief=False)
+
+
+def arrived(entrance):
     found = []
-    wait_for(lambda: found.extend(door.arrivals()) or found)
-    (worker,) = found
-    visitor.send_bytes(json.dumps({"is": "alive"}).encode())
-    assert worker.receive() == {"is": "alive"} and not worker.silent
-    worker.heard -= remote.SILENCE + 1
+    wait_for(lambda: found.extend(entrance.arrivals()) or found)
+    return found[0]
+
+
+def noise(*content):
+    """A stranger, who says this and stays."""
+    sock = socket.create_connection(wire.address(), 5)
+    for part in content:
+        sock.sendall(part)
+    return sock
+
+
+HELLO = json.dumps({"is": "hello"}).encode()
+
+
+@pytest.mark.parametrize(
+    "strangers",
+    [
+        [()],  # says nothing
+        [(struct.pack("!i", len(HELLO)), HELLO)],
+        [(b"GET / HTTP/1.1\r\n\r\n",)],
+        [(b"\0\0",)] * 3,  # half a length
+        [()] * 70,  # more than may wait
+    ],
+)
+def test_a_stranger_neither_gets_in_nor_keeps_a_worker_out(strangers, monkeypatch, variables):
+    monkeypatch.setattr(wire, "HANDSHAKE", 0.5)
+    entrance = chief.Entrance()
+    try:
+        socks = [noise(*content) for content in strangers]
+        found = []
+
+        def try_again():
+            with contextlib.suppress(OSError):
+                found.append(connected())
+            return found
+
+        wait_for(try_again)
+        worker = arrived(entrance)
+        wire.send(found[0], {"is": "alive"})
+        assert worker.receive() == {"is": "alive"} and not worker.silent
+        time.sleep(0.6)
+        assert entrance.arrivals() == []  # and the strangers are gone
+        assert all(rejected(sock) for sock in socks)
+        worker.close()
+        found[0].close()
+    finally:
+        entrance.close()
+
+
+def rejected(sock):
+    sock.settimeout(5)
+    with contextlib.suppress(ConnectionError):
+        while sock.recv(1024):
+            pass
+    sock.close()
+    return True
+
+
+def test_another_secret_is_no_secret(monkeypatch, variables):
+    entrance = chief.Entrance()
+    monkeypatch.setattr(wire, "HANDSHAKE", 2.0)
+    sock = socket.create_connection(wire.address(), 5)
+    sock.setblocking(True)
+    connection = Connection(os.dup(sock.fileno()))
+    sock.close()
+    with pytest.raises(AuthenticationError):
+        answer_challenge(connection, b"guessed")
+    connection.close()
+    assert entrance.arrivals() == []
+    entrance.close()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"GET / HTTP/1.1",
+        b"[1]",
+        b'{"is": "hello"}',
+        b'{"is": "rows", "execution": 0, "rows": [{}]}',
+        b'{"is": "ended", "executions": []}',
+        b'{"is": "failed"}',
+        b"{}",
+    ],
+)
+def test_who_talks_of_something_else_is_sent_away(message, variables):
+    entrance = chief.Entrance()
+    connection = connected()
+    worker = arrived(entrance)
+    connection.send_bytes(message)
+    assert worker.receive() is None
+    worker.heard -= wire.SILENCE + 1
     assert worker.silent
-    visitor.send_bytes(b"GET / HTTP/1.1")
-    assert worker.receive() is None  # who talks of something else is sent away
-    worker.close()
-    visitor.close()
-    door.close()
+    for one in (worker, connection, entrance):
+        one.close()
+
+
+def test_half_a_message_of_a_worker_that_hangs_does_not_stop_the_chief(monkeypatch, variables):
+    monkeypatch.setattr(wire, "SILENCE", 1.0)
+    entrance = chief.Entrance()
+    connection = connected()
+    worker = arrived(entrance)
+    os.write(connection.fileno(), struct.pack("!i", 100) + b"half")
+    assert worker.receive() is None
+    for one in (worker, connection, entrance):
+        one.close()
+
+
+def test_a_chief_that_nobody_visits_ends(tmp_path, monkeypatch, variables):
+    monkeypatch.setattr(chief, "ABSENCE", 0.2)
+    monkeypatch.setattr(chief, "TURN", 0.1)
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
+    hp = kt.HyperParameters()
+    hp.Float("x", 0.0, 10.0)
+    oracle = tuning.oracle("random", kt.Objective("val_score", "max"), hp)
+    with pytest.raises(UserError, match="no worker has been here"):
+        tuning.run_search(fakes.bowl, oracle, tmp_path)
+
+
+def test_a_port_that_cannot_be_listened_at(monkeypatch, variables):
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "203.0.113.1")
     with pytest.raises(UserError, match="cannot listen"):
-        monkeypatch.setenv("KERASTUNER_ORACLE_IP", "203.0.113.1")
-        remote.Door()
+        chief.Entrance()

@@ -52,8 +52,8 @@ def class_balance_kl(probabilities: np.ndarray, real: np.ndarray) -> float:
     Both are counted by the same classifier, each picture for its most probable class, so that the
     classifier's own preferences cancel. 0 when samples have the classes of real pictures in the
     same shares, `log classes` when they have one of equally frequent classes (the mode-count
-    statistic of PacGAN, arXiv:1712.04086, section 4.1); infinite for a class that no real picture
-    has.
+    statistic of PacGAN, arXiv:1712.04086, section 4.1). A class that no real image has counts as
+    half of one, so that the divergence is finite.
 
     Args:
         probabilities: for each sample, [n, classes].
@@ -67,7 +67,7 @@ def class_balance_kl(probabilities: np.ndarray, real: np.ndarray) -> float:
     if probabilities.shape[1] != classes:
         raise UserError(f"{probabilities.shape[1]} classes for samples, {classes} for real ones.")
     counts = [np.bincount(p.argmax(axis=1), minlength=classes) for p in (probabilities, real)]
-    return float(stats.entropy(*counts))
+    return float(stats.entropy(counts[0], np.maximum(counts[1], 0.5)))
 
 
 def _checked(probabilities: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from kapps.evaluation.generative.samples.two_sample import nearest_neighbour_tes
 # What a row of the table is called, and what is good.
 MEANINGS = {
     "frechet": ("Fréchet distance", "low"),
-    "kid": ("kernel distance", "about 0"),
+    "kid": ("kernel distance (95 % interval)", "about 0"),
     "precision": ("precision: samples look real", "high"),
     "recall": ("recall: samples vary as real ones do", "high"),
     "density": ("density", "about 1"),
@@ -47,9 +47,11 @@ def sample_quality(
 
     No figure here can be read without the second one, its floor: the Fréchet distance of two
     halves of the same data is not zero, their precision is not one. A model is as good as the data
-    where a figure is at its floor.
+    where a figure is at its floor. All of these figures depend on how many images there are, so
+    the three sets are cut, at random, to the size of the smallest.
 
-    Keys: `frechet`, `kid` with its standard error `kid_error`, `precision`, `recall`, `density`,
+    Keys: `frechet`, `kid` with its standard error `kid_error` and its 95 % interval `kid_low`,
+    `kid_high`, `precision`, `recall`, `density`,
     `coverage`, `nn_accuracy` (0.5 is best), and, where the extractor knows classes,
     `classifier_score` and `class_balance_kl` (0: real shares of classes); each with `_floor`
     added for the real pictures in place of samples. `samples`, `real_examples`, `floor_examples`
@@ -59,18 +61,18 @@ def sample_quality(
         extractor: where features come from.
         samples: pictures uint8 [n, H, W, C].
         real: pictures uint8 [m, H, W, C] that the model was not trained on.
-        floor_real: other real pictures uint8, cut at random to n when there are more, so that both
-            columns have the same bias; best such as the feature network was not trained on either.
+        floor_real: other real images uint8; best such as the feature network was not trained on
+            either.
         k: neighbours, for precision, recall, density and coverage.
         seed: seed of subsets.
 
     Raises:
         UserError: too few pictures for the features, or pictures the extractor does not take.
     """
+    count = min(len(samples), len(real), len(floor_real))
+    random = np.random.default_rng(seed)
+    samples, real, floor_real = (_cut(x, count, random) for x in (samples, real, floor_real))
     reference = extractor.both(real)
-    if len(floor_real) > len(samples):
-        chosen = np.random.default_rng(seed).choice(len(floor_real), len(samples), replace=False)
-        floor_real = floor_real[np.sort(chosen)]
     found = _figures(extractor.both(samples), reference, k, seed)
     floor = _figures(extractor.both(floor_real), reference, k, seed)
     figures: dict[str, Any] = {}
@@ -86,9 +88,15 @@ def sample_quality(
     }
 
 
+def _cut(images: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    if len(images) == count:
+        return images
+    return images[np.sort(random.choice(len(images), count, replace=False))]
+
+
 def quality_table(figures: Mapping[str, Any]) -> tuple[str, Sequence[str], Sequence[Sequence]]:
     """What `sample_quality` found as a table for `write_report`: title, column names, rows."""
-    columns = ("figure", "samples", "real against real", "N", "good is")
+    columns = ("figure", "samples", "real against real", "N of each", "good is")
     rows = [
         (title, _shown(figures, name), _shown(figures, name, "_floor"), figures["samples"], good)
         for name, (title, good) in MEANINGS.items()
@@ -174,6 +182,8 @@ def _of_features(samples: np.ndarray, real: np.ndarray, k: int, seed: int) -> di
         "frechet": frechet_distance(samples, real),
         "kid": kid.value,
         "kid_error": kid.error,
+        "kid_low": kid.low,
+        "kid_high": kid.high,
         **precision_recall(real, samples, k)._asdict(),
         **density_coverage(real, samples, k)._asdict(),
     }
@@ -193,5 +203,6 @@ def _figures(samples, real, k: int, seed: int) -> dict[str, float]:
 def _shown(figures: Mapping[str, Any], name: str, end: str = "") -> str | float:
     value = figures[name + end]
     if name == "kid":
-        return f"{value:.4g} ± {figures[f'kid_error{end}']:.1g}"
+        low, high = figures[f"kid_low{end}"], figures[f"kid_high{end}"]
+        return f"{value:.3g} ({low:.2g} to {high:.2g})"
     return value

@@ -7,9 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kapps.errors import UserError
-from kapps.evaluation.generative.samples import small_classifiers
 from kapps.evaluation.generative.samples.distances import checked_features
-from kapps.evaluation.metrics.classification import wilson_interval
 
 
 class NeighbourTest(NamedTuple):
@@ -23,15 +21,6 @@ class NeighbourTest(NamedTuple):
     accuracy: float
     real: float
     samples: float
-    examples: int
-
-
-class ClassifierTest(NamedTuple):
-    """Held-out accuracy with its 95 % interval, on `examples` pictures, half of them real."""
-
-    accuracy: float
-    low: float
-    high: float
     examples: int
 
 
@@ -69,52 +58,6 @@ def nearest_neighbour_test(
     return NeighbourTest(
         float(right.mean()), float(right[:count].mean()), float(right[count:].mean()), count
     )
-
-
-def classifier_two_sample_test(
-    real: np.ndarray,
-    samples: np.ndarray,
-    *,
-    held_out: float = 0.5,
-    epochs: int | None = None,
-    seed: int = 0,
-    verbose: str | int = 0,
-) -> ClassifierTest:
-    """Train a small CNN to tell samples from real pictures; its accuracy on held-out ones.
-
-    Lopez-Paz and Oquab 2017 (arXiv:1610.06545, section 3). An interval that holds one half: this
-    network found no difference. It needs no features, and finds artefacts that a network trained
-    on classes overlooks; even good GANs are far above one half.
-
-    Args:
-        real: pictures uint8 [n, H, W, C].
-        samples: pictures uint8 [m, H, W, C]; the larger set is cut to the size of the smaller.
-        held_out: share of both that is not trained on.
-        epochs: None for a few thousand steps.
-        seed: seed of the division, the weights and the order.
-        verbose: as in `keras.Model.fit`.
-
-    Raises:
-        UserError: pictures that are not uint8 or of different shapes, or too few of them.
-    """
-    real, samples = np.asarray(real), np.asarray(samples)
-    if real.dtype != np.uint8 or samples.dtype != np.uint8 or real.shape[1:] != samples.shape[1:]:
-        raise UserError(
-            "Two sets of uint8 pictures of one shape are wanted, not "
-            f"{real.dtype} {real.shape} and {samples.dtype} {samples.shape}."
-        )
-    real, samples = even_sets(real, samples, seed)
-    kept = round(len(real) * (1.0 - held_out))
-    if not 1 <= kept < len(real):
-        raise UserError(f"{len(real)} pictures of each kind cannot be divided by {held_out}.")
-    pictures = np.concatenate([real[:kept], samples[:kept], real[kept:], samples[kept:]])
-    labels = np.repeat([0, 1, 0, 1], [kept, kept, len(real) - kept, len(real) - kept])
-    train = small_classifiers.array_split(pictures[: 2 * kept], labels[: 2 * kept])
-    test = small_classifiers.array_split(pictures[2 * kept :], labels[2 * kept :])
-    model = small_classifiers.trained(train, 2, epochs=epochs, seed=seed, verbose=verbose)
-    accuracy = small_classifiers.accuracy(model, test)
-    low, high = wilson_interval(round(accuracy * len(test)), len(test))
-    return ClassifierTest(accuracy, low, high, len(test))
 
 
 def even_sets(a: np.ndarray, b: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -64,43 +64,6 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
                 fontsize=min(points, 8 if matrix.max() < 1000 else 6.5),
                 color="white" if shares[i, j] > 0.3 else "#222222",
             )
-    return figure
-
-
-def per_class_bars(per_class: Sequence[Mapping]) -> Figure:
-    """F1 of each class, the weakest first; of more than 40 classes the weakest 40.
-
-    `per_class` as in `classification_metrics`; classes that do not occur are left out.
-    """
-    present = [row for row in per_class if row["support"]]
-    weakest = sorted(present, key=lambda row: row["f1"])[:WEAKEST]
-    figure = new_figure(0.22 * len(weakest) + 0.9)
-    axes = calm(figure.subplots())
-    axes.grid(False, axis="y")
-    places = np.arange(len(weakest))
-    f1 = [row["f1"] for row in weakest]
-    axes.barh(places, f1, height=0.7, color=BLUE)
-    for place, row in zip(places, weakest, strict=True):
-        inside = row["f1"] > 0.2
-        axes.text(
-            row["f1"] + (-0.01 if inside else 0.01),
-            place,
-            f"{100 * row['f1']:.1f} %",
-            ha="right" if inside else "left",
-            va="center",
-            fontsize=7.5,
-            color="white" if inside else "black",
-        )
-    names = short_names([row["name"] for row in per_class], 22)
-    names = dict(zip((row["name"] for row in per_class), names, strict=True))
-    labels = [f"{names[row['name']]} ({row['support']})" for row in weakest]
-    axes.set_yticks(places, labels, fontsize=8, parse_math=False)
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(weakest) - 0.4, -0.6)
-    axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-    shown = f", the weakest {WEAKEST} of {len(present)}" if len(present) > WEAKEST else ""
-    axes.set_xlabel(f"F1 by class (examples){shown}")
     return figure
 
 

@@ -12,23 +12,26 @@ from kapps.evaluation.plots.figure import BLUE, GREY, calm, new_figure, short_na
 MOST_SHOWN = 25
 
 
-def column_importance(names: Sequence[str], drops: np.ndarray, words: str) -> Figure:
-    """A bar for each column, the most important first; the whiskers are two standard errors.
+def column_importance(
+    names: Sequence[str], value: np.ndarray, low: np.ndarray, high: np.ndarray, words: str
+) -> Figure:
+    """A bar for each column, the most important first; the whiskers are 95 % intervals.
 
     Args:
         names: of the columns, at most 25 of which are drawn.
-        drops: what shuffling the column costs, [columns, repetitions].
+        value: what shuffling the column costs, [columns].
+        low: lower end of its interval, [columns].
+        high: upper end, [columns].
         words: what that is, for the axis.
     """
-    drops = np.asarray(drops, np.float64)
-    order = np.argsort(-drops.mean(axis=1), kind="stable")[:MOST_SHOWN]
-    errors = 2 * drops.std(axis=1, ddof=1)[order] / np.sqrt(drops.shape[1])
+    value, low, high = (np.asarray(x, np.float64) for x in (value, low, high))
+    order = np.argsort(-value, kind="stable")[:MOST_SHOWN]
     figure = new_figure(0.22 * len(order) + 0.8)
     axes = calm(figure.subplots())
     axes.barh(
         short_names([names[i] for i in order], 28),
-        drops.mean(axis=1)[order],
-        xerr=errors,
+        value[order],
+        xerr=np.stack([value - low, high - value])[:, order],
         color=BLUE,
         error_kw={"ecolor": GREY, "elinewidth": 1},
     )

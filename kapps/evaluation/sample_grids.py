@@ -1,4 +1,4 @@
-"""Samples of the same noise after every epoch, for pictures of how a training went."""
+"""Images drawn after every epoch, such as samples of the same noise: how a training went."""
 
 from __future__ import annotations
 
@@ -81,3 +81,20 @@ def samples_by_epoch(run: pathlib.Path) -> tuple[list, list]:
         [("Samples by epoch", figure, "Of the same noise, as the training went on.")],
         [("Samples in training", moving.read_bytes(), "Of the same noise.")],
     )
+
+
+def learning_film(
+    run: pathlib.Path, caption: str
+) -> tuple[list[np.ndarray], list[int], tuple[str, bytes, str]]:
+    """What was drawn after each epoch as an animation, also written to `plots/learning.webp`.
+
+    Args:
+        run: the run directory.
+        caption: of the animation.
+
+    Returns:
+        The frames [n, H, W, C] of each epoch, the epochs, and (title, content, caption).
+    """
+    drawn, epochs = samples_of(run)
+    moving = plots.save_animation(drawn, run / "plots" / "learning.webp", epochs)
+    return drawn, epochs, ("Learning, epoch by epoch", moving.read_bytes(), caption)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kapps.serving.publishing.warmup import prediction_log
+from kapps.serving.savedmodel.warmup import prediction_log
 
 
 def test_the_bytes_of_a_small_request():

@@ -12,22 +12,22 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from kapps.errors import UserError
-from kapps.serving.publishing import graph
-from kapps.serving.publishing.generative_card import generative_card
-from kapps.serving.publishing.images import checked_images
-from kapps.serving.publishing.self_check import full_float32, refuse_state
-from kapps.serving.publishing.versions import write_version
-from kapps.serving.publishing.warmup import BATCHES, write_warmup
+from kapps.serving.savedmodel import graph
+from kapps.serving.savedmodel.examples import checked_images, example_input
+from kapps.serving.savedmodel.generative_card import generative_card
+from kapps.serving.savedmodel.self_check import (
+    ENDPOINT_TOLERANCE,
+    check_endpoint,
+    full_float32,
+    refuse_state,
+)
+from kapps.serving.savedmodel.versions import write_version
+from kapps.serving.savedmodel.warmup import BATCHES, write_warmup
 
 Endpoint = tuple[Callable[..., dict[str, tf.Tensor]], Sequence[tf.TensorSpec]]
 CHECKED_BATCHES = (1, 5)
-TOLERANCE = 1e-4  # of float32: other kernels, other order of summation
 # Pictures drawn at a time. The seed of a part says where it begins, so it belongs to the result.
 TOGETHER = 256
-# Examples of what a model of texts takes.
-_NUMBERS = {"length": np.int32(20), "temperature": np.float32(0.8), "top_k": np.int32(0)}
-_TEXTS = (b"The ", b"", b"And\n", "na\u00efve \u2014 ".encode(), b"x")
 
 
 def export_generative(
@@ -39,7 +39,7 @@ def export_generative(
     classes: int = 0,
     card: str | None = None,
     sample_images: np.ndarray | None = None,
-    tolerance: float = TOLERANCE,
+    tolerance: float = ENDPOINT_TOLERANCE,
 ) -> Path:
     """Publishes functions as the signatures of the next version under `export_dir`.
 
@@ -81,14 +81,15 @@ def export_generative(
     images = checked_images(sample_images, image_shape) if shapes else sample_images
     export_dir = Path(export_dir)
     functions = {
-        function: tf.function(function, autograph=False, input_signature=list(specs))
+        function: graph.signature(function, specs)
         for function, specs in dict(endpoints.values()).items()
     }
     signatures = {name: functions[function] for name, (function, _) in endpoints.items()}
 
     def example(name: str, size: int, seed: int, images: np.ndarray) -> dict[str, np.ndarray]:
         return {
-            spec.name: _example(spec, size, seed, images, classes) for spec in endpoints[name][1]
+            spec.name: example_input(spec, size, seed, images, classes)
+            for spec in endpoints[name][1]
         }
 
     def write(directory: Path) -> None:
@@ -150,80 +151,6 @@ def picture(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
     """`pixels` clipped to 0..1, and `image`, the same as uint8 0..255."""
     pixels = tf.clip_by_value(tf.cast(pixels, tf.float32), 0.0, 1.0)
     return {"image": tf.cast(tf.round(255.0 * pixels), tf.uint8), "pixels": pixels}
-
-
-def _example(spec, size, seed, images, classes) -> np.ndarray:
-    """An input of a signature; scalars where its spec leaves the rank open."""
-    rng = np.random.default_rng(seed)
-    if spec.name in _NUMBERS:
-        return _NUMBERS[spec.name]
-    if spec.dtype == tf.string and spec.name != "image_bytes":
-        return np.resize(np.array(_TEXTS, object), size)
-    if spec.name == "count":
-        return np.int32(size)
-    if spec.name == "seed":
-        return np.int32(seed)
-    if spec.name == "label":
-        one_for_all = spec.shape.rank is None
-        return np.int32(-(size == 1)) if one_for_all else np.arange(size, dtype=np.int32) % classes
-    if spec.name in ("image", "image_bytes"):
-        batch = np.resize(images, (size, *images.shape[1:]))
-        if spec.name == "image":
-            return batch
-        return np.array([tf.io.encode_png(image).numpy() for image in batch], object)
-    shape = [size if length is None else length for length in spec.shape]
-    if spec.name == "codes":
-        return rng.integers(0, 2, shape, np.int32)  # every codebook has these
-    return rng.normal(size=shape).astype(spec.dtype.as_numpy_dtype)
-
-
-def check_endpoint(
-    name: str,
-    function: Callable[..., dict[str, tf.Tensor]],
-    served: Callable[..., dict[str, tf.Tensor]],
-    inputs: Mapping[str, np.ndarray],
-    tolerance: float = TOLERANCE,
-) -> None:
-    """Compares a reloaded signature with the function it was made of.
-
-    Args:
-        name: Of the signature.
-        function: What it was made of.
-        served: The signature.
-        inputs: Its arguments.
-        tolerance: As `export_generative` has it; texts must be equal.
-
-    Raises:
-        UserError: an answer is not finite.
-        RuntimeError: the two disagree, or the signature with itself when asked twice.
-    """
-    tensors = {key: tf.constant(value) for key, value in inputs.items()}
-    first, second = served(**tensors), served(**tensors)
-    expected = function(**tensors)
-    if first.keys() != expected.keys():
-        raise RuntimeError(f"{name} answers {sorted(first)}, not {sorted(expected)}")
-    for key, tensor in expected.items():
-        said, again, wanted = (t.numpy() for t in (first[key], second[key], tensor))
-        if not np.array_equal(said, again, equal_nan=said.dtype.kind == "f"):
-            raise RuntimeError(f"{name}: the SavedModel answers differently when asked twice")
-        if wanted.dtype.kind == "f" and not np.isfinite(wanted).all():
-            raise UserError(
-                f"{name}: {key} is not finite: the model diverged. Nothing was published"
-            )
-        if (said.dtype, said.shape) != (wanted.dtype, wanted.shape):
-            raise RuntimeError(f"{name}: {key} is {said.dtype} {said.shape}, not {wanted.dtype}")
-        if wanted.dtype.kind == "O":
-            if not np.array_equal(said, wanted):
-                raise RuntimeError(f"{name}: {key} of the SavedModel is not the model's")
-            continue
-        difference = np.max(np.abs(said.astype(float) - wanted.astype(float)), initial=0.0)
-        allowed = tolerance * max(1.0, np.max(np.abs(wanted.astype(float)), initial=0.0))
-        allowed += wanted.dtype.kind in "iu"  # a rounding
-        if not difference <= allowed:
-            raise RuntimeError(
-                f"{name}: the SavedModel differs from the model by {difference:.1e} in {key}"
-                f" ({allowed:.0e} allowed)"
-            )
 
 
 def _described(signatures, endpoints) -> dict[str, tuple[dict, dict]]:

@@ -62,12 +62,35 @@ def endpoints(
         return classify(decode_files(image_bytes, image_shape))
 
     image = tf.TensorSpec((None, *image_shape), tf.uint8, name="image")
-    endpoints = {"serving_default": tf.function(classify, autograph=False, input_signature=[image])}
+    endpoints = {"serving_default": signature(classify, [image])}
     if image_shape[-1] in DECODABLE_CHANNELS:
-        endpoints["from_bytes"] = tf.function(
-            classify_bytes, autograph=False, input_signature=[IMAGE_BYTES]
-        )
+        endpoints["from_bytes"] = signature(classify_bytes, [IMAGE_BYTES])
     return endpoints
+
+
+def signature(
+    function: Callable[..., dict[str, tf.Tensor]], specs: Sequence[tf.TensorSpec]
+) -> tf.types.experimental.GenericFunction:
+    """A function to be served: before anything else it refuses tensors of another shape.
+
+    A server hands over what it is sent. Some kernels abort the whole process where a tensor has
+    another rank than they were made for, and the check of a signature's shapes is left to the
+    client: so it stands in the graph.
+
+    Args:
+        function: Of tensors in the order of `specs`, returns tensors by name.
+        specs: Of the arguments, each with a name.
+    """
+
+    def guarded(*arguments: tf.Tensor) -> dict[str, tf.Tensor]:
+        return function(
+            *(
+                argument if spec.shape.rank is None else tf.ensure_shape(argument, spec.shape)
+                for argument, spec in zip(arguments, specs, strict=True)
+            )
+        )
+
+    return tf.function(guarded, autograph=False, input_signature=list(specs))
 
 
 # TF Serving's REST interface takes base64 for tensors whose name ends in _bytes.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kapps.serving.publishing.card import beginning, python_block, rest_block
+from kapps.serving.savedmodel.card import beginning, python_block, rest_block
 
 _MEANINGS = {
     "image": "pixels 0..255",

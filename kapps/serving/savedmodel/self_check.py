@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import keras
@@ -20,6 +20,7 @@ _WRITES = re.compile(r"^Assign|^ResourceScatter|^ResourceApply")
 
 # Largest difference of a probability. In mixed precision the compiler may keep an intermediate
 # result in float32 that another graph rounds, so two right answers differ by a rounding.
+ENDPOINT_TOLERANCE = 1e-4  # of any number, in float32: other kernels, other order of summation
 TOLERANCE = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 2e-2}
 
 
@@ -87,6 +88,55 @@ def _check_batch(
         from_bytes = signatures["from_bytes"](image_bytes=encoded)["probabilities"].numpy()
         if not np.array_equal(probabilities, from_bytes):
             raise RuntimeError("the SavedModel answers differently for the same image as PNG")
+
+
+def check_endpoint(
+    name: str,
+    function: Callable[..., dict[str, tf.Tensor]],
+    served: Callable[..., dict[str, tf.Tensor]],
+    inputs: Mapping[str, np.ndarray],
+    tolerance: float = ENDPOINT_TOLERANCE,
+) -> None:
+    """Compares a reloaded signature with the function it was made of.
+
+    Args:
+        name: Of the signature.
+        function: What it was made of.
+        served: The signature.
+        inputs: Its arguments.
+        tolerance: As `export_generative` has it; texts must be equal.
+
+    Raises:
+        UserError: an answer is not finite.
+        RuntimeError: the two disagree, or the signature with itself when asked twice.
+    """
+    tensors = {key: tf.constant(value) for key, value in inputs.items()}
+    first, second = served(**tensors), served(**tensors)
+    expected = function(**tensors)
+    if first.keys() != expected.keys():
+        raise RuntimeError(f"{name} answers {sorted(first)}, not {sorted(expected)}")
+    for key, tensor in expected.items():
+        said, again, wanted = (t.numpy() for t in (first[key], second[key], tensor))
+        if not np.array_equal(said, again, equal_nan=said.dtype.kind == "f"):
+            raise RuntimeError(f"{name}: the SavedModel answers differently when asked twice")
+        if wanted.dtype.kind == "f" and not np.isfinite(wanted).all():
+            raise UserError(
+                f"{name}: {key} is not finite: the model diverged. Nothing was published"
+            )
+        if (said.dtype, said.shape) != (wanted.dtype, wanted.shape):
+            raise RuntimeError(f"{name}: {key} is {said.dtype} {said.shape}, not {wanted.dtype}")
+        if wanted.dtype.kind == "O":
+            if not np.array_equal(said, wanted):
+                raise RuntimeError(f"{name}: {key} of the SavedModel is not the model's")
+            continue
+        difference = np.max(np.abs(said.astype(float) - wanted.astype(float)), initial=0.0)
+        allowed = tolerance * max(1.0, np.max(np.abs(wanted.astype(float)), initial=0.0))
+        allowed += wanted.dtype.kind in "iu"  # a rounding
+        if not difference <= allowed:
+            raise RuntimeError(
+                f"{name}: the SavedModel differs from the model by {difference:.1e} in {key}"
+                f" ({allowed:.0e} allowed)"
+            )
 
 
 def refuse_state(

@@ -12,7 +12,7 @@ import pytest
 
 from kapps.errors import UserError
 from kapps.serving import version_directory, versions, write_version
-from kapps.serving.publishing import versions as versions_module
+from kapps.serving.savedmodel import versions as versions_module
 
 FILES = 20
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from kapps import models, serving
 from kapps.errors import UserError
-from kapps.serving.publishing.endpoints import in_parts
+from kapps.serving.savedmodel.endpoints import in_parts
 
 SHAPE, CLASSES = (6, 5, 1), 3
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, *SHAPE), np.uint8)
@@ -401,7 +401,7 @@ def test_a_stateful_draw_is_refused_even_with_a_seed(tmp_path):
 
 
 def test_what_disagrees_or_is_not_finite_is_not_published(tmp_path, monkeypatch):
-    from kapps.serving.publishing import graph
+    from kapps.serving.savedmodel import graph
 
     layer = keras.layers.Dense(2, bias_initializer="ones")
     save = graph.save

@@ -1,0 +1,123 @@
+"""Where tables come from: files of columns, and those that come with scikit-learn."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from kapps.data.delimited import Delimited, as_cells, read_delimited, read_names
+from kapps.data.spec import parse
+from kapps.data.tables import columns as kinds
+from kapps.errors import UserError
+
+TABLES = ("breast_cancer", "diabetes", "iris", "wine")  # come with scikit-learn
+_RAW = {"diabetes": {"scaled": False}}  # otherwise all rows would have had a say in the scaling
+_SHOWN = 5
+
+
+def read_table(spec: str, target: str | None = None) -> tuple[Delimited, str]:
+    """The cells of a table, and the name of its target.
+
+    Raises:
+        UserError: the file cannot be read as a table, or no target is named for it.
+    """
+    parsed = parse(spec, ("csv",), TABLES)
+    if parsed.kind == "csv":
+        check_target(spec, target)
+        return read_delimited(parsed.path), target
+    table = from_scikit_learn(parsed.kind)
+    return table, target or table.names[-1]
+
+
+def with_test_file(
+    table: Delimited, test_file: str | os.PathLike | None
+) -> tuple[Delimited, dict[str, np.ndarray]]:
+    """A table with the rows of a test file below its own, and the rows of the splits given so.
+
+    Raises:
+        UserError: the test file cannot be read, or lacks a column.
+    """
+    rows = {"train": np.arange(len(table))}
+    if test_file is None:
+        return table, rows
+    import pyarrow as pa
+
+    other = read_delimited(test_file)
+    absent = [name for name in table.names if name not in set(other.names)]
+    if absent:
+        raise UserError(f"'{test_file}' lacks columns of the training data: {_listed(absent)}")
+    own = dict(zip(other.names, other.cells, strict=True))
+    joined = tuple(
+        pa.concat_arrays([cells, own[name]])
+        for name, cells in zip(table.names, table.cells, strict=True)
+    )
+    rows["test"] = np.arange(len(table), len(table) + len(other))
+    return Delimited(table.names, joined, table.delimiter), rows
+
+
+def check_target(spec: str, target: str | None, drop: Sequence[str] = ()) -> None:
+    """Finds missing or mistyped columns at once, by the first line of the file.
+
+    Args:
+        spec: as `load_table`.
+        target: as `load_table`.
+        drop: as `load_table`.
+
+    Raises:
+        UserError: no target for a file, or a column that the file does not have.
+    """
+    parsed = parse(spec, ("csv",), TABLES)
+    if parsed.kind != "csv":
+        return
+    names = read_names(parsed.path)
+    if target is None:
+        raise UserError(
+            f"{spec}: which column is to be predicted? Name it with --target; there are "
+            f"{_listed(names)}"
+        )
+    for name in (target, *drop):
+        find_column(spec, names, name)
+
+
+def find_column(spec: str, names: Sequence[str], name: str) -> str:
+    """A column's name as the file has it; the name it is served by will do, too.
+
+    Raises:
+        UserError: there is no such column; the nearest name is told.
+    """
+    if name in names:
+        return name
+    served = dict(zip(kinds.served_names(names), names, strict=True))
+    if name in served:
+        return served[name]
+    near = difflib.get_close_matches(name, names, 1, cutoff=0.5)
+    # Case matters little to who types, and much to a measure of likeness.
+    near = [known for known in names if known.lower() == name.lower()] or near
+    hint = f" (perhaps '{near[0]}'?)" if near else ""
+    raise UserError(f"{spec} has no column '{name}'{hint}; there are {_listed(names)}")
+
+
+def from_scikit_learn(name: str) -> Delimited:
+    """One of scikit-learn's tables, as a file would hold it; the target is the last column."""
+    import sklearn.datasets  # takes a second to import
+
+    found = getattr(sklearn.datasets, f"load_{name}")(**_RAW.get(name, {}))
+    names = getattr(found, "target_names", None)
+    targets = found.target if names is None else np.asarray(names)[found.target]
+    columns = [[repr(float(value)) for value in column] for column in found.data.T]
+    if name == "diabetes":  # 1 and 2 in the data's own units
+        sex = found.feature_names.index("sex")
+        columns[sex] = [str(int(float(value))) for value in columns[sex]]
+    title = {"breast_cancer": "diagnosis", "diabetes": "progression"}.get(name, "class")
+    return Delimited(
+        (*map(str, found.feature_names), title),
+        tuple(map(as_cells, (*columns, [str(value) for value in targets]))),
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(map(repr, names[:_SHOWN])) + more

@@ -1,0 +1,130 @@
+"""What to try next: one piece of advice for each verdict, and never two that contradict."""
+
+from __future__ import annotations
+
+import math
+
+from kapps.evaluation.verdicts.measured import Measured
+
+STEPS_TOO_LARGE = (
+    "Try a tenth of the learning rate, a warm-up or gradient clipping, and check that the inputs "
+    "hold no NaN and are scaled."
+)
+
+
+def advice_on(label: str, run: Measured | None) -> str:
+    """One or two sentences.
+
+    Args:
+        label: of the verdict.
+        run: what was measured; None where no epoch is whole.
+    """
+    if label == "diverged" or run is None:
+        return STEPS_TOO_LARGE
+    return _BY_LABEL[label](run)
+
+
+def _cannot_tell(run: Measured) -> str:
+    if not math.isfinite(run.gap):
+        return (
+            "Look at the metric: a split without examples, or labels that are none of the classes, "
+            "give no number."
+        )
+    if math.isnan(run.skill):
+        return "Look at the balanced accuracy, and at the confusion matrix."
+    return "Measure on more validation examples, or by cross-validation."
+
+
+def _unstable(run: Measured) -> str:
+    return (
+        "Try a third of the learning rate, a schedule that lowers it, or gradient clipping. The "
+        f"weights of epoch {run.kept_epoch} are kept."
+    )
+
+
+def _over_fitted(run: Measured) -> str:
+    if run.terms.chance(run):
+        return (
+            "Check that the labels belong to their inputs; then try data augmentation or more data."
+        )
+    if run.improving:
+        return (
+            "Try data augmentation, more dropout or weight decay, or more data, and with them more "
+            "epochs: the validation loss was still falling."
+        )
+    less = " More epochs will not help." if run.stalled() else ""
+    return (
+        "Try data augmentation, more dropout or weight decay, a smaller network, or more data."
+        f"{less}"
+    )
+
+
+def _slightly(run: Measured) -> str:
+    if run.improving:
+        return (
+            "Train for more epochs: the validation loss was still falling. A little more "
+            "augmentation, dropout or weight decay keeps the gap small."
+        )
+    less = " More epochs will not help." if run.stalled() else ""
+    sure = ""
+    if run.terms.score == "accuracy" and run.rise and run.score_trend() >= 0:
+        sure = " Over-confidence alone is mended by a temperature that is fitted on validation."
+    return f"Try a little more augmentation, dropout or weight decay, or more data.{less}{sure}"
+
+
+def _not_learned(run: Measured) -> str:
+    if run.far_above_a_guess:
+        return STEPS_TOO_LARGE
+    if run.fall > 0:
+        return (
+            "The loss still falls: train for more epochs; if that does not help, with ten times "
+            "the learning rate."
+        )
+    return (
+        "Try a learning rate ten times lower and one ten times higher, and look whether the inputs "
+        "are scaled and the labels belong to them."
+    )
+
+
+def _plateau(run: Measured) -> str:
+    return (
+        "To find out, train a larger network once, or this one at another learning rate: if it "
+        "learns its training examples better, this one under-fits; if not, look at the examples "
+        "with the highest loss for wrong labels, and at what the inputs lack."
+    )
+
+
+def _well_fitted(run: Measured) -> str:
+    terms = run.terms
+    if terms.ceiling is not None and run.train_score[run.kept] >= terms.ceiling - 0.05:
+        return "To get further, better labels are needed, not another network."
+    if run.stalled():
+        return (
+            f"More epochs will not help: epoch {run.lowest_epoch} of {run.last_epoch} was as good. "
+            "To get further, try more data or augmentation."
+        )
+    if run.annealed and run.fall > 0:
+        return "To get further, try a longer schedule, a larger network, or more data."
+    return "To get further, try a larger network or more data."
+
+
+_BY_LABEL = {
+    "too short to say": lambda run: "Train for at least 3 epochs, better 10, before you judge.",
+    "cannot tell": _cannot_tell,
+    "unstable": _unstable,
+    "validation differs": lambda run: (
+        "Look at where the validation examples come from and how they are prepared, and take "
+        "training and validation examples from one source. If they show what the network will "
+        "meet, train on examples of their kind."
+    ),
+    "over-fitted": _over_fitted,
+    "not learned": _not_learned,
+    "slightly over-fitted": _slightly,
+    "still improving": lambda run: "Train for more epochs, or with a higher learning rate.",
+    "under-fitted": lambda run: (
+        "Try a larger network, another learning rate (ten times lower or higher), or less dropout "
+        "and augmentation; and look whether the labels are right."
+    ),
+    "plateau": _plateau,
+    "well fitted": _well_fitted,
+}

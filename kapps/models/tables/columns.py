@@ -1,0 +1,242 @@
+"""Layers from the raw column of a table to numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("kapps")
+class NumberColumn(keras.layers.Layer):
+    """Numbers float32 [batch, 1] -> `(x - mean) / std`, float32 [batch, 1 or 2].
+
+    NaN stands for a missing number and becomes the median.
+
+    Args:
+        mean: of the training part.
+        std: of the training part.
+        median: of the training part.
+        indicator: a second output says whether the number was missing. One that never was while
+            training would have weights that nobody trained.
+        wide: the numbers come as float64, and only what is left of them without the mean is
+            float32.
+        reading: how cells of a file become these numbers, for those who read files.
+    """
+
+    def __init__(
+        self,
+        mean: float,
+        std: float,
+        median: float,
+        indicator: bool = False,
+        *,
+        wide: bool = False,
+        reading: Mapping[str, Any] | None = None,
+        **kwargs,
+    ):
+        # Keras would cast wide numbers before they are asked for.
+        super().__init__(**{"dtype": "float32", "autocast": not wide} | kwargs)
+        self.mean, self.std, self.median, self.indicator = mean, std, median, indicator
+        self.wide, self.reading = wide, dict(reading or {})
+
+    def call(self, x):
+        """The numbers, standardised."""
+        missing = tf.math.is_nan(x)
+        # The mean goes first: dividing large numbers before would cost what makes them differ.
+        known = tf.where(missing, tf.constant(self.median, x.dtype), x)
+        standardised = (known - tf.constant(self.mean, x.dtype)) / tf.constant(self.std, x.dtype)
+        standardised = tf.cast(standardised, self.compute_dtype)
+        if not self.indicator:
+            return standardised
+        return tf.concat([standardised, tf.cast(missing, standardised.dtype)], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        """[batch, 1 or 2]."""
+        return (*input_shape[:-1], 1 + self.indicator)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        names = ("mean", "std", "median", "indicator", "wide", "reading")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@keras.saving.register_keras_serializable("kapps")
+class CategoryColumn(keras.layers.Layer):
+    """Texts or whole numbers [batch, 1] -> one-hot float32 [batch, categories (+ 1)].
+
+    A category that is not in the vocabulary has no one and nothing that is not trained is added to
+    what follows, as with scikit-learn's `OneHotEncoder(handle_unknown="ignore")`. There is no
+    lookup table, so nothing but constants goes into a SavedModel.
+
+    Args:
+        vocabulary: the categories.
+        missing: what stands for a missing value, texts in small letters; together they are one more
+            category, the last. Empty if nothing was missing in training.
+        reading: how cells of a file become these categories, for those who read files.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Sequence,
+        missing: Sequence = (),
+        *,
+        reading: Mapping[str, Any] | None = None,
+        **kwargs,
+    ):
+        super().__init__(**{"dtype": "float32"} | kwargs)
+        self.vocabulary, self.missing = list(vocabulary), list(missing)
+        self.reading = dict(reading or {})
+        self.supports_jit = False  # XLA knows no strings
+
+    def call(self, x):
+        """Which category each row has."""
+        words = x.dtype == tf.string
+        known = tf.constant(self.vocabulary, x.dtype, shape=(1, len(self.vocabulary)))
+        x = tf.strings.strip(x) if words else x
+        one_hot = tf.equal(x, known)
+        if self.missing:
+            x = tf.strings.lower(x) if words else x
+            gone = tf.equal(x, tf.constant([self.missing], x.dtype))
+            one_hot = tf.concat([one_hot, tf.reduce_any(gone, axis=-1, keepdims=True)], axis=-1)
+        return tf.cast(one_hot, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        """[batch, categories (+ 1)]."""
+        return (*input_shape[:-1], len(self.vocabulary) + bool(self.missing))
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "vocabulary": self.vocabulary,
+            "missing": self.missing,
+            "reading": self.reading,
+        }
+
+
+@keras.saving.register_keras_serializable("kapps")
+class ManyCategoriesColumn(CategoryColumn):
+    """Texts or whole numbers [batch, 1] -> the number of the category, float32 [batch, 1].
+
+    0 is none of the vocabulary, 1 the first category, and the last stands for a missing value, if
+    there was any in training. It is found by bisection in a constant that holds the hashes of the
+    vocabulary: there is no table to be initialised in a SavedModel.
+
+    Args:
+        vocabulary: the categories.
+        missing: as `CategoryColumn` takes it.
+        embedding: how many numbers are to stand for a category; the network learns them.
+        reading: as `CategoryColumn` takes it.
+    """
+
+    def __init__(self, vocabulary: Sequence, missing: Sequence = (), *, embedding: int, **kwargs):
+        super().__init__(vocabulary, missing, **kwargs)
+        self.embedding = embedding
+        with tf.init_scope(), tf.device("CPU:0"):
+            keys = _keys(tf.constant(self.vocabulary)).numpy()
+        self._places = np.argsort(keys, kind="stable").astype(np.int32)
+        self._hashes = keys[self._places]
+
+    @property
+    def categories(self) -> int:
+        """How many different numbers there are."""
+        return 1 + len(self.vocabulary) + bool(self.missing)
+
+    def call(self, x):
+        """The number of each row's category."""
+        words = x.dtype == tf.string
+        x = tf.strings.strip(x) if words else x
+        flat = tf.reshape(x, [-1])
+        place = tf.searchsorted(tf.constant(self._hashes), _keys(flat))
+        number = tf.gather(tf.constant(self._places), tf.minimum(place, len(self._hashes) - 1))
+        # Two texts may have one hash: what counts is the text.
+        known = tf.equal(tf.gather(tf.constant(self.vocabulary, x.dtype), number), flat)
+        number = tf.where(known, number + 1, 0)
+        if self.missing:
+            lower = tf.strings.lower(flat) if words else flat
+            gone = tf.equal(lower[:, None], tf.constant([self.missing], x.dtype))
+            last = len(self.vocabulary) + 1
+            number = tf.where(tf.reduce_any(gone, axis=-1), last, number)
+        return tf.cast(tf.reshape(number, tf.shape(x)), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        """[batch, 1]."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return {**super().get_config(), "embedding": self.embedding}
+
+
+@keras.saving.register_keras_serializable("kapps")
+class Embeddings(keras.layers.Layer):
+    """Encoded rows float32 [batch, features] -> the same with embeddings for numbers of categories.
+
+    A category of number 0 is none that was trained and adds nothing.
+
+    Args:
+        columns: (feature, categories, embedding) of each column of numbers of categories.
+        features: how many there are.
+    """
+
+    def __init__(self, columns: Sequence[Sequence[int]], features: int, **kwargs):
+        super().__init__(**{"dtype": "float32"} | kwargs)
+        self.columns = [tuple(column) for column in columns]
+        self.features = features
+        replaced = {feature for feature, _, _ in self.columns}
+        self._others = [i for i in range(features) if i not in replaced]
+
+    def build(self, input_shape):
+        """The numbers that stand for each category."""
+        self.tables = [
+            self.add_weight(
+                shape=(categories, size),
+                initializer=keras.initializers.RandomNormal(stddev=size**-0.5),
+                name=f"embedding{feature}",
+            )
+            for feature, categories, size in self.columns
+        ]
+
+    def call(self, x):
+        """The features that stay, and the embeddings."""
+        parts = [tf.gather(x, tf.constant(self._others, tf.int32), axis=-1)]
+        for table, (feature, _, _) in zip(self.tables, self.columns, strict=True):
+            number = tf.cast(x[..., feature], tf.int32)
+            known = tf.cast(number > 0, self.compute_dtype)[..., None]
+            parts.append(keras.ops.take(table, number, axis=0) * known)
+        return tf.concat(parts, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        """[batch, features]."""
+        size = len(self._others) + sum(size for _, _, size in self.columns)
+        return (*input_shape[:-1], size)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return {**super().get_config(), "columns": self.columns, "features": self.features}
+
+
+def embedded(encoded: Any, layers: Sequence[keras.layers.Layer]) -> Any:
+    """Encoded rows [batch, features], with embeddings where a column has many categories.
+
+    Args:
+        encoded: what the layers say, side by side.
+        layers: of the columns, in this order.
+    """
+    columns, feature = [], 0
+    for layer in layers:
+        if isinstance(layer, ManyCategoriesColumn):
+            columns.append((feature, layer.categories, layer.embedding))
+        feature += layer.compute_output_shape((None, 1))[-1]
+    return Embeddings(columns, feature, name="embeddings")(encoded) if columns else encoded
+
+
+def _keys(x: tf.Tensor) -> tf.Tensor:
+    """What is searched for, int64 [n]."""
+    if x.dtype == tf.string:
+        return tf.strings.to_hash_bucket_fast(x, 2**62)
+    return tf.cast(x, tf.int64)

@@ -1,0 +1,124 @@
+"""Between the machines of a search: addresses, roles, and connections that are authenticated.
+
+The same command is started everywhere, with KerasTuner's environment variables and a secret:
+
+    KERASTUNER_TUNER_ID      chief, or a name for each worker
+    KERASTUNER_ORACLE_IP     address of the chief
+    KERASTUNER_ORACLE_PORT   port of the chief
+    KAPPS_TUNER_KEY          the same secret everywhere
+
+Nothing is read from a connection before both sides have shown that they know the secret (the HMAC
+challenge of `multiprocessing.connection`). Messages are JSON, so they cannot make a process run
+code; they are not encrypted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import struct
+import sys
+import threading
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
+from typing import Any
+
+from kapps.errors import UserError
+
+HANDSHAKE = 10.0  # seconds for somebody to show that he knows the secret
+SILENCE = 30.0  # seconds after which somebody is dead
+LARGEST = 1 << 26  # bytes of a message
+NAMES = (
+    "KERASTUNER_TUNER_ID",
+    "KERASTUNER_ORACLE_IP",
+    "KERASTUNER_ORACLE_PORT",
+    "KAPPS_TUNER_KEY",
+)
+
+
+def remote_role() -> str | None:
+    """What this process is in a search on several machines: "chief", "worker" or None.
+
+    Raises:
+        UserError: some of the environment variables are missing, or the port is no number.
+    """
+    given = {name: os.environ.get(name) for name in NAMES}
+    if given["KERASTUNER_ORACLE_IP"] is None:
+        return None
+    missing = [name for name, value in given.items() if not value]
+    if missing:
+        raise UserError(
+            f"KERASTUNER_ORACLE_IP is set, and {' and '.join(missing)} not"
+            + ("; it is the same secret on all machines" if NAMES[-1] in missing else "")
+        )
+    if not given["KERASTUNER_ORACLE_PORT"].isdigit():
+        raise UserError(f"KERASTUNER_ORACLE_PORT {given['KERASTUNER_ORACLE_PORT']!r}: no number")
+    return "chief" if "chief" in given["KERASTUNER_TUNER_ID"] else "worker"
+
+
+def address() -> tuple[str, int]:
+    """Of the chief."""
+    return os.environ["KERASTUNER_ORACLE_IP"], int(os.environ["KERASTUNER_ORACLE_PORT"])
+
+
+def authenticated(sock: socket.socket, *, chief: bool) -> Connection:
+    """A connection to somebody who knows the secret.
+
+    Args:
+        sock: connected; it is closed.
+        chief: whether this is the chief's side, which asks first.
+
+    Raises:
+        OSError: he does not know it (AuthenticationError is another), does not answer in time, or
+            talks of something else.
+    """
+    key = os.environ["KAPPS_TUNER_KEY"].encode()
+    for option, seconds in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, option):  # a machine that is switched off does not say good-bye
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # Once he is known, half a message is waited for so long and no longer.
+    limit = struct.pack("ll", int(SILENCE), 0) if sys.platform != "win32" else int(1000 * SILENCE)
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        sock.setsockopt(socket.SOL_SOCKET, option, limit)
+    sock.setblocking(True)
+    connection = Connection(os.dup(sock.fileno()))
+    timer = threading.Timer(HANDSHAKE, _shut, [sock])
+    timer.daemon = True
+    timer.start()
+    try:
+        steps = (deliver_challenge, answer_challenge)
+        for step in steps if chief else reversed(steps):
+            step(connection, key)
+    except AuthenticationError:
+        connection.close()
+        raise
+    except Exception as error:  # whatever it makes of noise
+        connection.close()
+        raise OSError(f"no answer that is understood ({error})") from None
+    finally:
+        timer.cancel()
+        sock.close()
+    return connection
+
+
+def send(connection: Connection, message: dict[str, Any]) -> None:
+    """Say something; whether the other side is gone shows when it is listened to."""
+    with contextlib.suppress(OSError):
+        connection.send_bytes(json.dumps(message).encode())
+
+
+def receive(connection: Connection) -> dict[str, Any] | None:
+    """A message, or None if the other side is gone or talks of something else."""
+    try:
+        message = json.loads(connection.recv_bytes(LARGEST))
+    except (EOFError, OSError, ValueError):
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def _shut(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,83 @@
+"""A tensor of the wrong shape is refused; it used to abort the process that serves the model."""
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from serving.small_families import FAMILIES, publish
+
+# Without kapps and Keras, as servers have it. A line per call: should the process die, those that
+# were not answered are missing.
+PROGRAM = """
+import json, sys
+sys.modules["kapps"] = sys.modules["keras"] = None
+import numpy as np
+import tensorflow as tf
+
+SCALARS = {"count": 2, "seed": 1, "length": 3, "top_k": 0, "temperature": 1.0, "label": 0}
+
+def right(spec):
+    if spec.shape.rank is None:
+        return tf.constant(SCALARS.get(spec.name, 1.0), spec.dtype)
+    filler = "a" if spec.dtype == tf.string else 0
+    return tf.cast(tf.fill([2 if n is None else n for n in spec.shape], filler), spec.dtype)
+
+for place in sys.argv[1:]:
+    model = tf.saved_model.load(place)
+    for name, signature in model.signatures.items():
+        specs = signature.structured_input_signature[1]
+        for wrong, spec in specs.items():
+            given = {key: right(other) for key, other in specs.items()}
+            value = given[wrong]
+            if spec.shape.rank is None:
+                if wrong not in SCALARS:
+                    continue  # a column of a table is taken in any rank
+                shapes = [tf.stack([value, value])]
+            else:
+                shapes = [value[0], value[None]]
+                if spec.shape.rank > 1:
+                    shapes += [tf.concat([value, value], axis=-1)]
+                    if spec.shape[-1] is None:
+                        shapes.pop()
+            for odd in shapes:
+                call = [place, name, wrong, odd.shape.as_list()]
+                try:
+                    answer = signature(**{**given, wrong: odd})
+                    said = "answered " + str({k: v.shape for k, v in answer.items()})
+                except Exception as error:
+                    said = type(error).__name__
+                print(json.dumps([*call, said]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    root = tmp_path_factory.mktemp("served")
+    verdict = SimpleNamespace(label="good", sentence="Fine.")
+    places = {}
+    for family in FAMILIES:
+        run = SimpleNamespace(
+            config={"export": True, "export_dir": str(root / family), "seed": 0},
+            published=None, recipe="toy", path=root, facts=dict,
+        )  # fmt: skip
+        places[publish(family, run, SimpleNamespace(metrics={}, verdict=verdict))] = family
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *places], capture_output=True, text=True, timeout=300
+    )
+    said = {family: [] for family in FAMILIES}
+    for line in done.stdout.splitlines():
+        place, *call = json.loads(line)
+        said[places[place]].append(call)
+    return said, done.returncode, done.stderr[-500:]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_tensor_of_another_rank_is_refused(answers, family):
+    said, code, errors = answers
+    assert code == 0, f"the process died: {errors}"
+    calls = said[family]
+    assert calls or family in ("table", "regression")
+    assert [call for call in calls if not call[-1].endswith("InvalidArgumentError")] == []
