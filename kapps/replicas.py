@@ -23,7 +23,7 @@ import tensorflow as tf
 def next_seed(generator: keras.random.SeedGenerator) -> tf.Tensor:
     """A seed for `normal` and `uniform`, int32 [2]: another one at every call, for all replicas.
 
-    The state of the generator is a variable of the model, so a checkpoint carries it.
+    The state of the generator is a variable of the model, so checkpoints hold it.
     """
     return tf.cast(tf.convert_to_tensor(generator.next()), tf.int32)
 

@@ -1,6 +1,6 @@
 """Losses: pure functions on logits that return one value per example, computed in float32.
 
-adversarial      adversarial_loss(name): what generators and discriminators minimise
+adversarial      adversarial_loss(name): what generators and discriminators minimize
 bounds           ELBO, IWAE and DReG: what VAEs maximise, and free bits
 classification   softmax_cross_entropy
 gaussians        densities and divergences of diagonal Gaussians

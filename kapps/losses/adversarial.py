@@ -1,11 +1,11 @@
-"""What the two players of a GAN minimise, as rows of a table.
+"""What the two players of a GAN minimize, as rows of a table.
 
 `real` and `fake` are the discriminator's logits, `[batch]`, positive where it believes that a
-picture is real; D = sigmoid(logits). Values are one per example, `[batch]`, in float32, and finite
+image is real; D = sigmoid(logits). Values are one per example, `[batch]`, in float32, and finite
 for all logits that are.
 
 "Minimax" often names the non-saturating loss. Here it is what its paper calls so: the generator
-minimises log(1 - D), whose gradient by the logit is -D, gone where the discriminator is sure. That
+minimizes log(1 - D), whose gradient by the logit is -D, gone where the discriminator is sure. That
 of the non-saturating loss, -log D, is D - 1 instead.
 """
 
@@ -27,7 +27,7 @@ class Adversarial(NamedTuple):
     Attributes:
         discriminator: (real, fake) -> [batch].
         generator: (real, fake) -> [batch]; `real` may be None unless `paired`.
-        paired: whether the generator's loss compares a fake with a real picture.
+        paired: whether the generator's loss compares a fake with a real image.
     """
 
     discriminator: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -40,7 +40,7 @@ def adversarial_loss(name: str, label_smoothing: float | None = None) -> Adversa
 
     Args:
         name: minimax, non_saturating, bce, least_squares, hinge, wasserstein or relativistic.
-        label_smoothing: of bce alone: the target of real pictures is 1 minus this. That of fakes
+        label_smoothing: of bce alone: the target of real images is 1 minus this. That of fakes
             stays 0, since smoothing them would reward the generator for staying where it is. None
             takes 0.1.
 

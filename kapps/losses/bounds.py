@@ -1,4 +1,4 @@
-"""Bounds of log p(x), the objectives of VAEs, as losses to be minimised.
+"""Bounds of log p(x), the objectives of VAEs, as losses to be minimized.
 
 With K draws z ~ q(z | x) for each example,
 

@@ -5,7 +5,7 @@
 broadcast. Values are nats, summed over height, width and channels: `[...]`.
 
 A likelihood only means something on the data it is made for: zeros and ones for `bernoulli`, whose
-value on greys is bounded by the entropy of the greys and comparable to nothing; 256 equidistant
+value on gray pixels is bounded by their entropy and comparable to nothing; 256 equidistant
 levels for `discretized_logistic`; real numbers of 0..1 for the others, which are densities, so
 their nats may be negative.
 """
@@ -21,7 +21,7 @@ import tensorflow as tf
 from kapps.errors import UserError
 
 _LOG_TWO_PI = math.log(2 * math.pi)
-# Log-variances of pixels: from a hundredth of a grey level to far more than there is.
+# Log-variances of pixels: from a hundredth of a gray level to far more than there is.
 _LOWEST_LOG_VAR, _HIGHEST_LOG_VAR = -11.0, 2.0
 _LOWEST_LOG_SCALE, _HIGHEST_LOG_SCALE = -7.0, 2.0  # of a logistic
 LEVELS = 256
@@ -81,7 +81,7 @@ def bernoulli(x: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 def continuous_bernoulli(x: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """The density on [0, 1] that the cross-entropy of grey pixels lacks a constant for.
+    """The density on [0, 1] that the cross-entropy of gray pixels lacks a constant for.
 
     log p(x) = x l - softplus(l) + log(l / tanh(l / 2)), arXiv:1907.06845, eq. 7 in logits.
     """
@@ -110,7 +110,7 @@ def discretized_logistic(x: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
 
     P(x) = sigmoid((x + 1/510 - m) / s) - sigmoid((x - 1/510 - m) / s), the lowest and the highest
     level taking all that lies beyond (arXiv:1606.04934, section 5.2.1; arXiv:1701.05517, eq. 2).
-    Parameters: mean and log-scale. In nats per picture; bits per dimension are nats / (dims ln 2).
+    Parameters: mean and log-scale. In nats per image; bits per dimension are nats / (dims ln 2).
     """
     mean, log_scale = tf.split(tf.cast(parameters, tf.float32), 2, axis=-1)
     inverse = tf.exp(-softclip(log_scale, _LOWEST_LOG_SCALE, _HIGHEST_LOG_SCALE))

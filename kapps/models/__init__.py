@@ -35,22 +35,24 @@ Autoencoders (a custom training step; raw pixels in, pixels of 0..1 out):
     Autoencoder       the class: losses, corruption, sparsity, anomaly score
     linear_autoencoder, dense_autoencoder, residual_autoencoder, conv_autoencoder
                       its networks
-    greedy_pretrain   trains a dense one layer by layer
     corrupt           noise for denoising ones
 
 Variational autoencoders (a custom training step; raw pixels in, pixels of 0..1 out):
-    VAE               the class: bounds, likelihoods, priors
+    VAE               the class: bounds, likelihoods, levels of latents
     dense_vae, conv_vae, hierarchical_vae
                       its networks
-    KLWarmup, CyclicKL, VampPrior
+    KLWarmup, CyclicKL
+                      schedules of the weight of the KL
+    VampPrior         a prior that is learned
 
 VQ-VAE (a custom training step; raw pixels in, pixels of 0..1 out):
     VQVAE, vq_vae     the class, and its convolutional networks
     CodePrior, code_prior
-                      what codes are likely, to sample from: a gated PixelCNN
+                      how likely codes are, to sample from: a gated PixelCNN
 
 Generative adversarial networks (raw pixels in, latent vectors to pixels of 0..1 out):
     GAN               the class: losses, penalties, augmentation, averaged generator
+    gan               both players and the game, from one set of arguments
     gan_generator, gan_discriminator
                       its convolutional networks
     gan_dense_generator, gan_dense_discriminator

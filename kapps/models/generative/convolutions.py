@@ -31,7 +31,7 @@ def downwards(x, filters: Sequence[int], **options: Any):
 
 
 def upwards(y, filters: Sequence[int], sizes: Sequence[tuple[int, int]], **options: Any):
-    """The mirror image of `downwards`: the map of the size of the picture.
+    """The mirror image of `downwards`: the map of the size of the image.
 
     Args:
         y: a map of the last of the sizes.

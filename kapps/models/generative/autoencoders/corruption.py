@@ -32,7 +32,7 @@ def corrupt(x: tf.Tensor, kind: str, amount: float, seed: tf.Tensor) -> tf.Tenso
     Args:
         x: values of 0..1, float32 of any shape.
         kind: gaussian (added), masking (set to 0) or salt_and_pepper (set to 0 or to 1).
-        amount: standard deviation of the Gaussian; else the part of the values that is changed.
+        amount: standard deviation of the Gaussian; else the fraction of the values that is changed.
         seed: int32 [2]; the same one gives the same noise.
 
     Raises:

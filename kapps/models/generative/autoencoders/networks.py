@@ -1,4 +1,4 @@
-"""Encoders and decoders of autoencoders, and training them layer by layer."""
+"""Encoders and decoders of autoencoders."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def linear_autoencoder(
     """One affine map there and one back.
 
     Its lowest squared error is that of principal component analysis, and the columns of the
-    decoder then span the same space (Baldi and Hornik 1989). Without the mean picture gradient
-    descent takes very long to get there: the mean outweighs what varies.
+    decoder then span the same space (Baldi and Hornik 1989). Without the mean image gradient
+    descent is very slow: the mean outweighs the variation.
 
     Args:
         image_shape: (height, width, channels).
         latent_dim: values in a code.
-        mean_picture: of the training pictures, pixels of 0..255, [height, width, channels]; it is
+        mean_picture: of the training images, pixels of 0..255, [height, width, channels]; it is
             subtracted first and fixed, and the offset of the decoder begins with it.
         settings: further arguments of `Autoencoder`.
 
@@ -53,7 +53,7 @@ def linear_autoencoder(
     decoder = keras.Model(z, _pixels(y, "linear", settings), name="decoder")
     if mean_picture is not None:
         if np.shape(mean_picture) != shape:
-            raise UserError(f"mean_picture {np.shape(mean_picture)}: pictures are {shape}")
+            raise UserError(f"mean_picture {np.shape(mean_picture)}: images are {shape}")
         mean = np.asarray(mean_picture, np.float32) / 255.0
         centre.mean.assign(mean)
         values.bias.assign(mean.ravel())
@@ -82,7 +82,7 @@ def dense_autoencoder(
         code_activation: of the code: linear, or sigmoid for `sparsity="kl"`.
         normalization: "batch" or None, before the activations of the hidden layers.
         output: of the pixels: sigmoid or linear. With `reconstruction="bernoulli"` it has to be
-            sigmoid, and the decoder ends with the logits.
+            sigmoid, and the decoder gives the logits.
         settings: further arguments of `Autoencoder`: reconstruction, corruption, sparsity, seed.
 
     Raises:
@@ -128,8 +128,8 @@ def residual_autoencoder(
         x <- x + W2 activation(W1 normalize(x))
 
     with layer normalization before each block (arXiv:2002.04745, figure 1b) and W2 starting at
-    zero, hence the whole at an affine map there and back. Gradient descent gets further in it than
-    in a stack of plain layers, and matrix products are all that it costs.
+    zero, hence the whole at an affine map there and back. It trains further than a stack of plain
+    layers, at the cost of matrix products alone.
 
     Args:
         image_shape: (height, width, channels).
@@ -138,7 +138,7 @@ def residual_autoencoder(
         hidden: rows of W1.
         depth: blocks of the encoder, and of the decoder.
         activation: inside the blocks.
-        dropout: part of the hidden values that is dropped while training.
+        dropout: fraction of the hidden values that is dropped while training.
         code_activation: of the code: linear, or sigmoid for `sparsity="kl"`.
         output: of the pixels: sigmoid or linear, see `dense_autoencoder`.
         settings: further arguments of `Autoencoder`: reconstruction, corruption, sparsity, seed.
@@ -216,13 +216,13 @@ def conv_autoencoder(
 
 @keras.saving.register_keras_serializable("kapps")
 class Centre(keras.layers.Layer):
-    """Subtracts a fixed picture, zeros at first: its weight `mean`."""
+    """Subtracts a fixed image, zeros at first: its weight `mean`."""
 
     def __init__(self, **kwargs: Any):
         super().__init__(**{"dtype": "float32", **kwargs})
 
     def build(self, input_shape: Any) -> None:
-        """The weight has the shape of a picture."""
+        """The weight has the shape of an image."""
         self.mean = self.add_weight(
             shape=input_shape[1:], initializer="zeros", trainable=False, name="mean"
         )

@@ -1,11 +1,11 @@
 """Differentiable augmentation for GANs (arXiv:2006.10738).
 
-Real and fake pictures go through the same random functions before the discriminator sees them, and
+Real and fake images go through the same random functions before the discriminator sees them, and
 the generator's gradient goes back through them. Augmenting the real ones alone would teach the
-generator to make augmented pictures.
+generator to make augmented images.
 
-Pictures are float32 [batch, height, width, channels] with values of -1..1, so that the zeros that
-come in at the borders are grey. Each example draws its own numbers from `seed`, int32 [2].
+Images are float32 [batch, height, width, channels] with values of -1..1, so that the zeros that
+come in at the borders are gray. Each example draws its own numbers from `seed`, int32 [2].
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _HOLE = 1 / 2  # of the sides
 
 
 def differentiable_augmentation(
-    pictures: tf.Tensor, seed: tf.Tensor, policy: Sequence[str]
+    images: tf.Tensor, seed: tf.Tensor, policy: Sequence[str]
 ) -> tf.Tensor:
     """Apply parts of the policy: color, translation, cutout.
 
     Args:
-        pictures: [batch, height, width, channels], -1..1.
+        images: [batch, height, width, channels], -1..1.
         seed: int32 [2]; each part and each example draws something else.
         policy: which parts, in this order.
 
@@ -36,8 +36,8 @@ def differentiable_augmentation(
     """
     functions = [function for part in check_policy(policy) for function in POLICY[part]]
     for i, function in enumerate(functions):
-        pictures = function(pictures, tf.random.experimental.stateless_fold_in(seed, i))
-    return pictures
+        images = function(images, tf.random.experimental.stateless_fold_in(seed, i))
+    return images
 
 
 def check_policy(policy: Sequence[str]) -> tuple[str, ...]:
@@ -53,46 +53,46 @@ def check_policy(policy: Sequence[str]) -> tuple[str, ...]:
     return parts
 
 
-def brightness(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def brightness(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Add a number of -1/2..1/2 to all values."""
-    return pictures + _uniform(pictures, seed, -0.5, 0.5)
+    return images + _uniform(images, seed, -0.5, 0.5)
 
 
-def saturation(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Scale the distances of the channels to their mean by 0..2; grey pictures stay as they are."""
-    mean = tf.reduce_mean(pictures, axis=-1, keepdims=True)
-    return (pictures - mean) * _uniform(pictures, seed, 0.0, 2.0) + mean
+def saturation(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Scale the distances of the channels to their mean by 0..2; gray images stay as they are."""
+    mean = tf.reduce_mean(images, axis=-1, keepdims=True)
+    return (images - mean) * _uniform(images, seed, 0.0, 2.0) + mean
 
 
-def contrast(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def contrast(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Scale the distances of all values to their mean by 1/2..3/2."""
-    mean = tf.reduce_mean(pictures, axis=(1, 2, 3), keepdims=True)
-    return (pictures - mean) * _uniform(pictures, seed, 0.5, 1.5) + mean
+    mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
+    return (images - mean) * _uniform(images, seed, 0.5, 1.5) + mean
 
 
-def translation(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def translation(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Shift by up to an eighth of each side, zeros coming in."""
     seeds = tf.random.experimental.stateless_split(seed, 2)
     # Products with matrices that have a shifted diagonal: as quick as a copy, and their gradients
     # of every order are products, too.
-    rows = _shifts(pictures, seeds[0], axis=1)
-    columns = _shifts(pictures, seeds[1], axis=2)
-    pictures = tf.einsum("bih,bhwc->biwc", rows, pictures)
-    return tf.einsum("bjw,biwc->bijc", columns, pictures)
+    rows = _shifts(images, seeds[0], axis=1)
+    columns = _shifts(images, seeds[1], axis=2)
+    images = tf.einsum("bih,bhwc->biwc", rows, images)
+    return tf.einsum("bjw,biwc->bijc", columns, images)
 
 
-def cutout(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Zeros in a rectangle with half the sides, its center anywhere in the picture."""
+def cutout(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Zeros in a rectangle with half the sides, its center anywhere in the image."""
     seeds = tf.random.experimental.stateless_split(seed, 2)
-    rows = _inside_hole(pictures, seeds[0], axis=1)[:, :, None]
-    columns = _inside_hole(pictures, seeds[1], axis=2)[:, None, :]
+    rows = _inside_hole(images, seeds[0], axis=1)[:, :, None]
+    columns = _inside_hole(images, seeds[1], axis=2)[:, None, :]
     hole = tf.logical_and(rows, columns)[..., None]
-    return pictures * tf.cast(tf.logical_not(hole), pictures.dtype)
+    return images * tf.cast(tf.logical_not(hole), images.dtype)
 
 
-def _uniform(pictures, seed, low, high):
-    shape = [tf.shape(pictures)[0], 1, 1, 1]
-    return replicas.uniform(shape, seed, low, high, pictures.dtype)
+def _uniform(images, seed, low, high):
+    shape = [tf.shape(images)[0], 1, 1, 1]
+    return replicas.uniform(shape, seed, low, high, images.dtype)
 
 
 def _rounded(side, fraction):
@@ -100,19 +100,19 @@ def _rounded(side, fraction):
     return tf.cast(tf.floor(tf.cast(side, tf.float32) * fraction + 0.5), tf.int32)
 
 
-def _shifts(pictures, seed, axis):
+def _shifts(images, seed, axis):
     """Matrices [batch, side, side] with ones where `column = row - shift`."""
-    count, side = tf.shape(pictures)[0], tf.shape(pictures)[axis]
+    count, side = tf.shape(images)[0], tf.shape(images)[axis]
     most = _rounded(side, _SHIFT)
     shift = replicas.uniform([count, 1, 1], seed, -most, most + 1, tf.int32)
     place = tf.range(side)
     matches = tf.equal(place[None, None, :], place[None, :, None] - shift)
-    return tf.cast(matches, pictures.dtype)
+    return tf.cast(matches, images.dtype)
 
 
-def _inside_hole(pictures, seed, axis):
+def _inside_hole(images, seed, axis):
     """Whether a row or column is hit, bool [batch, side]."""
-    count, side = tf.shape(pictures)[0], tf.shape(pictures)[axis]
+    count, side = tf.shape(images)[0], tf.shape(images)[axis]
     size = _rounded(side, _HOLE)
     center = replicas.uniform([count, 1], seed, 0, side + (1 - size % 2), tf.int32)
     place = tf.range(side)[None]

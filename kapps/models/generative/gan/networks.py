@@ -1,11 +1,11 @@
-"""Generators and discriminators, for pictures of any size and number of channels.
+"""Generators and discriminators, for images of any size and number of channels.
 
 Both sides of the game see pixels of -1..1, `[batch, height, width, channels]`; `kapps.models.GAN`
-translates from and to pixels of 0..255. Pictures and logits are float32 whatever the policy.
+translates from and to pixels of 0..255. Images and logits are float32 whatever the policy.
 
 The two halve and double the sides until the smaller one is 7 or less: 28 pixels are 14 and 7 in the
 discriminator, 7, 14 and 28 in the generator. Sides round up, and the generator crops what is too
-much, so that odd and oblong pictures are as good as others.
+much, so that the sides may be odd and unequal.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def gan_generator(
 ) -> keras.Model:
     """A convolutional generator in the manner of DCGAN (arXiv:1511.06434).
 
-    Dense layers make the smallest map; each stage doubles its sides, normalises and rectifies; a
-    last 3x3 convolution and tanh make the picture. The ways to double the sides:
+    Dense layers make the smallest map; each stage doubles its sides, normalizes and rectifies; a
+    last 3x3 convolution and tanh make the image. The ways to double the sides:
 
     * "transposed": 4x4 transposed convolutions of stride 2. The kernel is a multiple of the
       stride, so every pixel is reached by as many weights (Odena et al. 2016,
@@ -61,7 +61,7 @@ def gan_generator(
             one for each map, the largest first.
         dense_units: of a hidden layer between the latent vector and the smallest map, as in
             InfoGAN (arXiv:1606.03657, table 1); 0 is none.
-        normalization: "batch", "layer" (over a whole picture, arXiv:1607.06450) or None.
+        normalization: "batch", "layer" (over a whole image, arXiv:1607.06450) or None.
         upsampling: "transposed", "nearest" or "bilinear".
         name: of the model.
 
@@ -109,18 +109,18 @@ def gan_discriminator(
 
     A 3x3 convolution, then a 4x4 convolution of stride 2 for each halving, then a dense layer, all
     with leaky ReLU, then the logit. The hidden dense layer matters: the last map is of features
-    that have seen 12 of 28 pixels, and their weighted sum alone takes a picture that is half shirt
+    that have seen 12 of 28 pixels, and their weighted sum alone takes an image that is half shirt
     and half shoe for a real one. What it does with labels, which are one-hot:
 
     * None: nothing;
-    * "concat": a learned map of the class is one more channel of the picture (arXiv:1411.1784);
+    * "concat": a learned map of the class is one more channel of the image (arXiv:1411.1784);
     * "projection": the inner product of the features with a vector of the class is added to the
       logit (arXiv:1802.05637, eq. 3);
-    * "auxiliary": takes none, and classifies the picture beside judging it (arXiv:1610.09585).
+    * "auxiliary": takes none, and classifies the image beside judging it (arXiv:1610.09585).
 
-    Normalise by "spectral" (the Lipschitz constant of each layer), "layer" (for gradient
+    Normalize by "spectral" (the Lipschitz constant of each layer), "layer" (for gradient
     penalties, arXiv:1704.00028, section 4), or not at all (for R1 and R2, arXiv:2501.05441).
-    "batch" makes the logit of a picture depend on its neighbours and has no penalties.
+    "batch" makes the logit of an image depend on its neighbors and has no penalties.
 
     Args:
         image_shape: (height, width, channels).
@@ -142,7 +142,7 @@ def gan_discriminator(
     """
     shape = arguments.image_shape(image_shape)
     maps = _maps(shape, filters)
-    inputs, x, labels = _picture_input(shape, classes, conditioning, normalization)
+    inputs, x, labels = _image_input(shape, classes, conditioning, normalization)
     for i, (_, _, n) in enumerate(maps):
         x = _spectral(
             keras.layers.Conv2D(
@@ -155,7 +155,7 @@ def gan_discriminator(
             ),
             normalization,
         )(x)
-        if i:  # the first layer sees the pixels as they are, as in arXiv:1511.06434
+        if i:  # the first layer is not normalized, as in arXiv:1511.06434
             x = _normalize(x, normalization)
         x = keras.layers.LeakyReLU(_LEAK)(x)
     x = keras.layers.Flatten()(x)
@@ -175,7 +175,7 @@ def gan_dense_generator(
     normalization: str | None = None,
     name: str = "generator",
 ) -> keras.Model:
-    """A generator of dense layers, for tiny pictures; inputs and output as `gan_generator`.
+    """A generator of dense layers, for tiny images; inputs and output as `gan_generator`.
 
     Args:
         image_shape: (height, width, channels).
@@ -209,7 +209,7 @@ def gan_dense_discriminator(
     normalization: str | None = None,
     name: str = "discriminator",
 ) -> keras.Model:
-    """A discriminator of dense layers, for tiny pictures; the rest as `gan_discriminator`.
+    """A discriminator of dense layers, for tiny images; the rest as `gan_discriminator`.
 
     Args:
         image_shape: (height, width, channels).
@@ -224,7 +224,7 @@ def gan_dense_discriminator(
     """
     shape = arguments.image_shape(image_shape)
     units = arguments.integers("units", units)
-    inputs, x, labels = _picture_input(shape, classes, conditioning, normalization)
+    inputs, x, labels = _image_input(shape, classes, conditioning, normalization)
     x = keras.layers.Flatten()(x)
     for i, n in enumerate(units):
         bias = normalization not in ("layer", "batch") or i == 0
@@ -247,7 +247,7 @@ def _maps(shape, filters):
         filters = arguments.integers("filters", filters)
         if len(filters) != len(sides):
             raise UserError(
-                f"filters has {len(filters)} values, and pictures of {shape[0]}x{shape[1]} pixels "
+                f"filters has {len(filters)} values, and images of {shape[0]}x{shape[1]} pixels "
                 f"have {len(sides)} maps: {', '.join(f'{h}x{w}' for h, w in sides)}."
             )
     else:
@@ -261,7 +261,7 @@ def _latent_input(latent_dim, classes):
     if not arguments.integer("classes", classes, minimum=0):
         return z, z
     labels = keras.Input((classes,), name="labels", dtype="float32")
-    # As long as z and with a variance of 1, too: ten zeros and ones would hardly be heard.
+    # As long as z and with a variance of 1 as well: a one-hot vector would carry little weight.
     embedding = keras.layers.Dense(
         latent_dim,
         use_bias=False,
@@ -271,7 +271,7 @@ def _latent_input(latent_dim, classes):
     return [z, labels], keras.layers.Concatenate()([z, embedding])
 
 
-def _picture_input(shape, classes, conditioning, normalization):
+def _image_input(shape, classes, conditioning, normalization):
     """Inputs of the model, what the first layer gets, and the labels if there are."""
     arguments.one_of("conditioning", conditioning, CONDITIONINGS)
     arguments.one_of("normalization", normalization, ("spectral", *_NORMALIZATIONS))
@@ -319,7 +319,7 @@ def _judge(x, labels, classes, conditioning, normalization):
 
 
 def _dense(x, units, normalization):
-    """Dense layer of a generator, normalised and rectified."""
+    """Dense layer of a generator, normalized and rectified."""
     bias = normalization is None
     x = keras.layers.Dense(units, use_bias=bias, kernel_initializer="he_normal")(x)
     return keras.layers.ReLU()(_normalize(x, normalization))
@@ -365,6 +365,6 @@ def _spectral(layer, normalization):
 
 _NORMALIZATIONS = {
     "batch": lambda: BatchNormalization(momentum=BATCH_NORMALIZATION_MOMENTUM),
-    "layer": lambda: keras.layers.GroupNormalization(groups=1),  # a whole picture, as one group
+    "layer": lambda: keras.layers.GroupNormalization(groups=1),  # a whole image, as one group
     None: None,
 }

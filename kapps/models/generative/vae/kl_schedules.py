@@ -1,4 +1,4 @@
-"""The weight of the KL as a function of the step, for posteriors that would collapse at once."""
+"""Schedules of the weight of the KL, against posteriors that collapse early in training."""
 
 from __future__ import annotations
 
@@ -30,15 +30,18 @@ class KLWarmup(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable("kapps")
 class CyclicKL(keras.optimizers.schedules.LearningRateSchedule):
-    """A warm-up that begins again every `period` steps (arXiv:1903.10145, eq. 6).
+    """A warm-up that restarts every `period` steps (arXiv:1903.10145, eq. 6).
 
     In each cycle the weight rises over the first half and stays at `beta` in the second. After the
-    last cycle it stays.
+    last cycle it stays there.
     """
 
     def __init__(self, period: int, cycles: int = 4, beta: float = 1.0):
         if period < 2 or cycles < 1 or beta < 0:
-            raise UserError(f"{cycles} cycles of {period} steps to {beta}: that has no meaning")
+            raise UserError(
+                f"cyclic KL: period {period} must be 2 or more, cycles {cycles} 1 or more, beta "
+                f"{beta} 0 or more"
+            )
         self.period, self.cycles, self.beta = period, cycles, beta
 
     def __call__(self, step: Any) -> tf.Tensor:

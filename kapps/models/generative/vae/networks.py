@@ -1,4 +1,4 @@
-"""Encoders and decoders of VAEs, for pictures of any size and number of channels.
+"""Encoders and decoders of VAEs, for images of any size and number of channels.
 
 Means, log-variances and the parameters of the pixels are computed in float32 whatever the policy:
 their exponentials overflow 16 bits.
@@ -18,8 +18,8 @@ from kapps.models import arguments
 from kapps.models.generative.vae import priors
 from kapps.models.generative.vae.vae import VAE
 
-# Log-variances of posteriors, as in arXiv:2004.04795: exp stays far from overflow, and no unit can
-# become so exact that its KL explodes.
+# Log-variances of posteriors, as in arXiv:2004.04795: exp cannot overflow, and no posterior can
+# become so narrow that its KL explodes.
 _LOWEST_LOG_VAR, _HIGHEST_LOG_VAR = -6.0, 2.0
 
 
@@ -133,7 +133,7 @@ def hierarchical_vae(
         q(z2 | x) q(z1 | x, z2),   p(z2) p(z1 | z2) p(x | z1, z2)
 
     as in arXiv:1705.07120, section 4, with residual convolutions and a z1 that keeps its place in
-    the picture.
+    the image.
 
     Args:
         image_shape: (height, width, channels), of any size.
@@ -239,7 +239,7 @@ def _gaussian_map(y, channels, filters):
 
 @keras.saving.register_keras_serializable("kapps")
 class SoftClip(keras.layers.Layer):
-    """Keeps values softly between two ends, in float32."""
+    """Keeps values softly between two bounds, in float32."""
 
     def __init__(self, low: float, high: float, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -256,7 +256,7 @@ class SoftClip(keras.layers.Layer):
 
 
 def _sizes(shape, halvings):
-    """Sides from the picture down, rounded up."""
+    """Sides from the image down, rounded up."""
     sizes = [tuple(shape[:2])]
     for _ in range(halvings):
         height, width = sizes[-1]
@@ -299,7 +299,7 @@ def _map(y, size, filters):
 
 
 def _upwards(y, filters, sizes, channels, blocks=1):
-    """From the lowest resolution to the picture; maps that are too large are cut."""
+    """From the lowest resolution to the image; maps that are too large are cut."""
     for i in reversed(range(len(filters))):
         for _ in range(blocks):
             y = _residual(y, filters[i])

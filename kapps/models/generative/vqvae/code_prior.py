@@ -2,7 +2,7 @@
 
 p(codes) is the product over the positions, row by row from the left, of p(code | those before).
 Two stacks of convolutions see what comes before: one the rows above, one the row to the left; so
-nothing is hidden from them, and nothing of what comes later is seen (section 2.1, figure 1 there).
+there is no blind spot, and nothing of what comes later is seen (section 2.1, figure 1 there).
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def code_prior(
         codes: K, how many there are.
         filters: channels of each stack.
         depth: gated layers after the first.
-        dropout: part of the last features that is dropped while training.
+        dropout: fraction of the last features that is dropped while training.
         classes: conditional on one-hot labels of that many classes; 0 is not.
         name: of the model.
 

@@ -1,4 +1,4 @@
-"""The codebook of a VQ-VAE: nearest vectors, moving averages, and what becomes of idle ones."""
+"""The codebook of a VQ-VAE: nearest vectors, moving averages, and restarts of idle ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Codebook(keras.layers.Layer):
         e_i  = m_i / N_i,    N_i smoothed: (N_i + epsilon) / (N + K epsilon) N,  N = sum of N_i
 
     over the vectors of all replicas. The first update places the vectors on vectors of its batch,
-    drawn without replacement. One that has been nearest to nothing for `restart_after` updates is
+    drawn without replacement. One that has been unused for `restart_after` updates is
     drawn anew in the same way (arXiv:2005.00341, section 3.1, restarts idle codes, too).
 
     Args:
@@ -81,7 +81,7 @@ class Codebook(keras.layers.Layer):
         return z + tf.stop_gradient(self.look_up(self.nearest(z)) - z)
 
     def nearest(self, z: Any) -> tf.Tensor:
-        """Numbers of the vectors nearest to z [..., D] in Euclidean distance: int32 [...]."""
+        """Indices of the vectors nearest to z [..., D] in Euclidean distance: int32 [...]."""
         z = tf.stop_gradient(tf.cast(z, tf.float32))
         vectors = tf.convert_to_tensor(self.vectors)
         # |z - e|^2 without |z|^2, which is the same for all e.
@@ -90,7 +90,7 @@ class Codebook(keras.layers.Layer):
         return tf.argmin(distance, axis=-1, output_type=tf.int32)
 
     def look_up(self, codes: Any) -> tf.Tensor:
-        """Vectors of numbers: int [...] -> float32 [..., D]."""
+        """Vectors of codes: int [...] -> float32 [..., D]."""
         return tf.gather(tf.convert_to_tensor(self.vectors), codes)
 
     def place(self, z: Any, seed: tf.Tensor) -> None:
@@ -165,7 +165,7 @@ class Codebook(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("kapps")
 class CodeUsage(keras.metrics.Metric):
-    """How a codebook is used over all pictures since the last reset, an epoch.
+    """How a codebook is used over all images since the last reset, an epoch.
 
     `perplexity` is exp of the entropy in nats of the codes' frequencies: K when all are used alike,
     1 when one is. A mean of the perplexities of batches would be lower. `code_usage` is the share

@@ -199,7 +199,7 @@ class VQVAE(ImageModel, keras.Model):
         return self.decode(self._prior().generate(count, seed, labels))
 
     def sample(self, count: int, seed: int = 0, labels: Any = None) -> np.ndarray:
-        """Pictures from the prior, uint8 [count, height, width, channels].
+        """Images from the prior, uint8 [count, height, width, channels].
 
         Args:
             count: how many.

@@ -60,7 +60,7 @@ def test_a_gaussian_is_that_of_scipy():
 
 @pytest.mark.parametrize("kind", ["gaussian", "mixture"])
 def test_the_kl_is_the_mean_of_log_ratios(kind):
-    """KL(N(0.5, e^-1) || p) by quadrature, where p is N(0, 1), or half N(-1, 1) and half N(2, 1)."""
+    """KL(N(0.5, e^-1) || p) by quadrature, for p = N(0, 1) and for a mixture of two."""
     q = priors.Gaussian(tf.constant([[[0.5]]]), tf.constant([[[-1.0]]]))
     if kind == "gaussian":
         p, density = priors.StandardNormal().distribution(None), stats.norm.pdf
