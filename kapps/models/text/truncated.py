@@ -132,7 +132,7 @@ class TruncatedBPTT(keras.Model):
 
     # What Keras calls ---------------------------------------------------------------------------
 
-    def compile(self, optimizer: Any = "rmsprop", **kwargs: Any) -> None:
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any) -> None:
         """As Keras' own, of which it takes what concerns the optimizer and the running.
 
         Raises:
