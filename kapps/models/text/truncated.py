@@ -139,7 +139,9 @@ class TruncatedBPTT(keras.Model):
             UserError: a loss or metrics: the model has its own.
         """
         objectives.refuse_loss(
-            self, kwargs, 'say loss="cross_entropy" or "squared_error" to the model'
+            self,
+            {"loss": loss, **kwargs},
+            'say loss="cross_entropy" or "squared_error" to the model',
         )
         super().compile(optimizer, **kwargs)
 
