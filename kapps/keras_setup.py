@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.abc
+import os
 import sys
 import types
 from collections.abc import Callable
@@ -92,7 +93,8 @@ def check() -> None:
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing in _OTHER_BACKENDS:
-            raise _wrong_backend(missing) from error
+            # NumPy's backend needs Jax, too.
+            raise _wrong_backend(os.environ.get("KERAS_BACKEND", missing)) from error
         raise
     if (backend := keras.config.backend()) != "tensorflow":
         raise _wrong_backend(backend)

@@ -84,7 +84,7 @@ def test_cnn_builds_from_the_smallest_picture_on(kwargs):
         models.cnn((1, 1, 1), 2, **kwargs)
         return  # nothing is smaller
     except UserError as error:
-        smallest = int(re.search(r"smallest picture .* is (\d+)x\1\.", str(error))[1])
+        smallest = int(re.search(r"smallest image .* is (\d+)x\1\.", str(error))[1])
     model = models.cnn((smallest, smallest, 1), 2, **kwargs)
     assert model.output_shape == (None, 2)
     with pytest.raises(UserError, match=r"^stage \d, (conv \d|pool): "):

@@ -148,14 +148,14 @@ class Perceptron(keras.Model):
         self.updates = keras.metrics.Sum("updates")
         self.trackers = [keras.metrics.Mean("loss"), keras.metrics.Mean("error")]
 
-    def compile(self, optimizer: Any = "sgd", **kwargs: Any) -> None:
+    def compile(self, optimizer: Any = "sgd", loss: Any = None, **kwargs: Any) -> None:
         """As Keras' own; the optimizer is not asked.
 
         Raises:
             UserError: on several devices: each step needs the weights the one before has left. Or
                 a loss or metrics: the rule has its own.
         """
-        objectives.refuse_loss(self, kwargs, "leave it out")
+        objectives.refuse_loss(self, {"loss": loss, **kwargs}, "leave it out")
         replicas = self.distribute_strategy.num_replicas_in_sync
         if replicas > 1:
             raise UserError(
@@ -292,13 +292,13 @@ class DeltaRule(keras.Model):
         self.features, self.scores, self.classes = features, scores, classes
         self.trackers = [keras.metrics.Mean("loss"), keras.metrics.Mean("error")]
 
-    def compile(self, optimizer: Any = "sgd", **kwargs: Any) -> None:
+    def compile(self, optimizer: Any = "sgd", loss: Any = None, **kwargs: Any) -> None:
         """As Keras' own.
 
         Raises:
             UserError: a loss or metrics: the rule has its own.
         """
-        objectives.refuse_loss(self, kwargs, "leave it out")
+        objectives.refuse_loss(self, {"loss": loss, **kwargs}, "leave it out")
         super().compile(optimizer, **kwargs)
 
     def train_step(self, data: Any) -> dict[str, Any]:

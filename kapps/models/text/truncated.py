@@ -132,14 +132,16 @@ class TruncatedBPTT(keras.Model):
 
     # What Keras calls ---------------------------------------------------------------------------
 
-    def compile(self, optimizer: Any = "rmsprop", **kwargs: Any) -> None:
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any) -> None:
         """As Keras' own, of which it takes what concerns the optimizer and the running.
 
         Raises:
             UserError: a loss or metrics: the model has its own.
         """
         objectives.refuse_loss(
-            self, kwargs, 'say loss="cross_entropy" or "squared_error" to the model'
+            self,
+            {"loss": loss, **kwargs},
+            'say loss="cross_entropy" or "squared_error" to the model',
         )
         super().compile(optimizer, **kwargs)
 

@@ -248,7 +248,7 @@ def test_a_regularizer_of_the_features_is_part_of_the_delta_rule():
     assert float(model.training_loss(batch)) == pytest.approx(0.5 + 1.2)
     model.train_on_batch(*batch)
     # The scores' weights are 0, so nothing but the penalty has a slope: 2 - 0.1 * 2 * 0.3 * 2.
-    assert float(layer.kernel.numpy()) == pytest.approx(1.88)
+    assert layer.kernel.numpy().item() == pytest.approx(1.88)
 
 
 @pytest.mark.parametrize("build", [models.perceptron, models.delta_rule])
