@@ -1,11 +1,13 @@
 """A user's own KerasTuner code under the runner."""
 
+import keras
 import keras_tuner
 import numpy as np
 import pytest
 
 from kapps import tuning
 from kapps.errors import UserError
+from kapps.tuning.workers import pool
 from tuning import user_code
 
 
@@ -132,3 +134,191 @@ def test_what_keras_tuner_calls_fatal_ends_the_search(tmp_path):
     )
     with pytest.raises(UserError, match="returned str"):
         tuner.search()
+
+
+def made(tmp_path, hypermodel=user_code.build_model, objective="val_loss", kind=None, **options):
+    options = {"max_trials": 3, "seed": 1, "workers": 0} | options
+    kind = kind or tuning.RandomSearch
+    return kind(hypermodel, objective, directory=tmp_path, project_name="p", **options)
+
+
+def test_fixed_hyperparameters_with_two_workers(tmp_path):
+    """tailor_the_search_space: one is fixed, the others are found; today 1 of 6 trials."""
+    hp = keras_tuner.HyperParameters()
+    hp.Fixed("learning_rate", value=1e-3)
+    (x, y), validation = user_code.data()
+    tuner = made(
+        tmp_path, user_code.shared, hyperparameters=hp, max_trials=4, workers=2, overwrite=True
+    )
+    tuner.search(x, y, epochs=1, validation_data=validation)
+    records = tuner.results.records
+    assert len(records) == 4 and {r.status for r in records} == {"completed"}
+    assert {r.values["learning_rate"] for r in records} == {1e-3}
+    assert len({str(r.values) for r in records}) == 4
+
+
+def test_only_what_was_declared_is_sought(tmp_path):
+    hp = keras_tuner.HyperParameters()
+    hp.Float("learning_rate", min_value=1e-4, max_value=1e-2, sampling="log")
+    (x, y), validation = user_code.data()
+    tuner = made(tmp_path / "a", user_code.shared, hyperparameters=hp, tune_new_entries=False)
+    tuner.search(x, y, epochs=1, validation_data=validation)
+    assert len({r.values["learning_rate"] for r in tuner.results.records}) == 3
+    assert {r.values.get("num_layers", 1) for r in tuner.results.records} == {1}
+    tuner = made(tmp_path / "b", user_code.shared, hyperparameters=hp, allow_new_entries=False)
+    with pytest.raises(UserError, match="allow_new_entries"):
+        tuner.search(x, y, epochs=1, validation_data=validation)
+    assert not (tmp_path / "b" / "p" / "trials").exists()
+
+
+def test_run_trial_may_tune_the_arguments_of_search(tmp_path):
+    (x, y), validation = user_code.data()
+    tuner = made(tmp_path, kind=user_code.BatchSizes)
+    tuner.search(x, y, epochs=1, validation_data=validation)
+    records = tuner.results.records
+    assert not tuner.results.failures() and len(records[0].curves[0]) == 1
+    assert len({r.values["batch_size"] for r in records}) > 1
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_black_box_needs_no_model(tmp_path, workers):
+    """Its space is found in the first trial; nobody takes that for an exhausted one."""
+    tuner = made(tmp_path, None, None, kind=user_code.BlackBox, max_trials=5, workers=workers)
+    tuner.search()
+    records = tuner.results.records
+    assert len(records) == 5 and len({r.values.get("x") for r in records}) == 5
+    assert all(r.score == pytest.approx(r.values["x"] ** 2 + 1) for r in records)
+
+
+def test_models_of_a_training_loop_of_ones_own(tmp_path):
+    (x, y), (x_val, y_val) = user_code.data()
+    tuner = made(tmp_path, user_code.OwnLoop(), keras_tuner.Objective("my_metric", "min"))
+    tuner.search(x, y, validation_data=(x_val, y_val))
+    assert not tuner.results.failures()
+    (model,) = tuner.get_best_models()
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)(y_val, model(x_val))
+    assert float(loss) == pytest.approx(tuner.results.best_first()[0].score, rel=1e-4)
+    again = made(tmp_path, user_code.OwnLoop(), keras_tuner.Objective("my_metric", "min"))
+    (model,) = again.get_best_models()  # of another process
+    assert float(keras.losses.CategoricalCrossentropy(from_logits=True)(y_val, model(x_val))) == (
+        pytest.approx(float(loss))
+    )
+
+
+def test_a_figure_that_ones_own_fit_returns_is_an_objective(tmp_path, capfd):
+    tuner = made(tmp_path, user_code.OwnFigures(), keras_tuner.Objective("accuracy", "max"))
+    tuner.search()
+    records = tuner.results.records
+    assert [r.score for r in records] == [r.values["lr"] for r in records]
+    assert set(records[0].metrics) == {"accuracy"}
+    with pytest.raises(UserError, match="Use val_accuracy"):
+        made(tmp_path, user_code.build_model, keras_tuner.Objective("accuracy", "max"))
+
+
+def test_again_more_and_anew(tmp_path):
+    (x, y), validation = user_code.data()
+    tuner = made(tmp_path, max_trials=2, seed=None)
+    tuner.search(x, y, epochs=1, validation_data=validation)
+    first = [r.values for r in tuner.results.records]
+    tuner.search(x, y, epochs=1, validation_data=validation)
+    assert [r.values for r in tuner.results.records] == first and tuner.remaining_trials == 0
+    more = made(tmp_path, max_trials=3, seed=None)
+    assert more.remaining_trials == 1
+    more.search(x, y, epochs=1, validation_data=validation)
+    assert [r.values for r in more.results.records][:2] == first
+    anew = made(tmp_path, overwrite=True)
+    with pytest.raises(UserError, match="nothing has been searched"):
+        anew.get_best_hyperparameters()
+
+
+def test_summaries(tmp_path, capsys):
+    (x, y), validation = user_code.data()
+    tuner = made(tmp_path, max_trials=2)
+    tuner.search_space_summary()
+    told = capsys.readouterr().out
+    assert "num_layers (Int)" in told and "lr (Float)" in told
+    tuner.search(x, y, epochs=1, validation_data=validation)
+    tuner.results_summary()
+    told = capsys.readouterr().out
+    assert told.count("Score: ") == 2 and "num_layers: " in told
+
+
+def test_tensorboard_writes_to_a_place_of_each_trial(tmp_path):
+    (x, y), validation = user_code.data()
+    tuner = made(tmp_path, max_trials=2)
+    board = keras.callbacks.TensorBoard(tmp_path / "logs")
+    tuner.search(x, y, epochs=1, validation_data=validation, callbacks=[board])
+    found = {p.relative_to(tmp_path / "logs").parts[0] for p in tmp_path.glob("logs/**/*events*")}
+    assert found == {"0000", "0001"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("GridSearch", {"max_trials": 2}),
+        ("BayesianOptimization", {"max_trials": 2, "num_initial_points": 2}),
+        ("Hyperband", {"max_epochs": 2, "factor": 2, "hyperband_iterations": 1}),
+    ],
+)
+def test_keras_tuners_names(tmp_path, name, options):
+    tuner = getattr(tuning, name)(
+        user_code.build_model, "val_loss", directory=tmp_path, workers=0, seed=2, **options
+    )
+    theirs = getattr(keras_tuner.oracles, f"{name}Oracle")
+    assert isinstance(tuner.oracle, theirs) and tuner.oracle.seed == 2
+    for key, value in options.items():
+        assert getattr(tuner.oracle, "limit" if key == "max_trials" else key) == value
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"kind": user_code.Listens}, "Listens.on_epoch_end would not be called"),
+        ({"objective": ["val_loss", "val_accuracy"]}, "several objectives"),
+        ({"distribution_strategy": object()}, "strategy.scope"),
+        ({"optimizer": "adam"}, "compile the model"),
+        ({"colour": "red"}, "no colour="),
+        ({"hypermodel": None}, "a hypermodel is missing"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_a_trial(tmp_path, options, words):
+    with pytest.raises(UserError, match=words):
+        made(tmp_path, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_keras_model_is_refused_before_a_trial(tmp_path):
+    from sklearn.linear_model import LogisticRegression
+
+    tuner = made(tmp_path, lambda hp: LogisticRegression(C=hp.Float("c", 0.1, 1.0)))
+    with pytest.raises(UserError, match="returned LogisticRegression"):
+        tuner.search()
+    assert not (tmp_path / "p" / "trials").exists()
+
+
+def test_a_dataset_cannot_go_to_a_worker(tmp_path):
+    import tensorflow as tf
+
+    (x, y), _ = user_code.data()
+    batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(20)
+    tuner = made(tmp_path / "a", workers=1)
+    with pytest.raises(UserError, match="workers=0"):
+        tuner.search(batches, validation_data=batches)
+    tuner = made(tmp_path / "b", max_trials=1)
+    tuner.search(batches, validation_data=batches)
+    assert tuner.results.complete
+
+
+def test_what_is_defined_in_a_notebook_cannot_go_to_a_worker(monkeypatch):
+    main = pool.sys.modules["__main__"]
+    monkeypatch.setattr(main, "model_of_a_cell", lambda hp: None, raising=False)
+    main.model_of_a_cell.__module__ = "__main__"
+    main.model_of_a_cell.__qualname__ = "model_of_a_cell"
+    monkeypatch.setattr(main, "__file__", "<stdin>")
+    with pytest.raises(UserError, match="notebook or on standard input.*workers=0"):
+        pool.pickled(main.model_of_a_cell)
+
+
+def test_a_users_environment_comes_before_a_fair_share(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert "OMP_NUM_THREADS" not in pool.environments(2, [])[0]

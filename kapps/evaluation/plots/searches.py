@@ -1,4 +1,4 @@
-"""Pictures of a search for hyperparameters."""
+"""Figures of a search for hyperparameters."""
 
 from __future__ import annotations
 

@@ -36,11 +36,13 @@ class SearchExplanation:
     notes: list[str]
 
 
-def explain_search(results: Any) -> SearchExplanation:
+def explain_search(results: Any, peer: tuple[str, float] | None = None) -> SearchExplanation:
     """Draw and tell what a search has found.
 
     Args:
         results: a `kapps.tuning.Results` with at least one trial that has a score.
+        peer: name and objective, on the same validation data, of what takes a second and no
+            search: a constant, a linear model. A winner that is no better is told.
     """
     maximize, goal = results.direction == "max", results.objective
     records, best = results.ended_well, results.best_first()
@@ -64,10 +66,10 @@ def explain_search(results: Any) -> SearchExplanation:
             plots.search_curves(
                 [_curve(record, goal) for record in records], records.index(best[0]), goal, maximize
             ),
-            "Bright curves are good ones. Those that end early were stopped, or not promoted.",
+            "Bright curves are good ones. Those that end early were pruned, or not promoted.",
         ),
     ]
-    notes, tables = [], [_best_table(results, best)]
+    notes, tables = _against(results, best[0], peer), [_best_table(results, best)]
     names = [name for name in results.names() if len({str(v.get(name)) for v in values}) > 1]
     names.sort(key=lambda name: -sum(v.get(name) is not None for v in values))  # stable
     if len(points) >= FEWEST and names:
@@ -125,6 +127,20 @@ def explain_search(results: Any) -> SearchExplanation:
         ]
         tables.append(("Failures by reason", ("reason", "trials", "which"), rows))
     return SearchExplanation(figures, tables, notes)
+
+
+def _against(results: Any, winner: Any, peer: tuple[str, float] | None) -> list[str]:
+    """What the winner is no better than: a peer, the first trial."""
+    sign, notes = (1.0 if results.direction == "max" else -1.0), []
+    if peer is not None and not sign * winner.score > sign * peer[1]:
+        notes.append(
+            f"The winner is no better than {peer[0]}, which takes a second: {results.objective} "
+            f"{winner.score:.4g} against {peer[1]:.4g}. Train longer, or look at the data and the "
+            "space."
+        )
+    if winner.number == 0 and len(results.ended_well) > 1:
+        notes.append("No trial was better than the first one, which is the default point.")
+    return notes
 
 
 def importance(

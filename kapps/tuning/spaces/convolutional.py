@@ -30,13 +30,13 @@ def cnn(
 
     Args:
         hp: the point.
-        image_shape: (height, width, channels) of the pictures.
+        image_shape: (height, width, channels) of the images.
         classes: number of classes.
         max_stages: most stages.
         filters: numbers of filters to choose from, rising.
         kernel_sizes: sides of the filters to choose from, rising.
         max_parameters: of the network; more filters than fit are not offered.
-        max_multiply_adds: the same for the work of one picture.
+        max_multiply_adds: the same for the work of one image.
 
     Raises:
         UserError: the limits are below the smallest network.
@@ -70,7 +70,7 @@ def cnn(
         limits = {"parameters": max_parameters, "multiply-adds": max_multiply_adds}
         told = " and ".join(f"{limit} {name}" for name, limit in limits.items() if limit)
         raise UserError(
-            f"no network stays below {told} on pictures of this size. Raise the limit, or offer "
+            f"no network stays below {told} on images of this size. Raise the limit, or offer "
             "fewer filters."
         )
     count = hp.Int("stages", 1, max_stages, default=min(3, max_stages))

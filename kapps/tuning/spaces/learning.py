@@ -52,9 +52,9 @@ def optimization(
 def augmentation(
     hp: kt.HyperParameters, image_shape: tuple[int, int, int], *, most: float = 0.1
 ) -> dict[str, Any]:
-    """How far training pictures are shifted: keyword arguments of `data.Augmentation`.
+    """How far training images are shifted: keyword arguments of `data.Augmentation`.
 
-    Small networks in few epochs learn less from shifted pictures than from those that are there;
+    Small networks in few epochs learn less from shifted images than from those that are there;
     large ones in many over-fit without. The default, `most`, is what the recipes do.
 
     Args:

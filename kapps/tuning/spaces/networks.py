@@ -35,7 +35,7 @@ def mlp(
 def resnet(
     hp: kt.HyperParameters, *, variants: Sequence[str] = ("resnet20", "resnet8_wide", "resnet10")
 ) -> dict[str, Any]:
-    """Keyword arguments of `models.resnet`, which takes pictures of any size.
+    """Keyword arguments of `models.resnet`, which takes images of any size.
 
     Args:
         hp: the point.

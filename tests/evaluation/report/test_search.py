@@ -92,6 +92,17 @@ def test_the_best_curve_stands_out_and_the_front_is_the_front(told):
     assert list(front) == [r.facts["multiply_adds"] for r in found.front("multiply_adds")]
 
 
+@pytest.mark.parametrize("direction", ["max", "min"])
+def test_a_winner_that_is_no_better_than_a_seconds_work_is_told(direction):
+    found = results(6, direction)
+    best = found.best_first()[0].score
+    for difference, is_told in ((0.0, True), (0.01, True), (-0.01, False)):
+        peer = best + (difference if direction == "max" else -difference)
+        notes = evaluation.explain_search(found, ("a linear model", peer)).notes
+        assert any("no better than a linear model" in note for note in notes) == is_told
+    assert not any("a second" in note for note in evaluation.explain_search(found).notes)
+
+
 def test_few_trials_say_so():
     explained = evaluation.explain_search(results(2))
     assert [title for title, _, _ in explained.figures][:1] == ["Progress"]
