@@ -110,8 +110,13 @@ def array_source(
         images=gather(pixels),
         digest=hashlib.sha256(np.ascontiguousarray(pixels)).digest(),
         notes=tuple(notes),
-        keys=tuple(hashlib.blake2b(x.tobytes(), digest_size=16).digest() for x in pixels),
+        keys=picture_keys(pixels),
     )
+
+
+def picture_keys(pixels: np.ndarray) -> tuple[bytes, ...]:
+    """A digest of each picture in memory."""
+    return tuple(hashlib.blake2b(x.tobytes(), digest_size=16).digest() for x in pixels)
 
 
 def gather(
