@@ -46,10 +46,10 @@ def with_test_file(
     import pyarrow as pa
 
     other = read_delimited(test_file)
-    absent = [name for name in table.names if name not in set(other.names)]
+    own = dict(zip(other.names, other.cells, strict=True))
+    absent = [name for name in table.names if name not in own]
     if absent:
         raise UserError(f"'{test_file}' lacks columns of the training data: {_listed(absent)}")
-    own = dict(zip(other.names, other.cells, strict=True))
     joined = tuple(
         pa.concat_arrays([cells, own[name]])
         for name, cells in zip(table.names, table.cells, strict=True)
