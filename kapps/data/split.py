@@ -204,6 +204,16 @@ def divide(
     return rows
 
 
+def joined_note(given: dict[str, np.ndarray], fold: tuple[int, int] | None) -> list[str]:
+    """What should be known where folds are made of splits that come with the data."""
+    if fold is None or len(given) < 2:
+        return []
+    return [
+        f"the splits that come with the data ({', '.join(given)}) were joined: fold {fold[0]} of "
+        f"{fold[1]} of all is the test split"
+    ]
+
+
 def _fold(labels, given, fold, groups, times) -> dict[str, np.ndarray]:
     number, count = fold
     if not 0 <= number < count:

@@ -1,10 +1,13 @@
 import csv
+import gzip
 import io
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
+from kapps.data import delimited
 from kapps.data.delimited import read_delimited, read_names
+from kapps.data.tables.columns import served_names
 from kapps.errors import UserError
 
 
@@ -67,3 +70,48 @@ def test_a_folder_or_nothing(tmp_path):
     for path in (tmp_path, tmp_path / "none.csv"):
         with pytest.raises(UserError, match="cannot be read"):
             read_delimited(path)
+
+
+RAW = st.text(st.sampled_from(list('ab," \n\r\t;é1')), max_size=25)
+
+
+@settings(deadline=None, max_examples=300)
+@given(RAW)
+def test_arrow_reads_as_python_does_or_not_at_all(tmp_path_factory, body):
+    path = write(tmp_path_factory.mktemp("csv"), "x,y\n" + body)
+    try:
+        head = delimited._Head(path)
+    except UserError:
+        return
+    fast = delimited._read_by_arrow(path, head)
+    try:
+        slow = delimited._read_by_python(path, head)
+    except UserError:
+        slow = None
+    if fast is not None:
+        assert slow is not None
+        assert [cells.to_pylist() for cells in fast] == [cells.to_pylist() for cells in slow]
+
+
+def test_a_large_file_is_read_by_arrow(tmp_path):
+    rows = "\n".join(f"{i},{i / 7:.6f}" for i in range(50_000))
+    path = write(tmp_path, f"x,y\n{rows}\n")
+    fast = delimited._read_by_arrow(path, delimited._Head(path))
+    assert fast is not None and fast[0].to_pylist() == list(map(str, range(50_000)))
+
+
+def test_compressed(tmp_path):
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(b"a;b\n1;2\n"))
+    assert read_delimited(path).columns == (["1"], ["2"]) and read_names(path) == ("a", "b")
+    path.write_bytes(b"a;b\n1;2\n")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_delimited(path)
+
+
+def test_thousands_of_columns(tmp_path):
+    """What is quadratic in the columns takes minutes here."""
+    names = [f"c{i}" for i in range(20_000)]
+    path = write(tmp_path, ",".join(names) + "\n" + ",".join("1" * 20_000) + "\n")
+    assert read_delimited(path).names == tuple(names)
+    assert len(set(served_names(names))) == 20_000

@@ -2,8 +2,9 @@
 
 JPEG (CMYK too), PNG, GIF (first frame) and BMP become uint8 RGB or grey pictures of one shape. EXIF
 orientation of JPEGs is applied, transparency of PNGs is laid on white, 16-bit samples keep their
-upper byte, palettes are resolved. Pictures are squashed to the shape asked for
-(the aspect ratio is not kept) by bilinear interpolation with antialiasing.
+upper byte (or are scaled, where their sensor uses fewer bits), palettes are resolved. Pictures are
+squashed to the shape asked for (the aspect ratio is not kept) by bilinear interpolation with
+antialiasing.
 
 Not handled: transparent pixels of a GIF come out black (TensorFlow's decoder drops the
 transparency), the alpha channel of a BMP and the orientation of a PNG are ignored. WebP is refused

@@ -20,6 +20,7 @@ from kapps.data.sources.arrays import gather
 from kapps.errors import UserError
 
 _NAMED = 10  # files named in a message
+_MOST_BITS = 14  # of a sensor whose levels stand in the lower bits of 16
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def _find_white(pictures: list[Picture]) -> tuple[int | None, list[str]]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = max(pool.map(highest, deep))
     white = 2 ** max(found.bit_length(), 1) - 1
-    if white >= 2**16 - 1:
+    if white >= 2**_MOST_BITS:  # pictures of 16 bits that happen to be dark
         return None, []
     return white, [
         f"{_count(deep, 'picture')} of 16 bits use {white.bit_length()} of them (levels 0 to "

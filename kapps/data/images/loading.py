@@ -9,7 +9,7 @@ from kapps.data.images.dataset import ImageData, Source, assemble
 from kapps.data.images.grouping import picture_groups
 from kapps.data.sources import arrays, fashion, tfds
 from kapps.data.spec import Spec, check, parse
-from kapps.data.split import divide
+from kapps.data.split import divide, joined_note
 
 _MEMORY_LIMIT = 4 * 2**30
 
@@ -56,7 +56,13 @@ def load(
     source, _ = read(parse(spec), data_dir, image_size, channels, skip_broken, memory_limit)
     groups, notes = picture_groups(spec, source, group_pattern, group_level)
     rows = divide(source.labels, source.given, validation_fraction, seed, groups=groups, fold=fold)
-    return assemble(spec, dataclasses.replace(source, notes=(*source.notes, *notes)), rows)
+    return assemble(
+        spec,
+        dataclasses.replace(
+            source, notes=(*source.notes, *notes, *joined_note(source.given, fold))
+        ),
+        rows,
+    )
 
 
 def read(

@@ -20,7 +20,7 @@ from kapps.data.series import files, memory_tasks
 from kapps.data.series.files import PACKAGED_SERIES, Series
 from kapps.data.sources import arrays, fashion
 from kapps.data.spec import check, parse
-from kapps.data.split import divide
+from kapps.data.split import divide, joined_note
 from kapps.errors import UserError
 
 KINDS = ("digits", "fashion_mnist", "npz", "csv", "ts")
@@ -231,7 +231,7 @@ def _divided(
     if keep_all:
         joined = np.sort(np.concatenate([rows["train"], rows["validation"]]))
         rows["train"] = rows["validation"] = joined
-    notes = [*found.notes, *_repeated(found, rows)]
+    notes = [*found.notes, *joined_note(found.given, fold), *_repeated(found, rows)]
     if keep_all:
         notes.append(
             "no series are kept for validation: validation figures are those of the training split"

@@ -110,8 +110,13 @@ def array_source(
         images=gather(pixels),
         digest=hashlib.sha256(np.ascontiguousarray(pixels)).digest(),
         notes=tuple(notes),
-        keys=tuple(hashlib.blake2b(x.tobytes(), digest_size=16).digest() for x in pixels),
+        keys=picture_keys(pixels),
     )
+
+
+def picture_keys(pixels: np.ndarray) -> tuple[bytes, ...]:
+    """A digest of each picture in memory."""
+    return tuple(hashlib.blake2b(x.tobytes(), digest_size=16).digest() for x in pixels)
 
 
 def gather(
@@ -141,7 +146,7 @@ def _layout(path: pathlib.Path, keys: list[str]) -> dict[str, tuple[str, str]]:
 def _checked_images(path: pathlib.Path, key: str, images: np.ndarray) -> np.ndarray:
     shape = images.shape
     images = images[..., None] if images.ndim == 3 else images
-    first = images.ndim == 4 and shape[1] in (1, 3) and shape[-1] > 4
+    first = images.ndim == 4 and shape[1] in (1, 3) and shape[-1] not in (1, 3)
     if images.ndim != 4 or images.shape[-1] > MOST_CHANNELS or first or 0 in shape[1:]:
         hint = f" (channels come last: use numpy.moveaxis({key}, 1, -1))" if first else ""
         raise UserError(

@@ -20,7 +20,7 @@ from kapps.data.images.dataset import SPLITS, Source
 from kapps.data.images.decode import decode_image
 from kapps.data.images.headers import asked_channels, asked_size, common_size
 from kapps.data.progress import track
-from kapps.data.sources.arrays import gather
+from kapps.data.sources.arrays import gather, picture_keys
 from kapps.errors import UserError
 
 _DOWNLOAD_HOST = "storage.googleapis.com"  # TFDS's own bucket, which serves most of its datasets
@@ -79,7 +79,9 @@ def read_tfds(
     if total * int(np.prod(image_shape)) <= memory_limit:
         pixels = np.empty((total, *image_shape), np.uint8)
         digest, images = _fill(name, pixels, chunks()), gather(pixels)
+        keys = picture_keys(pixels)
     else:
+        keys = None
         cache = _cache_file(builder, image_shape, labels, data_directory(data_dir))
         digest, images = _through_file(name, cache, (total, *image_shape), chunks)
     ends = np.cumsum([len(x) for x in labels.values()])
@@ -91,6 +93,7 @@ def read_tfds(
         images=images,
         digest=digest,
         notes=tuple(notes),
+        keys=keys,
     )
 
 

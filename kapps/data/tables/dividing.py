@@ -62,6 +62,7 @@ def divide_rows(
     for name in given:
         if not len(given[name]):
             raise UserError(f"no {name} row has a target")
+    notes += split.joined_note(given, fold)
     groups = times = None
     if "group" in use:
         groups = _read_groups(table, use["group"], target.rows, notes)

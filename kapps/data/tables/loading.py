@@ -262,7 +262,8 @@ def _describe_all(
             del dropped[name]
             describe(name, True)
     for name, reason in dropped.items():
-        hint = f"; --keep '{name}' keeps it" if "identifier" in reason or "rows" in reason else ""
+        kept = reason == kinds.ROW_NUMBERS or "identifier" in reason
+        hint = f"; --keep '{name}' keeps it" if kept else ""
         notes.append(f"column '{name}' was left out: {reason}{hint}")
         del cells[name]
     return described, cells, dropped

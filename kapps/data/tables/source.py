@@ -46,10 +46,10 @@ def with_test_file(
     import pyarrow as pa
 
     other = read_delimited(test_file)
-    absent = [name for name in table.names if name not in set(other.names)]
+    own = dict(zip(other.names, other.cells, strict=True))
+    absent = [name for name in table.names if name not in own]
     if absent:
         raise UserError(f"'{test_file}' lacks columns of the training data: {_listed(absent)}")
-    own = dict(zip(other.names, other.cells, strict=True))
     joined = tuple(
         pa.concat_arrays([cells, own[name]])
         for name, cells in zip(table.names, table.cells, strict=True)
@@ -58,13 +58,13 @@ def with_test_file(
     return Delimited(table.names, joined, table.delimiter), rows
 
 
-def check_target(spec: str, target: str | None, drop: Sequence[str] = ()) -> None:
+def check_target(spec: str, target: str | None, others: Sequence[str | None] = ()) -> None:
     """Finds missing or mistyped columns at once, by the first line of the file.
 
     Args:
         spec: as `load_table`.
         target: as `load_table`.
-        drop: as `load_table`.
+        others: further columns that flags name (to drop, to group by ...); None is passed over.
 
     Raises:
         UserError: no target for a file, or a column that the file does not have.
@@ -78,8 +78,9 @@ def check_target(spec: str, target: str | None, drop: Sequence[str] = ()) -> Non
             f"{spec}: which column is to be predicted? Name it with --target; there are "
             f"{_listed(names)}"
         )
-    for name in (target, *drop):
-        find_column(spec, names, name)
+    for name in (target, *others):
+        if name is not None:
+            find_column(spec, names, name)
 
 
 def find_column(spec: str, names: Sequence[str], name: str) -> str:

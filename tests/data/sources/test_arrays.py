@@ -133,7 +133,7 @@ GOOD = {"x_train": images(20, 4, 4), "y_train": labels(20)}
         ({"x_train": images(20, 3, 4, 4)}, "use numpy.moveaxis(x_train, 1, -1)"),
         ({"x_train": images(0, 4, 4), "y_train": labels(0)}, "x_train is empty"),
         ({"x_train": np.full((20, 4, 4), "a")}, "x_train has type <U1"),
-        ({"x_train": np.full((20, 4, 4), 256)}, "values run from 256 to 256"),
+        ({"x_train": np.full((20, 4, 4), 256.0)}, "values run from 256 to 256"),
         ({"x_train": np.full((20, 4, 4), -0.5)}, "values run from -0.5 to -0.5"),
         ({"x_train": np.full((20, 4, 4), np.nan)}, "values run from nan to nan"),
         ({"y_train": labels(19)}, "x_train holds 20 pictures, y_train 19 labels"),
