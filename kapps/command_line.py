@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 from kapps import evaluation, training
 from kapps.errors import UserError
+from kapps.invocation import localized, recipe_command
 
 Config = TypeVar("Config")
 
@@ -123,7 +124,8 @@ def run(
             Any other exception is a bug and keeps its traceback.
     """
     with exit_codes("interrupted; the same command continues"):
-        config = parse(config_class, argv, description=sys.modules[main.__module__].__doc__ or "")
+        told = localized(sys.modules[main.__module__].__doc__ or "", config_class)
+        config = parse(config_class, argv, recipe_command(config_class), told)
         if check is not None:
             check(config)
         if instead is not None and instead(config) is not None:
