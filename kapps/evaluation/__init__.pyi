@@ -15,8 +15,12 @@ from .classic.explain_stacked import (
 )
 from .classic.optimizers import (
     Contestant as Contestant,
+    best_contestant as best_contestant,
     comparison_figures as comparison_figures,
+    comparison_rows as comparison_rows,
     comparison_table as comparison_table,
+    epoch_rows as epoch_rows,
+    explain_comparison as explain_comparison,
     optimizer_findings as optimizer_findings,
     surface_figures as surface_figures,
     surface_findings as surface_findings,
@@ -33,8 +37,10 @@ from .classic.standings import (
     standing as standing,
 )
 from .classic.surfaces import (
+    PAPER as PAPER,
     SURFACES as SURFACES,
     descend as descend,
+    surface_walks as surface_walks,
 )
 from .classic.verdicts import (
     linear_verdict as linear_verdict,

@@ -78,6 +78,11 @@ from .precision import (
     choose_precision as choose_precision,
     precision_policy as precision_policy,
 )
+from .rate_grid import (
+    best_rate as best_rate,
+    kept_cell as kept_cell,
+    share_measurements as share_measurements,
+)
 from .resumable import (
     History as History,
     fit as fit,
