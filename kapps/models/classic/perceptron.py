@@ -301,6 +301,10 @@ class DeltaRule(keras.Model):
         objectives.refuse_loss(self, {"loss": loss, **kwargs}, "leave it out")
         super().compile(optimizer, **kwargs)
 
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiled as before it was saved."""
+        objectives.compile_from_config(self, config)
+
     def train_step(self, data: Any) -> dict[str, Any]:
         """Gradient descent: w <- w - eta (score - target) x, averaged over the batch."""
         x, targets, weight = keras.utils.unpack_x_y_sample_weight(data)
