@@ -68,10 +68,11 @@ from .optim.schedules import (
     learning_rate_schedule as learning_rate_schedule,
     momentum_cycle as momentum_cycle,
 )
-from .phased import fit_phase as fit_phase, join_histories as join_histories
 from .phases import (
     JoinedRows as JoinedRows,
     Phase as Phase,
+    fit_phase as fit_phase,
+    join_histories as join_histories,
     joined as joined,
 )
 from .precision import (

@@ -11,7 +11,7 @@ import sys
 
 from kapps import training
 from kapps.command_line import call
-from kapps.training import phased
+from kapps.training import phases
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Tiny, and with what is hard to share: augmentation, batch normalization, noise, several critics,
@@ -95,13 +95,13 @@ def train(recipe, directory, **more):
             return history
         raise Trained
 
-    training.fit = phased.fit = fit
+    training.fit = phases.fit = fit
     try:
         assert call(module, config) == {"worker": place.index}
     except Trained:
         pass
     finally:
-        training.fit = phased.fit = whole
+        training.fit = phases.fit = whole
 
 
 SAVING = {}
