@@ -115,8 +115,8 @@ if __name__ == "__main__":
     if recipes[:1] == ["--save-steps"]:
         SAVING["save_steps"] = int(recipes[1])
         recipes = recipes[2:]
+    import small_transfer
     from kapps import command_line
-    from recipes import small_transfer
 
     small_transfer.install()
     with command_line.exit_codes():

@@ -17,8 +17,8 @@ from kapps.command_line import call
 from kapps.data.images import decode
 from kapps.errors import UserError
 from recipes import transfer_learning
-from recipes.small_transfer import SETTINGS, install, save_only
 from recipes.transfer_learning import Config
+from small_transfer import SETTINGS, install, save_only
 
 ROOT = pathlib.Path(transfer_learning.__file__).parents[1]
 
@@ -49,7 +49,7 @@ def program(*arguments):
     path = [*sys.path, str(ROOT), str(ROOT / "tests")]
     code = (
         f"import sys; sys.path[:0] = {path!r}; sys.argv[1:] = {list(map(str, arguments))!r}; "
-        f"import runpy; runpy.run_path({str(ROOT / 'tests/recipes/small_transfer.py')!r}, "
+        f"import runpy; runpy.run_path({str(ROOT / 'tests/small_transfer.py')!r}, "
         "run_name='__main__')"
     )
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

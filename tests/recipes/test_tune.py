@@ -7,10 +7,11 @@ import pathlib
 import keras_tuner
 import pytest
 
+import small_transfer
 from kapps import tuning
 from kapps.command_line import call
 from kapps.errors import UserError
-from recipes import small_transfer, tabular, transfer_learning, tune
+from recipes import tabular, transfer_learning, tune
 from recipes.tune import Config
 
 SPACE = [
