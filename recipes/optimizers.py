@@ -73,8 +73,8 @@ class Config(training.ImageFlags, training.CommonFlags):
         (lambda c: not c.optimizers, "--optimizers: name at least one"),
         (
             lambda c: not training.share_measurements((c.batch_size, *c.batch_sizes)),
-            "--batch-sizes: each of them, and --batch-size {batch_size}, must divide the largest: all "
-            "are measured after the same images",
+            "--batch-sizes: each of them, and --batch-size {batch_size}, must divide the largest: "
+            "all are measured after the same images",
         ),
         (
             lambda c: c.learning_rate is not None and c.tune_rates,
