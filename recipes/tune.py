@@ -216,15 +216,19 @@ class RecipeTrials:
             **epochs,
         )
 
+        reporters = []  # of each phase
+
         def reporter(run: Any) -> Any:
             phase = spaces.SOUGHT_IN.get(name)
             if phase and run.name != phase:
                 return None
             self.check_data(pathlib.Path(made.run_dir), made.seed)
-            return tuning.Reporter(trial, run.epochs_before)
+            reporters.append(tuning.Reporter(trial, run.epochs_before))
+            return reporters[-1]
 
         with training.open_run(name, made) as run:
             run.callbacks.append(reporter)
+            run.stopped = lambda: any(each.stopped for each in reporters)
             model, _, _ = load_recipe(name).fit(made, run)
         trial.facts["parameters"] = model.count_params()
 

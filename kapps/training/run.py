@@ -62,6 +62,7 @@ class Run:
         callbacks: functions from a run, or a phase of one, to a Keras callback that its `fit` also
             has, or None; a search adds its own.
         epochs_before: those of earlier phases; 0.
+        stopped: () -> whether the callbacks want no further phase to begin.
     """
 
     def __init__(self, path: pathlib.Path, recipe: str, config: dict[str, Any]):
@@ -70,6 +71,7 @@ class Run:
         self.notes: list[str] = []
         self.callbacks: list[Callable[[Any], Any]] = []
         self.epochs_before = 0
+        self.stopped: Callable[[], bool] = lambda: False
         self._lock = filelock.FileLock(path / ".lock")
 
     @property
