@@ -22,6 +22,9 @@ SPACE = [
 ]
 
 
+ROOT = pathlib.Path(tune.__file__).parents[1]
+
+
 @pytest.fixture(scope="module")
 def space_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("space") / "space.json"
