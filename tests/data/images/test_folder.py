@@ -166,10 +166,7 @@ def test_the_size_is_chosen_from_the_pictures(make_folder, noise):
     files = {
         f"{n}/{i}.png": noise(10 * k + i, 40, 50) for k, n in enumerate("ab") for i in range(5)
     }
-    root = make_folder(
-        files
-        | {f"{n}/c{i}.png": noise(10 * k + i, 90, 50) for k, n in enumerate("ab") for i in range(5)}
-    )
+    root = make_folder(files | {f"{name}/c{i}.png": noise(i, 90, 50) for name, i in each})
     loaded = data.load(f"folder:{root}")
     assert loaded.image_shape == (64, 64, 3)
     assert loaded.notes == (
