@@ -187,11 +187,12 @@ from .verdicts.collapse import (
     Judgement as Judgement,
     autoencoder_verdict as autoencoder_verdict,
     codebook_verdict as codebook_verdict,
-    gan_verdict as gan_verdict,
     posterior_verdict as posterior_verdict,
 )
 from .verdicts.curves import Verdict as Verdict
 from .verdicts.language import language_verdict as language_verdict
 from .verdicts.memory import memory_verdict as memory_verdict
 from .verdicts.overfitting import overfitting_verdict as overfitting_verdict
+from .verdicts.reconstruction import reconstruction_fit as reconstruction_fit
 from .verdicts.regression import regression_verdict as regression_verdict
+from .verdicts.samples import gan_verdict as gan_verdict

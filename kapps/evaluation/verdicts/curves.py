@@ -6,8 +6,8 @@ The weights that are kept are judged; how the training went is told apart from t
 
 diverged             a loss is no number at the end, or training ends far worse than a guess
 too short to say     fewer than three epochs
-cannot tell          no accuracy is a number; or so few examples that gaps of nothing and of ten
-                     points are both possible; or nothing says what the accuracy is worth
+cannot tell          no accuracy is a number; or so few examples that no gap and one of ten points
+                     are both possible; or nothing says what the accuracy is worth
 unstable             training *and* validation loss rose together: the steps are too large
 validation differs   the gap was there after the first epoch, before anything can be memorised
 over-fitted          the gap is surely ten points or more, on validation or on test; or surely five,
