@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from kapps.models.tables.mlp import CategoryColumn, column_layers
 from kapps.serving.publishing.classic import is_points, point_endpoints
-from kapps.serving.publishing.generative import endpoints_of
+from kapps.serving.publishing.generative import endpoints_of, is_generative
 from kapps.serving.publishing.series import is_sequence, sequence_endpoints
 from kapps.serving.publishing.tables import is_tabular
 from kapps.serving.publishing.text import is_text
@@ -43,22 +43,22 @@ def numeric_endpoints(
     """
     if is_text(model):
         return {"serving_default": _next_character(model)}
+    if is_generative(model):
+        return endpoints_of(model)
     if is_tabular(model):
         return {"serving_default": _columns(model, bool(class_names), temperature)}
     if is_sequence(model):
         return sequence_endpoints(model, class_names, temperature)
     if is_points(model):
         return point_endpoints(model, class_names, temperature)
-    if class_names and len(getattr(model, "output_shape", ())) == 2:
-        names, image_shape = graph.check(model, class_names, temperature)
-        image = tf.TensorSpec((None, *image_shape), tf.uint8, "image")
-        return {"serving_default": (graph.classifier(model, names, temperature), [image])}
-    return endpoints_of(model)
+    names, image_shape = graph.check(model, class_names, temperature)
+    image = tf.TensorSpec((None, *image_shape), tf.uint8, "image")
+    return {"serving_default": (graph.classifier(model, names, temperature), [image])}
 
 
 def vocabularies(model: keras.Model) -> dict[str, list[str]]:
     """What the numbers of the columns of texts mean, by column; of other models nothing."""
-    if not is_tabular(model):
+    if is_generative(model) or not is_tabular(model):
         return {}
     texts = [name for name, tensor in model.input.items() if tensor.dtype == "string"]
     return {name: column_layers(model)[name].vocabulary for name in texts}
@@ -110,6 +110,8 @@ def without_strings(endpoint: Endpoint) -> tuple[Callable[..., dict[str, tf.Tens
     texts = [spec.name for spec in specs if spec.dtype == tf.string]
     if texts:
         return f"takes strings ({', '.join(texts)})"
+    if any(spec.name == "seed" for spec in specs):
+        return "draws random numbers from a seed, for which there is no operation: draw z outside"
 
     def numeric(*arguments: tf.Tensor) -> dict[str, tf.Tensor]:
         answer = function(*arguments)
