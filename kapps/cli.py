@@ -213,7 +213,7 @@ class Export:
     export_dir: Path | None = None
     """Where versions are published; the run's own choice by default."""
     format: Literal["savedmodel", "onnx", "litert"] = "savedmodel"
-    """savedmodel is published; onnx and litert are written to export/ in the run directory."""
+    """savedmodel is published; onnx and litert go to export/ in the run, a file per signature."""
     quantize: Literal["none", "float16", "int8"] = "none"
     """For litert: smaller numbers; what they cost is measured on the run's test pictures."""
 
