@@ -132,8 +132,10 @@ def run(
             return
         with training.open_run(recipe_of(main), config) as opened:
             if is_done(config, opened):
-                sys.stdout.write(_finished(config, opened))
-                return
+                if not opened.data_may_have_changed:
+                    sys.stdout.write(_finished(config, opened))
+                    return
+                print("the files of the data have changed since: they are looked at again")  # noqa: T201
             import_tensorflow()
             main(config, opened)
 
@@ -157,7 +159,9 @@ def call(recipe: types.ModuleType, config: Config) -> dict[str, Any]:
         return other
     is_done = getattr(recipe, "is_done", finished)
     with training.open_run(recipe_of(recipe.main), config) as opened:
-        return opened.metrics() if is_done(config, opened) else recipe.main(config, opened)
+        if is_done(config, opened) and not opened.data_may_have_changed:
+            return opened.metrics()
+        return recipe.main(config, opened)
 
 
 def recipe_of(main: Callable) -> str:
