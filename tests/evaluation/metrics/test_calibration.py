@@ -124,7 +124,8 @@ def test_calibration_before_and_after_and_by_chance():
     labels, logits = drawn(2.0, 360, 0)
     found = evaluation.calibration(labels, logits, 2.0)
     assert found.loss_before == pytest.approx(nll(labels, logits))
-    assert found.loss == pytest.approx(nll(labels, logits, 2.0)) < found.loss_before
+    assert found.loss == pytest.approx(nll(labels, logits, 2.0))
+    assert found.loss < found.loss_before
     after = evaluation.softmax(logits, 2.0)
     assert found.ece == evaluation.expected_calibration_error(labels, after)
     before = evaluation.softmax(logits)
@@ -156,7 +157,8 @@ def test_the_ends_and_logits_that_say_nothing():
     labels = np.array([0, 1] * 200)
     right = np.eye(2)[labels]
     coldest, hottest = TEMPERATURE_RANGE
-    assert coldest <= evaluation.fit_temperature(labels, 1e-3 * right) < 0.2
+    # So small that no temperature gains as much as the prior costs.
+    assert coldest < evaluation.fit_temperature(labels, 1e-3 * right) < 1
     assert 5 < evaluation.fit_temperature(labels, 10 * (1 - right)) <= hottest  # always wrong
     assert evaluation.fit_temperature(labels, np.zeros((400, 2))) == 1
     assert evaluation.fit_temperature(labels, np.full((400, 2), 7.0)) == 1
