@@ -95,7 +95,7 @@ def test_a_regularizer_of_one_player_leaves_the_other_alone():
 
 
 def test_an_activity_regularizer_counts_the_codes():
-    """L1 of 2 on the mean of the posterior: 2 |mean| summed over latents, averaged as Keras does."""
+    """L1 of 2 on the posterior mean: 2 |mean| summed over latents, averaged as Keras does."""
     plain, held = (made(MODELS["vae"][0]) for _ in range(2))
     layer = held.encoder.get_layer("mean")
     layer.activity_regularizer = keras.regularizers.L1(2.0)
