@@ -20,7 +20,6 @@ convert_signatures(model, directory, format, ...)
                                          the same for each signature of a model of any family
 convert_run(run, model, ...)             the same for a run, with what quantising costs
 load_model(path)                         a `.keras` file with the layers of kapps in it
-in_float32(model)                        the same model without 16-bit arithmetic
 write_version(export_dir, write)         what all of them stand on: a version appears whole
 prune(root, keep), rollback(root)        fewer versions; the one before (no TensorFlow)
 version_directory(path), versions(root)  what is published (no TensorFlow)

@@ -1,7 +1,6 @@
 from .asking import ask as ask
 from .formats.conversion import (
     convert as convert,
-    in_float32 as in_float32,
     load_model as load_model,
 )
 from .formats.quantization import convert_run as convert_run

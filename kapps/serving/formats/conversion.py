@@ -21,7 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kapps import files
+from kapps import files, models
 from kapps.errors import UserError
 from kapps.serving.formats.requirements import check_quantize
 from kapps.serving.savedmodel import graph
@@ -86,7 +86,7 @@ def convert(
     if quantize == "int8" and (representative is None or not len(representative)):
         raise UserError("int8 needs representative images: some of those it was trained on")
     names, image_shape = graph.check(model, class_names, temperature)
-    model = in_float32(model)
+    model = models.for_inference(model)
     classify = graph.classifier(model, names, temperature)
     probabilities = tf.function(
         lambda image: {"probabilities": classify(image)["probabilities"]},
@@ -165,21 +165,6 @@ def _refuse_loss(found: dict[str, float | int], quantize: str, accuracy_loss: fl
             f"validation images, the model itself for {found['model_accuracy']:.1%}; a loss of "
             f"{accuracy_loss:.1%} is allowed. Nothing was written. Use --quantize float16, or none."
         )
-
-
-def in_float32(model: keras.Model) -> keras.Model:
-    """The same model under the float32 policy, on one device; itself when it is there already."""
-    layers = model._flatten_layers()
-    alone = model.distribute_strategy.num_replicas_in_sync == 1
-    if alone and all(layer.dtype_policy.name == "float32" for layer in layers):
-        return model
-
-    def rebuild(layer: keras.Layer) -> keras.Layer:
-        return layer.__class__.from_config(layer.get_config() | {"dtype": "float32"})
-
-    rebuilt = keras.models.clone_model(model, clone_function=rebuild, recursive=True)
-    rebuilt.set_weights(model.get_weights())
-    return rebuilt
 
 
 def _onnx(function: Callable) -> tuple[bytes, Callable[[np.ndarray], np.ndarray]]:

@@ -11,7 +11,6 @@ import tensorflow as tf
 from kapps import data, models, serving
 from kapps.errors import UserError
 from kapps.serving.formats import conversion
-from kapps.serving.formats.conversion import in_float32
 from serving.small_classifier import CLASS_NAMES, TEMPERATURE, build, probabilities
 
 
@@ -75,16 +74,6 @@ def test_the_published_savedmodel_converts_too(published, images):
         interpreter = tf.lite.Interpreter(model_content=converter.convert())
     answer = interpreter.get_signature_runner("serving_default")(image=images)
     np.testing.assert_allclose(answer["probabilities"], published.expected, rtol=0, atol=1e-4)
-
-
-def test_float32_is_the_same_model_and_a_copy_when_it_was_not():
-    plain, mixed = build(), build("mixed_bfloat16")
-    assert in_float32(plain) is plain
-    rebuilt = in_float32(mixed)
-    assert {layer.compute_dtype for layer in rebuilt.layers} == {"float32"}
-    assert "bfloat16" in {layer.compute_dtype for layer in mixed.layers}
-    for ours, theirs in zip(rebuilt.get_weights(), mixed.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
