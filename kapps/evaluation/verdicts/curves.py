@@ -199,14 +199,14 @@ def _over_fitted(run: Measured) -> bool:
 
 def _slightly(run: Measured) -> bool:
     low = run.gap_interval[0]
-    there = low > 0
+    there, at_the_end = low > 0, run.interval_at(-1)[0] > 0
     return (
         low >= SLIGHT_GAP
         or run.below_train[0] >= SLIGHT_GAP
         or (run.gap >= STRONG_GAP and there)
         or run.rise >= STRONG_RISE
-        or (run.rise >= SLIGHT_RISE and there)
-        or (run.stalled() and _memorised(run) and run.interval_at(-1)[0] > 0)
+        or (run.rise >= SLIGHT_RISE and (there or at_the_end))
+        or (run.stalled() and _memorised(run) and at_the_end)
     )
 
 

@@ -87,7 +87,7 @@ def test_verdicts():
     assert verdict(2.6, 2.2, 1.95, 1.90, 1.89, 1.89).label == "well fitted"
     train = (2.5, 1.9, 1.5, 1.2, 1.0, 0.9, 0.8)
     rising = verdict(2.6, 2.2, 2.0, 2.1, 2.3, 2.5, 2.6, train=train)
-    assert rising.label == "over-fitted" and rising.kept_epoch == rising.best_epoch == 3
+    assert "over-fitted" in rising.label and rising.kept_epoch == rising.best_epoch == 3
     assert verdict(2.6, 2.2, 2.0, 2.02, 2.08, 2.12, 2.15, train=train).label in (
         "slightly over-fitted",
         "over-fitted",
@@ -130,7 +130,8 @@ def test_what_is_hard_by_itself_is_no_gap():
         unigram=4.5, five_gram=2.4, validation_characters=50_000, train_characters=50_000
     )
     history = rows(*values, train=train)
-    assert evaluation.language_verdict(history, **settings).label == "over-fitted"
+    # Fourteen points from the first epoch on: harder, and nothing learned by heart.
+    assert evaluation.language_verdict(history, **settings).label == "validation differs"
     fair = evaluation.language_verdict(history, **settings, harder=0.6)
     assert fair.label == "well fitted" and fair.gap == pytest.approx(0.05 / 4.5)
     assert "0.60 bits" in fair.sentence
