@@ -26,12 +26,13 @@ from kapps.errors import UserError
 
 @dataclass(frozen=True)
 class Predict:
-    """Labels of image files, or of the rows of a table, from a published SavedModel."""
+    """What a published SavedModel says of images, tables, series, points, texts or seeds."""
 
     saved_model: Positional[Path]
     """A version, or the directory of versions: the highest is taken. None with --pretrained."""
     images: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE...", help_behavior_hint="")]
-    """PNG or JPEG files, or CSV files whose first line names the columns."""
+    """Image files; CSV files of rows, points or series; series also as .npy, .npz or .ts;
+    beginnings of texts for a character model; seeds for a VAE or GAN, which draw images."""
     pretrained: bool = False
     """Name what images show: a thousand classes of ImageNet, by a network that comes with kapps."""
     top: int = 5
@@ -51,19 +52,25 @@ class Predict:
         if not self.images:
             raise UserError("no file given: kapps predict SAVED_MODEL FILE...")
         serving.version_directory(self.saved_model)
-        for file in self.images:
-            _check_readable(file)
+        alone = self.images[0] if len(self.images) == 1 else None
+        if alone and _is_file(alone):  # of several, those that can be read are answered
+            _check_readable(alone)
         tables = [file.suffix.lower() in TABLE_FILES for file in self.images]
         if any(tables) and not all(tables):
             raise UserError("images and tables together: a model takes one or the other")
         command_line.import_tensorflow()
-        if all(tables):
-            for file in self.images:
-                self._table(file)
-            return
-        with command_line.without_chatter():
-            answers = serving.predict(self.saved_model, self.images, self.top)
-        self._labels(answers)
+        answers = serving.ask(self.saved_model, self.images, top=self.top)
+        labels = []
+        try:
+            with command_line.without_chatter():
+                for answer in answers:
+                    if self.json or "predictions" not in answer:
+                        self._answer(answer)
+                    else:
+                        found = [(p["label"], p["probability"]) for p in answer["predictions"]]
+                        labels.append((answer["file"], found))
+        finally:
+            self._labels(labels)
 
     def _pretrained(self, files: tuple[Path, ...]) -> None:
         from kapps import serving
@@ -79,19 +86,25 @@ class Predict:
         for line in _json_lines(answers) if self.json else _aligned_lines(answers):
             _write(line)
 
-    def _table(self, file: Path) -> None:
-        from kapps import serving
-
-        with command_line.without_chatter():
-            rows = serving.predict_table_file(self.saved_model, file)
-        for number, row in enumerate(rows, 1):
-            if self.json:
-                row = {"file": str(file), "row": number, **row}
-                _write(json.dumps(row, ensure_ascii=False))
-            elif "prediction" in row:
-                _write(f"{file}:{number}  {row['prediction']:.6g}")
-            else:
-                _write(f"{file}:{number}  {row['label']} {row['probabilities'][row['label']]:.4f}")
+    def _answer(self, answer: dict) -> None:
+        if self.json:
+            _write(json.dumps(answer, ensure_ascii=False))
+            return
+        asked = [str(answer[k]) for k in ("file", "row", "series", "seed") if k in answer]
+        if "text" in answer:
+            _write(answer["text"])
+        elif "label" in answer:
+            probability = answer["probabilities"][answer["label"]]
+            _write(f"{':'.join(asked)}  {answer['label']} {probability:.4f}")
+        elif "prediction" in answer:
+            numbers = answer["prediction"]
+            numbers = numbers if isinstance(numbers, list) else [numbers]
+            _write(f"{':'.join(asked)}  {' '.join(map(_number, numbers))}")
+        elif "labels" in answer:
+            _write(f"{':'.join(asked)}  {' '.join(answer['labels'])}")
+        else:
+            error = f"  error {answer['error']:.6g}" if "error" in answer else ""
+            _write(f"{':'.join(asked)}  {answer['written']}{error}")
 
 
 @dataclass(frozen=True)
@@ -200,7 +213,7 @@ class Export:
     export_dir: Path | None = None
     """Where versions are published; the run's own choice by default."""
     format: Literal["savedmodel", "onnx", "litert"] = "savedmodel"
-    """savedmodel is published; onnx and litert are written to export/ in the run directory."""
+    """savedmodel is published; onnx and litert go to export/ in the run, a file per signature."""
     quantize: Literal["none", "float16", "int8"] = "none"
     """For litert: smaller numbers; what they cost is measured on the run's test pictures."""
 
@@ -225,25 +238,22 @@ class Export:
         cost = None
         with command_line.without_chatter():
             model = serving.load_model(self.run_dir / "model.keras")
+            if self.format != "savedmodel" and not _classifies_images(model, class_names):
+                self._signatures(model, class_names, temperature)
+                return
             if serving.is_generative(model):
                 made = self._generative(model, export_dir, class_names, facts, metrics)
             elif serving.is_tabular(model):
                 made = self._raw(
-                    serving.export_table, "a table", model, export_dir, class_names, facts, metrics
+                    serving.export_table, model, export_dir, class_names, facts, metrics
                 )
             elif serving.is_sequence(model):
                 made = self._raw(
-                    serving.export_sequences,
-                    "series",
-                    model,
-                    export_dir,
-                    class_names,
-                    facts,
-                    metrics,
+                    serving.export_sequences, model, export_dir, class_names, facts, metrics
                 )
             elif serving.is_points(model):
                 made = self._raw(
-                    serving.export_points, "points", model, export_dir, class_names, facts, metrics
+                    serving.export_points, model, export_dir, class_names, facts, metrics
                 )
             elif not class_names:
                 raise UserError(
@@ -275,11 +285,25 @@ class Export:
                 f"{cost['examples']} test pictures"
             )
 
-    def _raw(self, export, what, model, export_dir, class_names, facts, metrics) -> Path:
+    def _signatures(self, model, class_names, temperature) -> None:
+        """A file for each signature that the format can have, and why the others have none."""
+        from kapps import serving
+
+        if self.quantize != "none":
+            raise UserError(f"--quantize {self.quantize} is for image classifiers")
+        names = () if serving.is_generative(model) else class_names
+        made, left = serving.convert_signatures(
+            model, self.run_dir / "export", self.format, names, temperature=temperature
+        )
+        for path in made.values():
+            _write(str(path))
+        for name, reason in left.items():
+            _write(f"not {name}: {reason}")
+
+    def _raw(self, export, model, export_dir, class_names, facts, metrics) -> Path:
         """Publishes a model that takes raw columns, series or points and may predict a number."""
         from kapps import serving
 
-        self._only_saved_model(f"a model of {what}")
         return export(
             model,
             export_dir,
@@ -288,16 +312,9 @@ class Export:
             card=serving.run_card(facts, metrics),
         )
 
-    def _only_saved_model(self, what: str) -> None:
-        if self.format != "savedmodel":
-            raise UserError(
-                f"--format {self.format} is for classifiers; {what} is published as a savedmodel"
-            )
-
     def _generative(self, model, export_dir, class_names, facts, metrics) -> Path:
         from kapps import serving
 
-        self._only_saved_model(f"a {type(model).__name__}")
         card = serving.run_card(facts, metrics)
         return serving.export_any(model, export_dir, class_names=class_names, card=card)
 
@@ -319,6 +336,8 @@ class Launch:
 
 
 TABLE_FILES = (".csv", ".tsv")
+IMAGE_FILES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
+ASKED_FILES = (*TABLE_FILES, *IMAGE_FILES, ".npy", ".npz", ".ts")
 
 Command = (
     Annotated[Predict, subcommand("predict")]
@@ -405,6 +424,22 @@ def _check_readable(file: Path) -> None:
 def _check_directory(path: Path) -> None:
     if not path.is_dir():
         raise UserError(f"{path}: there is no such directory")
+
+
+def _number(value) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether an argument is a file: a text or a seed may be given as well."""
+    return path.exists() or path.suffix.lower() in ASKED_FILES
+
+
+def _classifies_images(model, class_names) -> bool:
+    from kapps import serving
+
+    others = (serving.is_generative, serving.is_tabular, serving.is_sequence, serving.is_points)
+    return bool(class_names) and not any(other(model) for other in others)
 
 
 def _check_run(path: Path, name: str) -> None:
