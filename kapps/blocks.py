@@ -19,7 +19,7 @@ from kapps.layers import BatchNormalization
 # The epsilon stays Keras' 1e-3, where PyTorch has 1e-5.
 BATCH_NORMALIZATION_MOMENTUM = 0.9
 
-_INITIALIZERS = {
+_INITIALIZERS: dict[str | None, str] = {
     **dict.fromkeys(("tanh", "sigmoid", "softsign", "hard_tanh", "hard_sigmoid"), "glorot_uniform"),
     "selu": "lecun_normal",
 }

@@ -140,7 +140,7 @@ def run(
             main(config, opened)
 
 
-def call(recipe: types.ModuleType, config: Config) -> dict[str, Any]:
+def call(recipe: types.ModuleType, config: Any) -> dict[str, Any]:
     """A recipe from Python: `call(vae, vae.Config(epochs=2))`.
 
     Args:
@@ -184,7 +184,7 @@ def exit_codes(interrupted: str = "interrupted") -> Iterator[None]:
     Args:
         interrupted: What to say after Ctrl-C.
     """
-    with contextlib.suppress(AttributeError, io.UnsupportedOperation):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a label outside a narrow encoding
     try:
         yield

@@ -25,7 +25,7 @@ def integers(name: str, values, minimum: int = 1) -> tuple[int, ...]:
 
 def rate(name: str, value) -> float:
     """`value` as a dropout rate, the share of units that is dropped: 0 <= rate < 1."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value < 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) < 1:
         raise UserError(f"{name} must be at least 0 and below 1; got {value!r}.")
     return float(value)
 
@@ -66,7 +66,8 @@ def image_shape(value) -> tuple[int, int, int]:
     """(height, width, channels), all positive."""
     if not isinstance(value, list | tuple) or len(value) != 3:
         raise UserError(f"image_shape must be (height, width, channels); got {value!r}.")
-    return integers("image_shape", value)
+    height, width, channels = integers("image_shape", value)
+    return height, width, channels
 
 
 def per_channel(name: str, value, channels: int) -> list[float]:

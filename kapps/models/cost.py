@@ -81,8 +81,9 @@ def _of_layer(layer: Any, inputs: Sequence[Any], outputs: Sequence[Any], steps: 
     if isinstance(layer, _SEPARABLE):
         kernels = layer.depthwise_kernel, layer.pointwise_kernel
     else:
-        kernels = (getattr(layer, "kernel", None),)
-    if kernels[0] is None or isinstance(layer, keras.Model) or not places:
+        kernel = getattr(layer, "kernel", None)
+        kernels = () if kernel is None else (kernel,)
+    if not kernels or isinstance(layer, keras.Model) or not places:
         return 0
     shape = places[0].shape
     channels_first = getattr(layer, "data_format", None) == "channels_first"

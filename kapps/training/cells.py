@@ -134,7 +134,9 @@ class Cells:
                 best_weights = [weight.numpy() for weight in loop.model.weights]
         measured = 1 + self.epochs * self.measurements
         rest = [float("nan")] * (measured - len(rows))
-        result = {name: [float(row[name]) for row in rows] + rest for name in rows[0]}
+        result: dict[str, Any] = {
+            name: [float(row[name]) for row in rows] + rest for name in rows[0]
+        }
         result["examples"] = [self.interval * i for i in range(measured)]
         result["seconds"] = time.monotonic() - began
         if keep_best:

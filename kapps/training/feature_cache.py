@@ -59,7 +59,7 @@ def cached_features(
 
     Raises:
         ValueError: copies without an augmentation.
-        OSError: the file cannot be written; no part of it is left.
+        OSError: the file cannot be written, and no part of it is left; or not be read back.
     """
     if copies and augment is None:
         raise ValueError(f"{copies} augmented copies, and no augmentation")
@@ -95,7 +95,10 @@ def cached_features(
     files.write_atomically(path, write)
     about = {"sha256": digest.hexdigest(), "shape": shape, "facts": facts, "versions": versions()}
     files.write_json(path.with_suffix(".json"), about)
-    return _read(path, shape, in_memory)
+    written = _read(path, shape, in_memory)
+    if written is None:
+        raise OSError(f"{path} was written and cannot be read back")
+    return written
 
 
 def key(extractor: keras.Model, facts: dict[str, Any]) -> str:
@@ -165,7 +168,7 @@ def cached_batches(
 
     seen = clean = features("train")
     if copies:
-        changed = CopyAugmentation(augmentation)
+        changed = None if augmentation is None else CopyAugmentation(augmentation)
         seen = features("train", copies=copies, seed=seed, augment=changed)
     with tf.device("CPU:0"):
         labels = tf.constant(images.splits["train"].labels)

@@ -289,7 +289,7 @@ def exclusions(config_class: type) -> Iterator[tuple[Callable[[Any], object], st
         yield from vars(base).get("EXCLUSIONS", ())
 
 
-def load_images(config: ImageFlags, **settings: Any) -> data.ImageData:
+def load_images(config: Any, **settings: Any) -> data.ImageData:
     """The images that the flags ask for.
 
     Args:

@@ -20,6 +20,7 @@ import tensorflow as tf
 from kapps.errors import UserError
 from kapps.training import run as runs
 from kapps.training.flags import CommonFlags
+from kapps.training.phases import Phase
 
 Objective = Callable[[keras.Model, Any], tf.Tensor]
 
@@ -98,6 +99,8 @@ class GradientFlow(keras.callbacks.Callback):
         held = self.model.distribute_strategy.experimental_local_results
         copies = [copy for variable in changing for copy in held(variable.value)]
         before = [np.array(copy) for copy in copies]
+        if self._norms is None:
+            raise RuntimeError("the loss and the layers are not known before on_train_begin")
         norms = self._norms().numpy()
         for copy, value in zip(copies, before, strict=True):
             copy.assign(value)
@@ -122,7 +125,9 @@ class GradientFlow(keras.callbacks.Callback):
             self._names = [name for name in self.rows[0] if name not in ("epoch", "step")]
 
 
-def gradient_flow(config: CommonFlags, run: runs.Run | None, batches: Any) -> list[GradientFlow]:
+def gradient_flow(
+    config: CommonFlags, run: runs.Run | Phase | None, batches: Any
+) -> list[GradientFlow]:
     """What `--gradient-flow` adds to the callbacks of a recipe: one, or none without the flag.
 
     Args:

@@ -109,8 +109,10 @@ def fit(
             or the run's checkpoints belong to another model or are all damaged.
     """
     asked = {name: getattr(config, name, None) for name in ("epochs", "ema", "sync_batch_norm")}
-    epochs = asked["epochs"] or 0 if epochs is None else epochs
-    ema = asked["ema"] or 0.0 if ema is None else ema
+    if epochs is None:
+        epochs = int(asked["epochs"] or 0)
+    if ema is None:
+        ema = float(asked["ema"] or 0.0)
     if sync_batch_norm is None:
         sync_batch_norm = asked["sync_batch_norm"] is not False
     if not model.built:
@@ -147,7 +149,7 @@ def fit(
     ]
     checkpoints = _Checkpoints(train, chain, run, save_minutes * 60.0, save_steps)
     place = checkpoints.load(model)
-    if place.epoch and states.read(best_path) is None:
+    if place.epoch and best_path and states.read(best_path) is None:
         # Now, and not after all epochs.
         raise UserError(f"{best_path} cannot be read. Start the run afresh with --overwrite.")
 
@@ -234,7 +236,13 @@ class _Checkpoints(keras.callbacks.Callback):
             found = states.numbers(self.run.checkpoints)
             number = agreement.newest_of_all(model.distribute_strategy, found, states.KEPT)
         if number is not None:
-            self._restore(model, states.load(self.run.checkpoints, number))
+            state = states.load(self.run.checkpoints, number)
+            if state is None:
+                raise UserError(
+                    f"the checkpoint of step {number} in {self.run.checkpoints} cannot be read any "
+                    "more. Start afresh with --overwrite."
+                )
+            self._restore(model, state)
         return self.place
 
     def begin(self, start: int) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
 from kapps.data import TrainingBatches
 from kapps.training.distributed.devices import check_batch, scaled_learning_rate, strategy
-from kapps.training.flags import CommonFlags, OptimizationFlags
+from kapps.training.flags import CommonFlags
 from kapps.training.optim.optimizers import (
     optimizer,
     usual_learning_rate,
@@ -71,7 +71,7 @@ def scope(
     precision = run.facts().get("precision") or config.precision
     if precision == "auto":
         precision = "float32"
-        if network is not None:
+        if network is not None and batches is not None:
             size = batches.batch_size
             precision, why = choose_precision(network, size, batches.steps * size)
             print(f"precision {precision}: {why}")  # noqa: T201
@@ -82,7 +82,7 @@ def scope(
 
 
 def optimizer_from(
-    config: OptimizationFlags,
+    config: Any,
     steps: int,
     run: Run | None = None,
     *,
@@ -141,8 +141,9 @@ def callbacks(
     ]
     if getattr(config, "schedule", None) == "plateau":
         chosen.append(keras.callbacks.ReduceLROnPlateau(monitor, mode=mode, factor=0.2, patience=3))
-    if getattr(config, "patience", 0):
-        stop = keras.callbacks.EarlyStopping(monitor, patience=config.patience, mode=mode)
+    patience = getattr(config, "patience", 0)
+    if patience:
+        stop = keras.callbacks.EarlyStopping(monitor, patience=patience, mode=mode)
         chosen.append(stop)
     return chosen
 

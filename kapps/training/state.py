@@ -56,7 +56,8 @@ def write(path: str | os.PathLike, state: State) -> None:
         OSError: as `save`.
     """
     meta = np.frombuffer(json.dumps(state.meta).encode(), np.uint8)
-    files.write_atomically(path, lambda file: np.savez(file, **{_META: meta}, **state.arrays))
+    arrays: dict[str, Any] = {_META: meta, **state.arrays}
+    files.write_atomically(path, lambda file: np.savez(file, **arrays))
 
 
 def numbers(directory: str | os.PathLike) -> list[int]:

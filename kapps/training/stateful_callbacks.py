@@ -178,7 +178,8 @@ class BestWeights(keras.callbacks.Callback):
         super().__init__()
         self.monitor, self.sign = monitor, -1.0 if mode == "max" else 1.0
         self.path, self.average = path, average
-        self.best, self.best_epoch = None, None
+        self.best: float | None = None
+        self.best_epoch = 0  # none so far
         self._kept: states.State | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:

@@ -16,7 +16,7 @@ def print_trial(record: Record, results: Results, out: TextIO | None = None) -> 
         results: of the search so far.
         out: where to; standard output by default.
     """
-    if record.ended_well:
+    if record.score is not None:
         said = f"{shown(record.score, results.objective)}  {record.epochs} epochs"
         said += f"  {record.seconds:.1f} s" if record.seconds is not None else ""
         said += "  pruned" if record.status == "pruned" else ""
@@ -26,7 +26,7 @@ def print_trial(record: Record, results: Results, out: TextIO | None = None) -> 
         said += f"  (goes on with trial {record.past})"
     best = results.best_first()
     if best:
-        said += f"  best {shown(best[0].score, results.objective)} (trial {best[0].number})"
+        said += f"  best {shown(best[0].known_score, results.objective)} (trial {best[0].number})"
     (out or sys.stdout).write(f"trial {record.number:<5}{said}\n")
     (out or sys.stdout).flush()
 

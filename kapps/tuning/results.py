@@ -68,6 +68,11 @@ class Record:
         """Whether it has a score."""
         return self.score is not None
 
+    @property
+    def known_score(self) -> float:
+        """The score of a trial that has one; NaN of the others."""
+        return math.nan if self.score is None else self.score
+
     def cost(self, name: str) -> float | None:
         """One of `COSTS`."""
         value = self.facts.get(name, getattr(self, name, None))
@@ -126,18 +131,21 @@ class Results:
     def best_first(self) -> list[Record]:
         """Trials that have a score, the best one first; of the same point, the longest trained."""
         sign = -1.0 if self.direction == "max" else 1.0
-        return sorted(self.ended_well, key=lambda r: (sign * r.score, -r.epochs, r.number))
+        return sorted(self.ended_well, key=lambda r: (sign * r.known_score, -r.epochs, r.number))
 
     def front(self, cost: str | None = None) -> list[Record]:
         """The trials that no other beats in both the objective and a cost, the cheapest first."""
         cost = cost or self.cost or "multiply_adds"
         sign = -1.0 if self.direction == "max" else 1.0
-        known = [
-            r for r in self.ended_well if r.cost(cost) is not None and math.isfinite(r.cost(cost))
-        ]
-        points = [(record.cost(cost), sign * record.score) for record in known]
+        costs = {
+            record.number: value
+            for record in self.ended_well
+            if (value := record.cost(cost)) is not None and math.isfinite(value)
+        }
+        known = [record for record in self.ended_well if record.number in costs]
+        points = [(costs[record.number], sign * record.known_score) for record in known]
         front = [r for r, rank in zip(known, pareto.ranks(points), strict=True) if rank == 0]
-        return sorted(front, key=lambda record: (record.cost(cost), record.number))
+        return sorted(front, key=lambda record: (costs[record.number], record.number))
 
     def failures(self) -> dict[str, list[int]]:
         """Numbers of failed trials by reason, the most frequent first."""

@@ -112,7 +112,7 @@ class Tuner:
         self._trials = HyperModelTrials(
             self.hypermodel, self.oracle.objective, fit_args, fit_kwargs, run_trial
         )
-        options = {"budget": Budget(trials=self.oracle.limit)} | self.options
+        options: dict[str, Any] = {"budget": Budget(trials=self.oracle.limit)} | self.options
         self._results = run_search(self._trials, self.oracle, self.directory, **options)
 
     def run_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> Any:

@@ -22,7 +22,7 @@ def linear_features(
         UserError: a shape of another rank, statistics of another length, or a std of 0.
     """
     if len(input_shape) == 3:
-        raw, x = heads.image_input(tuple(input_shape), mean, std)
+        raw, x = heads.image_input(arguments.image_shape(tuple(input_shape)), mean, std)
     elif len(input_shape) != 1:
         raise UserError(
             f"input_shape must be (height, width, channels) or (features,); got {input_shape!r}."

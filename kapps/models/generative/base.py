@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -19,12 +19,21 @@ import tensorflow as tf
 
 from kapps.errors import UserError
 
+if TYPE_CHECKING:  # what a `CustomStep` is mixed into
+    _Model = keras.Model
+else:
+    _Model = object
+
 CHUNK = 256  # images sampled or measured at once
 _NOISE = "noise"  # where the states of the random generators stand in a file of weights
 
 
-class CustomStep:
+class CustomStep(_Model):
     """Configuration, batches, metrics and files of a model with a `train_step` of its own."""
+
+    classes: int
+    image_shape: tuple[int, ...]  # of those that give images
+    trackers: list[keras.metrics.Metric]
 
     # Batches ------------------------------------------------------------------------------------
 

@@ -116,8 +116,8 @@ def network(
     check_backbone(name, input_shape=input_shape)
     row = BACKBONES[name]
     image, x = _input(row, input_shape)
-    if row.constructor:
-        constructor = _keras_network(name, include_top)
+    constructor = _keras_network(name, include_top)
+    if constructor is not None:
         x = constructor(weights=None, input_tensor=x, input_shape=x.shape[1:]).output
     else:
         x = efficientnet_lite0_features(x)
@@ -197,7 +197,7 @@ def _stable_names(model):
     """For layers that Keras numbered by itself: the numbers they have in a fresh process."""
     numbered = {}
     for layer in model.layers:
-        base, number = re.fullmatch(r"(.*?)(?:_(\d+))?", layer.name).groups()
+        [(base, number)] = re.findall(r"^(.*?)(?:_(\d+))?\Z", layer.name)
         if base.replace("_", "") == type(layer).__name__.lower():
             numbered.setdefault(base, []).append((int(number or 0), layer.name))
     return {

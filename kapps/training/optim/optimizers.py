@@ -24,7 +24,8 @@ adamw      w <- w - r c w, with the decay c, then as adam (arXiv:1711.05101, alg
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
@@ -38,7 +39,13 @@ from kapps.training.optim.parameter_groups import RateFactors
 SPARED = [r"(bias|gamma|beta)(:\d+)?$"]
 
 
-class _Cycled:
+if TYPE_CHECKING:  # what these are mixed into
+    _Optimizer = keras.optimizers.Optimizer
+else:
+    _Optimizer = object
+
+
+class _Cycled(_Optimizer):
     """Mixed into an optimizer: momentum as a function of the step.
 
     Keras reads the momentum as a plain attribute while an update is traced, so the attribute is
@@ -47,19 +54,19 @@ class _Cycled:
     """
 
     momentum_name = "beta_1"
-    momentum_schedule = None
+    momentum_schedule: Callable[[Any], Any] | None = None  # of the count of steps
 
     def update_step(self, gradient, variable, learning_rate):
         if self.momentum_schedule is None:
             return super().update_step(gradient, variable, learning_rate)
-        with self._momentum_of_step():
+        with self._momentum_of_step(self.momentum_schedule):
             return super().update_step(gradient, variable, learning_rate)
 
     @contextlib.contextmanager
-    def _momentum_of_step(self):
+    def _momentum_of_step(self, schedule):
         constant = getattr(self, self.momentum_name)
         # object.__setattr__: Keras' own would try to track a symbolic tensor.
-        object.__setattr__(self, self.momentum_name, self.momentum_schedule(self.iterations))
+        object.__setattr__(self, self.momentum_name, schedule(self.iterations))
         try:
             yield
         finally:

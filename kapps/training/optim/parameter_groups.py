@@ -11,14 +11,20 @@ Discriminative fine-tuning: Howard and Ruder 2018, arXiv:1801.06146, section 3.2
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import keras
 from keras import ops
 
 from kapps.errors import UserError
 
+if TYPE_CHECKING:  # what these are mixed into
+    _Optimizer = keras.optimizers.Optimizer
+else:
+    _Optimizer = object
 
-class RateFactors:
+
+class RateFactors(_Optimizer):
     """Mixed into an optimizer: `rate_factors`, one per trainable variable, in the order of `build`.
 
     A variable with the factor f is updated, and decays, as an optimizer with f times the learning
@@ -86,7 +92,7 @@ def rate_factors(
                         f"{layer.name} is in two groups: {group_of[id(variable)]} and {name}"
                     )
     owners = [group_of.get(id(variable)) for variable in model.trainable_variables]
-    return tuple(float(factors.get(owner, 1.0)) for owner in owners)
+    return tuple(1.0 if owner is None else float(factors.get(owner, 1.0)) for owner in owners)
 
 
 def decaying_factors(names: Sequence[str], decay: float) -> dict[str, float]:

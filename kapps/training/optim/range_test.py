@@ -102,5 +102,5 @@ def summarise(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
         i: np.polyfit(decades[i - half : i + half + 1], losses[i - half : i + half + 1], 1)[0]
         for i in range(max(first, half), min(bottom + 1, len(losses) - half))
     }
-    steepest = min(slopes, key=slopes.get) if slopes else max(0, bottom - 1)
+    steepest = min(slopes, key=slopes.__getitem__) if slopes else max(0, bottom - 1)
     return RangeTest(rates, losses, float(rates[steepest]), float(rates[bottom] / 10.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras_tuner as kt
 import numpy as np
@@ -16,10 +16,15 @@ from kapps.tuning.spaces import steps
 DRAWS = 200  # attempts to find a point that is new, before a space counts as exhausted
 Values = dict[str, Any]
 
+if TYPE_CHECKING:  # what a `ResumableOracle` is mixed into
+    _Oracle = kt.Oracle
+else:
+    _Oracle = object
+
 steps.mend()
 
 
-class ResumableOracle:
+class ResumableOracle(_Oracle):
     """What all oracles here share. Mixed in before one of KerasTuner's.
 
     Attributes:
@@ -30,7 +35,7 @@ class ResumableOracle:
         limit: most trials.
     """
 
-    canonical: Callable[[Values], Values] = staticmethod(dict)
+    canonical: Callable[[Values], Values] = dict
     recorded: Values | None = None
     cost_of: Callable[[str], float] | None = None
     open: frozenset[str] = frozenset()

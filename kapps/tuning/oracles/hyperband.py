@@ -109,7 +109,8 @@ class HyperbandOracle(ResumableOracle, kt.oracles.HyperbandOracle):
         return {"status": "RUNNING", "values": values}
 
     def _get_num_brackets(self) -> int:
-        return min(super()._get_num_brackets(), self.rounds or math.inf)
+        brackets = super()._get_num_brackets()
+        return min(brackets, self.rounds) if self.rounds else brackets
 
     def _get_size(self, bracket_num: int, round_num: int) -> int:
         if self.rounds is None:

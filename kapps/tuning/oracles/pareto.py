@@ -15,7 +15,8 @@ def ranks(points: Sequence[tuple[float, float]]) -> list[int]:
     """
     values = np.asarray(points, np.float64).reshape(-1, 2)
     values = np.where(np.isnan(values), np.inf, values)
-    beats = (values[:, None] <= values).all(-1) & (values[:, None] < values).any(-1)
+    nowhere_worse = np.asarray((values[:, None] <= values).all(-1))
+    beats = nowhere_worse & (values[:, None] < values).any(-1)
     found = np.full(len(values), -1)
     while (left := found < 0).any():
         # "Beats" has no circles, so something is always beaten by nothing that is left.

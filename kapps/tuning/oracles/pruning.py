@@ -101,7 +101,7 @@ class Pruner:
 
     def end(self, trial: str, status: str, score: float | None) -> None:
         """A trial has ended: "completed", "pruned" or "failed"."""
-        if trial in self._trials:
+        if self._study is not None and trial in self._trials:
             state = {"completed": "COMPLETE", "pruned": "PRUNED"}.get(status, "FAIL")
             self._study.tell(
                 self._trials[trial][0],

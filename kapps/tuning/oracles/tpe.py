@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import keras_tuner as kt
 import numpy as np
@@ -52,7 +52,8 @@ class TPEOracle(ResumableOracle, kt.Oracle):
                 constant_liar=True,
                 n_startup_trials=STARTUP,
             )
-            directions = ["maximize" if self.objective.direction == "max" else "minimize"]
+            best = "maximize" if self.objective.direction == "max" else "minimize"
+            directions: list[Literal["maximize", "minimize"]] = [best]
             if self.cost_of is not None:
                 directions.append("minimize")
             study = optuna.create_study(sampler=sampler, directions=directions)
@@ -72,7 +73,7 @@ class TPEOracle(ResumableOracle, kt.Oracle):
                 params[hp.name] = values[hp.name]
                 distributions[hp.name] = _distribution(hp)
         done = trial.status == "COMPLETED"
-        told = [trial.score] if done else None
+        told = [trial.score] if done else []
         if done and self.cost_of is not None:
             told.append(self.cost_of(trial.trial_id))
             if not math.isfinite(told[1]):
@@ -81,7 +82,7 @@ class TPEOracle(ResumableOracle, kt.Oracle):
         return optuna.trial.create_trial(
             params=params,
             distributions=distributions,
-            values=told,
+            values=told if done else None,
             state=states.COMPLETE if done else states.RUNNING,
         )
 
@@ -117,10 +118,10 @@ def _distribution(hp: kt.engine.hyperparameters.HyperParameter):
     even = numeric and hp.sampling == "linear"
     if not even and not (numeric and hp.sampling == "log" and hp.step is None):
         return distributions.CategoricalDistribution(sorted(hp.values))
-    whole = isinstance(hp, kt.engine.hyperparameters.Int)
-    kind = distributions.IntDistribution if whole else distributions.FloatDistribution
-    step = hp.step or (1 if whole else None)
-    return kind(hp.min_value, hp.max_value, log=not even, step=step)
+    ends = hp.min_value, hp.max_value
+    if isinstance(hp, kt.engine.hyperparameters.Int):
+        return distributions.IntDistribution(*ends, log=not even, step=hp.step or 1)
+    return distributions.FloatDistribution(*ends, log=not even, step=hp.step or None)
 
 
 def _suggested(trial: optuna.Trial, hp: kt.engine.hyperparameters.HyperParameter) -> Any:

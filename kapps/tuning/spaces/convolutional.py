@@ -121,7 +121,7 @@ def _from_stage(hp: kt.HyperParameters, stage: int, most: int):
     return hp.conditional_scope("stages", list(range(stage, most + 1)))
 
 
-def _windows(hp, stage, row, sides, kernel_sizes, fits) -> tuple[int, int]:
+def _windows(hp, stage, row, sides, kernel_sizes, fits) -> tuple[int, ...]:
     """Fill in what shapes one stage; the sides of the map that leaves it.
 
     `fits` says whether the network stays below its limits with what is in `row`; False where the

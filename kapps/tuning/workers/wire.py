@@ -44,8 +44,8 @@ def remote_role() -> str | None:
     Raises:
         UserError: some of the environment variables are missing, or the port is no number.
     """
-    given = {name: os.environ.get(name) for name in NAMES}
-    if given["KERASTUNER_ORACLE_IP"] is None:
+    given = {name: os.environ.get(name, "") for name in NAMES}
+    if "KERASTUNER_ORACLE_IP" not in os.environ:
         return None
     missing = [name for name, value in given.items() if not value]
     if missing:

@@ -44,7 +44,7 @@ class ProportionalRate(keras.optimizers.schedules.LearningRateSchedule):
         leader: the other optimizer; whoever compiles a saved model sets it.
     """
 
-    def __init__(self, factor: float, leader: keras.optimizers.Optimizer | None = None):
+    def __init__(self, factor: float, leader: Any = None):
         self.factor, self.leader = factor, leader
 
     def __call__(self, step: Any) -> tf.Tensor:

@@ -20,12 +20,12 @@ class Gaussian(NamedTuple):
     """N(mean, e^log_var) with independent dimensions.
 
     Attributes:
-        mean: of each dimension, broadcast against z.
+        mean: of each dimension, broadcast against z: a tensor or a number.
         log_var: of the same.
     """
 
-    mean: tf.Tensor | float
-    log_var: tf.Tensor | float
+    mean: Any
+    log_var: Any
 
     def log_prob(self, z: tf.Tensor) -> tf.Tensor:
         """Log-density, [samples, batch]."""
