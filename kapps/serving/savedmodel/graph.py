@@ -114,14 +114,16 @@ def never_empty(
     def whole(*arguments: tf.Tensor) -> dict[str, tf.Tensor]:
         batches = [x for x in arguments if x.shape.rank]
         count = tf.shape(batches[0])[0]
-        filler = tf.cast(tf.equal(count, 0), tf.int32)
 
         def filled(x):
             if not x.shape.rank:
                 return x
-            shape = tf.concat([[filler], tf.shape(x)[1:]], axis=0)
-            nothing = tf.fill(shape, tf.constant("" if x.dtype == tf.string else 0, x.dtype))
-            return tf.concat([x, nothing], axis=0)
+            sizes = list(x.shape[1:])
+            if None in sizes:
+                sizes = tf.unstack(tf.shape(x)[1:])
+            nothing = tf.fill([1, *sizes], tf.constant("" if x.dtype == tf.string else 0, x.dtype))
+            # One more than there are, and cut: LiteRT dies of a tensor of no rows to be added.
+            return tf.concat([x, nothing], axis=0)[: tf.maximum(count, 1)]
 
         answer = function(*(filled(x) for x in arguments))
         return {name: tensor[:count] for name, tensor in answer.items()}

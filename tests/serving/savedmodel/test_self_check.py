@@ -68,8 +68,8 @@ def test_answers_that_change_with_the_clock(tmp_path, served):
     """No random number and no variable; the operation is one that nobody would list."""
 
     def alter(image, answer):
-        moment = tf.cast(tf.math.floormod(tf.timestamp(), 1.0), tf.float32)
-        return answer | {"probabilities": answer["probabilities"] + 1e-6 * moment}
+        moment = tf.cast(tf.math.floormod(1e3 * tf.timestamp(), 1.0), tf.float32)
+        return answer | {"probabilities": answer["probabilities"] + 0.01 * moment}
 
     served(alter)
     refused(tmp_path, RuntimeError, "differently when asked twice")
