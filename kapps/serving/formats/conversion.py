@@ -180,6 +180,8 @@ def _litert(
         if quantize == "float16":
             converter.target_spec.supported_types = [tf.float16]
         if quantize == "int8":
+            if representative is None:
+                raise ValueError("int8 needs representative images")
             # One at a time: what one layer sees of one picture does not depend on the others.
             converter.representative_dataset = lambda: (
                 {"image": picture[None]} for picture in representative
