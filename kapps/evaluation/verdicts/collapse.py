@@ -84,7 +84,7 @@ def posterior_verdict(
     count = int(np.sum(kl > ACTIVE)) if active is None else int(np.sum(active))
     numbers = {"active_units": count, "latent_dim": units, "kl": nats}
     useless = None
-    if len(given) == 2:
+    if reconstruction is not None and mean_picture is not None:
         gain = (mean_picture - reconstruction) / max(abs(mean_picture), 1e-12)
         numbers["gain_over_mean_picture"] = float(gain)
         useless = gain < NO_BETTER
@@ -176,7 +176,7 @@ def gan_verdict(
     told = (
         f" The discriminator tells {100 * discriminator_accuracy:.1f} % of the pictures right: it "
         "is saturated and teaches the generator nothing more."
-        if saturated
+        if saturated and discriminator_accuracy is not None
         else ""
     )
     advice = _gan_advice(saturated)
