@@ -27,7 +27,7 @@ def track(items: Iterable, description: str, total: int, weight=None) -> Iterato
                     console.print(f"{description}: {done:,} of {total:,}", highlight=False)
                     shown = now
                 continue
-            if bar is None:
+            if bar is None or task is None:
                 bar = Progress(
                     TextColumn("{task.description}"),
                     BarColumn(),

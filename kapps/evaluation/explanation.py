@@ -99,9 +99,7 @@ def measure_classifier(
     }
 
 
-def class_tables(
-    found: dict[str, Any], examples: str = "pictures"
-) -> list[tuple[str, Sequence[str], Sequence[Sequence]]]:
+def class_tables(found: dict[str, Any], examples: str = "pictures") -> Tables:
     """What `classification_metrics` says of each class, as tables of a report.
 
     Args:
@@ -114,7 +112,7 @@ def class_tables(
         for row in found["per_class"]
     ]
     confused = [(r["true"], r["predicted"], r["count"], r["share"]) for r in found["most_confused"]]
-    tables = [("Test split, class by class", columns, rows)]
+    tables: Tables = [("Test split, class by class", columns, rows)]
     if confused:
         columns = ("true", "taken for", "times", "share of the class")
         tables.append(("Most frequent confusions", columns, confused))

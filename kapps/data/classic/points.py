@@ -144,8 +144,8 @@ def load_function(name: str, count: int = 200, *, noise: float = 0.0, seed: int 
     y = {split: FUNCTIONS[name](values) for split, values in x.items()}
     for split in ("train", "validation"):
         y[split] = y[split] + noise * rng.standard_normal(count)
-    as_columns = ({k: v[:, None].astype(np.float32) for k, v in part.items()} for part in (x, y))
-    return _data(name, *as_columns, ())
+    x, y = ({k: v[:, None].astype(np.float32) for k, v in part.items()} for part in (x, y))
+    return _data(name, x, y, ())
 
 
 def load_xor() -> PointData:

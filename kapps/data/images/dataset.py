@@ -33,20 +33,20 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, indices: Sequence[int]) -> np.ndarray:
+    def take(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """The pictures of these rows, uint8 [len(indices), H, W, C], in memory."""
         with tf.device("CPU:0"):
             return self.images(tf.constant(np.asarray(indices, np.int64))).numpy()
 
-    def rows(self, indices: Sequence[int]) -> "Split":
+    def rows(self, indices: Sequence[int] | np.ndarray) -> "Split":
         """These rows as a split of their own."""
-        indices = np.asarray(indices, np.int64)
+        chosen = np.asarray(indices, np.int64)
         with tf.device("CPU:0"):
-            lookup = tf.constant(indices)
+            lookup = tf.constant(chosen)
         return Split(
-            labels=self.labels[indices],
+            labels=self.labels[chosen],
             images=lambda rows: self.images(tf.gather(lookup, rows)),
-            origins=None if self.origins is None else tuple(self.origins[i] for i in indices),
+            origins=None if self.origins is None else tuple(self.origins[i] for i in chosen),
         )
 
     def dataset(self) -> tf.data.Dataset:

@@ -76,16 +76,17 @@ def read_folder(
             pictures, good = kept, range(len(kept))
             pixels, digests = _decode_all(pictures, image_shape, memory_limit, white)
     number = {name: i for i, name in enumerate(class_names)}
+    keys = [digest for row in good if isinstance(digest := digests[row], bytes)]
     source = Source(
         class_names=class_names,
         image_shape=image_shape,
         labels=np.array([number[picture.class_name] for picture in kept], np.int32),
         given=_given(kept),
         images=_stream(kept, image_shape, white) if pixels is None else gather(pixels, good),
-        digest=_digest(kept, [digests[row] for row in good]),
+        digest=_digest(kept, keys),
         origins=tuple(picture.name for picture in kept),
         notes=(*listing.notes, *shape_notes, *white_notes, *_notes(listing, broken, kept)),
-        keys=tuple(digests[row] for row in good),
+        keys=tuple(keys),
         white=white,
     )
     return source, Report(headers, broken, listing.foreign, tuple(sorted(listing.others)))

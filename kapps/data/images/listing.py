@@ -97,12 +97,12 @@ def _split_folders(root: pathlib.Path, listing: Listing) -> list[tuple[str | Non
             listing.notes.append(f"the splits lie in {folders[0].name}/, the only folder there is")
             listing.others += [_name(path, root) for path in files]
             folders, files = _entries(folders[0])
-    splits = {path: NAMES.get(path.name.lower()) for path in folders}
-    inside = {path: {p.name for p in _entries(path)[0]} for path in folders if splits[path]}
+    splits = {path: name for path in folders if (name := NAMES.get(path.name.lower()))}
+    inside = {path: {p.name for p in _entries(path)[0]} for path in splits}
     holds_classes = {path: bool(names) for path, names in inside.items()}
     if not folders or not any(holds_classes.values()):
         return [(None, root)]
-    beside = [path for path in folders if not splits[path]]
+    beside = [path for path in folders if path not in splits]
     if beside and not _same_classes(inside, splits):
         # Classes may be called "train" and "bus".
         for path in (path for path, names in inside.items() if len(names) > 1):
@@ -112,7 +112,6 @@ def _split_folders(root: pathlib.Path, listing: Listing) -> list[tuple[str | Non
             )
         return [(None, root)]
     for path in beside:
-        del splits[path]
         listing.notes.append(
             f"{path.name}/ lies beside the splits and was left out: it is neither train, "
             "validation nor test"

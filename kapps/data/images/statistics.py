@@ -46,7 +46,7 @@ def pixel_statistics(split: Split) -> tuple[np.ndarray, np.ndarray]:
         squares += np.square(pixels).sum((0, 1, 2))
     if not count:
         raise UserError("an empty split has no mean and no standard deviation")
-    mean = total / count
+    mean = np.asarray(total / count)
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
     return mean / 255, np.maximum(deviation, 1.0) / 255
 
@@ -62,4 +62,4 @@ def mean_image(split: Split) -> np.ndarray:
     parts = range(0, len(split), _CHUNK)
     # Whole numbers: exact, whatever the number of images.
     sums = (split.take(range(i, min(i + _CHUNK, len(split)))).sum(axis=0) for i in parts)
-    return sum(sums) / len(split)
+    return np.asarray(sum(sums) / len(split))

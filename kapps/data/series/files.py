@@ -401,7 +401,7 @@ def _last(rows: np.ndarray) -> int:
     return int(there[-1]) + 1 if len(there) else 0
 
 
-def _numbers(path, texts, column="the label", dtype=np.float32) -> np.ndarray:
+def _numbers(path, texts, column="the label", dtype: type[np.floating] = np.float32) -> np.ndarray:
     found = []
     for i, text in enumerate(texts, 1):
         try:

@@ -92,8 +92,8 @@ def array_source(
     """A source from uint8 [n, h, w, c] pictures and integer [n] labels of each split."""
     pixels = np.concatenate([images for images, _ in splits.values()])
     labels = np.concatenate([labels for _, labels in splits.values()]).astype(np.int32)
-    size = asked_size(image_size) or pixels.shape[1:3]
-    image_shape = (*size, asked_channels(channels) or pixels.shape[-1])
+    height, width = asked_size(image_size) or pixels.shape[1:3]
+    image_shape = (int(height), int(width), int(asked_channels(channels) or pixels.shape[-1]))
     if image_shape != pixels.shape[1:]:
         chunks = range(0, len(pixels), _CHUNK)
         pixels = np.concatenate([fit(pixels[i : i + _CHUNK], image_shape) for i in chunks])
@@ -104,11 +104,11 @@ def array_source(
     }
     return Source(
         class_names=tuple(class_names),
-        image_shape=tuple(int(side) for side in image_shape),
+        image_shape=image_shape,
         labels=labels,
         given=given,
         images=gather(pixels),
-        digest=hashlib.sha256(np.ascontiguousarray(pixels)).digest(),
+        digest=hashlib.sha256(np.ascontiguousarray(pixels).data).digest(),
         notes=tuple(notes),
         keys=picture_keys(pixels),
     )

@@ -95,8 +95,8 @@ def read_idx(folder: pathlib.Path) -> Splits:
     """
     splits = {}
     for split, part in _FILES.items():
-        images = _read_array(_idx_file(folder, f"{part}-images-idx3"))
-        labels = _read_array(_idx_file(folder, f"{part}-labels-idx1"))
+        images = _read_array(folder, f"{part}-images-idx3")
+        labels = _read_array(folder, f"{part}-labels-idx1")
         if images.shape != (len(labels), _SIDE, _SIDE) or labels.max(initial=0) > 9:
             raise UserError(
                 f"'{folder}' holds no Fashion-MNIST: {part} has pictures {images.shape} and labels "
@@ -111,8 +111,11 @@ def _idx_file(folder: pathlib.Path, name: str) -> pathlib.Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _read_array(path: pathlib.Path) -> np.ndarray:
+def _read_array(folder: pathlib.Path, name: str) -> np.ndarray:
     """IDX: two zeros, 8 for uint8, the number of axes, each axis as big-endian uint32, the data."""
+    path = _idx_file(folder, name)
+    if path is None:
+        raise UserError(f"'{folder}' has no {name}-ubyte; fetch it again")
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
             content = file.read()

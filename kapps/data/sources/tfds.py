@@ -63,7 +63,8 @@ def read_tfds(
         )
         size, note = common_size((int(h), int(w)) for h, w, _ in shapes.as_numpy_iterator())
         notes += [note] if note else []
-    image_shape = (*size, asked_channels(channels) or (1 if stored[-1] == 1 else 3))
+    height, width = size
+    image_shape = (height, width, asked_channels(channels) or (1 if stored[-1] == 1 else 3))
     total = sum(len(x) for x in labels.values())
 
     def chunks():

@@ -167,7 +167,7 @@ def _plane_figures(model, points: PointData, frames, epochs) -> Figures:
 def _image_figures(model, points: PointData, frames, epochs, confusion) -> Figures:
     names = points.class_names
     weights = plots.picture_rows(
-        [perceptron_frames(model, points)], column_names=names if len(names) > 2 else [names[1]]
+        [perceptron_frames(model, points)], column_names=names if len(names) > 2 else names[1:]
     )
     return [
         ("Weights", weights, FILMS[False]),

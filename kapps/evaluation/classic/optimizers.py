@@ -288,7 +288,7 @@ def surface_findings(paths: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]
     found = []
     for surface, walks in paths.items():
         ends = {name: _end(paths, surface, name) for name in walks}
-        near, far = min(ends, key=ends.get), max(ends, key=ends.get)
+        near, far = min(ends, key=ends.__getitem__), max(ends, key=ends.__getitem__)
         arrived = [name for name, end in ends.items() if end < ARRIVED]
         told = f"{near} ended nearest to a minimum, at a distance of {ends[near]:.1e}"
         if arrived:

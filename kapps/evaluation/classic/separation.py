@@ -111,7 +111,10 @@ def best_linear_accuracy(x: np.ndarray, classes: np.ndarray) -> float:
     if len(classes) > MOST_POINTS:
         raise ValueError(f"{len(classes)} points; at most {MOST_POINTS} can be gone through")
     x = augmented(x)
-    ways = sorted(itertools.product((0, 1), repeat=len(classes)), key=lambda w: sum(w != classes))
+    ways = sorted(
+        itertools.product((0, 1), repeat=len(classes)),
+        key=lambda way: int(np.not_equal(way, classes).sum()),
+    )
     for way in map(np.array, ways):
         if not _feasible(np.where(way == 1, 1.0, -1.0)[:, None] * x)[1]:
             return float((way == classes).mean())

@@ -60,6 +60,8 @@ def explain_vq_vae(
         tstr: of a conditional prior, also train a classifier on samples and test it on pictures.
         seed: of all draws.
     """
+    if model.prior is None:
+        raise ValueError("a VQ-VAE without a prior has no samples to measure")
     test = images.splits["test"]
     real, labels = test.take(range(len(test))), test.labels
     train = images.splits["train"].take(range(min(len(images.splits["train"]), MOST_TRAINING)))

@@ -65,7 +65,11 @@ def slerp(a: np.ndarray, b: np.ndarray, steps: int) -> np.ndarray:
     return np.where(straight, (1 - t) * a + t * b, path)
 
 
-def traversal(z: np.ndarray, dimensions: Sequence[int], values: Sequence[float]) -> np.ndarray:
+def traversal(
+    z: np.ndarray,
+    dimensions: Sequence[int] | np.ndarray,
+    values: Sequence[float] | np.ndarray,
+) -> np.ndarray:
     """Copies of `z` with one coordinate replaced: float64 [dimensions, values, latent_dim].
 
     Args:

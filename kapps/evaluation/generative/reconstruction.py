@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
 
@@ -35,6 +36,14 @@ def psnr(mse: float) -> float:
     10 log10(1 / MSE). Of a mean over images this is not the mean of their ratios.
     """
     return 10.0 * math.log10(1.0 / max(mse, 1e-12))
+
+
+@overload
+def pca_mse(train: np.ndarray, test: np.ndarray, dims: int) -> float: ...
+
+
+@overload
+def pca_mse(train: np.ndarray, test: np.ndarray, dims: Sequence[int]) -> dict[int, float]: ...
 
 
 def pca_mse(

@@ -48,6 +48,8 @@ def explain_transfer(
         batch_size=64,
         look_into=look_into,
     )
+    if found.test_logits is None:
+        raise ValueError("a classifier's explanation without its logits")
     near = data.near_duplicates(images.splits["test"], images.splits["train"])
     correct = found.test_logits.argmax(axis=-1) == images.splits["test"].labels
     metrics, notes, tables = near_duplicate_findings(images, near, correct)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,7 +26,9 @@ from kapps.evaluation.plots.figure import (
 )
 from kapps.training.kept_epoch import best_epoch
 
-CURVES = (  # prefix of the column, what it is, how it is drawn
+LINE: dict[str, Any] = {"linewidth": 1.8}
+# Prefix of the column, what it is, how it is drawn.
+CURVES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("", "training, while it runs", {"color": SKY, "linestyle": (0, (4, 2)), "linewidth": 1.2}),
     ("train_", "training, as at inference", {"color": BLUE}),
     ("val_", "validation", {"color": ORANGE}),
@@ -114,8 +117,8 @@ def compare_runs(runs: Sequence[tuple[str, Sequence[Mapping]]]) -> Figure:
     return figure
 
 
-_TITLE = {"loc": "left", "fontsize": 10, "fontweight": "bold"}
-_LEGEND = {"frameon": False, "fontsize": 8.5, "ncols": 2, "columnspacing": 1.2}
+_TITLE: dict[str, Any] = {"loc": "left", "fontsize": 10, "fontweight": "bold"}
+_LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "ncols": 2, "columnspacing": 1.2}
 
 
 def _metric_panel(axes: Axes, history, epochs, best, name: str) -> None:
@@ -123,7 +126,7 @@ def _metric_panel(axes: Axes, history, epochs, best, name: str) -> None:
     for prefix, _, look in CURVES:
         values = column(history, prefix + name)
         if np.isfinite(values).any():
-            axes.plot(epochs, values, **{"linewidth": 1.8} | look | _marks(values))
+            axes.plot(epochs, values, **LINE | look | _marks(values))
     if best is not None:
         axes.axvline(epochs[best], color=GREY, linewidth=0.9, linestyle=":")
         value = column(history, f"val_{name}")[best]
@@ -171,7 +174,7 @@ def _columns(history, name: str) -> list[str]:
 def _legend_entries(history, metrics) -> tuple[list, list]:
     drawn = {name for metric in metrics for name in _columns(history, metric)}
     entries = [
-        (Line2D([], [], **{"linewidth": 1.8} | look), label)
+        (Line2D([], [], **LINE | look), label)
         for prefix, label, look in CURVES
         if any(prefix + metric in drawn for metric in metrics)
     ]
@@ -181,7 +184,7 @@ def _legend_entries(history, metrics) -> tuple[list, list]:
     return [handle for handle, _ in entries], [label for _, label in entries]
 
 
-def _marks(values: np.ndarray) -> dict:
+def _marks(values: np.ndarray) -> dict[str, Any]:
     """A line through fewer than three points needs markers to be seen."""
     return {"marker": "o", "markersize": 4} if np.isfinite(values).sum() < 3 else {}
 

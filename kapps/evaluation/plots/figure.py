@@ -9,6 +9,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from kapps import files
 
@@ -21,9 +22,8 @@ BLUE, ORANGE, SKY, GREEN, PINK, YELLOW, GREY = (
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
     """An empty figure, `width` by `height` inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
-    return figure
+    layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06)
+    return Figure(figsize=(width, height), layout=layout)
 
 
 def calm(axes: Axes) -> Axes:

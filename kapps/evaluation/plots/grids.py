@@ -27,7 +27,7 @@ def image_grid(
     to 1 (what lies outside is clipped). `colours` are those of the captions.
     """
     images = drawable(images)
-    count, height, width = images.shape[:3]
+    count, (height, width) = len(images), images.shape[1:3]
     if count == 0:
         return _nothing_to_show()
     columns = min(count, columns or (4 if captions is not None else 8))
@@ -43,7 +43,7 @@ def image_grid(
     for i, image in enumerate(images):
         left, top = i % columns * (1 + GAP), i // columns * cell
         _draw(axes, image, left, top)
-        if lines:
+        if captions is not None and lines:
             axes.text(
                 left + 0.5,
                 top + height / width + 0.03 / inches,

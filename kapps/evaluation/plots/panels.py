@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -42,7 +43,7 @@ def training_curves(
     groups: Mapping[str, Sequence[str]] | None = None,
     *,
     monitor: str | None = None,
-    mode: str = "min",
+    mode: Literal["min", "max"] = "min",
 ) -> Figure:
     """A small panel per quantity, as far as the run has recorded it.
 
@@ -97,12 +98,13 @@ def _panel(axes: Axes, history, epochs: np.ndarray, title: str, names: Sequence[
     bases = list(dict.fromkeys(_split(name)[1] for name in names))
     for name in names:
         prefix, base = _split(name)
-        look = dict(LOOKS[prefix])
+        look: dict[str, Any] = dict(LOOKS[prefix])
         if len(bases) > 1:  # colour for the quantity, dashes for validation
             look["color"] = (BLUE, ORANGE, *FURTHER)[bases.index(base) % (2 + len(FURTHER))]
             look["linestyle"] = (0, (4, 2)) if prefix == "val_" else "-"
         values = column(history, name)
-        marks = {"marker": "o", "markersize": 4} if np.isfinite(values).sum() < 3 else {}
+        few = np.isfinite(values).sum() < 3
+        marks: dict[str, Any] = {"marker": "o", "markersize": 4} if few else {}
         last = values[np.isfinite(values)][-1]
         label = _label(prefix, base if len(bases) > 1 else "").lstrip("_")
         axes.plot(epochs, values, label=f"{label} {last:.4g}", **look, **marks)
@@ -128,7 +130,7 @@ def _panel(axes: Axes, history, epochs: np.ndarray, title: str, names: Sequence[
         text.set_parse_math(False)
 
 
-def _best(history, monitor: str | None, mode: str) -> int | None:
+def _best(history, monitor: str | None, mode: Literal["min", "max"]) -> int | None:
     return None if monitor is None else best_epoch(history, monitor, mode)
 
 

@@ -52,7 +52,10 @@ def search_progress(
 
 
 def parallel_coordinates(
-    points: Sequence[Mapping[str, Any]], scores: Sequence[float], name: str, maximize: bool
+    points: Sequence[Mapping[str, Any]],
+    scores: Sequence[float] | np.ndarray,
+    name: str,
+    maximize: bool,
 ) -> Figure:
     """A line per trial through its hyperparameters, one under the other, and its objective.
 
@@ -98,7 +101,7 @@ def parallel_coordinates(
 
 def search_slices(
     points: Sequence[Mapping[str, Any]],
-    scores: Sequence[float],
+    scores: Sequence[float] | np.ndarray,
     names: Sequence[str],
     name: str,
 ) -> Figure:
@@ -178,7 +181,11 @@ def search_curves(
 
 
 def pareto_front(
-    costs: Sequence[float], scores: Sequence[float], front: Sequence[int], cost: str, name: str
+    costs: Sequence[float] | np.ndarray,
+    scores: Sequence[float] | np.ndarray,
+    front: Sequence[int],
+    cost: str,
+    name: str,
 ) -> Figure:
     """Objective against a cost, and the trials that no other beats in both.
 
@@ -277,7 +284,7 @@ def _normal(values: np.ndarray) -> Normalize:
     high = finite.max() if len(finite) else 1.0
     if not len(finite) or low >= high:
         low = high - 1.0
-    return Normalize(low, high, clip=True)
+    return Normalize(float(low), float(high), clip=True)
 
 
 def _words(name: str) -> str:

@@ -179,7 +179,7 @@ def importance(
     means = np.mean(losses, 0)
     order = np.argsort(-means, kind="stable")
     spread = np.std(losses, 0)
-    return [names[i] for i in order], means[order], spread[order], float(np.mean(explained))
+    return [names[int(i)] for i in order], means[order], spread[order], float(np.mean(explained))
 
 
 def _encoded(values: Sequence[Any]) -> np.ndarray:

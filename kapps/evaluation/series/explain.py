@@ -12,6 +12,8 @@ from scipy import special
 from kapps.evaluation import plots
 from kapps.evaluation.explanation import (
     Explanation,
+    Figures,
+    Tables,
     accuracy_headline,
     class_tables,
     measure_classifier,
@@ -183,9 +185,9 @@ def _steps(series, history, answers) -> Explanation:
     }
     places = np.arange(1, int(asked[0].sum()) + 1)
     by_place = right[asked].reshape(len(test), -1).mean(0)
-    figures = [_curves(history)]
+    figures: Figures = [_curves(history)]
     rows = [(int(place), float(share)) for place, share in zip(places, by_place, strict=True)]
-    tables = [("Symbols that were remembered", ("place", "accuracy"), rows)]
+    tables: Tables = [("Symbols that were remembered", ("place", "accuracy"), rows)]
     headline = (
         f"{loss:.4g} nats a step on the test split, {series.baseline:.4g} without memory "
         f"({len(test)} series)."

@@ -12,7 +12,7 @@ from scipy import stats
 
 from kapps.errors import UserError
 from kapps.evaluation import plots
-from kapps.evaluation.explanation import Explanation
+from kapps.evaluation.explanation import Explanation, Tables
 from kapps.evaluation.text.ngram import NGram, xz_bits_per_character
 from kapps.evaluation.verdicts.language import language_verdict
 
@@ -205,7 +205,7 @@ def explain_text(
                 "Of the same random numbers, as the training went on.",
             )
         )
-    tables = [_table(of_validation, of_test, history, metrics)]
+    tables: Tables = [_table(of_validation, of_test, history, metrics)]
     if samples:
         rows = list(zip(sample_epochs, samples, strict=True))
         tables.append(("What it wrote", ("epoch", "text"), rows))

@@ -14,6 +14,7 @@ and 1 / symbols below the shortest one. The probabilities of all characters sum 
 from __future__ import annotations
 
 import lzma
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -66,14 +67,17 @@ class NGram:
             places = places[1:][one_each]
         return np.bincount(places, minlength=len(self._codes[n])).astype(np.float64)
 
-    def probabilities(self, symbols: np.ndarray, before: np.ndarray = ()) -> np.ndarray:
+    def probabilities(
+        self, symbols: np.ndarray, before: Sequence[int] | np.ndarray = ()
+    ) -> np.ndarray:
         """The probability of each symbol after all that precede it, float64 [characters].
 
         Args:
             symbols: int32 [characters].
             before: what stands before them.
         """
-        before = np.asarray(before, np.int64)[-(self.order - 1) :] if self.order > 1 else ()
+        before = np.asarray(before, np.int64)
+        before = before[-(self.order - 1) :] if self.order > 1 else before[:0]
         text = np.concatenate([before, symbols]).astype(np.int64)
         numbers = np.zeros(len(text), np.int64)  # of the context before each place; -1 is unknown
         probability = np.full(len(text), 1.0 / self.count)
@@ -83,7 +87,9 @@ class NGram:
             numbers = np.concatenate([[-1], found[:-1]])  # one character longer, one place later
         return probability[len(before) :]
 
-    def bits_per_character(self, symbols: np.ndarray, before: np.ndarray = ()) -> float:
+    def bits_per_character(
+        self, symbols: np.ndarray, before: Sequence[int] | np.ndarray = ()
+    ) -> float:
         """Mean of -log2 of `probabilities`."""
         return float(-np.log2(self.probabilities(symbols, before)).mean())
 

@@ -46,7 +46,10 @@ def _wilson_width(share: float, count: int, z: float = 1.96) -> float:
 
 
 def class_caveats(
-    train: Sequence[int], test: Sequence[int], names: Sequence[str], weighted: bool = False
+    train: Sequence[int] | np.ndarray,
+    test: Sequence[int] | np.ndarray,
+    names: Sequence[str],
+    weighted: bool = False,
 ) -> list[str]:
     """Sentences on uneven and on tiny classes.
 

@@ -86,7 +86,7 @@ def posterior_verdict(
     count = int(np.sum(kl > ACTIVE)) if active is None else int(np.sum(active))
     numbers = {"active_units": count, "latent_dim": units, "kl": nats}
     useless = None
-    if len(given) == 2:
+    if reconstruction is not None and mean_picture is not None:
         gain = (mean_picture - reconstruction) / max(abs(mean_picture), 1e-12)
         numbers["gain_over_mean_picture"] = float(gain)
         useless = gain < NO_BETTER

@@ -112,7 +112,8 @@ def judge_curves(
     if epochs == 0:
         reasons = "No epoch has been trained yet."
         return Verdict("too short to say", reasons, 0, reasons)
-    whole = np.isfinite([curves[name] for name in ("loss", "train_loss", "val_loss")]).all(axis=0)
+    losses = np.isfinite([curves[name] for name in ("loss", "train_loss", "val_loss")])
+    whole = np.asarray(losses.all(axis=0))
     place = _kept(curves, whole) if kept is None else kept - 1
     if not whole.any():
         return _verdict("diverged", _no_number(whole, None), "", epochs, None)
@@ -370,7 +371,7 @@ def _scores(run: Measured) -> str:
 
 
 def _doubts(run: Measured) -> list[str]:
-    if not run.below_validation[0] > 0:
+    if run.terms.test_score is None or not run.below_validation[0] > 0:
         return list(run.terms.doubts)
     lag = float(run.val_score[run.kept]) - run.terms.test_score
     return [

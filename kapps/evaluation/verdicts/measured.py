@@ -203,9 +203,11 @@ class Measured:
         return len(self.val_loss) >= 8 and early and self.score_trend() <= 0
 
     def _below(self, scores: np.ndarray, count: int | None) -> tuple[float, float]:
-        if self.terms.test_score is None or not math.isfinite(scores[self.kept]):
+        interval = self.terms.test_interval
+        unknown = self.terms.test_score is None or not math.isfinite(scores[self.kept])
+        if interval is None or unknown:
             return -math.inf, math.inf
-        return self.terms.test_interval(float(scores[self.kept]), count)
+        return interval(float(scores[self.kept]), count)
 
     def _skill(self) -> float:
         terms = self.terms

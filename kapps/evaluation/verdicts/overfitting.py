@@ -78,8 +78,12 @@ def overfitting_verdict(
             f"{validation_examples:,} validation examples"
         )
 
+    def above_test(score: float, examples: int | None) -> tuple[float, float]:
+        known = math.nan if test_accuracy is None else test_accuracy
+        return gap_interval(score, examples, known, test_examples)
+
     skill, doubts = None, []
-    if balanced_accuracy is not None:
+    if balanced_accuracy is not None and classes:
         skill = (balanced_accuracy - 1 / classes) / (1 - 1 / classes)
         doubts.append(
             f"The balanced accuracy on validation examples, which counts every class alike, is "
@@ -108,9 +112,7 @@ def overfitting_verdict(
         ignorance=_ignorance(baseline_accuracy),
         test_score=test_accuracy,
         test_examples=test_examples or 0,
-        test_interval=lambda score, examples: gap_interval(
-            score, examples, test_accuracy, test_examples
-        ),
+        test_interval=None if test_accuracy is None else above_test,
         counts=(train_examples, validation_examples),
         doubts=tuple(doubts),
     )

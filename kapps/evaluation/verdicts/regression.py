@@ -64,7 +64,9 @@ def regression_verdict(
     def _error(loss: float, examples: int | None) -> float:
         return loss * math.sqrt((kurtosis - 1) / (examples or validation_examples))
 
-    def below(score: float, examples: int) -> tuple[float, float]:
+    def below(score: float, examples: int | None) -> tuple[float, float]:
+        if test_r2 is None:
+            return -math.inf, math.inf
         low, high = test_r2_interval or (test_r2, test_r2)
         return _apart(score - test_r2, _error(1 - score, examples), (high - low) / (2 * CONFIDENT))
 

@@ -188,6 +188,8 @@ def _litert(
         if quantize == "float16":
             converter.target_spec.supported_types = [tf.float16]
         if quantize == "int8":
+            if representative is None:
+                raise ValueError("int8 needs representative images")
             # One at a time: what one layer sees of one image does not depend on the others.
             converter.representative_dataset = lambda: (
                 {"image": image[None]} for image in representative

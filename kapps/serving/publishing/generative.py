@@ -331,8 +331,8 @@ def _export(model, endpoints, export_dir, kind, class_names, card, sample_images
 
 def _with_files(reconstruct: Callable, model: Any, labels: list) -> dict[str, Endpoint]:
     """`reconstruct` under its names, and on encoded files where these can be decoded."""
-    by_pixels = (reconstruct, [_image(model), *labels])
-    endpoints = {"serving_default": by_pixels, "reconstruct": by_pixels}
+    by_pixels: Endpoint = (reconstruct, [_image(model), *labels])
+    endpoints: dict[str, Endpoint] = {"serving_default": by_pixels, "reconstruct": by_pixels}
     if model.image_shape[-1] in image_files.DECODABLE_CHANNELS:
 
         def from_bytes(image_bytes, label=None):

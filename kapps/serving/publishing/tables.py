@@ -149,7 +149,9 @@ def predict_table_file(
     takes = signature.structured_input_signature[1] if signature is not None else {}
     answers = signature.structured_outputs if signature is not None else {}
     columns = [spec.dtype in _KINDS and spec.shape.rank is None for spec in takes.values()]
-    if not (columns and all(columns) and {"label", "prediction"} & set(answers)):
+    if signature is None or not (
+        columns and all(columns) and {"label", "prediction"} & set(answers)
+    ):
         raise UserError(f"{directory}: not a model of a table, so it cannot read {file}")
     inputs, warnings = read_file(table, _described(directory, takes), str(file))
     if notes is not None:

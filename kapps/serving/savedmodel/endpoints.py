@@ -80,7 +80,7 @@ def export_generative(
         raise ValueError("one endpoint must be called serving_default")
     class_names = graph.checked_names(class_names)
     shapes = [s.shape for _, specs in endpoints.values() for s in specs if s.name == "image"]
-    image_shape = tuple(shapes[0][1:]) if shapes else None
+    image_shape = tuple(shapes[0][1:]) if shapes else ()
     images = checked_images(sample_images, image_shape) if shapes else sample_images
     export_dir = Path(export_dir)
     functions = {
@@ -89,7 +89,9 @@ def export_generative(
     }
     signatures = {name: functions[function] for name, (function, _) in endpoints.items()}
 
-    def example(name: str, size: int, seed: int, images: np.ndarray) -> dict[str, np.ndarray]:
+    def example(
+        name: str, size: int, seed: int, images: np.ndarray | None
+    ) -> dict[str, np.ndarray | np.generic]:
         return {
             spec.name: example_input(spec, size, seed, images, classes)
             for spec in endpoints[name][1]

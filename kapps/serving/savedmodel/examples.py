@@ -8,7 +8,7 @@ _NUMBERS = {"length": np.int32(20), "temperature": np.float32(0.8), "top_k": np.
 _TEXTS = (b"The ", b"", b"And\n", "na\u00efve \u2014 ".encode(), b"x")
 
 
-def example_input(spec, size, seed, images, classes) -> np.ndarray:
+def example_input(spec, size, seed, images, classes) -> np.ndarray | np.generic:
     """An input of a signature; scalars where its spec leaves the rank open."""
     rng = np.random.default_rng(seed)
     if spec.name in _NUMBERS:
@@ -33,7 +33,7 @@ def example_input(spec, size, seed, images, classes) -> np.ndarray:
     return rng.normal(size=shape).astype(spec.dtype.as_numpy_dtype)
 
 
-def checked_images(images: np.ndarray | None, image_shape: tuple[int, int, int]) -> np.ndarray:
+def checked_images(images: np.ndarray | None, image_shape: tuple[int, ...]) -> np.ndarray:
     """At most eight images, noise when None.
 
     Raises:

@@ -31,8 +31,8 @@ def validation_objective(
             f"objective {name!r}: the test split is for the winner, once. Use val_..., the same "
             "figure on validation data."
         )
-    known = _direction_is_known(f"val_{name}")
-    if name is not None and known and not name.startswith("val_") and not own_fit:
+    of_training = name is not None and not name.startswith("val_") and not own_fit
+    if of_training and _direction_is_known(f"val_{name}"):
         raise UserError(
             f"objective {name!r} is measured on training data, which always asks for a larger "
             f"network. Use val_{name}."

@@ -255,8 +255,9 @@ def random_features(image_shape: tuple[int, int, int], seed: int = 0) -> Feature
     They know no classes, and so cannot favour what a classifier looks for: an ordering of models
     that they share is not an artefact of the trained network.
     """
+    height, width, channels = image_shape
     with small_classifiers.isolated(seed):
-        model = small_classifiers.build(tuple(image_shape), 2)
+        model = small_classifiers.build((height, width, channels), 2)
         network = keras.Model(model.input, model.get_layer("logits").input)
     return Features(network, origin="random")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -71,7 +71,8 @@ def train_on_synthetic(
             f"Labels int [{len(samples)}] of 0 to {images.classes - 1} are wanted, one for each "
             f"sample; got {labels.dtype} {labels.shape}."
         )
-    test, settings = images.splits["test"], dict(epochs=epochs, seed=seed, verbose=verbose)
+    test = images.splits["test"]
+    settings: dict[str, Any] = dict(epochs=epochs, seed=seed, verbose=verbose)
     split = small_classifiers.array_split(samples, labels)
     model = small_classifiers.trained(split, images.classes, **settings)
     accuracy = small_classifiers.accuracy(model, test)

@@ -64,4 +64,5 @@ def even_sets(a: np.ndarray, b: np.ndarray, seed: int) -> tuple[np.ndarray, np.n
     """Both sets shuffled and cut to the size of the smaller."""
     count = min(len(a), len(b))
     generator = np.random.default_rng(seed)
-    return tuple(x[generator.permutation(len(x))[:count]] for x in (a, b))
+    first, second = (x[generator.permutation(len(x))[:count]] for x in (a, b))
+    return first, second

@@ -90,7 +90,9 @@ def reconstruction_grid(
 
 
 def traversal_grid(
-    pictures: np.ndarray, dimensions: Sequence[int], values: Sequence[float]
+    pictures: np.ndarray,
+    dimensions: Sequence[int] | np.ndarray,
+    values: Sequence[float] | np.ndarray,
 ) -> Figure:
     """What each latent dimension does: a row per dimension, a column per value.
 

@@ -73,7 +73,8 @@ def latent_scatter(
         for text in legend.get_texts():
             text.set_parse_math(False)
         for handle in legend.legend_handles:
-            handle.set_alpha(1)
+            if handle is not None:
+                handle.set_alpha(1)
     return figure
 
 

@@ -54,11 +54,11 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     axes.set_xlabel("Predicted")
     axes.set_ylabel("True")
     if classes <= 15:
-        for i, j in np.argwhere(matrix):
+        for i, j in np.argwhere(matrix).tolist():
             axes.text(
                 j,
                 i,
-                _count(matrix[i, j]),
+                _count(int(matrix[i, j])),
                 ha="center",
                 va="center",
                 fontsize=min(points, 8 if matrix.max() < 1000 else 6.5),
@@ -75,8 +75,10 @@ def reliability_diagram(
     On the diagonal a confidence of 80 % is right in 80 % of the cases; below it the network is too
     sure. With a `temperature` the curve after it is drawn as well.
     """
-    curves = [("before", 1.0, ORANGE, "s")] if temperature is not None else []
-    curves.append(("as it is", 1.0, BLUE, "o") if not curves else ("after", temperature, BLUE, "o"))
+    if temperature is None:
+        curves = [("as it is", 1.0, BLUE, "o")]
+    else:
+        curves = [("before", 1.0, ORANGE, "s"), ("after", temperature, BLUE, "o")]
     figure = new_figure(5.4)
     axes, below = figure.subplots(2, sharex=True, height_ratios=[3.4, 1])
     calm(axes).plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")

@@ -28,7 +28,7 @@ def top_losses_grid(
         said = int(row.argmax())
         captions.append(
             f"{shorten(class_names[said], 11)} {_share(row[said])}\n"
-            f"is {shorten(class_names[label], 8 if said != label else 11)}"
+            f"is {shorten(class_names[int(label)], 8 if said != label else 11)}"
             + (f" {_share(row[label])}" if said != label else "")
         )
         colours.append(BLUE if said == label else ORANGE)

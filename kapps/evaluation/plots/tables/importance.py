@@ -29,7 +29,7 @@ def column_importance(
     figure = new_figure(0.22 * len(order) + 0.8)
     axes = calm(figure.subplots())
     axes.barh(
-        short_names([names[i] for i in order], 28),
+        short_names([names[int(i)] for i in order], 28),
         value[order],
         xerr=np.stack([value - low, high - value])[:, order],
         color=BLUE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, Normalize
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kapps.evaluation.metrics.history import column, epoch_numbers
-from kapps.evaluation.plots.curves import CURVES
+from kapps.evaluation.plots.curves import CURVES, LINE
 from kapps.evaluation.plots.figure import GREEN, GREY, PINK, YELLOW, calm, new_figure
 from kapps.training.kept_epoch import best_epoch
 
@@ -36,8 +37,9 @@ def bits_curves(history: Sequence[Mapping], baselines: Mapping[str, float] | Non
     for prefix, label, look in CURVES:
         values = column(history, f"{prefix}bits_per_character")
         if np.isfinite(values).any():
-            marks = {"marker": "o", "markersize": 4} if np.isfinite(values).sum() < 3 else {}
-            axes.plot(epochs, values, label=label, **{"linewidth": 1.8} | look | marks)
+            few = np.isfinite(values).sum() < 3
+            marks: dict[str, Any] = {"marker": "o", "markersize": 4} if few else {}
+            axes.plot(epochs, values, label=label, **LINE | look | marks)
             highest = max(highest, float(np.nanmax(values)))
     lowest_bits = best_epoch(history, "val_bits_per_character")
     if lowest_bits is not None:
@@ -111,7 +113,7 @@ def text_samples(texts: Sequence[str], epochs: Sequence[int], most: int = 6) -> 
     for i in chosen:
         lines = [
             part
-            for line in texts[i].splitlines() or [""]
+            for line in texts[int(i)].splitlines() or [""]
             for part in textwrap.wrap(line, WRAPPED, drop_whitespace=False) or [""]
         ]
         blocks.append((f"epoch {epochs[i]}", lines[:8]))
