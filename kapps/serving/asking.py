@@ -166,12 +166,8 @@ def _images(signatures, arguments, directory) -> Iterator[dict[str, Any]]:
 
 def _points(file: Path, features: int) -> np.ndarray:
     table = read_delimited(file)
-    rows = list(zip(*table.columns, strict=True))
-    names = [name.replace(".", "", 1).replace("-", "").replace("e", "") for name in table.names]
-    if all(name.isdigit() for name in names):  # no names: the first line is a point as well
-        rows.insert(0, table.names)
     try:
-        values = np.array(rows, np.float32)
+        values = np.array(table.columns, np.float32).T
     except ValueError as error:
         raise UserError(f"{file}: a point is a row of numbers: {error}") from error
     if values.shape[1] != features:

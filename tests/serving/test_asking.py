@@ -59,15 +59,13 @@ def test_series_of_a_csv_file_may_have_other_lengths_and_no_labels(place, tmp_pa
         answers(model, [tmp_path / "waves.txt"])
 
 
-def test_points_with_and_without_names(place, tmp_path):
+def test_points(place, tmp_path):
     (tmp_path / "named.csv").write_text("x,y\n1,2\n-0.5,1e-3\n")
-    (tmp_path / "bare.csv").write_text("1,2\n-0.5,1e-3\n")
-    named, bare = (answers(place("points"), [tmp_path / f"{n}.csv"]) for n in ("named", "bare"))
+    said = answers(place("points"), [tmp_path / "named.csv"])
     expected = signature(place("points"))(points=tf.constant([[1, 2], [-0.5, 1e-3]]))
-    for said in (named, bare):
-        assert [row["row"] for row in said] == [1, 2]
-        chances = [list(row["probabilities"].values()) for row in said]
-        np.testing.assert_allclose(chances, expected["probabilities"], rtol=1e-5)
+    assert [row["row"] for row in said] == [1, 2]
+    chances = [list(row["probabilities"].values()) for row in said]
+    np.testing.assert_allclose(chances, expected["probabilities"], rtol=1e-5)
     (tmp_path / "wide.csv").write_text("x,y,z\n1,2,3\n")
     with pytest.raises(UserError, match="3 columns, but a point has 2"):
         answers(place("points"), [tmp_path / "wide.csv"])

@@ -73,7 +73,9 @@ def _columns(model: keras.Model, classifies: bool, temperature: float) -> Endpoi
     ]
 
     def one_hot(layer: CategoryColumn, places: tf.Tensor) -> tf.Tensor:
-        return tf.one_hot(places[:, 0], len(layer.vocabulary) + bool(layer.missing))
+        # Not tf.one_hot: ONNX counts negative places from the end.
+        known = tf.range(len(layer.vocabulary) + bool(layer.missing))
+        return tf.cast(tf.equal(places, known[None]), tf.float32)
 
     def answer(*columns: tf.Tensor) -> dict[str, tf.Tensor]:
         features = [

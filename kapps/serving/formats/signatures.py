@@ -146,6 +146,8 @@ def _examples(specs: Sequence[tf.TensorSpec], batch: int) -> list[dict[str, np.n
             known = [n or (steps if i else batch) for i, n in enumerate(spec.shape)]
             fixed = tf.TensorSpec(known, spec.dtype, spec.name)
             inputs[spec.name] = example_input(fixed, batch, seed, images, classes=1)
+            if spec.dtype.is_integer and known[1:] == [1]:
+                inputs[spec.name][-1] = -1  # a category that is not known
         examples.append(inputs)
     padded = dict(examples[0])
     if "sequence" in padded:
