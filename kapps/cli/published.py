@@ -159,6 +159,7 @@ class Export:
                     class_names,
                     temperature=temperature,
                     card=serving.run_card(facts, metrics),
+                    white=facts.get("white"),
                 )
             else:
                 made, cost = serving.convert_run(
@@ -203,7 +204,9 @@ class Export:
 
     def _generative(self, model, export_dir, class_names, facts, metrics) -> Path:
         card = serving.run_card(facts, metrics)
-        return serving.export_any(model, export_dir, class_names=class_names, card=card)
+        return serving.export_any(
+            model, export_dir, class_names=class_names, card=card, white=facts.get("white")
+        )
 
 
 def _json_lines(answers: list) -> list[str]:

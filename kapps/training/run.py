@@ -184,6 +184,8 @@ class Run:
             files.write_json(self.path / "config.json", facts | {"data_files": files_now})
         if hasattr(data, "image_shape"):
             self.record(image_shape=list(data.image_shape))
+        if getattr(data, "white", None):
+            self.record(white=data.white)
 
     def announce(self, data: Any, model: str) -> None:
         """Say what is trained on what, and where it goes, before training begins.

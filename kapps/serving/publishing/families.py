@@ -89,7 +89,8 @@ def _classes_and_series(model, series, temperature) -> dict[str, Any]:
 
 def _images(model, images, temperature) -> dict[str, Any]:
     split = images.splits["validation"]
-    return {"sample_images": split.take(range(min(CHECKED, len(split)))) if len(split) else None}
+    sample = split.take(range(min(CHECKED, len(split)))) if len(split) else None
+    return {"sample_images": sample, "white": images.white}
 
 
 def _labels(model, images, temperature) -> dict[str, Any]:

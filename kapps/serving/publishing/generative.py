@@ -53,6 +53,7 @@ def export_autoencoder(
     *,
     card: str | None = None,
     sample_images: np.ndarray | None = None,
+    white: int | None = None,
 ) -> Path:
     """Publishes an autoencoder as the next version; see the module and `export_generative`.
 
@@ -61,12 +62,19 @@ def export_autoencoder(
         export_dir: The directory that a server watches; made when missing.
         card: Markdown on what was trained on what, with which result.
         sample_images: uint8 [n, H, W, C] for the check, noise when None; none of them is stored.
+        white: the level of 16-bit PNGs that is read as 255, see `ImageData.white`.
 
     Raises:
         UserError, RuntimeError: as `export_generative`.
     """
     return _export(
-        model, autoencoder_endpoints(model), export_dir, "autoencoder", (), card, sample_images
+        model,
+        autoencoder_endpoints(model, white),
+        export_dir,
+        "autoencoder",
+        (),
+        card,
+        sample_images,
     )
 
 
@@ -77,6 +85,7 @@ def export_vae(
     class_names: Sequence[str] = (),
     card: str | None = None,
     sample_images: np.ndarray | None = None,
+    white: int | None = None,
 ) -> Path:
     """Publishes a VAE as the next version; see the module and `export_generative`.
 
@@ -90,13 +99,14 @@ def export_vae(
         class_names: Of a conditional model.
         card: Markdown on what was trained on what, with which result.
         sample_images: uint8 [n, H, W, C] for the check, noise when None; none of them is stored.
+        white: the level of 16-bit PNGs that is read as 255, see `ImageData.white`.
 
     Raises:
         UserError, RuntimeError: as `export_generative`.
     """
     return _export(
         model,
-        vae_endpoints(model),
+        vae_endpoints(model, white),
         export_dir,
         "variational autoencoder",
         class_names,
@@ -112,6 +122,7 @@ def export_vq_vae(
     class_names: Sequence[str] = (),
     card: str | None = None,
     sample_images: np.ndarray | None = None,
+    white: int | None = None,
 ) -> Path:
     """Publishes a VQ-VAE as the next version; see the module and `export_generative`.
 
@@ -121,12 +132,19 @@ def export_vq_vae(
         class_names: Of a conditional prior.
         card: Markdown on what was trained on what, with which result.
         sample_images: uint8 [n, H, W, C] for the check, noise when None; none of them is stored.
+        white: the level of 16-bit PNGs that is read as 255, see `ImageData.white`.
 
     Raises:
         UserError, RuntimeError: as `export_generative`.
     """
     return _export(
-        model, vq_vae_endpoints(model), export_dir, "VQ-VAE", class_names, card, sample_images
+        model,
+        vq_vae_endpoints(model, white),
+        export_dir,
+        "VQ-VAE",
+        class_names,
+        card,
+        sample_images,
     )
 
 
@@ -175,7 +193,7 @@ def endpoints_of(model: keras.Model) -> dict[str, Endpoint]:
     raise UserError(f"a {type(model).__name__} is no generative model of images")
 
 
-def autoencoder_endpoints(model: Autoencoder) -> dict[str, Endpoint]:
+def autoencoder_endpoints(model: Autoencoder, white: int | None = None) -> dict[str, Endpoint]:
     """The signatures of an autoencoder; see the module."""
 
     def reconstruct(image):
@@ -191,13 +209,13 @@ def autoencoder_endpoints(model: Autoencoder) -> dict[str, Endpoint]:
         return picture(model.decode(z))
 
     return {
-        **_with_files(reconstruct, model, []),
+        **_with_files(reconstruct, model, [], white),
         "encode": (encode, [_image(model)]),
         "decode": (decode, [_z(model)]),
     }
 
 
-def vae_endpoints(model: VAE) -> dict[str, Endpoint]:
+def vae_endpoints(model: VAE, white: int | None = None) -> dict[str, Endpoint]:
     """The signatures of a VAE; see the module."""
 
     def reconstruct(image, label=None):
@@ -212,14 +230,14 @@ def vae_endpoints(model: VAE) -> dict[str, Endpoint]:
 
     labels = _labels(model)
     return {
-        **_with_files(reconstruct, model, labels),
+        **_with_files(reconstruct, model, labels, white),
         "encode": (encode, [_image(model), *labels]),
         "decode": (decode, [_z(model), *labels]),
         "sample": _sampler(model, model.generate),
     }
 
 
-def vq_vae_endpoints(model: VQVAE) -> dict[str, Endpoint]:
+def vq_vae_endpoints(model: VQVAE, white: int | None = None) -> dict[str, Endpoint]:
     """The signatures of a VQ-VAE; see the module."""
 
     def reconstruct(image):
@@ -233,7 +251,7 @@ def vq_vae_endpoints(model: VQVAE) -> dict[str, Endpoint]:
 
     codes = tf.TensorSpec((None, *model.code_shape), tf.int32, "codes")
     endpoints = {
-        **_with_files(reconstruct, model, []),
+        **_with_files(reconstruct, model, [], white),
         "encode": (encode, [_image(model)]),
         "decode": (decode, [codes]),
     }
@@ -273,6 +291,7 @@ def export_any(
     *,
     class_names: Sequence[str] = (),
     card: str | None = None,
+    white: int | None = None,
 ) -> Path:
     """Publishes a generative model of whatever kind.
 
@@ -281,19 +300,20 @@ def export_any(
         export_dir: The directory that a server watches; made when missing.
         class_names: Used where the model is conditional.
         card: Markdown on what was trained on what, with which result.
+        white: Of what decodes files: the level of 16-bit PNGs that is read as 255.
 
     Raises:
         UserError: it is none of them; and as `export_generative`.
     """
     names = class_names if getattr(model, "classes", 0) else ()
     if isinstance(model, VAE):
-        return export_vae(model, export_dir, class_names=names, card=card)
+        return export_vae(model, export_dir, class_names=names, card=card, white=white)
     if isinstance(model, VQVAE):
-        return export_vq_vae(model, export_dir, class_names=names, card=card)
+        return export_vq_vae(model, export_dir, class_names=names, card=card, white=white)
     if isinstance(model, GAN):
         return export_gan(model, export_dir, class_names=names, card=card)
     if isinstance(model, Autoencoder):
-        return export_autoencoder(model, export_dir, card=card)
+        return export_autoencoder(model, export_dir, card=card, white=white)
     if text.is_text(model):
         return text.export_text(model, export_dir, card=card)
     raise UserError(f"a {type(model).__name__} is no generative model that can be exported")
@@ -329,14 +349,16 @@ def _export(model, endpoints, export_dir, kind, class_names, card, sample_images
     )
 
 
-def _with_files(reconstruct: Callable, model: Any, labels: list) -> dict[str, Endpoint]:
+def _with_files(
+    reconstruct: Callable, model: Any, labels: list, white: int | None
+) -> dict[str, Endpoint]:
     """`reconstruct` under its names, and on encoded files where these can be decoded."""
     by_pixels: Endpoint = (reconstruct, [_image(model), *labels])
     endpoints: dict[str, Endpoint] = {"serving_default": by_pixels, "reconstruct": by_pixels}
     if model.image_shape[-1] in image_files.DECODABLE_CHANNELS:
 
         def from_bytes(image_bytes, label=None):
-            image = image_files.decode_files(image_bytes, model.image_shape)
+            image = image_files.decode_files(image_bytes, model.image_shape, white)
             return graph.never_empty(reconstruct)(image, *(() if label is None else (label,)))
 
         endpoints["from_bytes"] = (from_bytes, [image_files.IMAGE_BYTES, *labels])

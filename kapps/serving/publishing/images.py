@@ -29,6 +29,7 @@ def export(
     temperature: float = 1.0,
     card: str | None = None,
     sample_images: np.ndarray | None = None,
+    white: int | None = None,
 ) -> Path:
     """Publishes a classifier as the next version under `export_dir`.
 
@@ -48,6 +49,7 @@ def export(
         card: Markdown on what was trained on what, with which result; how to call the model is
             appended to it.
         sample_images: uint8 [n, H, W, C] for the check, noise when None; none of them is stored.
+        white: The level of 16-bit PNGs that is read as 255, see `ImageData.white`.
 
     Returns:
         The directory of the published version.
@@ -62,7 +64,7 @@ def export(
     export_dir = Path(export_dir)
 
     def write(directory: Path) -> None:
-        endpoints = graph.endpoints(model, image_shape, class_names, temperature)
+        endpoints = graph.endpoints(model, image_shape, class_names, temperature, white)
         graph.save(directory, endpoints, class_names)
         takes = {
             name: {spec.name: spec for spec in function.input_signature}

@@ -39,6 +39,7 @@ def endpoints(
     image_shape: tuple[int, int, int],
     class_names: tuple[str, ...],
     temperature: float,
+    white: int | None = None,
 ) -> dict[str, Callable]:
     """The signatures by name, as `kapps.serving.export` describes them.
 
@@ -47,11 +48,12 @@ def endpoints(
         image_shape: (H, W, C).
         class_names: One label per logit.
         temperature: The logits are divided by it.
+        white: The level of 16-bit PNGs that is read as 255, see `ImageData.white`.
     """
     classify = classifier(model, class_names, temperature)
 
     def classify_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return never_empty(classify)(image_files.decode_files(image_bytes, image_shape))
+        return never_empty(classify)(image_files.decode_files(image_bytes, image_shape, white))
 
     image = tf.TensorSpec((None, *image_shape), tf.uint8, name="image")
     endpoints = {"serving_default": signature(classify, [image])}

@@ -17,8 +17,15 @@ _MAX_BLOCKS = 2000  # of a header, before the size
 _TOGETHER = 2  # images decoded at a time, which bounds the memory
 
 
-def decode_files(image_bytes: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+def decode_files(
+    image_bytes: tf.Tensor, image_shape: tuple[int, int, int], white: int | None = None
+) -> tf.Tensor:
     """Encoded images, string [N], as uint8 [N, H, W, C]; C is one of DECODABLE_CHANNELS.
+
+    Args:
+        image_bytes: the files.
+        image_shape: (H, W, C).
+        white: the level of 16-bit PNGs that becomes 255, as `ImageData.white` has it.
 
     Raises:
         tf.errors.InvalidArgumentError: some cannot be decoded or are too large, when it is run. The
@@ -30,7 +37,7 @@ def decode_files(image_bytes: tf.Tensor, image_shape: tuple[int, int, int]) -> t
         allowed = (pixels > 0) & (pixels <= MAX_PIXELS)
         image = tf.cond(
             allowed,
-            lambda: decode.decode_image(only, image_shape),
+            lambda: decode.decode_image(only, image_shape, white),
             lambda: tf.zeros(image_shape, tf.uint8),
         )
         return number, pixels, tf.ensure_shape(image, image_shape)

@@ -175,3 +175,18 @@ def test_a_model_that_diverged_is_not_noted(a_run, tmp_path):
     with pytest.raises(UserError, match="not finite"):
         serving.publish(model, run, image_data(), found(), what="A toy")
     assert "exported" not in run.facts() and not serving.versions(tmp_path / "served")
+
+
+@pytest.mark.parametrize("family", ["image classifier", "VAE", "VQ-VAE", "autoencoder"])
+def test_pngs_of_sixteen_bits_are_read_as_in_training(family, a_run, tmp_path):
+    """Of a sensor of 12 bits: level 4095 was white in training, and so it is when served."""
+    build, load, _, _ = FAMILIES[family]
+    known = dataclasses.replace(load(), white=4095)
+    version = serving.publish(build(), a_run(), known, found(), what="A toy")
+    signatures = serving.load(version).signatures
+    deep = np.linspace(0, 4095, 30).astype("u2").reshape(1, *SHAPE)
+    as_trained = np.round(deep * (255 / 4095)).astype("u1")
+    by_file = signatures["from_bytes"](image_bytes=[tf.io.encode_png(deep[0])])
+    by_pixels = signatures["serving_default"](image=as_trained)
+    for name, expected in by_pixels.items():
+        np.testing.assert_array_equal(by_file[name], expected)
