@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 from kapps import evaluation, training
 from kapps.errors import UserError
+from kapps.invocation import localized, recipe_command
 
 Config = TypeVar("Config")
 
@@ -123,15 +124,18 @@ def run(
             Any other exception is a bug and keeps its traceback.
     """
     with exit_codes("interrupted; the same command continues"):
-        config = parse(config_class, argv, description=sys.modules[main.__module__].__doc__ or "")
+        told = localized(sys.modules[main.__module__].__doc__ or "", config_class)
+        config = parse(config_class, argv, recipe_command(config_class), told)
         if check is not None:
             check(config)
         if instead is not None and instead(config) is not None:
             return
         with training.open_run(recipe_of(main), config) as opened:
             if is_done(config, opened):
-                sys.stdout.write(_finished(config, opened))
-                return
+                if not opened.data_may_have_changed:
+                    sys.stdout.write(_finished(config, opened))
+                    return
+                print("the files of the data have changed since: they are looked at again")  # noqa: T201
             import_tensorflow()
             main(config, opened)
 
@@ -155,7 +159,9 @@ def call(recipe: types.ModuleType, config: Any) -> dict[str, Any]:
         return other
     is_done = getattr(recipe, "is_done", finished)
     with training.open_run(recipe_of(recipe.main), config) as opened:
-        return opened.metrics() if is_done(config, opened) else recipe.main(config, opened)
+        if is_done(config, opened) and not opened.data_may_have_changed:
+            return opened.metrics()
+        return recipe.main(config, opened)
 
 
 def recipe_of(main: Callable) -> str:

@@ -24,7 +24,8 @@ PACKAGE = "kapps"
 # Module: the classes that it registers with Keras under `PACKAGE`.
 CLASSES = {
     "kapps.layers": ("BatchNormalization", "DepthToSpace", "SpectralNormalization"),
-    "kapps.models.classic.perceptron": ("DeltaRule", "Perceptron"),
+    "kapps.models.classic.delta_rule": ("DeltaRule",),
+    "kapps.models.classic.perceptron": ("Perceptron",),
     "kapps.models.generative.autoencoders.autoencoder": ("Autoencoder",),
     "kapps.models.generative.autoencoders.networks": ("Centre",),
     "kapps.models.generative.gan.gan": ("GAN",),

@@ -7,295 +7,103 @@
 SGD by batch size; momentum (Polyak 1964), Nesterov (Sutskever et al. 2013), Adadelta
 (arXiv:1212.5701), RMSprop (Hinton 2012), Adam (arXiv:1412.6980), AdamW (arXiv:1711.05101); and the
 schedules. Each candidate trains from the same weights, on the same batches, for the same number of
-pictures, at a learning rate that is chosen for it by validation loss. The test split is used once,
+images, at a learning rate that is chosen for it by validation loss. The test split is used once,
 for the winner. The same optimizers also walk on functions of two variables, where their paths can
-be seen. The same command goes on with a comparison that was killed.
+be seen. The same command resumes a comparison that was killed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from kapps import command_line, data, evaluation, files, models, serving, training
+import numpy as np
+
+from kapps import command_line, data, evaluation, models, serving, training
 from kapps.errors import UserError
 
-Optimizer = Literal["sgd", "momentum", "nesterov", "adadelta", "rmsprop", "adam", "adamw"]
 Surface = Literal["quadratic", "rotated quadratic", "rosenbrock", "beale", "saddle"]
-Schedule = Literal["constant", "step", "cosine", "one-cycle", "plateau"]
-# Flag, lowest, highest, the range in words, whether its ends belong to it.
-RANGES = (
-    ("seeds", 0, math.inf, "1 or more", False),
-    ("target_accuracy", 0, 1, "between 0 and 1, ends excluded", False),
-    ("surface_steps", 0, math.inf, "1 or more", False),
-    ("image_size", 0, math.inf, "1 or more", False),
-    ("validation_fraction", 0, 1, "between 0 and 1, ends excluded", False),
-)
-PAPER = "adadelta, rate 1"  # Adadelta as its paper has it: without a rate to choose
-FIRST_RATES = (-1, 0, 1)  # half decades around the usual rate
-WIDEST = 4  # half decades from the usual rate that are tried at most
-SURFACE_RATES = tuple(float(f"{10 ** (k / 2):.3g}") for k in range(-9, 4))
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(training.CommonConfig):
+class Config(training.ImageFlags, training.CommonFlags):
     """What is compared, and on what."""
 
     model: str = "mlp"
     """mlp, cnn, or a variant of vgg, inception or resnet (an unknown name lists them all)"""
-    units: tuple[int, ...] = (64, 32)
+    units: tuple[training.PositiveInt, ...] = (64, 32)
     """mlp: hidden layers"""
-    filters: tuple[int, ...] = (8, 16)
+    filters: tuple[training.PositiveInt, ...] = (8, 16)
     """cnn: number of filters of each stage"""
-    optimizers: tuple[Optimizer, ...] = (
+    optimizers: tuple[training.OptimizerName, ...] = (
         "sgd", "momentum", "nesterov", "adadelta", "rmsprop", "adam", "adamw"
     )  # fmt: skip
     """compared at --batch-size, with a constant rate"""
-    batch_sizes: tuple[int, ...] = (16, 256)
+    batch_sizes: tuple[training.PositiveInt, ...] = (16, 256)
     """further batch sizes of plain SGD; each divides the largest of all"""
-    schedules: tuple[Schedule, ...] = ("step", "cosine", "one-cycle", "plateau")
+    schedules: tuple[training.ScheduleName, ...] = ("step", "cosine", "one-cycle", "plateau")
     """compared with a constant rate"""
-    schedule_optimizer: Optimizer = "momentum"
+    schedule_optimizer: training.OptimizerName = "momentum"
     """the optimizer that the schedules are compared with"""
-    seeds: int = 3
-    """trainings of each candidate: weights and order of the pictures"""
+    seeds: training.PositiveInt = 3
+    """trainings of each candidate: weights and order of the images"""
     tune_rates: bool = True
     """choose the rate of each candidate by validation loss; else the usual one is taken"""
-    target_accuracy: float = 0.9
+    target_accuracy: training.OpenFraction = 0.9
     """steps are counted until validation accuracy is this"""
     surfaces: tuple[Surface, ...] = (
         "quadratic", "rotated quadratic", "rosenbrock", "beale", "saddle"
     )  # fmt: skip
     """functions of two variables on which paths are drawn"""
-    surface_steps: int = 300
+    surface_steps: training.PositiveInt = 300
     """steps of these paths"""
-    image_size: int | None = None
-    """side that pictures of a folder are resized to; default: chosen from the pictures"""
-    validation_fraction: float = 0.2
+    validation_fraction: training.OpenFraction = 0.2
     """part of the training data that is kept for validation, stratified"""
-    epochs: int = 12
+    epochs: training.PositiveInt = 12
     """passes over the training data"""
 
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """A candidate by the name it has in tables; `rate` is fixed, or None."""
-
-    label: str
-    groups: tuple[str, ...]
-    candidate: Any
-    rate: float | None = None
+    EXCLUSIONS: ClassVar[training.Exclusions] = (
+        *(
+            (
+                lambda c, flag=flag, of=of: c.model != of and training.changed(c, flag),
+                f"--{flag} is for --model {of}, not {{model}}",
+            )
+            for flag, of in (("units", "mlp"), ("filters", "cnn"))
+        ),
+        (lambda c: not c.optimizers, "--optimizers: name at least one"),
+        (
+            lambda c: not training.share_measurements((c.batch_size, *c.batch_sizes)),
+            "--batch-sizes: each of them, and --batch-size {batch_size}, must divide the largest: "
+            "all are measured after the same images",
+        ),
+        (
+            lambda c: c.learning_rate is not None and c.tune_rates,
+            "--learning-rate gives all candidates one rate, and --tune-rates chooses one for each: "
+            "add --no-tune-rates",
+        ),
+        (
+            lambda c: training.named_devices(c.devices) > 1,
+            "--devices {devices}: optimizers are compared on one device; use cpu or gpu",
+        ),
+        (
+            lambda c: c.precision == "mixed_float16",
+            "--precision mixed_float16 scales losses, which would be one more thing to compare: "
+            "use float32 or mixed_bfloat16",
+        ),
+    )
 
 
 def check(config: Config) -> None:
-    """What can be found wrong before TensorFlow is imported.
-
-    Raises:
-        UserError: a mistake in the flags.
-    """
-    training.check_common(
-        config,
-        instead="this is many small trainings that are compared on one device: unset TF_CONFIG. To "
-        "divide them, give each machine a part of --optimizers and a --run-dir of its own",
-    )
-    for name, low, high, words, ends in RANGES:
-        training.check_range(config, name, low, high, words, ends=ends)
+    """What can be found wrong before TensorFlow is imported."""
     if config.model not in models.classifier_names():
         known = ", ".join(models.classifier_names())
         raise UserError(f"unknown model {config.model!r}: it is one of {known}")
-    for name, kind in (("units", "mlp"), ("filters", "cnn")):
-        if getattr(config, name) != getattr(Config, name) and config.model != kind:
-            raise UserError(f"--{name} is for --model {kind}, not {config.model}")
-    largest = max(config.batch_size, *config.batch_sizes, 1)
-    for size in config.batch_sizes:
-        if size < 1:
-            raise UserError(f"--batch-sizes {size}: it must be 1 or more")
-    for size in (config.batch_size, *config.batch_sizes):
-        if largest % size:
-            raise UserError(
-                f"--batch-sizes: {size} does not divide the largest, {largest}; they are measured "
-                "after the same pictures, so all have to"
-            )
-    if not config.optimizers:
-        raise UserError("--optimizers: name at least one")
-    if config.learning_rate is not None and config.tune_rates:
-        raise UserError(
-            "--learning-rate gives all candidates one rate, and --tune-rates chooses one for each: "
-            "add --no-tune-rates"
-        )
-    if training.named_devices(config.devices) > 1:
-        raise UserError(
-            f"--devices {config.devices}: optimizers are compared on one device; use cpu or gpu"
-        )
-    if config.precision == "mixed_float16":
-        raise UserError(
-            "--precision mixed_float16 scales losses, which would be one more thing to compare: "
-            "use float32 or mixed_bfloat16"
-        )
-
-
-def main(config: Config) -> dict[str, object]:
-    """Run the recipe.
-
-    Returns:
-        The final figures, as in metrics.json.
-
-    Raises:
-        UserError: a mistake in the flags, the data or the run directory.
-    """
-    check(config)
-    with open_run(config) as run:
-        return run.metrics() if run.finished else train(config, run)
-
-
-def open_run(config: Config) -> training.Run:
-    """The run directory of this configuration."""
-    name = f"{config.dataset.split(':')[0]}-{config.model}"
-    return training.open_run("optimizers", config, name=name)
-
-
-def check_and_show(config: Config) -> None:
-    """Before TensorFlow is imported: refuse mistakes, and show a run that is finished.
-
-    Raises:
-        UserError: a mistake in the flags, or a run directory of another configuration.
-        SystemExit: there is nothing left to do.
-    """
-    check(config)
-    command_line.show_finished(open_run, config)
-
-
-def train(config: Config, run: training.Run) -> dict[str, object]:
-    """Compare, evaluate and export the winner, and report into an open run directory."""
-    strategy = training.strategy(config.devices)
-    if strategy.num_replicas_in_sync > 1:
-        raise UserError("optimizers are compared on one device: use --devices gpu:1 or cpu")
-    training.seed_everything(config.seed)
-    images = data.load(
-        config.dataset,
-        data_dir=config.data_dir,
-        image_size=config.image_size,
-        validation_fraction=config.validation_fraction,
-        seed=config.seed,
+    training.check(
+        config,
+        several_machines=False,
+        instead="this is many small trainings that are compared on one device: unset TF_CONFIG. To "
+        "divide them, give each machine a part of --optimizers and a --run-dir of its own",
     )
-    run.record(
-        data={"fingerprint": images.fingerprint, "class_names": list(images.class_names)},
-        image_shape=list(images.image_shape),
-    )
-    precision = "float32" if config.precision == "auto" else config.precision
-    entered = entries(config)
-    with strategy.scope(), training.precision_policy(precision):
-        cells = training.Cells(
-            lambda: network(config, images),
-            images,
-            epochs=config.epochs,
-            batch_sizes=sorted({entry.candidate.batch_size for entry in entered}),
-        )
-        print(
-            f"data      {images.spec}: {images.counts}, of which a training sees "
-            f"{cells.pictures} an epoch\n"
-            f"model     {config.model}: {network(config, images).count_params():,} parameters\n"
-            f"compared  {len(entered)} candidates, {config.seeds} seeds each\n"
-            f"run       {run.path}"
-        )
-        for note in (*images.notes, *run.notes):
-            print(f"note      {note}")
-        contestants, seconds = [], {}
-        for entry in entered:
-            contestants.append(compete(config, run, cells, entry, seconds))
-            write_history(run, cells, contestants)
-        paths, rates = walk(config, run)
-        best = min(contestants, key=lambda c: float(c.standing.val_loss.mean()))
-        entry = entered[contestants.index(best)]
-        seed = int(best.standing.val_loss.argmin())
-        if not math.isfinite(best.standing.val_loss[seed]):
-            raise UserError("every candidate diverged: the network does not learn from these data")
-        print(f"training the winner again, to keep it: {entry.label}, seed {config.seed + seed}")
-        flow = gradient_flow(config, run, images)
-        again = cells.run(
-            entry.candidate,
-            best.standing.learning_rate,
-            config.seed + seed,
-            keep_best=True,
-            callbacks=flow,
-        )
-    notes = [*images.notes, *run.notes]
-    if again["val_loss"] != best.curves[seed]["val_loss"]:
-        notes.append("the winner trained again did not give the same bits: figures differ a little")
-    model = serving.in_float32(again["model"])
-    print("evaluating the winner on the test split, once")
-    history = epoch_rows(again, cells.measurements)
-    found = evaluation.explain_classifier(
-        model,
-        images,
-        history,
-        clean_examples=min(images.counts["validation"], images.counts["train"]),
-    )
-    verdict = evaluation.judge_standings([c.standing for c in contestants])
-    said = [
-        *evaluation.optimizer_findings(contestants, config.target_accuracy),
-        *evaluation.surface_findings(paths),
-    ]
-    metrics = {
-        **found.metrics,
-        "verdict": verdict.label,
-        "winner": entry.label,
-        "winner_learning_rate": best.standing.learning_rate,
-        "winner_seed": config.seed + seed,
-        "winner_fit": found.verdict.label,
-        "best_epoch": 1 + min(range(len(history)), key=lambda i: history[i]["val_loss"]),
-        "parameters": model.count_params(),
-        "seeds": config.seeds,
-        "trainings": len(seconds),
-        **flat(contestants),
-        "train_seconds": sum(seconds.values()),
-        "examples_per_second": len(seconds)
-        * cells.pictures
-        * config.epochs
-        / sum(seconds.values()),
-        "precision": precision,
-        "exported": None,
-    }
-    model.save(run.path / "model.keras")
-    figures = [
-        *evaluation.comparison_figures(contestants),
-        *evaluation.surface_figures(paths),
-        *((f"Winner: {title}", *rest) for title, *rest in found.figures),
-        *evaluation.explain_gradient_flow(flow),
-    ]
-    for title, figure, _ in figures:
-        evaluation.plots.save_png(figure, run.plots / f"{evaluation.file_name(title)}.png")
-    if config.export:
-        metrics["exported"] = export(config, run, model, images, found, entry, verdict)
-    evaluation.write_report(
-        run.path / "report.html",
-        title=f"Optimizers of {config.model} on {images.spec}",
-        verdict=verdict,
-        metrics=metrics,
-        figures=figures,
-        tables=[
-            evaluation.comparison_table(contestants, config.target_accuracy),
-            *([evaluation.surface_table(paths, rates)] if paths else []),
-            *((f"Winner: {title}", *rest) for title, *rest in found.tables),
-        ],
-        config=run.config,
-        commands=commands(config, metrics["exported"]),
-        notes=[
-            *said,
-            f"Validation loss has chosen rates, epochs and the winner among {len(contestants)} "
-            "candidates, so that of the winner is a little too good; its test accuracy is not.",
-            f"The winner by itself: {found.verdict.label}. {found.verdict.sentence}",
-            *notes,
-        ],
-    )
-    run.finish(metrics)
-    print(verdict.sentence)
-    print("\n".join(said))
-    print(evaluation.summary(metrics, run.path))
-    return metrics
 
 
 def network(config: Config, images: data.ImageData):
@@ -310,6 +118,16 @@ def network(config: Config, images: data.ImageData):
         pixel_std=tuple(std.tolist()),
         **shape.get(config.model, {}),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A candidate by the name it has in tables; `rate` is fixed, or None."""
+
+    label: str
+    groups: tuple[str, ...]
+    candidate: Any
+    rate: float | None = None
 
 
 def entries(config: Config) -> list[Entry]:
@@ -327,7 +145,7 @@ def entries(config: Config) -> list[Entry]:
 
     for name in config.optimizers:
         if name == "adadelta":
-            add(PAPER, "optimizers", name, rate=training.usual_learning_rate(name))
+            add(evaluation.PAPER, "optimizers", name, rate=training.usual_learning_rate(name))
             if not config.tune_rates:
                 continue
         add(name, "optimizers", name)
@@ -347,8 +165,6 @@ def compete(
     config: Config, run: training.Run, cells, entry: Entry, seconds: dict[str, float]
 ) -> evaluation.Contestant:
     """All seeds of a candidate, at every rate that is worth a try; `seconds` are noted by cell."""
-    import numpy as np
-
     candidate = entry.candidate
     usual = config.learning_rate or training.usual_learning_rate(candidate.optimizer)
     curves: dict[float, list[dict]] = {}
@@ -359,7 +175,7 @@ def compete(
         curves[rate] = []
         for seed in range(config.seed, config.seed + config.seeds):
             name = f"{kind}-{seed}"
-            curve = cell(run, name, lambda s=seed: cells.run(candidate, rate, s))
+            curve = training.kept_cell(run, name, lambda s=seed: cells.run(candidate, rate, s))
             curves[rate].append(curve)
             seconds[name] = curve["seconds"]
         return float(np.mean(losses(rate)))
@@ -372,7 +188,7 @@ def compete(
         rate, at_edge = entry.rate or usual, ""
         measure(rate)
     else:
-        rate, at_edge = best_rate(measure, usual)
+        rate, at_edge = training.best_rate(measure, usual)
     standing = evaluation.standing(
         entry.label,
         curves[rate],
@@ -391,119 +207,66 @@ def compete(
     return evaluation.Contestant(entry.groups, standing, curves[rate], tried)
 
 
-def best_rate(measure: Callable[[float], float], usual: float) -> tuple[float, str]:
-    """The rate with the lowest loss: around the usual one, and further while the edge is best.
-
-    Args:
-        measure: rate -> loss.
-        usual: centre of the grid, whose rates are half a decade apart.
+def fit(config: Config, run: training.Run) -> tuple:
+    """Compare, and train the winner once more.
 
     Returns:
-        The rate, and "lowest" or "highest" if it is at the edge of the widest grid, else "".
+        Its model, the data and its history; the contestants, paths on surfaces and their rates; how
+        many trainings there were.
     """
-    scores: dict[int, float] = {}
-
-    def score(place: int) -> None:
-        scores[place] = measure(float(f"{usual * 10 ** (place / 2):.3g}"))
-
-    for place in FIRST_RATES:
-        score(place)
-    while True:
-        best = min(scores, key=lambda place: (scores[place], abs(place)))
-        low, high = min(scores), max(scores)
-        if best == low and low > -WIDEST:
-            score(low - 1)
-        elif best == high and high < WIDEST:
-            score(high + 1)
-        else:
-            edge = "lowest" if best == low else "highest" if best == high else ""
-            return float(f"{usual * 10 ** (best / 2):.3g}"), edge
-
-
-def walk(config: Config, run: training.Run) -> tuple[dict, dict]:
-    """Paths and their learning rates, by optimizer by surface."""
-    import numpy as np
-
-    from kapps.evaluation.classic import surfaces
-
-    def best(name: str, rates: tuple[float, ...]) -> dict[str, Any]:
-        walked = surfaces.descend(
-            training.optimizer(name, 1.0), rates, config.surface_steps, walked_on
+    devices = training.begin(config)
+    if devices.num_replicas_in_sync > 1:
+        raise UserError("optimizers are compared on one device: use --devices gpu:1 or cpu")
+    images = training.load_images(config)
+    run.record_data(images)
+    entered, contestants, seconds = entries(config), [], {}
+    with training.scope(config, run, devices):
+        cells = training.Cells(
+            lambda: network(config, images),
+            images,
+            epochs=config.epochs,
+            batch_sizes=sorted({entry.candidate.batch_size for entry in entered}),
         )
-        chosen = {s: surfaces.best_path(walked_on[s], p) for s, p in walked.items()}
-        return {s: [rates[i], *walked[s][i].ravel().tolist()] for s, i in chosen.items()}
-
-    walked_on = {name: surfaces.SURFACES[name] for name in config.surfaces}
-    if not walked_on:
-        return {}, {}
-    # Without weights to decay, AdamW is Adam.
-    names = [
-        name for name in config.optimizers if name != "adamw" or "adam" not in config.optimizers
-    ]
-    wanted = {name: (name, SURFACE_RATES) for name in names}
-    if "adadelta" in names:
-        wanted[PAPER] = ("adadelta", (training.usual_learning_rate("adadelta"),))
-    paths: dict[str, dict] = {name: {} for name in walked_on}
-    rates: dict[str, dict] = {name: {} for name in walked_on}
-    for label, (name, tried) in wanted.items():
-        kind = f"surfaces-{name}-{len(tried)}"
-        kept = cell(run, kind, lambda n=name, t=tried: best(n, t))
-        for surface, (rate, *points) in kept.items():
-            rates[surface][label] = rate
-            paths[surface][label] = np.array(points).reshape(-1, 2)
-    return paths, rates
-
-
-def cell(run: training.Run, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `compute` returns, kept in a file: a killed comparison loses one cell at most."""
-    path = run.checkpoints / f"state-{name}.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not there yet, or damaged
-        found = compute()
-        files.write_json(path, found)
-        return found
-
-
-def epoch_rows(curve: dict[str, Any], measurements: int) -> list[dict[str, float]]:
-    """A row for each epoch, as metrics.csv has them; the loss is the mean of its steps."""
-    rows = []
-    for end in range(measurements, len(curve["examples"]), measurements):
-        row = {"epoch": end // measurements}
-        row["loss"] = sum(curve["loss"][end - measurements + 1 : end + 1]) / measurements
-        for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate"):
-            row[name] = curve[name][end]
-        rows.append(row)
-    return rows
-
-
-def write_history(run: training.Run, cells, contestants: list) -> None:
-    """metrics.csv: a row for each epoch of each cell at the rate of its candidate."""
-    rows = [
-        {**row, "candidate": c.standing.label, "rate": c.standing.learning_rate, "seed": seed}
-        for c in contestants
-        for seed, curve in enumerate(c.curves, start=run.config["seed"])
-        for row in epoch_rows(curve, cells.measurements)
-    ]
-    training.write_rows(run.path / "metrics.csv", rows)
-
-
-def flat(contestants: list) -> dict[str, float | None]:
-    """Figures of every candidate under names of their own, means over the seeds."""
-    figures: dict[str, float | None] = {}
-    for contestant in contestants:
-        standing = contestant.standing
-        name = evaluation.file_name(standing.label)
-        values = {
-            "val_loss": standing.val_loss.mean(),
-            "val_accuracy": standing.val_accuracy.mean(),
-            "final_train_loss": standing.train_loss.mean(),
-            "steps_to_target": standing.steps_to_target.mean(),
-            "learning_rate": standing.learning_rate,
-        }
-        for figure, value in values.items():
-            figures[f"{figure}_{name}"] = float(value) if math.isfinite(value) else None
-    return figures
+        run.announce(
+            images,
+            f"{config.model}: {network(config, images).count_params():,} parameters; "
+            f"{len(entered)} candidates, {config.seeds} seeds each, "
+            f"{cells.pictures} images an epoch",
+        )
+        for entry in entered:
+            contestants.append(compete(config, run, cells, entry, seconds))
+            rows = evaluation.comparison_rows(contestants, config.seed, cells.measurements)
+            training.write_rows(run.path / "metrics.csv", rows)
+        walks = evaluation.surface_walks(
+            config.optimizers,
+            config.surfaces,
+            config.surface_steps,
+            lambda name, compute: training.kept_cell(run, name, compute),
+        )
+        winner = evaluation.best_contestant(contestants)
+        seed = int(winner.standing.val_loss.argmin())
+        print(f"training {winner.standing.label} again, to keep it: seed {config.seed + seed}")
+        flow = gradient_flow(config, run, images)
+        again = cells.run(
+            entered[contestants.index(winner)].candidate,
+            winner.standing.learning_rate,
+            config.seed + seed,
+            keep_best=True,
+            callbacks=flow,
+        )
+    notes = ()
+    if again["val_loss"] != winner.curves[seed]["val_loss"]:
+        notes = ("the winner trained again did not give the same bits: figures differ a little",)
+    rows, total = evaluation.epoch_rows(again, cells.measurements), sum(seconds.values())
+    history = training.History(
+        rows,
+        best_epoch=1 + min(range(len(rows)), key=lambda i: rows[i]["val_loss"]),
+        train_seconds=total,
+        examples_per_second=len(seconds) * cells.pictures * config.epochs / total,
+        notes=notes,
+        gradient_flow=tuple(flow),
+    )
+    return again["model"], images, history, (contestants, *walks), len(seconds)
 
 
 def gradient_flow(config: Config, run: training.Run, images: data.ImageData) -> list:
@@ -513,44 +276,41 @@ def gradient_flow(config: Config, run: training.Run, images: data.ImageData) -> 
         images.splits["train"],
         config.batch_size,
         seed=config.seed,
-        prepare=lambda pictures, labels, seed: (pictures, exact(labels)),
+        prepare=lambda pixels, labels, seed: (pixels, exact(labels)),
     )
     return training.gradient_flow(config, run, batches)
 
 
-def export(config: Config, run: training.Run, model, images, found, entry, verdict) -> str:
-    """Publish the winner as the next version, unless this run has done so already."""
-    if run.published:
-        return run.published
-    accuracy, low, high = (found.metrics[f"test_accuracy{part}"] for part in ("", "_low", "_high"))
-    card = (
-        f"A {config.model} trained on {images.spec} ({images.counts['train']} pictures, "
-        f"fingerprint {images.fingerprint[:12]}) by {entry.label}, the best of a comparison of "
-        f"optimizers.\n\nTest accuracy {accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, "
-        f"{found.metrics['test_examples']} pictures).\n\n{verdict.sentence}\n\n"
-        f"Run directory: {run.path.name}\n"
+def main(config: Config, run: training.Run) -> dict[str, object]:
+    """Compare, evaluate and publish the winner, and report; the figures of metrics.json."""
+    model, images, history, compared, trainings = fit(config, run)
+    model = models.for_inference(model)
+    model.save(run.path / "model.keras")
+    print("evaluating the winner on the test split, once")
+    measured = min(images.counts["validation"], images.counts["train"])
+    found = evaluation.explain_comparison(
+        *compared,
+        evaluation.explain_classifier(model, images, history.rows, clean_examples=measured),
+        target=config.target_accuracy,
+        seed=config.seed,
     )
-    version = serving.export(
-        model,
-        config.export_dir or "saved_models/optimizers",
-        images.class_names,
-        temperature=found.temperature,
-        card=card,
-        sample_images=images.splits["validation"].take(range(min(8, images.counts["validation"]))),
+    winner = found.metrics["winner"]
+    what = f"A {config.model} whose optimizer ({winner}) was the best of a comparison,"
+    published = serving.publish(model, run, images, found, what=what)
+    print("\n".join([found.verdict.sentence, *found.notes]))
+    return evaluation.close(
+        run,
+        images,
+        history,
+        found,
+        published,
+        title=f"Optimizers of {config.model} on {images.spec}",
+        predict="IMAGE.png",
+        parameters=model.count_params(),
+        seeds=config.seeds,
+        trainings=trainings,
     )
-    run.record(exported=str(version))
-    print(f"published {version}")
-    return str(version)
-
-
-def commands(config: Config, published: str | None) -> dict[str, str]:
-    """What to type next."""
-    shown = {"Repeat or resume": training.command(config, "recipes/optimizers.py")}
-    if published:
-        shown["Predict"] = f"kapps predict {published} PICTURE.png"
-        shown["Look inside"] = f"saved_model_cli show --dir {published} --all"
-    return shown
 
 
 if __name__ == "__main__":
-    command_line.run(main, Config, check_and_show)
+    command_line.run(main, Config, check)

@@ -14,7 +14,7 @@ An example x, standardised and with a constant 1 for the bias, is taken for clas
     pocket       the same walk; the best w on the way is kept     (Gallant 1990)
     delta rule   w <- w - eta (w.x - y) x,  y = -1 or 1           (Widrow and Hoff 1960)
 
-(`Perceptron` and `DeltaRule` in kapps/models/classic/perceptron.py). If a plane separates the
+(`perceptron.py` and `delta_rule.py` in kapps/models/classic). If a plane separates the
 classes with margin gamma, the perceptron makes at most (R / gamma)^2 updates (Novikoff 1962), and
 the report shows both numbers. The pocket is for classes that no plane separates. The delta rule is
 gradient descent on the squared error: in one batch, in mini-batches or example by example, as

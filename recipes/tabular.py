@@ -34,6 +34,20 @@ class Config(training.AveragingFlags, training.OptimizationFlags, training.Commo
     """auto: text, truth values and up to 20 whole numbers are classes"""
     drop: tuple[str, ...] = ()
     """columns to leave out"""
+    keep: tuple[str, ...] = ()
+    """columns to keep although they look like identifiers"""
+    categories: tuple[str, ...] = ()
+    """columns whose cells are categories, whatever they look like"""
+    group: str | None = None
+    """a column (patient, customer): all rows with the same value are in one split"""
+    split_by_time: str | None = None
+    """a column of dates or numbers: validation is later than training, test later than both"""
+    split_column: str | None = None
+    """a column that says train, validation or test"""
+    test_file: str | None = None
+    """another file with the same columns: the test split"""
+    weight_column: str | None = None
+    """a column of numbers: what each row counts in the loss"""
     epochs: training.PositiveInt = 40
     """passes over the training rows"""
     batch_size: training.PositiveInt = 32
@@ -72,6 +86,13 @@ def load(config: Config) -> data.TableData:
         target=config.target,
         task=config.task,
         drop=config.drop,
+        keep=config.keep,
+        categories=config.categories,
+        group=config.group,
+        time=config.split_by_time,
+        split_column=config.split_column,
+        test_file=config.test_file,
+        weight=config.weight_column,
         validation_fraction=config.validation_fraction,
         seed=config.seed,
     )
@@ -105,13 +126,15 @@ def batches(config: Config, table: data.TableData, model) -> tuple:
 
     classes, encoder = len(table.class_names), model.get_layer("encoder")
     one_hot = data.classification_targets(classes) if classes else lambda y: y[:, None]
-    encoded, targets = {}, {}
+    encoded, targets, counts = {}, {}, {}
     with tf.device("CPU:0"):
         for name in ("train", "validation"):
             split = table.splits[name]
             columns = {key: tf.constant(v[:, None]) for key, v in split.inputs.items()}
             encoded[name] = encoder(columns)
             targets[name] = tf.constant(split.targets)
+            if split.weights is not None:
+                counts[name] = tf.constant(split.weights)
     weights = None
     if config.class_weights:
         weights = data.class_weights(table.splits["train"].targets, classes)
@@ -119,12 +142,16 @@ def batches(config: Config, table: data.TableData, model) -> tuple:
     def load_rows(rows, seed):
         y = one_hot(tf.gather(targets["train"], rows))
         x = tf.gather(encoded["train"], rows)
-        return (x, y) if weights is None else (x, y, y @ weights[:, None])
+        factors = [] if weights is None else [(y @ weights[:, None])[:, 0]]
+        if counts:
+            factors.append(tf.gather(counts["train"], rows))
+        return (x, y, tf.reduce_prod(factors, axis=0)) if factors else (x, y)
 
     def once(name):
-        rows = tf.data.Dataset.from_tensor_slices((encoded[name], targets[name]))
-        size = min(1024, len(rows))
-        return rows.batch(size).map(lambda x, y: (x, one_hot(y))).prefetch(1)
+        parts = (encoded[name], targets[name], *([counts[name]] if counts else []))
+        rows = tf.data.Dataset.from_tensor_slices(parts)
+        rows = rows.batch(min(1024, len(rows)))
+        return rows.map(lambda x, y, *count: (x, one_hot(y), *count)).prefetch(1)
 
     count = len(targets["train"])
     train = data.IndexedBatches(count, config.batch_size, seed=config.seed, load=load_rows)

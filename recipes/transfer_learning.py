@@ -246,7 +246,7 @@ def fit(config: Config, run: training.Run) -> tuple:
         else:
             histories[PROBE] = train(PROBE, model, pixel_batches)
         weights[PROBE] = model.get_weights()
-    if config.phases[FINE_TUNING]:
+    if config.phases[FINE_TUNING] and not run.stopped():
         tuned = models.transfer.last_stages(stages, config.fine_tune_stages)
         models.transfer.unfreeze(
             model, stages, tuned, update_statistics=config.batch_norm == "train"

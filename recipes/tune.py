@@ -34,12 +34,11 @@ from typing import Any
 
 from kapps import command_line, evaluation, files, training, tuning
 from kapps.errors import UserError
-from kapps.invocation import recipe_command
+from kapps.invocation import recipe_command, recipes_directory
 from kapps.tuning.spaces import recipes as spaces
 
-HERE = pathlib.Path(__file__).resolve().parent
 # Those that search or compare by themselves.
-NOT_TUNED = ("__init__", "tune", "tune_cnn", "optimizers")
+NOT_TUNED = ("tune", "tune_cnn", "optimizers")
 MANAGED = {field.name for field in dataclasses.fields(training.RunFlags)}  # by the search
 
 
@@ -95,17 +94,19 @@ def check(config: Config) -> None:
 
 
 def load_recipe(name: str) -> Any:
-    """The module of a recipe.
+    """The module of a recipe: one beside this file, or of kapps.
 
     Raises:
         UserError: there is no such recipe, or it cannot be tuned.
     """
-    known = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in NOT_TUNED)
-    if name not in known:
-        raise UserError(f"recipe {name!r}: it is one of {', '.join(known)}")
+    folders = (recipes_directory(), pathlib.Path(__file__).resolve().parent)
+    known = {path.stem: path for folder in folders for path in folder.glob("[!_]*.py")}
+    if name not in known or name in NOT_TUNED:
+        listed = ", ".join(sorted(set(known) - set(NOT_TUNED)))
+        raise UserError(f"recipe {name!r}: it is one of {listed}")
     full = f"recipes.{name}"
     if full not in sys.modules:  # also when this file is run as a script
-        spec = importlib.util.spec_from_file_location(full, HERE / f"{name}.py")
+        spec = importlib.util.spec_from_file_location(full, known[name])
         module = importlib.util.module_from_spec(spec)
         sys.modules[full] = module
         spec.loader.exec_module(module)
@@ -215,15 +216,19 @@ class RecipeTrials:
             **epochs,
         )
 
+        reporters = []  # of each phase
+
         def reporter(run: Any) -> Any:
             phase = spaces.SOUGHT_IN.get(name)
             if phase and run.name != phase:
                 return None
             self.check_data(pathlib.Path(made.run_dir), made.seed)
-            return tuning.Reporter(trial, run.epochs_before)
+            reporters.append(tuning.Reporter(trial, run.epochs_before))
+            return reporters[-1]
 
         with training.open_run(name, made) as run:
             run.callbacks.append(reporter)
+            run.stopped = lambda: any(each.stopped for each in reporters)
             model, _, _ = load_recipe(name).fit(made, run)
         trial.facts["parameters"] = model.count_params()
 

@@ -249,6 +249,17 @@ def test_predict_prints_an_aligned_line_per_file(finished, served, capsys):
     assert len(starts) == 1
 
 
+def test_predict_answers_the_good_files_and_names_the_bad(finished, served, capsys, tmp_path):
+    (tmp_path / "bad.png").write_text("no image")
+    good, other = finished.files
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["predict", *map(str, (served, good, tmp_path / "bad.png", other))])
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()] == [str(good), str(other)]
+    assert err.startswith(f"error: {tmp_path / 'bad.png'}: cannot be read as an image")
+
+
 def test_export_again_elsewhere_and_in_another_format(finished, capsys, tmp_path):
     printed = run(capsys, "export", finished.path, "--export-dir", tmp_path / "there")
     assert printed == f"{tmp_path / 'there' / '1'}\n"
@@ -269,7 +280,8 @@ def generative_run(path, model):
     return path
 
 
-def test_export_of_a_generative_run(capsys, tmp_path):
+def test_export_of_a_generative_run(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where images are written
     model = models.dense_vae((4, 4, 1), 2, units=(3,))
     path = generative_run(tmp_path / "run", model)
     assert run(capsys, "export", path) == f"{path / 'served' / '1'}\n"
@@ -278,10 +290,16 @@ def test_export_of_a_generative_run(capsys, tmp_path):
     assert np.abs(drawn - model.sample(3, seed=1)).max() <= 1
     card = (path / "served" / "1" / "model_card.md").read_text(encoding="utf-8")
     assert "| test_nll | 228.5 |" in card
+    said = run(capsys, "export", path, "--format", "litert").splitlines()
+    files = [path / "export" / f"{name}.tflite" for name in ("reconstruct", "encode", "decode")]
+    assert said[:3] == [str(file) for file in files] and all(file.exists() for file in files)
+    assert said[3].startswith("not from_bytes: takes strings")
+    assert said[4].startswith("not sample: draws random numbers")
     with pytest.raises(SystemExit):
-        cli.main(["export", str(path), "--format", "litert"])
-    said = capsys.readouterr().err
-    assert said.startswith("error: --format litert is for classifiers; a VAE") and len(said) < 120
+        cli.main(["export", str(path), "--format", "litert", "--quantize", "int8"])
+    assert "--quantize int8 is for image classifiers" in capsys.readouterr().err
+    said = run(capsys, "predict", path / "served", "7", "--json")
+    assert json.loads(said)["seed"] == 7
 
 
 def test_export_of_a_run_without_classes_is_one_message(finished, capsys, tmp_path):

@@ -36,7 +36,13 @@ def predict(model, x):
 def test_every_public_builder_has_a_row():
     functions = [getattr(models, name) for name in models.__all__]
     returns = {f: typing.get_type_hints(f).get("return") for f in functions}
-    builders = {f for f, r in returns.items() if inspect.isclass(r) and issubclass(r, keras.Model)}
+    # What takes a model makes another one of it, and builds none.
+    builders = {
+        f
+        for f, r in returns.items()
+        if inspect.isclass(r) and issubclass(r, keras.Model)
+        if "model" not in inspect.signature(f).parameters
+    }
     assert builders == {case.builder for case in CASES}
 
 

@@ -13,16 +13,19 @@ from kapps.cli import console
 from kapps.errors import UserError
 
 TABLE_FILES = (".csv", ".tsv")
+IMAGE_FILES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
+ASKED_FILES = (*TABLE_FILES, *IMAGE_FILES, ".npy", ".npz", ".ts")
 
 
 @dataclass(frozen=True)
 class Predict:
-    """Labels of image files, or of the rows of a table, from a published SavedModel."""
+    """What a published SavedModel says of images, tables, series, points, texts or seeds."""
 
     saved_model: Positional[Path]
     """A version, or the directory of versions: the highest is taken. None with --pretrained."""
     images: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE...", help_behavior_hint="")]
-    """PNG or JPEG files, or CSV files whose first line names the columns."""
+    """Image files; CSV files of rows, points or series; series also as .npy, .npz or .ts;
+    beginnings of texts for a character model; seeds for a VAE or GAN, which draw images."""
     pretrained: bool = False
     """Name what images show: a thousand classes of ImageNet, by a network that comes with kapps."""
     top: int = 5
@@ -40,19 +43,28 @@ class Predict:
         if not self.images:
             raise UserError("no file given: kapps predict SAVED_MODEL FILE...")
         serving.version_directory(self.saved_model)
-        for file in self.images:
-            console.check_readable(file)
+        alone = self.images[0] if len(self.images) == 1 else None
+        if alone and _is_file(alone):  # of several, those that can be read are answered
+            console.check_readable(alone)
         tables = [file.suffix.lower() in TABLE_FILES for file in self.images]
         if any(tables) and not all(tables):
             raise UserError("images and tables together: a model takes one or the other")
         command_line.import_tensorflow()
-        if all(tables):
-            for file in self.images:
-                self._table(file)
-            return
-        with command_line.without_chatter():
-            answers = serving.predict(self.saved_model, self.images, self.top)
-        self._labels(answers)
+        labels: list = []
+        notes: list[str] = []
+        answers = serving.ask(self.saved_model, self.images, top=self.top, notes=notes)
+        try:
+            with command_line.without_chatter():
+                for answer in answers:
+                    if self.json or "predictions" not in answer:
+                        self._answer(answer)
+                    else:
+                        found = [(p["label"], p["probability"]) for p in answer["predictions"]]
+                        labels.append((answer["file"], found))
+        finally:
+            self._labels(labels)
+        for note in notes:
+            sys.stderr.write(f"note: {note}\n")
 
     def _pretrained(self, files: tuple[Path, ...]) -> None:
         for file in files:
@@ -66,22 +78,25 @@ class Predict:
         for line in _json_lines(answers) if self.json else _aligned_lines(answers):
             console.write(line)
 
-    def _table(self, file: Path) -> None:
-        with command_line.without_chatter():
-            notes: list[str] = []
-            rows = serving.predict_table_file(self.saved_model, file, notes)
-        for note in notes:
-            sys.stderr.write(f"note: {note}\n")
-        for number, row in enumerate(rows, 1):
-            if self.json:
-                row = {"file": str(file), "row": number, **row}
-                console.write(json.dumps(row, ensure_ascii=False))
-            elif "prediction" in row:
-                console.write(f"{file}:{number}  {row['prediction']:.6g}")
-            else:
-                console.write(
-                    f"{file}:{number}  {row['label']} {row['probabilities'][row['label']]:.4f}"
-                )
+    def _answer(self, answer: dict) -> None:
+        if self.json:
+            console.write(json.dumps(answer, ensure_ascii=False))
+            return
+        asked = [str(answer[k]) for k in ("file", "row", "series", "seed") if k in answer]
+        if "text" in answer:
+            console.write(answer["text"])
+        elif "label" in answer:
+            probability = answer["probabilities"][answer["label"]]
+            console.write(f"{':'.join(asked)}  {answer['label']} {probability:.4f}")
+        elif "prediction" in answer:
+            numbers = answer["prediction"]
+            numbers = numbers if isinstance(numbers, list) else [numbers]
+            console.write(f"{':'.join(asked)}  {' '.join(map(_number, numbers))}")
+        elif "labels" in answer:
+            console.write(f"{':'.join(asked)}  {' '.join(answer['labels'])}")
+        else:
+            error = f"  error {answer['error']:.6g}" if "error" in answer else ""
+            console.write(f"{':'.join(asked)}  {answer['written']}{error}")
 
 
 @dataclass(frozen=True)
@@ -93,7 +108,7 @@ class Export:
     export_dir: Path | None = None
     """Where versions are published; the run's own choice by default."""
     format: Literal["savedmodel", "onnx", "litert"] = "savedmodel"
-    """savedmodel is published; onnx and litert are written to export/ in the run directory."""
+    """savedmodel is published; onnx and litert go to export/ in the run, a file per signature."""
     quantize: Literal["none", "float16", "int8"] = "none"
     """For litert: smaller numbers; what they cost is measured on the run's test pictures."""
 
@@ -116,25 +131,22 @@ class Export:
         cost = None
         with command_line.without_chatter():
             model = serving.load_model(self.run_dir / "model.keras")
+            if self.format != "savedmodel" and not _classifies_images(model, class_names):
+                self._signatures(model, class_names, temperature)
+                return
             if serving.is_generative(model):
                 made = self._generative(model, export_dir, class_names, facts, metrics)
             elif serving.is_tabular(model):
                 made = self._raw(
-                    serving.export_table, "a table", model, export_dir, class_names, facts, metrics
+                    serving.export_table, model, export_dir, class_names, facts, metrics
                 )
             elif serving.is_sequence(model):
                 made = self._raw(
-                    serving.export_sequences,
-                    "series",
-                    model,
-                    export_dir,
-                    class_names,
-                    facts,
-                    metrics,
+                    serving.export_sequences, model, export_dir, class_names, facts, metrics
                 )
             elif serving.is_points(model):
                 made = self._raw(
-                    serving.export_points, "points", model, export_dir, class_names, facts, metrics
+                    serving.export_points, model, export_dir, class_names, facts, metrics
                 )
             elif not class_names:
                 raise UserError(
@@ -166,9 +178,21 @@ class Export:
                 f"{cost['examples']} test pictures"
             )
 
-    def _raw(self, export, what, model, export_dir, class_names, facts, metrics) -> Path:
+    def _signatures(self, model, class_names, temperature) -> None:
+        """A file for each signature that the format can have, and why the others have none."""
+        if self.quantize != "none":
+            raise UserError(f"--quantize {self.quantize} is for image classifiers")
+        names = () if serving.is_generative(model) else class_names
+        made, left = serving.convert_signatures(
+            model, self.run_dir / "export", self.format, names, temperature=temperature
+        )
+        for path in made.values():
+            console.write(str(path))
+        for name, reason in left.items():
+            console.write(f"not {name}: {reason}")
+
+    def _raw(self, export, model, export_dir, class_names, facts, metrics) -> Path:
         """Publishes a model that takes raw columns, series or points and may predict a number."""
-        self._only_saved_model(f"a model of {what}")
         return export(
             model,
             export_dir,
@@ -177,14 +201,7 @@ class Export:
             card=serving.run_card(facts, metrics),
         )
 
-    def _only_saved_model(self, what: str) -> None:
-        if self.format != "savedmodel":
-            raise UserError(
-                f"--format {self.format} is for classifiers; {what} is published as a savedmodel"
-            )
-
     def _generative(self, model, export_dir, class_names, facts, metrics) -> Path:
-        self._only_saved_model(f"a {type(model).__name__}")
         card = serving.run_card(facts, metrics)
         return serving.export_any(model, export_dir, class_names=class_names, card=card)
 
@@ -215,3 +232,17 @@ def _aligned_lines(answers: list) -> list[str]:
         ]
         lines.append("  ".join([f"{file:<{file_width}}", *cells]))
     return lines
+
+
+def _number(value) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether an argument is a file: a text or a seed may be given as well."""
+    return path.exists() or path.suffix.lower() in ASKED_FILES
+
+
+def _classifies_images(model, class_names) -> bool:
+    others = (serving.is_generative, serving.is_tabular, serving.is_sequence, serving.is_points)
+    return bool(class_names) and not any(other(model) for other in others)

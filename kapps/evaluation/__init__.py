@@ -59,9 +59,10 @@ explain_perceptron, perceptron_frames, features_of
                           a network of one layer: its film, its figures, what its layer sees
 explain_stacked, stacked_frames, stacked_kind, stacked_targets, stacked_losses, measure_stacked,
 stacked_cell              the same for many small networks that are trained at once
-Contestant, comparison_figures, comparison_table, optimizer_findings, judge_standings, standing
+explain_comparison, best_contestant, comparison_rows, epoch_rows, Contestant, comparison_figures,
+comparison_table, optimizer_findings, judge_standings, standing
                           what a comparison of optimizers shows, settled by pairs of seeds
-SURFACES, descend, surface_figures, surface_table, surface_findings
+SURFACES, PAPER, descend, surface_walks, surface_figures, surface_table, surface_findings
                           paths of optimizers on functions of two variables
 explain_text, language_verdict, text_baselines, harder_by
                           a character model beside counts and xz

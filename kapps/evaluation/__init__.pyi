@@ -15,8 +15,12 @@ from .classic.explain_stacked import (
 )
 from .classic.optimizers import (
     Contestant as Contestant,
+    best_contestant as best_contestant,
     comparison_figures as comparison_figures,
+    comparison_rows as comparison_rows,
     comparison_table as comparison_table,
+    epoch_rows as epoch_rows,
+    explain_comparison as explain_comparison,
     optimizer_findings as optimizer_findings,
     surface_figures as surface_figures,
     surface_findings as surface_findings,
@@ -33,8 +37,10 @@ from .classic.standings import (
     standing as standing,
 )
 from .classic.surfaces import (
+    PAPER as PAPER,
     SURFACES as SURFACES,
     descend as descend,
+    surface_walks as surface_walks,
 )
 from .classic.verdicts import (
     linear_verdict as linear_verdict,
@@ -181,11 +187,12 @@ from .verdicts.collapse import (
     Judgement as Judgement,
     autoencoder_verdict as autoencoder_verdict,
     codebook_verdict as codebook_verdict,
-    gan_verdict as gan_verdict,
     posterior_verdict as posterior_verdict,
 )
 from .verdicts.curves import Verdict as Verdict
 from .verdicts.language import language_verdict as language_verdict
 from .verdicts.memory import memory_verdict as memory_verdict
 from .verdicts.overfitting import overfitting_verdict as overfitting_verdict
+from .verdicts.reconstruction import reconstruction_fit as reconstruction_fit
 from .verdicts.regression import regression_verdict as regression_verdict
+from .verdicts.samples import gan_verdict as gan_verdict

@@ -1,12 +1,7 @@
 from .classic import backprop as backprop, stacked as stacked
-from .classic.perceptron import (
-    DeltaRule as DeltaRule,
-    Perceptron as Perceptron,
-    class_logits as class_logits,
-    delta_rule as delta_rule,
-    pair_of_logits as pair_of_logits,
-    perceptron as perceptron,
-)
+from .classic.delta_rule import DeltaRule as DeltaRule, delta_rule as delta_rule
+from .classic.linear import class_logits as class_logits, pair_of_logits as pair_of_logits
+from .classic.perceptron import Perceptron as Perceptron, perceptron as perceptron
 from .classic.stacked import (
     losses_of_copies as losses_of_copies,
     stacked_loss as stacked_loss,

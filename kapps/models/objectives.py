@@ -47,3 +47,10 @@ def with_regularizers(loss: tf.Tensor, model: keras.Model) -> tf.Tensor:
     context = tf.distribute.get_replica_context()
     replicas = context.num_replicas_in_sync if context else 1
     return loss + tf.add_n([tf.cast(each, tf.float32) for each in penalties]) / replicas
+
+
+def compile_from_config(model: keras.Model, config: dict[str, Any]) -> None:
+    """What Keras does for a loaded model, unless its class has a `compile` of its own."""
+    model.compile(**keras.saving.deserialize_keras_object(config))
+    if model.built:
+        model.optimizer.build(model.trainable_variables)

@@ -11,14 +11,17 @@ predict_table_file(path, file)           what a published model says of the rows
 export_sequences(model, export_dir, ...) the same for a model of series, padded with NaN
 export_points(model, export_dir, ...)    the same for a model of points: classes, or a function
 export_text(model, export_dir)           the same for a character model: generate, score
+ask(path, arguments)                     what a published model of any family says
 load(path)                               the SavedModel of a version, or of the highest one
 predict(path, files)                     the most probable labels of image files
 name_pictures(files)                     what is in them, by a network trained on ImageNet
 convert(model, directory, format, ...)   an ONNX or LiteRT file, quantised if asked for
+convert_signatures(model, directory, format, ...)
+                                         the same for each signature of a model of any family
 convert_run(run, model, ...)             the same for a run, with what quantising costs
 load_model(path)                         a `.keras` file with the layers of kapps in it
-in_float32(model)                        the same model without 16-bit arithmetic
 write_version(export_dir, write)         what all of them stand on: a version appears whole
+prune(root, keep), rollback(root)        fewer versions; the one before (no TensorFlow)
 version_directory(path), versions(root)  what is published (no TensorFlow)
 run_card, check_format, check_quantize   a run's model card; is a format known? (no TensorFlow)
 """

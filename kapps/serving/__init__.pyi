@@ -1,6 +1,6 @@
+from .asking import ask as ask
 from .formats.conversion import (
     convert as convert,
-    in_float32 as in_float32,
     load_model as load_model,
 )
 from .formats.quantization import convert_run as convert_run
@@ -8,8 +8,10 @@ from .formats.requirements import (
     check_format as check_format,
     check_quantize as check_quantize,
 )
+from .formats.signatures import convert_signatures as convert_signatures
 from .naming import name_pictures as name_pictures
 from .prediction import (
+    SomeUnreadable as SomeUnreadable,
     load as load,
     predict as predict,
 )
@@ -40,6 +42,8 @@ from .publishing.text import export_text as export_text
 from .savedmodel.card import run_card as run_card
 from .savedmodel.endpoints import export_generative as export_generative
 from .savedmodel.versions import (
+    prune as prune,
+    rollback as rollback,
     version_directory as version_directory,
     versions as versions,
     write_version as write_version,

@@ -1,6 +1,7 @@
 """Image files through a published SavedModel, by its signatures alone."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,18 @@ _USES = {  # what the signatures of a generative model do
 }
 
 Prediction = tuple[str, list[tuple[str, float]]]
+
+
+class SomeUnreadable(UserError):
+    """Some of several files cannot be read; the others have been answered.
+
+    Attributes:
+        answers: what `predict` would have returned for the others.
+    """
+
+    def __init__(self, message: str, answers: list[Prediction]):
+        super().__init__(message)
+        self.answers = answers
 
 
 def load(path: str | os.PathLike) -> Any:
@@ -50,28 +63,36 @@ def predict(
         Per file its name and its (label, probability) pairs.
 
     Raises:
-        UserError: there is no image classifier at `path`, or a file is missing or no image.
+        UserError: there is no image classifier at `path`, or no file can be read.
+        SomeUnreadable: a file is missing, no image or too large; it holds the other answers.
     """
     if top < 1:
         raise UserError(f"top is {top}; at least one label is needed")
-    files = [os.fspath(file) for file in files]
-    contents = [_read(file) for file in files]
     directory = version_directory(path)
-    signatures = _load(directory).signatures
+    return labels_of(directory, _load(directory).signatures, files, top)
+
+
+def labels_of(
+    directory: Path, signatures: Any, files: Sequence[str | os.PathLike], top: int
+) -> list[Prediction]:
+    """What `predict` does, of a model that has been loaded."""
+    files = [os.fspath(file) for file in files]
     classify = signatures.get("from_bytes")
     labels = directory / "assets" / "labels.txt"
     classifies = classify is not None and "probabilities" in classify.structured_outputs
     if not classifies or not labels.is_file():
         raise UserError(_what_it_is(directory, signatures))
     class_names = labels.read_text(encoding="utf-8").splitlines()
-    answers = []
+    answers, faults = [], []
     for start in range(0, len(files), _BATCH):
-        batch = slice(start, start + _BATCH)
-        for file, row in zip(
-            files[batch], _probabilities(classify, files[batch], contents[batch]), strict=True
-        ):
+        for file, row in _probabilities(classify, files[start : start + _BATCH]):
+            if isinstance(row, str):
+                faults.append(f"{file}: {row}")
+                continue
             best = np.argsort(-row, kind="stable")[:top]
             answers.append((file, [(class_names[i], float(row[i])) for i in best]))
+    if faults:
+        raise SomeUnreadable("\n".join(faults), answers)
     return answers
 
 
@@ -86,18 +107,40 @@ def _what_it_is(directory: Path, signatures: Any) -> str:
     return f"{directory}: not an image classifier with a from_bytes signature"
 
 
-def _probabilities(classify: Any, files: list[str], contents: list[bytes]) -> np.ndarray:
-    try:
-        return classify(image_bytes=tf.constant(contents))["probabilities"].numpy()
-    except tf.errors.InvalidArgumentError as error:
-        if len(files) > 1:  # one by one, to name the file
-            rows = [
-                _probabilities(classify, [f], [c]) for f, c in zip(files, contents, strict=True)
-            ]
-            return np.concatenate(rows)
-        raise UserError(
-            f"{files[0]}: cannot be read as an image; PNG and JPEG are understood"
-        ) from error
+def _probabilities(classify: Any, files: list[str]) -> list[tuple[str, np.ndarray | str]]:
+    """Of each file its probabilities, or what is wrong with it."""
+    contents: dict[int, bytes] = {}
+    answers: list[np.ndarray | str] = [""] * len(files)
+    for number, file in enumerate(files):
+        try:
+            contents[number] = Path(file).read_bytes()
+        except OSError as error:
+            answers[number] = f"cannot be read: {error.strerror}"
+
+    def ask(numbers: list[int]) -> None:
+        try:
+            given = tf.constant([contents[number] for number in numbers], tf.string)
+            rows = classify(image_bytes=given)["probabilities"].numpy()
+        except tf.errors.InvalidArgumentError as error:
+            if len(numbers) > 1:  # one by one: those that can be read are answered
+                for number in numbers:
+                    ask([number])
+            else:
+                answers[numbers[0]] = _reason(error.message)
+            return
+        for number, row in zip(numbers, rows, strict=True):
+            answers[number] = row
+
+    ask(list(contents))
+    return list(zip(files, answers, strict=True))
+
+
+def _reason(message: str) -> str:
+    too_large = re.search(r"has (\d+) pixels, more than (\d+)", message)
+    if too_large:
+        pixels, most = map(int, too_large.groups())
+        return f"{pixels:,} pixels are too many; {most:,} are decoded at most"
+    return "cannot be read as an image; PNG and JPEG are understood"
 
 
 def _load(directory: Path) -> Any:
@@ -105,10 +148,3 @@ def _load(directory: Path) -> Any:
         return tf.saved_model.load(str(directory))
     except (OSError, tf.errors.OpError) as error:
         raise UserError(f"{directory}: the SavedModel cannot be read: {error}") from error
-
-
-def _read(file: str) -> bytes:
-    try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}") from error

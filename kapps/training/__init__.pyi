@@ -68,15 +68,21 @@ from .optim.schedules import (
     learning_rate_schedule as learning_rate_schedule,
     momentum_cycle as momentum_cycle,
 )
-from .phased import fit_phase as fit_phase, join_histories as join_histories
 from .phases import (
     JoinedRows as JoinedRows,
     Phase as Phase,
+    fit_phase as fit_phase,
+    join_histories as join_histories,
     joined as joined,
 )
 from .precision import (
     choose_precision as choose_precision,
     precision_policy as precision_policy,
+)
+from .rate_grid import (
+    best_rate as best_rate,
+    kept_cell as kept_cell,
+    share_measurements as share_measurements,
 )
 from .resumable import (
     History as History,

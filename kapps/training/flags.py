@@ -130,6 +130,11 @@ class ImageFlags:
     """part of the training data that is kept for validation, stratified"""
     skip_broken: bool = False
     """leave out images that cannot be read, instead of stopping"""
+    group_pattern: str | None = None
+    """folder: a regular expression with one group, searched for in file names: "(patient[0-9]+)"
+    puts all images with the same value into one split"""
+    group_level: PositiveInt | None = None
+    """folder: the same by the folders below the class folder; 1 is the first"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,6 +302,8 @@ def load_images(config: Any, **settings: Any) -> data.ImageData:
         "validation_fraction": config.validation_fraction,
         "seed": config.seed,
         "skip_broken": config.skip_broken,
+        "group_pattern": config.group_pattern,
+        "group_level": config.group_level,
     }
     return data.load(config.dataset, **{**flags, **settings})
 

@@ -14,7 +14,7 @@ import collections
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -28,8 +28,10 @@ from kapps.training.distributed.devices import check_batch
 from kapps.training.distributed.patch import patch_for_replicas, several_machines
 from kapps.training.flags import CommonFlags
 from kapps.training.gradients import GradientFlow, gradient_flow
-from kapps.training.phases import Phase
 from kapps.training.run import Run
+
+if TYPE_CHECKING:
+    from kapps.training.phases import Phase
 
 
 @dataclasses.dataclass

@@ -22,6 +22,7 @@ from typing import Any
 import filelock
 
 from kapps import files
+from kapps.data import quick_fingerprint
 from kapps.errors import UserError
 from kapps.training.distributed.devices import cluster
 
@@ -62,6 +63,7 @@ class Run:
         callbacks: functions from a run, or a phase of one, to a Keras callback that its `fit` also
             has, or None; a search adds its own.
         epochs_before: those of earlier phases; 0.
+        stopped: () -> whether the callbacks want no further phase to begin.
     """
 
     def __init__(self, path: pathlib.Path, recipe: str, config: dict[str, Any]):
@@ -70,6 +72,7 @@ class Run:
         self.notes: list[str] = []
         self.callbacks: list[Callable[[Any], Any]] = []
         self.epochs_before = 0
+        self.stopped: Callable[[], bool] = lambda: False
         self._lock = filelock.FileLock(path / ".lock")
 
     @property
@@ -157,6 +160,17 @@ class Run:
             files.write_json(self.path / "config.json", known)
         return {name: known[name] for name in facts}
 
+    def data_files(self) -> str:
+        """A digest of names, sizes and times of the files of the data, as they are now."""
+        config = self.config
+        return quick_fingerprint(config.get("dataset", ""), config.get("test_file"))
+
+    @property
+    def data_may_have_changed(self) -> bool:
+        """Whether the files of the data are others than those that were trained on."""
+        known = self.facts().get("data_files")
+        return known is not None and known != self.data_files()
+
     def record_data(self, data: Any) -> None:
         """Note on what is trained: its fingerprint, its classes, the shape of its images.
 
@@ -165,6 +179,9 @@ class Run:
         """
         names = list(getattr(data, "class_names", None) or ())
         self.record(data={"fingerprint": data.fingerprint, "class_names": names})
+        facts = self.facts()
+        if facts.get("data_files") != (files_now := self.data_files()):
+            files.write_json(self.path / "config.json", facts | {"data_files": files_now})
         if hasattr(data, "image_shape"):
             self.record(image_shape=list(data.image_shape))
 

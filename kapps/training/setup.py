@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
@@ -22,10 +22,12 @@ from kapps.training.optim.optimizers import (
     usual_weight_decay,
 )
 from kapps.training.optim.schedules import learning_rate_schedule, momentum_cycle
-from kapps.training.phases import Phase
 from kapps.training.precision import choose_precision, precision_policy
 from kapps.training.run import Run
 from kapps.training.seeds import seed_everything
+
+if TYPE_CHECKING:
+    from kapps.training.phases import Phase
 
 
 def begin(config: CommonFlags) -> tf.distribute.Strategy:

@@ -12,10 +12,10 @@ import time
 import numpy as np
 import pytest
 
+import small_transfer
 from distribution import worker
 from kapps import launch as launching, models
 from kapps.training import state as states
-from recipes import small_transfer
 
 WORKER = str(pathlib.Path(worker.__file__))
 pytestmark = pytest.mark.slow

@@ -6,12 +6,13 @@ Nothing is evaluated, exported or drawn: that is the business of one process, th
 stopped here. The others are not: they have to leave by themselves.
 """
 
+import functools
 import pathlib
 import sys
 
 from kapps import training
 from kapps.command_line import call
-from kapps.training import phased
+from kapps.training import phases
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Tiny, and with what is hard to share: augmentation, batch normalization, noise, several critics,
@@ -70,38 +71,25 @@ SETTINGS = {
     "perceptron": {"rule": "delta", "epochs": 2, "batch_size": 256},
     "xor_mlp": {"seeds": 2, "epochs": 1},
 }
-FITS = {"transfer_learning": 2}  # phases
-
-
-class Trained(Exception):
-    """What ends a recipe here."""
 
 
 def train(recipe, directory, **more):
-    """One recipe, into DIRECTORY/RECIPE."""
+    """One recipe, into DIRECTORY/RECIPE: the chief up to the end of the training."""
     import importlib
 
     module = importlib.import_module(f"recipes.{recipe}")
     settings = {**SETTINGS[recipe], "precision": "float32", "export": False, **more}
     config = module.Config(run_dir=str(pathlib.Path(directory, recipe)), **settings)
-    whole, left = training.fit, [None] * FITS.get(recipe, 1)
-    place = training.cluster()
-    chief = place is None or place.index == 0
-
-    def fit(*arguments, **settings):
-        history = whole(*arguments, **{"verbose": 2} | settings, **SAVING)
-        left.pop()
-        if left or not chief:
-            return history
-        raise Trained
-
-    training.fit = phased.fit = fit
+    place, whole = training.cluster(), training.fit
+    training.fit = phases.fit = functools.partial(whole, verbose=2, **SAVING)
     try:
-        assert call(module, config) == {"worker": place.index}
-    except Trained:
-        pass
+        if place is None or place.index == 0:
+            with training.open_run(recipe, config) as run:
+                module.fit(config, run)
+        else:
+            assert call(module, config) == {"worker": place.index}
     finally:
-        training.fit = phased.fit = whole
+        training.fit = phases.fit = whole
 
 
 SAVING = {}
@@ -109,14 +97,14 @@ SAVING = {}
 if __name__ == "__main__":
     directory, *recipes = sys.argv[1:]
     made, strategy = {}, training.strategy
-    training.strategy = lambda devices: (
+    training.setup.strategy = lambda devices: (
         made.get(devices) or made.setdefault(devices, strategy(devices))
     )
     if recipes[:1] == ["--save-steps"]:
         SAVING["save_steps"] = int(recipes[1])
         recipes = recipes[2:]
+    import small_transfer
     from kapps import command_line
-    from recipes import small_transfer
 
     small_transfer.install()
     with command_line.exit_codes():

@@ -45,7 +45,9 @@ def test_dreg_has_the_value_of_iwae_and_the_gradient_of_equation_8():
     assert loss.numpy()[0] == pytest.approx(-(special.logsumexp(log_w) - np.log(3)), rel=1e-5)
     share = special.softmax(log_w)
     slope = -2 * (drawn - a)
-    assert tape.gradient(loss, mean) == pytest.approx(-np.sum(share**2 * slope), rel=1e-5)
-    assert tape.gradient(loss, scale) == pytest.approx(-np.sum(share**2 * slope * e), rel=1e-5)
+    assert float(tape.gradient(loss, mean)) == pytest.approx(-np.sum(share**2 * slope), rel=1e-5)
+    assert float(tape.gradient(loss, scale)) == pytest.approx(
+        -np.sum(share**2 * slope * e), rel=1e-5
+    )
     # What stands for the decoder has the gradient of the bound: shares, not squared ones.
-    assert tape.gradient(loss, place) == pytest.approx(np.sum(share * slope), rel=1e-5)
+    assert float(tape.gradient(loss, place)) == pytest.approx(np.sum(share * slope), rel=1e-5)

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kapps import command_line, data
+from kapps import command_line, data, training
 from kapps.command_line import call
 from kapps.errors import UserError
 from recipes import optimizers
-from recipes.optimizers import Config, best_rate
+from recipes.optimizers import Config
 
 ROOT = pathlib.Path(optimizers.__file__).parents[1]
 SMALL = {
@@ -127,12 +127,12 @@ def test_cells_are_kept_and_a_damaged_one_is_made_again(tmp_path):
         return {"val_loss": [0.1, float("nan")], "rate": 1 / 3}
 
     for _ in range(2):
-        found = optimizers.cell(run, "sgd-64", compute)
+        found = training.kept_cell(run, "sgd-64", compute)
         assert len(made) == 1 and found["rate"] == 1 / 3 and math.isnan(found["val_loss"][1])
     (path,) = tmp_path.iterdir()
     assert path.match("state-*")  # what makes the run directory one that has results
     path.write_text(path.read_text()[:20])
-    assert optimizers.cell(run, "sgd-64", compute)["rate"] == 1 / 3 and len(made) == 2
+    assert training.kept_cell(run, "sgd-64", compute)["rate"] == 1 / 3 and len(made) == 2
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_the_grid_grows_until_the_best_rate_is_inside(optimum, expected, edge):
         tried.append(rate)
         return abs(2 * math.log10(rate / 0.1) - optimum)
 
-    rate, where = best_rate(loss, 0.1)
+    rate, where = training.best_rate(loss, 0.1)
     assert rate == pytest.approx(0.1 * 10 ** (expected / 2), rel=0.01) and where == edge
     assert len(set(tried)) == len(tried) <= 9
     if not edge:
@@ -154,7 +154,7 @@ def test_the_grid_grows_until_the_best_rate_is_inside(optimum, expected, edge):
 
 
 def test_rates_that_diverge_are_not_chosen():
-    rate, edge = best_rate(lambda rate: math.inf if rate > 0.05 else 1.0 / rate, 0.1)
+    rate, edge = training.best_rate(lambda rate: math.inf if rate > 0.05 else 1.0 / rate, 0.1)
     assert rate == pytest.approx(0.0316) and edge == ""
 
 

@@ -7,10 +7,12 @@ import pathlib
 import keras_tuner
 import pytest
 
+import small_transfer
 from kapps import tuning
 from kapps.command_line import call
 from kapps.errors import UserError
-from recipes import small_transfer, tabular, transfer_learning, tune
+from kapps.tuning.spaces import recipes as spaces
+from recipes import tabular, transfer_learning, tune
 from recipes.tune import Config
 
 SPACE = [
@@ -18,6 +20,9 @@ SPACE = [
     {"name": "units", "kind": "choice", "values": ["8", "16,8"]},
     {"name": "class_weights", "kind": "bool"},
 ]
+
+
+ROOT = pathlib.Path(tune.__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +152,7 @@ def test_a_trial_killed_in_its_second_phase_ends_with_the_same_figures(tmp_path,
     assert again.trial.rows == whole.trial.rows
 
 
-@pytest.mark.parametrize("recipe", tune.SPACES)
+@pytest.mark.parametrize("recipe", spaces.SPACES)
 def test_points_of_a_recipes_own_space_are_taken_by_it(recipe):
     config = Config(recipe=recipe)
     tune.check(config)
@@ -169,8 +174,14 @@ def test_points_of_a_recipes_own_space_are_taken_by_it(recipe):
 
 
 def test_every_recipe_that_can_be_tuned_has_a_space():
-    recipes = {path.stem for path in tune.HERE.glob("*.py")} - set(tune.NOT_TUNED)
-    assert set(tune.SPACES) == recipes - {"__init__"}
+    recipes = {path.stem for path in ROOT.glob("recipes/[!_]*.py")} - set(tune.NOT_TUNED)
+    assert set(spaces.SPACES) == recipes
+
+
+def test_a_recipe_without_a_space_of_its_own_is_sought_by_the_usual_flags():
+    entries = spaces.space_of("a new one", tabular.Config)
+    assert [entry["name"] for entry in entries] == ["learning_rate", "batch_size", "dropout"]
+    assert entries[1]["default"] == tabular.Config.batch_size
 
 
 @pytest.mark.parametrize(

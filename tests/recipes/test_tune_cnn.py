@@ -128,9 +128,9 @@ def test_the_winner_on_all_data_ends_at_its_best_epoch(finished, tmp_path, capsy
     everything = dataclasses.replace(
         config, run_dir=str(tmp_path / "run"), refit="all", export=False
     )
-    images = tune_cnn.load(everything)
+    images = training.load_images(everything)
     results = tuning.read_results(tmp_path / "run")
-    joined = tune_cnn.with_validation(images)
+    joined = data.with_validation(images)
     assert joined.counts["train"] == images.counts["train"] + images.counts["validation"]
     row = images.counts["train"] + 5
     np.testing.assert_array_equal(
@@ -138,9 +138,11 @@ def test_the_winner_on_all_data_ends_at_its_best_epoch(finished, tmp_path, capsy
         np.concatenate([images.splits["train"].take([3]), images.splits["validation"].take([5])]),
     )
     assert joined.splits["train"].labels[row] == images.splits["validation"].labels[5]
-    run = training.Run(tmp_path / "run", "tune_cnn", dataclasses.asdict(everything))
-    strategy = training.strategy("cpu")
-    metrics = tune_cnn.finish(everything, run, images, results, strategy)
+    config_json = tmp_path / "run/config.json"
+    facts = training.read_json(config_json)
+    facts["config"]["refit"] = "all"  # the same search, another winner
+    config_json.write_text(json.dumps(facts))
+    metrics = call(tune_cnn, everything)
     winner = results.best_first()[0]
     assert metrics["best_epoch"] == winner.best_epoch and metrics["temperature"] == 1.0
     assert metrics["verdict"] is None and metrics["refit"] == "all"

@@ -55,10 +55,28 @@ def test_top_is_cut_to_the_number_of_classes(published, files):
         serving.predict(published.version, files, top=0)
 
 
-def test_the_unreadable_file_is_named(published, files):
+def test_the_unreadable_files_are_named_and_the_others_answered(published, files):
+    expected = serving.predict(published.version, [*files[:4], files[5]])
     files[4].write_text("not an image")
-    with pytest.raises(UserError, match="4.png: cannot be read as an image"):
-        serving.predict(published.version, files)
+    nowhere = files[0].with_name("nowhere.png")
+    with pytest.raises(serving.SomeUnreadable) as refused:
+        serving.predict(published.version, [*files[:4], nowhere, *files[4:]])
+    first, second = str(refused.value).splitlines()
+    assert first.endswith("nowhere.png: cannot be read: No such file or directory")
+    assert "4.png: cannot be read as an image" in second
+    for (file, labels), (name, wanted) in zip(refused.value.answers, expected, strict=True):
+        assert file == name
+        assert [label for label, _ in labels] == [label for label, _ in wanted]
+        np.testing.assert_allclose([p for _, p in labels], [p for _, p in wanted], rtol=1e-5)
+
+
+def test_a_bad_file_in_a_later_batch(published, files):
+    files[4].write_bytes(b"")
+    with pytest.raises(
+        serving.SomeUnreadable, match="4.png: cannot be read as an image"
+    ) as refused:
+        serving.predict(published.version, [*files[:4] * 10, files[4], *files[:2]])
+    assert len(refused.value.answers) == 42
 
 
 def test_the_missing_file_is_named(published, files, tmp_path):

@@ -213,18 +213,15 @@ def test_a_library_that_draws_otherwise_since_an_upgrade_changes_nothing_of_the_
 
 def test_a_newer_keras_tuner_may_say_more_of_a_space(tmp_path, monkeypatch):
     run(fakes.bowl, tmp_path, trials=2, workers=0)
-    said = kt.engine.hyperparameters.Float.get_config
-    monkeypatch.setattr(
-        kt.engine.hyperparameters.Float, "from_config", classmethod(lambda cls, c: _made(cls, c))
-    )
-    monkeypatch.setattr(
-        kt.engine.hyperparameters.Float, "get_config", lambda self: said(self) | {"unit": None}
-    )
+    kind = kt.engine.hyperparameters.Float
+    said, made = kind.get_config, kind.from_config.__func__
+
+    def from_config(cls, config):
+        return made(cls, {name: value for name, value in config.items() if name != "unit"})
+
+    monkeypatch.setattr(kind, "from_config", classmethod(from_config))
+    monkeypatch.setattr(kind, "get_config", lambda self: said(self) | {"unit": None})
     assert len(run(fakes.bowl, tmp_path, trials=3, workers=0).records) == 3
-
-
-def _made(cls, config):
-    return cls(**{name: value for name, value in config.items() if name != "unit"})
 
 
 def test_states_of_trials(tmp_path):

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from kapps.errors import UserError
 from kapps.evaluation import plots
 from kapps.evaluation.classic import standings
-from kapps.evaluation.classic.standings import Standing
+from kapps.evaluation.classic.standings import Standing, judge_standings
 from kapps.evaluation.classic.surfaces import SURFACES
+from kapps.evaluation.explanation import Explanation
+from kapps.evaluation.report.terminal import file_name
 
 Table = tuple[str, Sequence[str], Sequence[Sequence]]
 STEPS, PICTURES = "Step", "Pictures seen"
@@ -34,6 +37,123 @@ class Contestant:
     standing: Standing
     curves: Sequence[Mapping[str, Any]]
     tried: Mapping[float, np.ndarray]
+
+
+def explain_comparison(
+    contestants: Sequence[Contestant],
+    paths: Mapping[str, Mapping[str, np.ndarray]],
+    rates: Mapping[str, Mapping[str, float]],
+    winner: Explanation,
+    *,
+    target: float,
+    seed: int = 0,
+) -> Explanation:
+    """All that a comparison of optimizers shows, and its winner by itself.
+
+    Args:
+        contestants: the candidates, measured.
+        paths: points by optimizer by surface; may be empty.
+        rates: learning rates of the paths.
+        winner: the candidate of the lowest validation loss, evaluated on the test split.
+        target: validation accuracy until which steps are counted.
+        seed: the first one of every candidate.
+    """
+    verdict, best = judge_standings([c.standing for c in contestants]), best_contestant(contestants)
+    metrics = {
+        **winner.metrics,
+        "verdict": verdict.label,
+        "winner": best.standing.label,
+        "winner_learning_rate": best.standing.learning_rate,
+        "winner_seed": seed + int(best.standing.val_loss.argmin()),
+        "winner_fit": winner.verdict.label,
+        **_flat(contestants),
+    }
+    notes = [
+        *optimizer_findings(contestants, target),
+        *surface_findings(paths),
+        f"Validation loss has chosen rates, epochs and the winner among {len(contestants)} "
+        "candidates, so that of the winner is a little too good; its test accuracy is not.",
+        f"The winner by itself: {winner.verdict.label}. {winner.verdict.sentence}",
+        *winner.notes,
+    ]
+    figures = [
+        *comparison_figures(contestants),
+        *surface_figures(paths),
+        *((f"Winner: {title}", *rest) for title, *rest in winner.figures),
+    ]
+    tables = [
+        comparison_table(contestants, target),
+        *([surface_table(paths, rates)] if paths else []),
+        *((f"Winner: {title}", *rest) for title, *rest in winner.tables),
+    ]
+    return dataclasses.replace(
+        winner, metrics=metrics, verdict=verdict, figures=figures, tables=tables, notes=notes
+    )
+
+
+def best_contestant(contestants: Sequence[Contestant]) -> Contestant:
+    """The one of the lowest mean validation loss.
+
+    Raises:
+        UserError: every candidate diverged.
+    """
+    best = min(contestants, key=lambda c: float(c.standing.val_loss.mean()))
+    if not np.isfinite(best.standing.val_loss.min()):
+        raise UserError("every candidate diverged: the network does not learn from these data")
+    return best
+
+
+def epoch_rows(curve: Mapping[str, Any], measurements: int) -> list[dict[str, float]]:
+    """A row for each epoch, as metrics.csv has them; the loss is the mean of its steps.
+
+    Args:
+        curve: what `training.Cells.run` returns.
+        measurements: how many there are in an epoch.
+    """
+    rows = []
+    for end in range(measurements, len(curve["examples"]), measurements):
+        row = {"epoch": end // measurements}
+        row["loss"] = sum(curve["loss"][end - measurements + 1 : end + 1]) / measurements
+        for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate"):
+            row[name] = curve[name][end]
+        rows.append(row)
+    return rows
+
+
+def comparison_rows(
+    contestants: Sequence[Contestant], seed: int, measurements: int
+) -> list[dict[str, Any]]:
+    """A row for each epoch of each training at the rate of its candidate.
+
+    Args:
+        contestants: the candidates, measured.
+        seed: the first one of every candidate.
+        measurements: how many there are in an epoch.
+    """
+    return [
+        {**row, "candidate": c.standing.label, "rate": c.standing.learning_rate, "seed": number}
+        for c in contestants
+        for number, curve in enumerate(c.curves, start=seed)
+        for row in epoch_rows(curve, measurements)
+    ]
+
+
+def _flat(contestants: Sequence[Contestant]) -> dict[str, float | None]:
+    """Figures of every candidate under names of their own, means over the seeds."""
+    figures: dict[str, float | None] = {}
+    for contestant in contestants:
+        standing = contestant.standing
+        name = file_name(standing.label)
+        values = {
+            "val_loss": standing.val_loss.mean(),
+            "val_accuracy": standing.val_accuracy.mean(),
+            "final_train_loss": standing.train_loss.mean(),
+            "steps_to_target": standing.steps_to_target.mean(),
+            "learning_rate": standing.learning_rate,
+        }
+        for figure, value in values.items():
+            figures[f"{figure}_{name}"] = float(value) if np.isfinite(value) else None
+    return figures
 
 
 def comparison_figures(contestants: Sequence[Contestant]) -> list[tuple[str, Figure, str]]:

@@ -9,12 +9,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from kapps import training
+
+PAPER = "adadelta, rate 1"  # Adadelta as its paper has it: without a rate to choose
+RATES = tuple(float(f"{10 ** (k / 2):.3g}") for k in range(-9, 4))  # half decades
 CONDITION = 100.0  # of both quadratics: largest over smallest curvature
 
 
@@ -173,3 +178,48 @@ def best_path(surface: Surface, paths: np.ndarray) -> int:
     last = paths[:, -max(1, paths.shape[1] // 10) :].astype(np.float64)
     highest = np.asarray(surface.function(tf.constant(last))).max(-1)
     return int(np.argmin(np.where(np.isfinite(highest), highest, math.inf)))
+
+
+def surface_walks(
+    optimizers: Sequence[str],
+    surfaces: Sequence[str],
+    steps: int,
+    keep: Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]] = lambda _, make: make(),
+) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, dict[str, float]]]:
+    """The best path of every optimizer on every surface, among half decades of learning rates.
+
+    Without weights to decay AdamW is Adam, and left out beside it. Adadelta also walks as its paper
+    has it.
+
+    Args:
+        optimizers: their names.
+        surfaces: names in `SURFACES`.
+        steps: of each path.
+        keep: (name, compute) -> what `compute` returns, plain numbers, which it may keep.
+
+    Returns:
+        Points [steps + 1, 2], and learning rates, by optimizer by surface.
+    """
+    names = [name for name in optimizers if name != "adamw" or "adam" not in optimizers]
+    wanted = {name: (name, RATES) for name in names}
+    if "adadelta" in names:
+        wanted[PAPER] = ("adadelta", (training.usual_learning_rate("adadelta"),))
+    paths: dict[str, dict] = {name: {} for name in surfaces}
+    rates: dict[str, dict] = {name: {} for name in surfaces}
+    for label, (name, tried) in wanted.items() if surfaces else ():
+        kept = keep(
+            f"surfaces-{name}-{len(tried)}",
+            lambda n=name, t=tried: _best_walks(training.optimizer(n, 1.0), t, steps, surfaces),
+        )
+        for surface, (rate, *points) in kept.items():
+            rates[surface][label] = rate
+            paths[surface][label] = np.array(points).reshape(-1, 2)
+    return paths, rates
+
+
+def _best_walks(optimizer, rates, steps, names) -> dict[str, list[float]]:
+    """By surface the rate of the best path, then x and y of each of its points in turn."""
+    on = {name: SURFACES[name] for name in names}
+    walked = descend(optimizer, rates, steps, on)
+    best = {name: best_path(on[name], paths) for name, paths in walked.items()}
+    return {name: [rates[i], *walked[name][i].ravel().tolist()] for name, i in best.items()}

@@ -14,7 +14,7 @@ from kapps.evaluation.generative.latent_paths import lerp, slerp
 from kapps.evaluation.generative.samples.neighbours import nearest_neighbours
 from kapps.evaluation.generative.samples.quality import quality_table, sample_quality
 from kapps.evaluation.generative.samples.synthetic import train_on_synthetic
-from kapps.evaluation.verdicts.collapse import gan_verdict
+from kapps.evaluation.verdicts.samples import gan_verdict
 
 if TYPE_CHECKING:
     from kapps.data import ImageData
@@ -68,7 +68,7 @@ def explain_gan(
         learned, table = learned_from_samples(model, images, len(train), seed)
         metrics |= learned
         tables.append(table)
-    verdict = _verdict(images, history, extractor, samples, real, metrics)
+    verdict = _verdict(images, history, extractor, samples, real, train, metrics)
     metrics |= {"test_examples": len(real), "verdict": verdict.label}
     figures = [
         *_sample_figures(model, images, train, seed),
@@ -133,7 +133,7 @@ def learned_from_samples(
     )
 
 
-def _verdict(images, history, extractor, samples, real, metrics):
+def _verdict(images, history, extractor, samples, real, train, metrics):
     (ours, our_classes), (theirs, their_classes) = extractor.both(samples), extractor.both(real)
     known = our_classes is not None
     return gan_verdict(
@@ -146,6 +146,7 @@ def _verdict(images, history, extractor, samples, real, metrics):
         class_names=images.class_names if known else None,
         coverage=metrics["test_coverage"],
         coverage_floor=metrics["test_coverage_floor"],
+        train=train,
         discriminator_accuracy=metrics["discriminator_accuracy"],
         history=history,
     )

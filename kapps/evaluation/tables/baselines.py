@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -104,7 +105,7 @@ def _boosting(kind: Any, table: TableData, early_stopping: str | bool, seed: int
         return kind(categorical_features=~is_number, **options)
     multiclass = len(table.class_names) > 2
     target = "multiclass" if multiclass else "binary" if table.class_names else "continuous"
-    encoder = preprocessing.TargetEncoder(target_type=target, random_state=seed)
+    encoder = preprocessing.TargetEncoder(target_type=target, **_folds_of(seed))
     encoded = compose.ColumnTransformer(
         [
             ("few", "passthrough", np.flatnonzero(~many)),
@@ -114,6 +115,16 @@ def _boosting(kind: Any, table: TableData, early_stopping: str | bool, seed: int
     means = int(many.sum()) * (len(table.class_names) if multiclass else 1)
     categorical = np.concatenate([~is_number[~many], np.zeros(means, bool)])
     return pipeline.make_pipeline(encoded, kind(categorical_features=categorical, **options))
+
+
+def _folds_of(seed: int) -> dict[str, Any]:
+    """How the target encoder is told its seed: from scikit-learn 1.9 on by its folds."""
+    from sklearn import model_selection, preprocessing
+
+    known = inspect.signature(preprocessing.TargetEncoder).parameters
+    if "random_state" in known and known["random_state"].default != "deprecated":
+        return {"random_state": seed}
+    return {"cv": model_selection.KFold(5, shuffle=True, random_state=seed)}
 
 
 def _linear(numbers: list[bool], estimator: Any) -> Any:

@@ -112,22 +112,36 @@ def column_importance(
         return (answers - targets) ** 2 / np.var(targets)
 
     usual, random = costs(inputs), np.random.default_rng(seed)
-    by_row = np.empty((len(table.columns), repetitions, len(rows)))
+    drops = np.empty((len(table.columns), repetitions))
+    by_row, by_donor = np.zeros((2, len(table.columns), len(rows)))
     for i, name in enumerate(table.columns):
         for j in range(repetitions):
-            shuffled = inputs[name][random.permutation(len(rows))]
-            by_row[i, j] = costs(inputs | {name: shuffled}) - usual
-    value, low, high = row_interval(by_row.mean(axis=1))
-    return Importance(value, low, high, by_row.mean(axis=-1))
+            donors = random.permutation(len(rows))
+            cost = costs(inputs | {name: inputs[name][donors]}) - usual
+            drops[i, j] = cost.mean()
+            by_row[i] += cost / repetitions
+            by_donor[i, donors] += cost / repetitions
+    return Importance(*row_interval(by_row, by_donor), drops)
 
 
-def row_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean over the last axis, and its 95 % interval, Student's."""
-    count = values.shape[-1]
-    mean = values.mean(axis=-1)
+def row_interval(
+    by_row: np.ndarray, by_donor: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean cost of shuffling, and its 95 % interval, Student's.
+
+    A row counts twice, for what it suffers and for what its value does to another row: leaving the
+    second out makes the interval too short.
+
+    Args:
+        by_row: cost of each row, averaged over shuffles, [..., n].
+        by_donor: cost that the value of each row caused elsewhere, [..., n].
+    """
+    count = by_row.shape[-1]
+    mean = by_row.mean(axis=-1)
     if count < 2:
         return mean, np.full_like(mean, -np.inf), np.full_like(mean, np.inf)
-    width = stats.t.ppf(0.975, count - 1) * values.std(axis=-1, ddof=1) / np.sqrt(count)
+    deviation = (by_row + by_donor).std(axis=-1, ddof=1)
+    width = stats.t.ppf(0.975, count - 1) * deviation / np.sqrt(count)
     return mean, mean - width, mean + width
 
 

@@ -77,8 +77,8 @@ def _not_learned(run: Measured) -> str:
         return STEPS_TOO_LARGE
     if run.fall > 0:
         return (
-            "The loss still falls: train for more epochs; if that does not help, with ten times "
-            "the learning rate."
+            "The loss still falls: train for more epochs; if that does not help, at ten times the "
+            "learning rate."
         )
     return (
         "Try a learning rate ten times lower and one ten times higher, and look whether the inputs "

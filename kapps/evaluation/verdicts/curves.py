@@ -6,8 +6,8 @@ The weights that are kept are judged; how the training went is told apart from t
 
 diverged             a loss is no number at the end, or training ends far worse than a guess
 too short to say     fewer than three epochs
-cannot tell          no accuracy is a number; or so few examples that gaps of nothing and of ten
-                     points are both possible; or nothing says what the accuracy is worth
+cannot tell          no accuracy is a number; or so few examples that no gap and one of ten points
+                     are both possible; or nothing says what the accuracy is worth
 unstable             training *and* validation loss rose together: the steps are too large
 validation differs   the gap was there after the first epoch, before anything can be memorised
 over-fitted          the gap is surely ten points or more, on validation or on test; or surely five,
@@ -200,14 +200,14 @@ def _over_fitted(run: Measured) -> bool:
 
 def _slightly(run: Measured) -> bool:
     low = run.gap_interval[0]
-    there = low > 0
+    there, at_the_end = low > 0, run.interval_at(-1)[0] > 0
     return (
         low >= SLIGHT_GAP
         or run.below_train[0] >= SLIGHT_GAP
         or (run.gap >= STRONG_GAP and there)
         or run.rise >= STRONG_RISE
-        or (run.rise >= SLIGHT_RISE and there)
-        or (run.stalled() and _memorised(run) and run.interval_at(-1)[0] > 0)
+        or (run.rise >= SLIGHT_RISE and (there or at_the_end))
+        or (run.stalled() and _memorised(run) and at_the_end)
     )
 
 

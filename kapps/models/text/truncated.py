@@ -145,6 +145,10 @@ class TruncatedBPTT(keras.Model):
         )
         super().compile(optimizer, **kwargs)
 
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiled as before it was saved."""
+        objectives.compile_from_config(self, config)
+
     def train_step(self, data: Any) -> dict[str, Any]:
         """One update, after k1 steps of every lane."""
         batch = self._batch(data)

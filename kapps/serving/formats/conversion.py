@@ -4,9 +4,10 @@ Both take `image` uint8 [N, H, W, C] and return `probabilities` float32 [N, clas
 graphs: few of their runtimes know bfloat16. The labels are in labels.txt beside the file.
 
 A LiteRT file may be quantised: weights in float16 (half the size), or weights and activations in
-int8 (a quarter, and integer arithmetic; ranges are those of pictures that are shown while it is
-made). Inputs and outputs stay what they are. How much accuracy that costs is measured, see
-`compare`.
+int8 (a quarter, and integer arithmetic; ranges are those of images that are shown while it is
+made). Inputs and outputs stay what they are, and the softmax is computed in float: in steps of
+1/256 it could not tell a thousand classes apart. How much accuracy that costs is measured, see
+`compare`, and a file that loses too much of it is not written.
 """
 
 import contextlib
@@ -20,13 +21,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kapps import files
+from kapps import files, models
 from kapps.errors import UserError
 from kapps.serving.formats.requirements import check_quantize
 from kapps.serving.savedmodel import graph
 
 _NAMES = {"onnx": "model.onnx", "litert": "model.tflite"}
-_OPSET = 18
+OPSET = 18
+ACCURACY_LOSS = 0.02  # of a quantised file
 _TOLERANCE = 1e-4  # other kernels, other order of summation
 
 
@@ -51,6 +53,8 @@ def convert(
     temperature: float = 1.0,
     quantize: str = "none",
     representative: np.ndarray | None = None,
+    checked: tuple[np.ndarray, np.ndarray] | None = None,
+    accuracy_loss: float = ACCURACY_LOSS,
 ) -> Path:
     """Writes a classifier as `model.onnx` or `model.tflite` and asks it once.
 
@@ -63,22 +67,27 @@ def convert(
         class_names: One label per logit.
         temperature: The logits are divided by it before the softmax.
         quantize: "none", or for LiteRT "float16" or "int8".
-        representative: For int8: training pictures, uint8 [n, H, W, C], a hundred or more.
+        representative: For int8: training images, uint8 [n, H, W, C], a hundred or more.
+        checked: For a quantised file: validation images, uint8 [n, H, W, C], and their labels,
+            int [n], on which it may not lose more than `accuracy_loss`.
+        accuracy_loss: Largest part of the accuracy that quantising may cost; a loss of one image
+            is always allowed.
 
     Returns:
         The path of the file.
 
     Raises:
-        UserError: the model or the format cannot be used, or a package is missing.
+        UserError: the model or the format cannot be used, a package is missing, or quantising
+            costs too much accuracy. Nothing is written.
         RuntimeError: the written model disagrees with the model in float32 by more than 1e-4 in a
             probability, or is quantised and gives no probabilities. Nothing is written.
     """
     check_quantize(format, quantize)
     if quantize == "int8" and (representative is None or not len(representative)):
-        raise UserError("int8 needs representative pictures: some of those it was trained on")
+        raise UserError("int8 needs representative images: some of those it was trained on")
     names, image_shape = graph.check(model, class_names, temperature)
-    model = in_float32(model)
-    classify = graph.endpoints(model, image_shape, names, temperature)["serving_default"]
+    model = models.for_inference(model)
+    classify = graph.classifier(model, names, temperature)
     probabilities = tf.function(
         lambda image: {"probabilities": classify(image)["probabilities"]},
         autograph=False,
@@ -95,8 +104,10 @@ def convert(
         difference = np.max(np.abs(answer - expected))
         if not difference <= _TOLERANCE:
             raise RuntimeError(f"the {format} model differs by {difference:.1e} in a probability")
-    elif not np.allclose(answer.sum(axis=-1), 1.0, atol=0.02):
+    elif not np.allclose(answer.sum(axis=-1), 1.0, atol=1e-3):
         raise RuntimeError(f"the {quantize} model does not answer with probabilities")
+    elif checked is not None:
+        _refuse_loss(_compare(model, ask, *checked), quantize, accuracy_loss)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     files.write_text(directory / "labels.txt", "".join(f"{name}\n" for name in names))
@@ -128,7 +139,11 @@ def compare(
         `agreement` (part of the images that get the same label), `examples` and `bytes`.
     """
     contents = Path(path).read_bytes()
-    ask = _interpreter(contents)
+    found = _compare(model, _interpreter(contents), images, labels, batch_size)
+    return {**found, "bytes": len(contents)}
+
+
+def _compare(model, ask, images, labels, batch_size=32) -> dict[str, float | int]:
     parts = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
     said = np.concatenate([ask(part).argmax(axis=-1) for part in parts])
     logits = [model(part.astype(np.float32), training=False) for part in parts]
@@ -140,30 +155,23 @@ def compare(
         "accuracy_drop": before - accuracy,
         "agreement": float(np.mean(said == expected)),
         "examples": len(labels),
-        "bytes": len(contents),
     }
 
 
-def in_float32(model: keras.Model) -> keras.Model:
-    """The same model under the float32 policy, on one device; itself when it is there already."""
-    layers = model._flatten_layers()
-    alone = model.distribute_strategy.num_replicas_in_sync == 1
-    if alone and all(layer.dtype_policy.name == "float32" for layer in layers):
-        return model
-
-    def rebuild(layer: keras.Layer) -> keras.Layer:
-        return layer.__class__.from_config(layer.get_config() | {"dtype": "float32"})
-
-    rebuilt = keras.models.clone_model(model, clone_function=rebuild, recursive=True)
-    rebuilt.set_weights(model.get_weights())
-    return rebuilt
+def _refuse_loss(found: dict[str, float | int], quantize: str, accuracy_loss: float) -> None:
+    if found["accuracy_drop"] > max(accuracy_loss, 1.0 / found["examples"]) + 1e-9:
+        raise UserError(
+            f"the {quantize} model is right for {found['accuracy']:.1%} of {found['examples']} "
+            f"validation images, the model itself for {found['model_accuracy']:.1%}; a loss of "
+            f"{accuracy_loss:.1%} is allowed. Nothing was written. Use --quantize float16, or none."
+        )
 
 
 def _onnx(function: Callable) -> tuple[bytes, Callable[[np.ndarray], np.ndarray]]:
     import onnxruntime
     import tf2onnx
 
-    proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=_OPSET)
+    proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
     contents = proto.SerializeToString()
     session = onnxruntime.InferenceSession(contents, providers=["CPUExecutionProvider"])
     return contents, lambda images: session.run(["probabilities"], {"image": images})[0]
@@ -182,25 +190,41 @@ def _litert(
         if quantize == "int8":
             if representative is None:
                 raise ValueError("int8 needs representative images")
-            # One at a time: what one layer sees of one picture does not depend on the others.
+            # One at a time: what one layer sees of one image does not depend on the others.
             converter.representative_dataset = lambda: (
-                {"image": picture[None]} for picture in representative
+                {"image": image[None]} for image in representative
             )
-        with _quietly():  # calibrating asks an interpreter, too
-            contents = converter.convert()
+        with quietly():  # calibrating asks an interpreter, too
+            contents = _but_for_softmax(converter) if quantize == "int8" else converter.convert()
     return contents, _interpreter(contents)
 
 
+def _but_for_softmax(converter: tf.lite.TFLiteConverter) -> bytes:
+    """Quantises what comes before the softmax: its answers would be multiples of 1/256."""
+    debugger = tf.lite.experimental.QuantizationDebugger(
+        converter=converter,
+        debug_dataset=converter.representative_dataset,
+        debug_options=tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["SOFTMAX"]),
+    )
+    return debugger.get_nondebug_quantized_model()
+
+
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
+    """Without the warning that the interpreter moves."""
     # The interpreter moves to a package of its own; TensorFlow 2.21 still brings it.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated")
         yield
 
 
+def interpreter(contents: bytes) -> Callable[..., dict[str, np.ndarray]]:
+    """The signature of a LiteRT file, as a function of arrays by name."""
+    with quietly():
+        loaded = tf.lite.Interpreter(model_content=contents)
+    return loaded.get_signature_runner("serving_default")
+
+
 def _interpreter(contents: bytes) -> Callable[[np.ndarray], np.ndarray]:
-    with _quietly():
-        interpreter = tf.lite.Interpreter(model_content=contents)
-    signature = interpreter.get_signature_runner("serving_default")
+    signature = interpreter(contents)
     return lambda images: signature(image=images)["probabilities"]

@@ -1,4 +1,4 @@
-"""A run's model for other runtimes; what quantising costs is measured on the run's own pictures."""
+"""A run's model for other runtimes; what quantising costs is measured on the run's own images."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 
 from kapps import data, files
 from kapps.errors import UserError
-from kapps.serving.formats.conversion import compare, convert
+from kapps.serving.formats.conversion import ACCURACY_LOSS, compare, convert
 
-SHOWN = 200  # training pictures whose activations say which range int8 has to cover
-MEASURED = 2000  # test pictures
+SHOWN = 200  # training images whose activations say which range int8 has to cover
+MEASURED = 2000  # validation images of the gate, and test images of the figures
 
 
 def convert_run(
@@ -27,11 +27,13 @@ def convert_run(
     format: str,
     quantize: str = "none",
     temperature: float = 1.0,
+    accuracy_loss: float = ACCURACY_LOSS,
 ) -> tuple[pathlib.Path, dict[str, Any] | None]:
     """Writes the classifier of a run into its `export/`.
 
-    For a quantised file the run's data is loaded again: int8 is calibrated on training pictures,
-    and the accuracy before and after is measured on test pictures and written beside the file.
+    For a quantised file the run's data is loaded again: int8 is calibrated on training images, a
+    file that loses too much accuracy on validation images is refused, and the accuracy before and
+    after is measured on test images and written beside the file.
 
     Args:
         run_dir: the run.
@@ -41,6 +43,7 @@ def convert_run(
         format: "onnx" or "litert".
         quantize: "none", "float16" or "int8".
         temperature: the logits are divided by it.
+        accuracy_loss: what quantising may cost on validation images.
 
     Returns:
         The file, and what `compare` says of a quantised one.
@@ -52,12 +55,18 @@ def convert_run(
     common = {"temperature": temperature, "quantize": quantize}
     if quantize == "none":
         return convert(model, directory, format, class_names, **common), None
-    images = _data_of(run_dir, facts)
-    train, test = images.splits["train"], images.splits["test"]
+    splits = _data_of(run_dir, facts).splits
     path = convert(
-        model, directory, format, class_names, representative=_some(train, SHOWN)[0], **common
+        model,
+        directory,
+        format,
+        class_names,
+        representative=_some(splits["train"], SHOWN)[0],
+        checked=_some(splits["validation"], MEASURED),
+        accuracy_loss=accuracy_loss,
+        **common,
     )
-    found = compare(model, path, *_some(test, MEASURED))
+    found = compare(model, path, *_some(splits["test"], MEASURED))
     files.write_json(path.with_suffix(".json"), {"quantize": quantize, "split": "test", **found})
     return path, found
 
@@ -65,7 +74,7 @@ def convert_run(
 def _data_of(run_dir, facts) -> data.ImageData:
     config, shape = facts["config"], facts.get("image_shape")
     if not shape:
-        raise UserError(f"{run_dir}: config.json does not say how large the pictures are")
+        raise UserError(f"{run_dir}: config.json does not say how large the images are")
     images = data.load(
         config["dataset"],
         data_dir=config.get("data_dir"),
@@ -77,13 +86,13 @@ def _data_of(run_dir, facts) -> data.ImageData:
     if images.fingerprint != facts["data"]["fingerprint"]:
         raise UserError(
             f"{config['dataset']} is not what {run_dir} was trained on any more: quantising needs "
-            "the same pictures. Put them back, or train again."
+            "the same images. Put them back, or train again."
         )
     return images
 
 
 def _some(split: data.Split, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures and labels of a split, a seeded part of a large one."""
+    """Images and labels of a split, a seeded part of a large one."""
     rows = np.arange(len(split))
     if len(rows) > most:
         rows = np.sort(np.random.RandomState(0).permutation(rows)[:most])

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from kapps.errors import UserError
-from kapps.serving.savedmodel.endpoints import export_generative
+from kapps.serving.savedmodel.endpoints import Endpoint, export_generative
 
 
 def is_points(model: keras.Model) -> bool:
@@ -56,6 +56,21 @@ def export_points(
     if not (math.isfinite(temperature) and temperature > 0):
         raise UserError(f"temperature is {temperature}; a positive number is needed")
 
+    return export_generative(
+        point_endpoints(model, names, temperature),
+        export_dir,
+        kind=kind,
+        class_names=names,
+        card=card,
+    )
+
+
+def point_endpoints(
+    model: keras.Model, class_names: Sequence[str] = (), temperature: float = 1.0
+) -> dict[str, Endpoint]:
+    """The signature of a model of points; see `export_points`."""
+    names = tuple(class_names)
+
     def classify(points):
         logits = tf.cast(model(points, training=False), tf.float32)
         probabilities = tf.nn.softmax(logits / temperature)
@@ -66,10 +81,4 @@ def export_points(
         return {"prediction": tf.cast(model(points, training=False), tf.float32)}
 
     points = tf.TensorSpec((None, model.input_shape[-1]), tf.float32, "points")
-    return export_generative(
-        {"serving_default": (classify if names else predict, [points])},
-        export_dir,
-        kind=kind,
-        class_names=names,
-        card=card,
-    )
+    return {"serving_default": (classify if names else predict, [points])}

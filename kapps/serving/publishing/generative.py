@@ -33,7 +33,7 @@ import tensorflow as tf
 from kapps.errors import UserError
 from kapps.models import GAN, VAE, VQVAE, Autoencoder
 from kapps.serving.publishing import text
-from kapps.serving.savedmodel import graph, self_check
+from kapps.serving.savedmodel import graph, image_files, self_check
 from kapps.serving.savedmodel.endpoints import (
     Endpoint,
     export_generative,
@@ -65,25 +65,9 @@ def export_autoencoder(
     Raises:
         UserError, RuntimeError: as `export_generative`.
     """
-
-    def reconstruct(image):
-        y = model.decode(model.encode(image))
-        x = tf.cast(image, tf.float32) / 255.0
-        error = tf.reduce_mean(tf.square(tf.cast(y, tf.float32) - x), axis=(1, 2, 3))
-        return picture(y) | {"error": error}
-
-    def encode(image):
-        return {"z": model.encode(image)}
-
-    def decode(z):
-        return picture(model.decode(z))
-
-    endpoints = {
-        **_with_files(reconstruct, model, []),
-        "encode": (encode, [_image(model)]),
-        "decode": (decode, [_z(model)]),
-    }
-    return _export(model, endpoints, export_dir, "autoencoder", (), card, sample_images)
+    return _export(
+        model, autoencoder_endpoints(model), export_dir, "autoencoder", (), card, sample_images
+    )
 
 
 def export_vae(
@@ -110,26 +94,14 @@ def export_vae(
     Raises:
         UserError, RuntimeError: as `export_generative`.
     """
-
-    def reconstruct(image, label=None):
-        return picture(model.reconstruct(image, _one_hot(label, model)))
-
-    def encode(image, label=None):
-        mean, log_var = model.encode(image, _one_hot(label, model))
-        return {"z": mean, "mean": tf.identity(mean), "log_var": log_var}
-
-    def decode(z, label=None):
-        return picture(model.decode(z, _one_hot(label, model)))
-
-    labels = _labels(model)
-    endpoints = {
-        **_with_files(reconstruct, model, labels),
-        "encode": (encode, [_image(model), *labels]),
-        "decode": (decode, [_z(model), *labels]),
-        "sample": _sampler(model, model.generate),
-    }
     return _export(
-        model, endpoints, export_dir, "variational autoencoder", class_names, card, sample_images
+        model,
+        vae_endpoints(model),
+        export_dir,
+        "variational autoencoder",
+        class_names,
+        card,
+        sample_images,
     )
 
 
@@ -153,25 +125,9 @@ def export_vq_vae(
     Raises:
         UserError, RuntimeError: as `export_generative`.
     """
-
-    def reconstruct(image):
-        return picture(model.reconstruct(image))
-
-    def encode(image):
-        return {"codes": model.encode(image)}
-
-    def decode(codes):
-        return picture(model.decode(_checked(codes, 0, model.codes)))
-
-    codes = tf.TensorSpec((None, *model.code_shape), tf.int32, "codes")
-    endpoints = {
-        **_with_files(reconstruct, model, []),
-        "encode": (encode, [_image(model)]),
-        "decode": (decode, [codes]),
-    }
-    if model.prior is not None:
-        endpoints["sample"] = _sampler(model, model.generate)
-    return _export(model, endpoints, export_dir, "VQ-VAE", class_names, card, sample_images)
+    return _export(
+        model, vq_vae_endpoints(model), export_dir, "VQ-VAE", class_names, card, sample_images
+    )
 
 
 def export_gan(
@@ -196,6 +152,98 @@ def export_gan(
     Raises:
         UserError, RuntimeError: as `export_generative`.
     """
+    return _export(
+        model,
+        gan_endpoints(model),
+        export_dir,
+        "generative adversarial network",
+        class_names,
+        card,
+        None,
+    )
+
+
+def endpoints_of(model: keras.Model) -> dict[str, Endpoint]:
+    """The signatures of a generative model of images, by name.
+
+    Raises:
+        UserError: it is none.
+    """
+    for kind, endpoints in _ENDPOINTS.items():
+        if isinstance(model, kind):
+            return endpoints(model)
+    raise UserError(f"a {type(model).__name__} is no generative model of images")
+
+
+def autoencoder_endpoints(model: Autoencoder) -> dict[str, Endpoint]:
+    """The signatures of an autoencoder; see the module."""
+
+    def reconstruct(image):
+        y = model.decode(model.encode(image))
+        x = tf.cast(image, tf.float32) / 255.0
+        error = tf.reduce_mean(tf.square(tf.cast(y, tf.float32) - x), axis=(1, 2, 3))
+        return picture(y) | {"error": error}
+
+    def encode(image):
+        return {"z": model.encode(image)}
+
+    def decode(z):
+        return picture(model.decode(z))
+
+    return {
+        **_with_files(reconstruct, model, []),
+        "encode": (encode, [_image(model)]),
+        "decode": (decode, [_z(model)]),
+    }
+
+
+def vae_endpoints(model: VAE) -> dict[str, Endpoint]:
+    """The signatures of a VAE; see the module."""
+
+    def reconstruct(image, label=None):
+        return picture(model.reconstruct(image, _one_hot(label, model)))
+
+    def encode(image, label=None):
+        mean, log_var = model.encode(image, _one_hot(label, model))
+        return {"z": mean, "mean": tf.identity(mean), "log_var": log_var}
+
+    def decode(z, label=None):
+        return picture(model.decode(z, _one_hot(label, model)))
+
+    labels = _labels(model)
+    return {
+        **_with_files(reconstruct, model, labels),
+        "encode": (encode, [_image(model), *labels]),
+        "decode": (decode, [_z(model), *labels]),
+        "sample": _sampler(model, model.generate),
+    }
+
+
+def vq_vae_endpoints(model: VQVAE) -> dict[str, Endpoint]:
+    """The signatures of a VQ-VAE; see the module."""
+
+    def reconstruct(image):
+        return picture(model.reconstruct(image))
+
+    def encode(image):
+        return {"codes": model.encode(image)}
+
+    def decode(codes):
+        return picture(model.decode(_checked(codes, 0, model.codes)))
+
+    codes = tf.TensorSpec((None, *model.code_shape), tf.int32, "codes")
+    endpoints = {
+        **_with_files(reconstruct, model, []),
+        "encode": (encode, [_image(model)]),
+        "decode": (decode, [codes]),
+    }
+    if model.prior is not None:
+        endpoints["sample"] = _sampler(model, model.generate)
+    return endpoints
+
+
+def gan_endpoints(model: GAN) -> dict[str, Endpoint]:
+    """The signatures of a GAN; see the module."""
 
     def generate(z, label=None):
         return picture(model.generate(z, _one_hot(label, model)))
@@ -204,14 +252,19 @@ def export_gan(
         return model.generate(model.latents(count, seed), labels)
 
     by_latent = (generate, [_z(model), *_labels(model)])
-    endpoints = {
+    return {
         "serving_default": by_latent,
         "generate": by_latent,
         "sample": _sampler(model, draw),
     }
-    return _export(
-        model, endpoints, export_dir, "generative adversarial network", class_names, card, None
-    )
+
+
+_ENDPOINTS = {
+    VAE: vae_endpoints,
+    VQVAE: vq_vae_endpoints,
+    GAN: gan_endpoints,
+    Autoencoder: autoencoder_endpoints,
+}
 
 
 def export_any(
@@ -280,13 +333,13 @@ def _with_files(reconstruct: Callable, model: Any, labels: list) -> dict[str, En
     """`reconstruct` under its names, and on encoded files where these can be decoded."""
     by_pixels: Endpoint = (reconstruct, [_image(model), *labels])
     endpoints: dict[str, Endpoint] = {"serving_default": by_pixels, "reconstruct": by_pixels}
-    if model.image_shape[-1] in graph.DECODABLE_CHANNELS:
+    if model.image_shape[-1] in image_files.DECODABLE_CHANNELS:
 
         def from_bytes(image_bytes, label=None):
-            image = graph.decode_files(image_bytes, model.image_shape)
-            return reconstruct(image, *(() if label is None else (label,)))
+            image = image_files.decode_files(image_bytes, model.image_shape)
+            return graph.never_empty(reconstruct)(image, *(() if label is None else (label,)))
 
-        endpoints["from_bytes"] = (from_bytes, [graph.IMAGE_BYTES, *labels])
+        endpoints["from_bytes"] = (from_bytes, [image_files.IMAGE_BYTES, *labels])
     return endpoints
 
 

@@ -64,12 +64,12 @@ def export(
     def write(directory: Path) -> None:
         endpoints = graph.endpoints(model, image_shape, class_names, temperature)
         graph.save(directory, endpoints, class_names)
-        (directory / "model_card.md").write_text(
-            model_card(
-                export_dir.name, image_shape, class_names, temperature, tuple(endpoints), card
-            ),
-            encoding="utf-8",
-        )
+        takes = {
+            name: {spec.name: spec for spec in function.input_signature}
+            for name, function in endpoints.items()
+        }
+        text = model_card(export_dir.name, image_shape, class_names, temperature, takes, card)
+        (directory / "model_card.md").write_text(text, encoding="utf-8")
         write_warmup(directory, export_dir.name, _warmup_requests(image_shape, tuple(endpoints)))
         check_saved_model(directory, model, images, class_names, temperature)
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kapps.errors import UserError
 from kapps.models.resting_cells import cells_at_rest
-from kapps.serving.savedmodel.endpoints import export_generative
+from kapps.serving.savedmodel.endpoints import Endpoint, export_generative
 
 PADDING_TOLERANCE = 1e-4  # of an answer, when more padding is sent
 
@@ -58,7 +58,29 @@ def export_sequences(
     if not (math.isfinite(temperature) and temperature > 0):
         raise UserError(f"temperature is {temperature}; a positive number is needed")
 
+    endpoints = sequence_endpoints(model, names, temperature)
+    predict, _ = sequence_endpoints(model)["serving_default"]
+    if sample_series is not None:
+        _check_padding(predict, sample_series)
+    return export_generative(
+        endpoints,
+        export_dir,
+        kind=kind,
+        class_names=names,
+        card=card,
+    )
+
+
+def sequence_endpoints(
+    model: keras.Model, class_names: Sequence[str] = (), temperature: float = 1.0
+) -> dict[str, Endpoint]:
+    """The signature of a model of series; see `export_sequences`."""
+    names = tuple(class_names)
+
     def answer(sequence):
+        # Of no steps there is nothing to loop over; a step of padding is nothing, too.
+        missing = tf.cast(tf.equal(tf.shape(sequence)[1], 0), tf.int32)
+        sequence = tf.pad(sequence, [[0, 0], [0, missing], [0, 0]], constant_values=math.nan)
         with cells_at_rest(model):
             return tf.cast(model(sequence, training=False), tf.float32)
 
@@ -71,16 +93,8 @@ def export_sequences(
     def predict(sequence):
         return {"prediction": answer(sequence)}
 
-    if sample_series is not None:
-        _check_padding(predict, sample_series)
     sequence = tf.TensorSpec((None, None, model.input_shape[-1]), tf.float32, "sequence")
-    return export_generative(
-        {"serving_default": (classify if names else predict, [sequence])},
-        export_dir,
-        kind=kind,
-        class_names=names,
-        card=card,
-    )
+    return {"serving_default": (classify if names else predict, [sequence])}
 
 
 def is_sequence(model: keras.Model) -> bool:

@@ -26,7 +26,7 @@ from kapps.models.tables.columns import NumberColumn
 from kapps.models.tables.mlp import column_layers, described_columns
 from kapps.serving.prediction import load
 from kapps.serving.savedmodel import graph
-from kapps.serving.savedmodel.card import beginning, python_block, rest_block
+from kapps.serving.savedmodel.card import beginning, calls_block, python_block, rest_block
 from kapps.serving.savedmodel.endpoints import CHECKED_BATCHES
 from kapps.serving.savedmodel.self_check import check_endpoint, full_float32, refuse_state
 from kapps.serving.savedmodel.versions import version_directory, write_version
@@ -247,5 +247,6 @@ def _card(name: str, dtypes: Mapping[str, tf.DType], names: Sequence[str], card:
             name,
             '{"inputs": {' + ", ".join(f'"{c}": [...]' for c in list(dtypes)[:2]) + dots + "}}",
         ),
+        calls_block({SIGNATURE: {name: tf.TensorSpec(None, d) for name, d in dtypes.items()}}),
     ]
     return "\n\n".join(parts) + "\n"

@@ -6,7 +6,8 @@
                                 characters int32 [N]
 
 Characters become symbols and symbols characters in the graph. The four numbers of `generate` are
-[] or [1], all but the temperature int32. The same request gets the same answer.
+[] or [1], all but the temperature int32; the length is at most 10,000. The same request gets the
+same answer.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ import tensorflow as tf
 
 from kapps.errors import UserError
 from kapps.models import TruncatedBPTT, generate_text, score_text
-from kapps.serving.savedmodel.endpoints import export_generative
+from kapps.serving.savedmodel.endpoints import at_most, export_generative
 
 PROMPT, TEXT = (tf.TensorSpec((None,), tf.string, name) for name in ("prompt", "text"))
 LENGTH, TOP_K, SEED = (tf.TensorSpec(None, tf.int32, name) for name in ("length", "top_k", "seed"))
 TEMPERATURE = tf.TensorSpec(None, tf.float32, "temperature")
+MAX_LENGTH = 10_000  # characters: nobody waits longer
 WRITER = [PROMPT, LENGTH, TEMPERATURE, TOP_K, SEED]
 
 
@@ -48,6 +50,7 @@ def export_text(
     def generate(prompt, length, temperature, top_k, seed):
         numbers = (tf.reshape(x, []) for x in (length, temperature, top_k, seed))
         length, temperature, top_k, seed = numbers
+        length = at_most("length", length, MAX_LENGTH)
         return generate_text(model, prompt, length, temperature, seed, top_k)
 
     @tf.function(autograph=False, input_signature=[TEXT])

@@ -44,7 +44,7 @@ def model_card(
     image_shape: tuple[int, int, int],
     class_names: Sequence[str],
     temperature: float,
-    signatures: Sequence[str],
+    signatures: Mapping[str, Mapping[str, Any]],
     card: str | None = None,
 ) -> str:
     """The card of an image classifier, in Markdown.
@@ -54,7 +54,7 @@ def model_card(
         image_shape: (H, W, C).
         class_names: One per probability.
         temperature: What the logits are divided by.
-        signatures: Those the SavedModel has.
+        signatures: Those the SavedModel has: by name, the specs of what each takes, by name.
         card: What comes first: trained on what, with which result.
     """
     height, width, channels = image_shape
@@ -79,6 +79,7 @@ def model_card(
         ),
         _python_example(signatures, shape),
         _rest_example(name, signatures),
+        calls_block(signatures),
         "Classes, in the order of the probabilities (`assets/labels.txt`): "
         + ", ".join(class_names)
         + ".",
@@ -102,12 +103,44 @@ def python_block(call: str) -> str:
     )
 
 
+def calls_block(signatures: Mapping[str, Mapping[str, Any]]) -> str:
+    """A call of each signature that runs as it stands, in Markdown.
+
+    Args:
+        signatures: By name, the specs of what each takes, by name. Without a rank: numbers [] or
+            [1], or columns of a table [N] or [N, 1].
+    """
+    lines = []
+    for name, specs in signatures.items():
+        given = ", ".join(f"{key}={_example(key, spec)}" for key, spec in specs.items())
+        lines.append(f'model.signatures["{name}"]({given})')
+    return "A call of each signature:\n\n" + python_block("\n".join(lines))
+
+
+_EXAMPLES = {"count": "4", "seed": "1", "length": "20", "temperature": "0.8", "top_k": "0"}
+
+
+def _example(name: str, spec: Any) -> str:
+    if name in _EXAMPLES:
+        return f"tf.constant({_EXAMPLES[name]})"
+    if name == "label":
+        return "tf.constant(0)" if spec.shape.rank is None else "tf.constant([0])"
+    if name == "image_bytes":
+        return 'tf.io.read_file("image.png")[None]'
+    if spec.dtype.name == "string":
+        return 'tf.constant(["The "])' if name in ("prompt", "text") else 'tf.constant([""])'
+    if spec.shape.rank is None:
+        return f"tf.constant([0], tf.{spec.dtype.name})"
+    shape = [1, *(20 if length is None else length for length in spec.shape[1:])]
+    return f"tf.zeros({shape}, tf.{spec.dtype.name})"
+
+
 def rest_block(name: str, body: str) -> str:
     """A request to TensorFlow Serving in Markdown."""
     return f"```\nPOST /v1/models/{name}:predict\n{body}\n```"
 
 
-def _python_example(signatures: Sequence[str], shape: str) -> str:
+def _python_example(signatures: Mapping[str, Any], shape: str) -> str:
     if "from_bytes" in signatures:
         call = (
             'contents = tf.io.read_file("image.png")\n'
@@ -121,7 +154,7 @@ def _python_example(signatures: Sequence[str], shape: str) -> str:
     return python_block(f'{call}\nanswer["label"], answer["probabilities"]')
 
 
-def _rest_example(name: str, signatures: Sequence[str]) -> str:
+def _rest_example(name: str, signatures: Mapping[str, Any]) -> str:
     if "from_bytes" in signatures:
         body = '{"signature_name": "from_bytes", "instances": [{"image_bytes": {"b64": "..."}}]}'
     else:

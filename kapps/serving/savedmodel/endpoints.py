@@ -5,6 +5,7 @@
 that a signature takes, and from nothing else.
 """
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ Endpoint = tuple[Callable[..., dict[str, tf.Tensor]], Sequence[tf.TensorSpec]]
 CHECKED_BATCHES = (1, 5)
 # Pictures drawn at a time. The seed of a part says where it begins, so it belongs to the result.
 TOGETHER = 256
+# Of samples in one answer: a server may not be made to run out of memory by a number.
+MAX_COUNT, MAX_VALUES = 10_000, 2**25
 
 
 def export_generative(
@@ -126,11 +129,15 @@ def in_parts(
 
     Args:
         draw: (size, seed int32 [2], where the part begins) -> pixels [size, H, W, C].
-        count: int32 [].
+        count: int32 []; at most 10,000, and 2**25 values together.
         seed: int32 []; with where a part begins it makes that part's seed.
         image_shape: (H, W, C).
+
+    Raises:
+        tf.errors.InvalidArgumentError: more are asked for, when it is run.
     """
-    count = tf.maximum(count, 0)
+    most = max(1, min(MAX_COUNT, MAX_VALUES // math.prod(image_shape)))
+    count = tf.maximum(at_most("count", count, most), 0)
     parts = tf.maximum(1, -(-count // TOGETHER))
     pixels = tf.TensorArray(
         tf.float32, parts, infer_shape=False, element_shape=(None, *image_shape)
@@ -147,6 +154,13 @@ def in_parts(
         lambda i, _: i < parts, part, (tf.constant(0), pixels), parallel_iterations=1
     )
     return tf.ensure_shape(pixels.concat()[:count], (None, *image_shape))
+
+
+def at_most(name: str, number: tf.Tensor, most: int) -> tf.Tensor:
+    """A number of a request as it is; a larger one than `most` is an error of the request."""
+    words = [f"{name} is larger than {most}:", number]
+    with tf.control_dependencies([tf.debugging.Assert(number <= most, words)]):
+        return tf.identity(number)
 
 
 def picture(pixels: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -28,8 +28,8 @@ def example_input(spec, size, seed, images, classes) -> np.ndarray | np.generic:
             return batch
         return np.array([tf.io.encode_png(image).numpy() for image in batch], object)
     shape = [size if length is None else length for length in spec.shape]
-    if spec.name == "codes":
-        return rng.integers(0, 2, shape, np.int32)  # every codebook has these
+    if spec.dtype.is_integer:  # codes, tokens, categories: every vocabulary has these
+        return rng.integers(0, 2, shape, spec.dtype.as_numpy_dtype)
     return rng.normal(size=shape).astype(spec.dtype.as_numpy_dtype)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kapps.serving.savedmodel.card import beginning, python_block, rest_block
+from kapps.serving.savedmodel.card import beginning, calls_block, python_block, rest_block
 
 _MEANINGS = {
     "image": "pixels 0..255",
@@ -99,6 +99,7 @@ def generative_card(
             parts.append(python_block(call.format(label=labels[0])))
             parts.append(rest_block(name, body.format(label=labels[1])))
             break
+    parts.append(calls_block({key: takes for key, (takes, _) in signatures.items()}))
     if label_given:
         named = f" (`assets/labels.txt`): {', '.join(class_names)}." if class_names else "."
         parts.append(

@@ -1,6 +1,6 @@
 """The graph of a served image classifier: decoder, model, temperature, softmax, labels.
 
-And what any served graph needs: its image files decoded, its variables found, its files written.
+And what any served graph needs: what it is sent checked, its variables found, its files written.
 """
 
 import math
@@ -11,10 +11,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from kapps.data.images import decode
 from kapps.errors import UserError
-
-DECODABLE_CHANNELS = (1, 3)  # what decode_image gives
+from kapps.serving.savedmodel import image_files
 
 
 def check(
@@ -50,6 +48,22 @@ def endpoints(
         class_names: One label per logit.
         temperature: The logits are divided by it.
     """
+    classify = classifier(model, class_names, temperature)
+
+    def classify_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return never_empty(classify)(image_files.decode_files(image_bytes, image_shape))
+
+    image = tf.TensorSpec((None, *image_shape), tf.uint8, name="image")
+    endpoints = {"serving_default": signature(classify, [image])}
+    if image_shape[-1] in image_files.DECODABLE_CHANNELS:
+        endpoints["from_bytes"] = signature(classify_bytes, [image_files.IMAGE_BYTES])
+    return endpoints
+
+
+def classifier(
+    model: keras.Model, class_names: tuple[str, ...], temperature: float
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """Images uint8 [N, H, W, C] -> `probabilities` and `label`."""
 
     def classify(image: tf.Tensor) -> dict[str, tf.Tensor]:
         # training=False reaches Keras' random augmentation layers too, whose own default is True.
@@ -58,14 +72,7 @@ def endpoints(
         label = tf.gather(tf.constant(class_names), tf.argmax(probabilities, axis=-1))
         return {"probabilities": probabilities, "label": label}
 
-    def classify_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return classify(decode_files(image_bytes, image_shape))
-
-    image = tf.TensorSpec((None, *image_shape), tf.uint8, name="image")
-    endpoints = {"serving_default": signature(classify, [image])}
-    if image_shape[-1] in DECODABLE_CHANNELS:
-        endpoints["from_bytes"] = signature(classify_bytes, [IMAGE_BYTES])
-    return endpoints
+    return classify
 
 
 def signature(
@@ -81,9 +88,12 @@ def signature(
         function: Of tensors in the order of `specs`, returns tensors by name.
         specs: Of the arguments, each with a name.
     """
+    whole = function
+    if any(spec.shape.rank for spec in specs) and image_files.IMAGE_BYTES not in specs:
+        whole = never_empty(function)
 
     def guarded(*arguments: tf.Tensor) -> dict[str, tf.Tensor]:
-        return function(
+        return whole(
             *(
                 argument if spec.shape.rank is None else tf.ensure_shape(argument, spec.shape)
                 for argument, spec in zip(arguments, specs, strict=True)
@@ -93,17 +103,32 @@ def signature(
     return tf.function(guarded, autograph=False, input_signature=list(specs))
 
 
-# TF Serving's REST interface takes base64 for tensors whose name ends in _bytes.
-IMAGE_BYTES = tf.TensorSpec((None,), tf.string, name="image_bytes")
+def never_empty(
+    function: Callable[..., dict[str, tf.Tensor]],
+) -> Callable[..., dict[str, tf.Tensor]]:
+    """The same function, which of no examples computes one and cuts it off.
 
+    Many kernels, convolutions for one, do not take an empty batch.
+    """
 
-def decode_files(image_bytes: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
-    """Encoded pictures, string [N], as uint8 [N, H, W, C]; C is one of DECODABLE_CHANNELS."""
-    return tf.map_fn(
-        lambda contents: decode.decode_image(contents, image_shape),
-        image_bytes,
-        fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
-    )
+    def whole(*arguments: tf.Tensor) -> dict[str, tf.Tensor]:
+        batches = [x for x in arguments if x.shape.rank]
+        count = tf.shape(batches[0])[0]
+
+        def filled(x):
+            if not x.shape.rank:
+                return x
+            sizes = list(x.shape[1:])
+            if None in sizes:
+                sizes = tf.unstack(tf.shape(x)[1:])
+            nothing = tf.fill([1, *sizes], tf.constant("" if x.dtype == tf.string else 0, x.dtype))
+            # One more than there are, and cut: LiteRT dies of a tensor of no rows to be added.
+            return tf.concat([x, nothing], axis=0)[: tf.maximum(count, 1)]
+
+        answer = function(*(filled(x) for x in arguments))
+        return {name: tensor[:count] for name, tensor in answer.items()}
+
+    return whole
 
 
 def save(directory: Path, endpoints: Mapping[str, Callable], class_names: Sequence[str]) -> None:

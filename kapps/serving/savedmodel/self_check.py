@@ -44,7 +44,8 @@ def check_saved_model(
         temperature: What the logits were divided by.
 
     Raises:
-        UserError: the graph draws random numbers or writes to its variables.
+        UserError: the graph draws random numbers or writes to its variables, or its answers are
+            not finite.
         RuntimeError: any other disagreement.
     """
     loaded = tf.saved_model.load(str(directory))
@@ -67,9 +68,11 @@ def _check_batch(
     probabilities = first["probabilities"].numpy()
     if first["probabilities"].dtype != tf.float32:
         raise RuntimeError(f"probabilities are {probabilities.dtype}, not float32")
-    if not np.array_equal(probabilities, second["probabilities"].numpy()):
+    if not np.array_equal(probabilities, second["probabilities"].numpy(), equal_nan=True):
         raise RuntimeError("the SavedModel answers differently when asked twice")
 
+    if not np.isfinite(probabilities).all():
+        raise UserError("probabilities are not finite: the model diverged. Nothing was published")
     # Not model.predict: that may be compiled already, with TF32 in it.
     logits = tf.function(model, jit_compile=False)(tf.constant(images, tf.float32), training=False)
     expected = _softmax(tf.cast(logits, tf.float64).numpy() / temperature)

@@ -163,10 +163,10 @@ def test_exif_turns_picture_and_size(make_folder):
 
 def test_the_size_is_chosen_from_the_pictures(make_folder, noise):
     """Sides 40, 50, 90 and 50: the median is 50, and 64 is the multiple of 32 nearest to it."""
-    files = {f"{name}/{i}.png": noise(i, 40, 50) for name in "ab" for i in range(5)}
-    root = make_folder(
-        files | {f"{name}/c{i}.png": noise(i, 90, 50) for name in "ab" for i in range(5)}
-    )
+    each = [("a", seed) for seed in range(5)] + [("b", seed) for seed in range(5, 10)]
+    files = {f"{name}/{i}.png": noise(i, 40, 50) for name, i in each}
+    files |= {f"{name}/c{i}.png": noise(i, 90, 50) for name, i in each}
+    root = make_folder(files)
     loaded = data.load(f"folder:{root}")
     assert loaded.image_shape == (64, 64, 3)
     assert loaded.notes == (

@@ -95,3 +95,24 @@ def test_generated_tasks_are_divided_by_seed():
 def test_a_name_that_is_none_is_answered_with_those_there_are():
     with pytest.raises(UserError, match="(?s)GunPoin.*GunPoint"):
         data.load_sequences("GunPoin")
+
+
+def test_series_of_one_recording_stay_together(tmp_path):
+    path = tmp_path / "s.csv"
+    rows = [
+        f"{i},{i % 2},p{i // 4},{t},{np.sin(t * (1 + i % 2)) + i:.3f}"
+        for i in range(60)
+        for t in range(6)
+    ]
+    path.write_text("\n".join(["series,label,patient,time,v", *rows]))
+    found = data.load_sequences(f"csv:{path}", group="patient")
+    assert found.features == 1 and sum(found.counts.values()) == 60
+    who = [
+        set((np.round(split.values[:, 0, 0]) // 4).astype(int).tolist())
+        for split in found.splits.values()
+    ]
+    assert sum(map(len, who)) == len(set.union(*who)) == 15
+    tests = [data.load_sequences(f"csv:{path}", group="patient", fold=(i, 3)) for i in range(3)]
+    assert sum(len(one.splits["test"]) for one in tests) == 60
+    with pytest.raises(UserError, match="'doctor'"):
+        data.load_sequences(f"csv:{path}", group="doctor")

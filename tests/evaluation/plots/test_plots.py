@@ -120,11 +120,6 @@ def test_many_classes_with_long_names(classes):
     names = [f"$\\alpha_{i}$ a very long name of a class <b> 名前 {i}" for i in range(classes)]
     matrix = np.diag(np.arange(classes)) + 1
     drawn(plots.confusion_matrix(matrix, names))
-    rows = [{"name": name, "f1": i / classes, "support": 3} for i, name in enumerate(names)]
-    figure = plots.per_class_bars(rows[::-1])
-    first = figure.axes[0].get_yticklabels()[0].get_text()
-    assert "0" in first and len(figure.axes[0].patches) == min(classes, 40)
-    drawn(figure)
     images = np.zeros((classes, 4, 4), np.uint8)
     drawn(plots.class_samples(images, np.arange(classes), names))
 
@@ -135,7 +130,6 @@ def test_no_name_reaches_the_maths_parser():
     images, labels = np.zeros((2, 4, 4), np.uint8), np.array([0, 1])
     for figure in (
         plots.confusion_matrix(np.eye(2), bad),
-        plots.per_class_bars([{"name": name, "f1": 0.5, "support": 1} for name in bad]),
         plots.class_samples(images, labels, bad),
         plots.top_losses_grid(images, labels, np.eye(2), bad),
         plots.grad_cam_grid(images, images / 1.0, bad),
@@ -144,15 +138,6 @@ def test_no_name_reaches_the_maths_parser():
     ):
         assert any("$" in text for text in texts(figure))
         drawn(figure)
-
-
-def test_bars_leave_absent_classes_out():
-    rows = [
-        {"name": "here", "f1": 0.5, "support": 2},
-        {"name": "absent", "f1": None, "support": 0},
-    ]
-    figure = plots.per_class_bars(rows)
-    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["here (2)"]
 
 
 def test_reliability_shows_the_error_before_and_after():

@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from kapps import data, evaluation, models
 from kapps.evaluation.tables.baselines import as_matrix
+from kapps.evaluation.tables.explain import row_interval
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +52,32 @@ def test_a_network_with_scikit_learns_weights_gives_its_answers(cancer, logistic
 def test_importance_is_scikit_learns(cancer, logistic):
     fitted, model = logistic
     split = cancer.splits["validation"]
-    drops = evaluation.column_importance(model, cancer, seed=3, repetitions=5)
-    rows = np.random.default_rng(3).permutation(len(split))
+    found = evaluation.column_importance(model, cancer, seed=3, repetitions=30)
     expected = permutation_importance(
-        fitted, as_matrix(cancer, split)[rows], split.targets[rows],
-        scoring="neg_log_loss", n_repeats=5, random_state=3,
+        fitted, as_matrix(cancer, split), split.targets,
+        scoring="neg_log_loss", n_repeats=30, random_state=3,
     ).importances  # fmt: skip
-    np.testing.assert_allclose(drops, expected, atol=1e-4)
+    error = np.sqrt((expected.var(axis=1) + found.drops.var(axis=1)) / 30)
+    assert found.drops.shape == expected.shape
+    np.testing.assert_array_less(np.abs(found.value - expected.mean(axis=1)), 4 * error + 1e-4)
+    np.testing.assert_allclose(found.value, found.drops.mean(axis=1), atol=1e-9)
+    assert (found.low <= found.value).all() and (found.value <= found.high).all()
+
+
+def test_the_interval_over_rows_holds_the_truth():
+    """Simulation: y = x + noise; shuffling x costs 2 var(x) = 2, over 120 rows, ten shuffles."""
+    rng, held, narrow = np.random.default_rng(0), 0, 0
+    for _ in range(500):
+        x, noise = rng.normal(size=(2, 120))
+        donors = np.array([rng.permutation(120) for _ in range(10)])
+        costs = (x[donors] - x - noise) ** 2 - noise**2
+        by_donor = np.take_along_axis(costs, np.argsort(donors, axis=1), axis=1).mean(axis=0)
+        _, low, high = row_interval(costs.mean(axis=0), by_donor)
+        held += low <= 2 * (1 - 1 / 120) <= high
+        shuffles = costs.mean(axis=1)  # what stood there before: the scatter of the shuffles
+        width = 2 * shuffles.std(ddof=1) / np.sqrt(10)
+        narrow += abs(shuffles.mean() - 2) <= width
+    assert 0.92 <= held / 500 <= 0.98 and narrow / 500 < 0.8
 
 
 def test_a_report_on_a_classifier(cancer, logistic):
@@ -70,6 +90,9 @@ def test_a_report_on_a_classifier(cancer, logistic):
     share = np.bincount(cancer.splits["test"].targets).max() / 114
     assert metrics["constant_accuracy"] == pytest.approx(share)
     assert 0.98 < metrics["test_roc_auc"] <= 1 and 0.97 < metrics["test_average_precision"] <= 1
+    # The same model: no example tells them apart.
+    assert metrics["ahead_of_linear_accuracy"] == 0 and metrics["ahead_of_linear_p"] == 1
+    assert metrics["ahead_of_constant_accuracy"] > 0.2 and metrics["ahead_of_constant_p"] < 1e-6
     titles = [title for title, _, _ in found.figures]
     assert {"Confusion matrix", "Thresholds", "Calibration", "Learning curves"} <= set(titles)
     name, columns, rows = found.tables[0]
@@ -104,7 +127,7 @@ def test_a_report_on_a_regression():
     model.set_weights(
         [np.array([[5 * columns["a"]["std"]], [0.0]]), np.array([5 * columns["a"]["mean"]])]
     )
-    drops = evaluation.column_importance(model, table)
+    drops = evaluation.column_importance(model, table).drops
     # Shuffled, a column of all the variance costs twice that: 1 - 2 instead of 1 - 0.
     assert drops[0].mean() == pytest.approx(2.0, abs=0.25) and not drops[1].any()
     found = evaluation.explain_table(model, table, history(train_loss=0.01, val_loss=0.01))

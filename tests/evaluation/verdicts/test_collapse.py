@@ -4,6 +4,7 @@ import dataclasses
 import html
 import json
 import math
+import pathlib
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ from sklearn.datasets import load_digits
 
 from kapps import evaluation
 from kapps.evaluation.report.page import TONES
-from kapps.evaluation.verdicts import collapse
+from kapps.evaluation.verdicts import collapse, samples
+from kapps.evaluation.verdicts.variety import class_shares
 
 DIGITS = load_digits()
 PICTURES = (DIGITS.images[..., None] / 16).astype(np.float32)
 NAMES = [f"digit {i}" for i in range(10)]
+RESULTS = pathlib.Path(__file__).parents[3] / "benchmarks" / "results"
 REAL, OTHER = slice(0, 900), slice(897, 1797)
 
 
@@ -71,7 +74,7 @@ def test_a_code_that_the_decoder_ignores_is_collapsed():
     ],
 )
 def test_few_active_units_are_a_collapse_in_part(active, units, label):
-    kl = np.where(np.arange(units) < active, 1.5, 0.001)
+    kl = np.where(np.arange(units) < active, 4.5, 0.001)
     by_count, by_mask, by_kl = posterior(kl, active), posterior(kl, kl > 1), posterior(kl)
     assert labels_of([by_count, by_mask, by_kl]) == [label] * 3
     assert f"{active} of {units} latent units are active" in by_count.sentence
@@ -79,6 +82,74 @@ def test_few_active_units_are_a_collapse_in_part(active, units, label):
     if label == "partly collapsed":
         assert f"the other {units - active} say nothing" in by_count.sentence
         assert "free bits" in by_count.sentence and "lower beta" in by_count.sentence
+        assert "smaller latent space" not in by_count.sentence
+
+
+def test_ten_of_forty_units_get_one_piece_of_advice():
+    kl = np.where(np.arange(40) < 10, 1.5, 0.001)
+    bad = posterior(kl, 10, reconstruction=0.02, mean_picture=0.09, pca_error=0.0135)
+    good = posterior(kl, 10, reconstruction=0.013, mean_picture=0.09, pca_error=0.0135)
+    assert (bad.label, good.label) == ("partly collapsed", "healthy")
+    assert "free bits" in bad.sentence and "smaller" not in bad.sentence
+    assert "smaller latent space" in good.sentence and "free bits" not in good.sentence
+
+
+def test_mush_is_not_healthy():
+    """2 nats tell e^2 = 7 images apart; four times PCA's error is a smear."""
+    few = posterior(np.array([1.0, 1.0]), 2)
+    assert few.label == "blurred" and "7 images" in few.sentence
+    error = posterior(np.full(8, 2.0), 8, reconstruction=0.04, mean_picture=0.09, pca_error=0.01)
+    assert error.label == "blurred" and "4.0 times the error of PCA" in error.sentence
+    unlike = posterior(np.full(8, 2.0), 8, coverage=0.02, coverage_floor=0.95)
+    assert unlike.label == "blurred" and "2.0 %" in unlike.sentence
+    fine = posterior(
+        np.full(8, 2.0), 8, reconstruction=0.012, mean_picture=0.09, pca_error=0.01,
+        coverage=0.5, coverage_floor=0.95,
+    )  # fmt: skip
+    assert fine.label == "healthy"
+
+
+def curves(train, val):
+    return [{"loss": t, "train_loss": t, "val_loss": v} for t, v in zip(train, val, strict=True)]
+
+
+def fit(history, **more):
+    settings = dict(validation_examples=6000, train_examples=6000, nothing=385.0)
+    return evaluation.reconstruction_fit(history, **settings | more)
+
+
+def test_models_that_reconstruct_are_judged_for_over_fitting():
+    """Nats: from 385 to 232 on validation, and then back to 250 while training goes on to 200."""
+    train = np.interp(np.arange(40), [0, 10, 39], [300, 232, 190])
+    rising = np.interp(np.arange(40), [0, 10, 39], [305, 235, 260])
+    flat = np.interp(np.arange(40), [0, 10, 39], [305, 235, 231])
+    memory = fit(curves(train, rising), kept=40)
+    # Kept is the last: (260 - 190) / (385 - 235) = 47 % of what was learned.
+    assert memory.label == "over-fitted" and memory.gap == pytest.approx(70 / 150)
+    assert fit(curves(flat - 3, flat)).label in ("well fitted", "still improving")
+    # The same with negative nats, as those of densities are.
+    assert fit(curves(train - 900, rising - 900), nothing=-515, kept=40).gap == pytest.approx(
+        70 / 150
+    )
+    for judge in (
+        lambda fit: posterior(np.full(8, 2.0), 8, fit=fit),
+        lambda fit: evaluation.autoencoder_verdict(0.01, mean_error=0.09, fit=fit),
+        lambda fit: evaluation.codebook_verdict(
+            0.01, mean_error=0.09, counts=np.full(8, 5), fit=fit
+        ),
+    ):
+        assert judge(memory).label == "over-fitted" and "190" in judge(memory).sentence
+        assert judge(fit(curves(flat - 3, flat))).label == judge(None).label == "healthy"
+    assert fit([]) is None and fit([{"loss": 1.0}]) is None
+    assert fit(curves(flat, flat), nothing=200.0) is None
+
+
+def test_the_residual_autoencoder_of_the_benchmarks_is_no_case_of_over_fitting():
+    """MSE 0.0036 and 0.0052, of a mean image's 0.0866: two points of what was learned."""
+    history = json.loads((RESULTS / "autoencoder_residual_64_seed0.json").read_text())["epochs"]
+    found = fit(history, nothing=0.0866 * 784)
+    assert found.gap == pytest.approx((0.0052 - 0.0036) / (0.0866 - 0.0052), abs=0.003)
+    assert found.label == "well fitted"
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
@@ -112,7 +183,7 @@ def test_a_constant_generator_collapsed(noise):
     samples = np.clip(PICTURES[:1] + noise * rng.normal(size=(300, 8, 8, 1)), 0, 1)
     verdict = gan(samples, np.zeros(300, int))
     assert verdict.label == "collapsed"
-    assert "the same picture" in verdict.sentence
+    assert "the same image" in verdict.sentence
     assert gan(np.zeros((300, 8, 8, 1), np.uint8)).label == "collapsed"
 
 
@@ -165,12 +236,76 @@ def test_repeated_pictures_are_told_from_many():
 
 
 @pytest.mark.parametrize(
-    ("coverage", "label"), [(0.9, "healthy"), (0.4, "mode collapse in part"), (0.05, "not learned")]
+    ("coverage", "label"), [(0.9, "healthy"), (0.4, "under-trained"), (0.05, "not learned")]
 )
 def test_coverage_counts_beside_its_floor(coverage, label):
     verdict = gan(PICTURES[OTHER], coverage=coverage, coverage_floor=0.95)
     assert verdict.label == label
     assert f"cover {100 * coverage:.1f} %" in verdict.sentence and "95.0 %" in verdict.sentence
+
+
+def test_45_percent_of_one_image_is_a_collapse_in_part():
+    """The median spacing does not see it: more than half of the samples are different."""
+    samples = PICTURES[OTHER].copy()
+    rows = np.random.default_rng(0).permutation(900)[:405]
+    samples[rows] = samples[0]
+    verdict = gan(samples)
+    assert verdict.label == "mode collapse in part" and "45 %" in verdict.sentence
+    assert verdict.numbers["spacing"] > 0.25
+    assert verdict.numbers["duplicates"] == pytest.approx(0.45, abs=0.01)
+    few = PICTURES[OTHER].copy()
+    few[rows[:40]] = few[0]
+    assert gan(few).label == "healthy"
+
+
+def test_800_copies_of_training_images_are_memory():
+    train = PICTURES[OTHER]
+    exact = gan(train[:800], DIGITS.target[OTHER][:800], coverage=0.95, train=train)
+    assert exact.label == "memorised" and "100 % of the samples" in exact.sentence
+    # Three images are in both halves: copies that the data make by themselves.
+    assert exact.numbers["copies"] > 0.98 and exact.numbers["nearer_train"] > 0.98
+    noise = 0.005 * np.random.default_rng(0).normal(size=(800, 8, 8, 1))
+    assert gan(np.clip(train[:800] + noise, 0, 1), train=train).label == "memorised"
+
+
+def test_unseen_images_are_no_copies():
+    thirds = PICTURES[:599], PICTURES[599:1198], PICTURES[1198:]
+    samples, train, real = thirds
+    verdict = evaluation.gan_verdict(samples, real, train=train)
+    assert verdict.label == "healthy" and verdict.numbers["copies"] < 0.02
+    # Binomial: half of 500, three standard errors; handwriting differs from third to third.
+    assert verdict.numbers["nearer_train"] == pytest.approx(0.5, abs=0.12)
+
+
+def test_classes_far_from_their_shares():
+    target = DIGITS.target[OTHER]
+    kept = np.concatenate([np.flatnonzero(target == 1), np.flatnonzero(target != 1)[::4]])
+    ones = np.concatenate([np.flatnonzero(target == 1)] * 3)
+    rows = np.concatenate([kept, ones])
+    noise = 0.1 * np.random.default_rng(0).normal(size=(len(rows), 8, 8, 1))
+    verdict = gan(PICTURES[OTHER][rows] + noise, target[rows])
+    assert verdict.label == "mode collapse in part" and "prefers some classes" in verdict.sentence
+
+
+def test_imbalance_by_chance_is_what_two_draws_have():
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(200):
+        a, b = rng.integers(0, 10, (2, 400))
+        shares = [np.bincount(x, minlength=10) / 400 for x in (a, b)]
+        found.append(0.5 * np.abs(shares[0] - shares[1]).sum())
+    _, numbers = class_shares(a, b, NAMES)
+    assert numbers["class_imbalance_by_chance"] == pytest.approx(np.mean(found), rel=0.05)
+
+
+def test_an_under_trained_generator_did_not_collapse():
+    """All classes, neighbours at 150 %: noisy, and not alike."""
+    noise = 0.25 * np.random.default_rng(0).normal(size=(900, 8, 8, 1))
+    samples = PICTURES[OTHER] + noise
+    verdict = gan(samples, DIGITS.target[OTHER], coverage=0.4, coverage_floor=0.95)
+    assert verdict.numbers["spacing"] > 1.3
+    assert verdict.label == "under-trained" and "no collapse" in verdict.sentence
+    assert "Train longer." in verdict.sentence and "penalties" not in verdict.sentence
 
 
 def test_noise_that_covers_nothing_has_not_learned():
@@ -191,7 +326,7 @@ def test_features_can_show_what_pixels_hide():
 def test_a_saturated_discriminator_is_named_where_something_is_wrong():
     constant = np.zeros((50, 8, 8, 1))
     verdict = gan(constant, discriminator_accuracy=1.0)
-    assert "100.0 % of the pictures right: it is saturated" in verdict.sentence
+    assert "100.0 % of the images right: it is saturated" in verdict.sentence
     assert "learning rate of the discriminator" in verdict.sentence
     assert "saturated" not in gan(constant, discriminator_accuracy=0.8).sentence
 
@@ -258,7 +393,7 @@ def test_reports_say_that_it_collapsed(tmp_path):
 
 
 def test_every_label_has_a_colour():
-    rules = " ".join(collapse.__doc__.split())
+    rules = " ".join(f"{collapse.__doc__} {samples.__doc__}".split())
     for label in (
         "diverged",
         "posterior collapsed",
@@ -267,6 +402,9 @@ def test_every_label_has_a_colour():
         "collapsed",
         "mode collapse in part",
         "not learned",
+        "memorised",
+        "under-trained",
+        "blurred",
         "dead code",
         "no better than PCA",
     ):

@@ -242,7 +242,7 @@ def test_a_regularizer_of_the_features_is_part_of_the_delta_rule():
     layer = keras.layers.Dense(1, use_bias=False, kernel_regularizer=keras.regularizers.L2(0.3))
     features = keras.Model(inputs, layer(inputs))
     layer.kernel.assign([[2.0]])
-    model = perceptron.DeltaRule(features)
+    model = models.DeltaRule(features)
     model.compile(keras.optimizers.SGD(0.1))
     batch = np.float32([[1.0], [3.0]]), np.array([0, 1])
     assert float(model.training_loss(batch)) == pytest.approx(0.5 + 1.2)

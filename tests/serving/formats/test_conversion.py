@@ -3,13 +3,14 @@
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from kapps import models, serving
+from kapps import data, models, serving
 from kapps.errors import UserError
 from kapps.serving.formats import conversion
-from kapps.serving.formats.conversion import in_float32
 from serving.small_classifier import CLASS_NAMES, TEMPERATURE, build, probabilities
 
 
@@ -73,16 +74,6 @@ def test_the_published_savedmodel_converts_too(published, images):
         interpreter = tf.lite.Interpreter(model_content=converter.convert())
     answer = interpreter.get_signature_runner("serving_default")(image=images)
     np.testing.assert_allclose(answer["probabilities"], published.expected, rtol=0, atol=1e-4)
-
-
-def test_float32_is_the_same_model_and_a_copy_when_it_was_not():
-    plain, mixed = build(), build("mixed_bfloat16")
-    assert in_float32(plain) is plain
-    rebuilt = in_float32(mixed)
-    assert {layer.compute_dtype for layer in rebuilt.layers} == {"float32"}
-    assert "bfloat16" in {layer.compute_dtype for layer in mixed.layers}
-    for ours, theirs in zip(rebuilt.get_weights(), mixed.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
@@ -160,3 +151,94 @@ def test_a_quantisation_that_there_is_not():
         serving.check_quantize("litert", "int4")
     with pytest.raises(UserError, match="for --format litert, not for savedmodel"):
         serving.check_quantize("savedmodel", "int8")
+
+
+def many_classes(count=1000):
+    """A thousand classes, none of which gets much: softmax in steps of 1/256 knows few of them."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(16, 3, strides=2, activation="relu")(image / 255.0)
+    wide = keras.initializers.RandomNormal(stddev=0.05)
+    x = keras.layers.Dense(count, kernel_initializer=wide)(keras.layers.Flatten()(x))
+    return keras.Model(image, x), [str(i) for i in range(count)]
+
+
+def patches(count, seed=0):
+    blocks = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3), np.uint8)
+    return blocks.repeat(4, axis=1).repeat(4, axis=2)
+
+
+def test_int8_tells_a_thousand_classes_apart(tmp_path):
+    model, names = many_classes()
+    images = patches(60)
+    path = serving.convert(
+        model, tmp_path, "litert", names, quantize="int8", representative=patches(60, seed=1)
+    )
+    answer, expected = ask_litert(path, images), probabilities(model, images, temperature=1.0)
+    np.testing.assert_allclose(answer.sum(axis=1), 1.0, atol=1e-4)
+    assert np.mean(answer.argmax(1) == expected.argmax(1)) > 0.9  # a quarter, with softmax in int8
+
+
+def test_int8_is_calibrated_on_all_that_is_shown(tmp_path):
+    """The first image is black: a range of nothing, which white would leave."""
+    model, names = many_classes(10)
+    shown = patches(30)
+    shown[0] = 0
+    path = serving.convert(model, tmp_path, "litert", names, quantize="int8", representative=shown)
+    expected = probabilities(model, shown[1:], temperature=1.0)
+    np.testing.assert_allclose(ask_litert(path, shown[1:]), expected, rtol=0, atol=0.05)
+
+
+def test_a_file_that_loses_accuracy_is_refused(tmp_path):
+    model, names = many_classes(10)
+    images = patches(40)
+    labels = np.asarray(model(images.astype("f4"))).argmax(1)
+    black = np.zeros((20, 16, 16, 3), np.uint8)  # a wrong calibration
+    settings = {"quantize": "int8", "representative": black, "checked": (images, labels)}
+    with pytest.raises(UserError, match="40 validation images.*100.0%.*a loss of 2.0% is allowed"):
+        serving.convert(model, tmp_path / "no", "litert", names, **settings)
+    assert not (tmp_path / "no").exists()
+    assert serving.convert(
+        model, tmp_path / "yes", "litert", names, accuracy_loss=1.0, **settings
+    ).exists()
+    # Better than the model is no loss: all that it says is wrong here, not all that the file says.
+    wrong = (labels + 1) % 10
+    settings["checked"] = (images, wrong)
+    assert serving.convert(model, tmp_path / "odd", "litert", names, **settings).exists()
+
+
+def test_a_run_is_calibrated_on_training_and_judged_on_validation_images(tmp_path, monkeypatch):
+    from kapps.serving.formats import quantization
+
+    colours = {"train": 10, "validation": 20, "test": 30}
+    splits = {
+        name: data.Split(
+            np.full(300, colour, np.int32),
+            lambda rows, colour=colour: tf.fill([tf.size(rows), 2, 2, 1], np.uint8(colour)),
+        )
+        for name, colour in colours.items()
+    }
+    images = data.ImageData("digits", ("a",), (2, 2, 1), splits, "f")
+    seen = {}
+
+    def convert(model, directory, format, names, **settings):
+        seen.update(settings)
+        return tmp_path / "model_int8.tflite"
+
+    def compare(model, path, pixels, labels):
+        seen["test"] = (pixels, labels)
+        return {"accuracy_drop": 0.0}
+
+    monkeypatch.setattr(quantization.data, "load", lambda *args, **settings: images)
+    monkeypatch.setattr(quantization, "convert", convert)
+    monkeypatch.setattr(quantization, "compare", compare)
+    facts = {
+        "config": {"dataset": "digits"},
+        "image_shape": (2, 2, 1),
+        "data": {"fingerprint": "f"},
+    }
+    quantization.convert_run(tmp_path, None, facts, ("a",), format="litert", quantize="int8")
+    shown = seen["representative"]
+    assert shown.shape == (200, 2, 2, 1) and set(shown.flat) == {10}
+    for (pixels, labels), colour in ((seen["checked"], 20), (seen["test"], 30)):
+        assert len(pixels) == 300 and set(pixels.flat) == set(labels) == {colour}

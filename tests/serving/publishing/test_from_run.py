@@ -53,6 +53,18 @@ def found(**more):
     return SimpleNamespace(metrics={"test_loss": 1.0}, verdict=verdict, **more)
 
 
+def assert_the_calls_on_the_card_run(card, version, directory, signatures):
+    """Each signature once, with examples of the shapes that it takes."""
+    block = card.split("A call of each signature:\n\n```python\n")[1].split("```")[0]
+    called = [line for line in block.splitlines() if line.startswith("model.signatures[")]
+    assert {line.split('"')[1] for line in called} == signatures
+    (directory / "image.png").write_bytes(
+        tf.io.encode_png(image_data().splits["test"].take([0])[0]).numpy()
+    )
+    block = block.replace("DIRECTORY OF THIS FILE", version)
+    exec(block.replace("image.png", str(directory / "image.png")), {})  # noqa: S102
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_model_of_any_family_is_published_once(family, a_run, tmp_path, capsys):
     build, load, signatures, counted = FAMILIES[family]
@@ -70,6 +82,8 @@ def test_a_model_of_any_family_is_published_once(family, a_run, tmp_path, capsys
     labels = tmp_path / "served/1/assets/labels.txt"
     expected = "".join(f"{name}\n" for name in known.class_names) if labelled else None
     assert (labels.read_text() if labels.exists() else None) == expected
+
+    assert_the_calls_on_the_card_run(card, version, tmp_path, signatures)
 
     # Again, also by another process after a kill: nothing more is published.
     assert run.facts()["exported"] == version

@@ -170,6 +170,19 @@ def test_files(published, price, tmp_path, capsys):
         serving.predict_table_file(published, path)
 
 
+def test_a_file_of_several_parts(price, tmp_path, monkeypatch):
+    from kapps.serving.publishing import tables
+
+    path = tmp_path / "long.csv"
+    lines = [f"{1 + i % 3},Oslo,{20 + i},{50 + 10 * i}" for i in range(8)]
+    path.write_text("\n".join(["rooms,City,age,area", *lines]) + "\n", encoding="utf-8")
+    whole = [row["prediction"] for row in serving.predict_table_file(price[1], path)]
+    assert len(set(whole)) == 8
+    monkeypatch.setattr(tables, "TOGETHER", 3)
+    parts = [row["prediction"] for row in serving.predict_table_file(price[1], path)]
+    np.testing.assert_allclose(parts, whole, rtol=1e-5)
+
+
 def test_mistakes(classifier, tmp_path):
     for options, words in (
         ({"class_names": ("a", "b")}, "2 class names"),

@@ -71,6 +71,15 @@ def test_numbers_may_have_a_dimension_and_seeds_matter(published):
     assert len(call(1).decode()) == 30
 
 
+def test_a_text_has_an_end(published):
+    loaded = tf.saved_model.load(str(published))
+    given = {"prompt": tf.constant(["a"]), "length": tf.constant(10_001)}
+    with pytest.raises(tf.errors.InvalidArgumentError, match="length is larger than 10000"):
+        loaded.signatures["generate"](
+            **given, temperature=tf.constant(1.0), top_k=tf.constant(0), seed=tf.constant(1)
+        )
+
+
 def test_the_card_says_how_to_call_it(published):
     card = (published / "model_card.md").read_text()
     assert card.startswith("# A title")

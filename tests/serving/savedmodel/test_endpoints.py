@@ -238,6 +238,28 @@ def test_conditional_models_take_labels(published, name):
         call(decoded, z=Z, label=LABELS - 1)
 
 
+@pytest.mark.parametrize("name", ["conditional_vae", "conditional_gan"])
+def test_labels_of_samples_beyond_the_first_part(published, name):
+    model, sample = published(name).model, published(name).signatures["sample"]
+    twos = call(sample, count=300, seed=3, label=2)["image"].astype(int)
+    assert np.abs(twos - model.sample(300, seed=3, labels=ONE_HOT[[2] * 300])).max() <= 1
+    mixed = call(sample, count=400, seed=3, label=-1)["image"].astype(int)
+    by_class = [call(sample, count=400, seed=3, label=c)["image"].astype(int) for c in range(3)]
+    distances = np.stack([np.abs(mixed - images).max((1, 2, 3)) for images in by_class])
+    assert (distances.min(axis=0) <= 1).all()
+    drawn = distances.argmin(axis=0)
+    # Each part draws its own classes, all of them.
+    assert (drawn[:144] != drawn[256:]).any() and set(drawn[256:]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("name", ["vae", "gan", "vq_vae"])
+def test_no_more_samples_than_fit_into_an_answer(published, name):
+    sample = published(name).signatures["sample"]
+    for count in (10_001, 2**31 - 1):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="count is larger than 10000"):
+            call(sample, count=count, seed=1)
+
+
 def encoded(image, format="PNG"):
     file = io.BytesIO()
     Image.fromarray(image.squeeze()).save(file, format)

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -11,27 +10,8 @@ import time
 import pytest
 
 from kapps.errors import UserError
-from kapps.serving import version_directory, versions, write_version
+from kapps.serving import prune, rollback, version_directory, versions, write_version
 from kapps.serving.savedmodel import versions as versions_module
-
-FILES = 20
-
-# Publishes versions of 20 files, slowly, until it is killed; each file holds 4096 bytes.
-PUBLISHER = f"""
-import sys, time
-from kapps.serving import write_version
-
-def write(directory):
-    (directory / "variables").mkdir()
-    for i in range({FILES}):
-        time.sleep(0.0005)
-        (directory / "variables" / str(i)).write_bytes(b"x" * 4096)
-    (directory / "saved_model.pb").write_bytes(b"x")
-
-while True:
-    write_version(sys.argv[1], write)
-    print("published", flush=True)
-"""
 
 
 def write_content(content):
@@ -39,13 +19,6 @@ def write_content(content):
         (directory / "saved_model.pb").write_text(content)
 
     return write
-
-
-def assert_whole(root):
-    for version in versions(root).values():
-        sizes = [(version / "variables" / str(i)).stat().st_size for i in range(FILES)]
-        assert sizes == [4096] * FILES
-        assert (version / "saved_model.pb").exists()
 
 
 def test_versions_are_numbered_upwards_and_keep_what_they_hold(tmp_path):
@@ -105,16 +78,115 @@ def test_a_server_of_another_user_may_read(tmp_path):
     assert version.stat().st_mode & 0o777 == 0o755
 
 
-def test_a_kill_at_any_point_leaves_no_partial_version(tmp_path):
-    moments = random.Random(0)
-    for _ in range(12):
-        command = [sys.executable, "-c", PUBLISHER, tmp_path]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-            assert process.stdout.readline() == b"published\n"
-            time.sleep(moments.uniform(0.0, 0.05))
-            process.send_signal(signal.SIGKILL)
-        assert_whole(tmp_path)
-    assert list(tmp_path.glob(".tmp-*"))  # some were hit on the way
+# Dies in the very call that shows a version, just before it is made.
+KILLED_AT_THE_RENAME = """
+import os, signal, sys
+from kapps.serving import write_version
+
+def die(source, target, rename=os.rename):
+    print(sorted(os.listdir(source)), os.path.basename(target), flush=True)
+    if sys.argv[2] == "after":
+        rename(source, target)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def write(directory):
+    (directory / "variables").mkdir()
+    (directory / "variables" / "0").write_bytes(b"x" * 4096)
+    (directory / "saved_model.pb").write_bytes(b"x")
+
+os.rename = die
+write_version(sys.argv[1], write)
+"""
+
+
+@pytest.mark.parametrize(("moment", "seen"), [("before", {}), ("after", {1})])
+def test_a_version_is_there_with_the_rename_and_whole(tmp_path, moment, seen):
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_AT_THE_RENAME, tmp_path, moment],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert done.stdout == "['saved_model.pb', 'variables'] 1\n"
+    assert set(versions(tmp_path)) == set(seen)
+    for version in versions(tmp_path).values():
+        assert (version / "variables" / "0").stat().st_size == 4096
+        assert (version / "saved_model.pb").exists()
+
+
+def test_all_is_on_the_disk_before_the_rename(tmp_path, monkeypatch):
+    """Else a power cut leaves a version with empty files."""
+    done = []
+    names = {}
+
+    def opened(path, *args, open=os.open, **kwargs):
+        descriptor = open(path, *args, **kwargs)
+        names[descriptor] = os.fspath(path)
+        return descriptor
+
+    def synced(descriptor, fsync=os.fsync):
+        done.append(names[descriptor])
+        fsync(descriptor)
+
+    def renamed(source, target, rename=os.rename):
+        done.append("rename")
+        rename(source, target)
+
+    def write(directory):
+        (directory / "variables").mkdir()
+        (directory / "variables" / "0").write_bytes(b"x")
+        (directory / "saved_model.pb").write_bytes(b"x")
+
+    for name, replacement in (("open", opened), ("fsync", synced), ("rename", renamed)):
+        monkeypatch.setattr(os, name, replacement)
+    write_version(tmp_path, write)
+    before = done[: done.index("rename")]
+    assert {os.path.basename(path) for path in before} >= {
+        "0", "variables", "saved_model.pb"
+    }  # fmt: skip
+    assert any(os.path.basename(path).startswith(".tmp-") for path in before)
+    assert done[done.index("rename") + 1 :] == [str(tmp_path)]
+
+
+def test_an_empty_directory_of_somebody_else_is_left_alone(tmp_path, monkeypatch):
+    (tmp_path / "1").mkdir()
+    monkeypatch.setattr(versions_module, "versions", lambda root: {})  # made since it was read
+    assert write_version(tmp_path, write_content("ours")) == tmp_path / "2"
+    assert os.listdir(tmp_path / "1") == []
+
+
+def test_numbers_that_no_server_counts_to(tmp_path):
+    for name in ("9" * 25, "1" * 200, str(2**63)):
+        (tmp_path / name).mkdir()
+    assert write_version(tmp_path, write_content("x")) == tmp_path / "1"
+    assert list(versions(tmp_path)) == [1]
+    (tmp_path / str(2**63 - 1)).mkdir()
+    with pytest.raises(UserError, match="no number after version 9223372036854775807"):
+        write_version(tmp_path, write_content("x"))
+
+
+def test_the_highest_versions_are_kept(tmp_path):
+    for _ in range(4):
+        write_version(tmp_path, write_content("x"))
+    (tmp_path / "notes").mkdir()
+    assert prune(tmp_path, 2) == [tmp_path / "1", tmp_path / "2"]
+    assert sorted(os.listdir(tmp_path)) == ["3", "4", "notes"]
+    write_version(tmp_path, write_content("y"), keep=1)
+    assert sorted(os.listdir(tmp_path)) == ["5", "notes"]
+    for call in (prune, lambda root, keep: write_version(root, write_content("x"), keep=keep)):
+        with pytest.raises(UserError, match="keep is 0; at least one"):
+            call(tmp_path, 0)
+
+
+def test_rollback_takes_the_last_version_away_and_keeps_it(tmp_path):
+    for content in ("one", "two"):
+        write_version(tmp_path, write_content(content))
+    assert rollback(tmp_path) == tmp_path / "1" == version_directory(tmp_path)
+    assert (tmp_path / "withdrawn-2" / "saved_model.pb").read_text() == "two"
+    with pytest.raises(UserError, match="1 version, so there is none to go back to"):
+        rollback(tmp_path)
+    # A number is never used twice: a server may have loaded the other one.
+    assert write_version(tmp_path, write_content("three")) == tmp_path / "3"
 
 
 def _publish_five(root, start):

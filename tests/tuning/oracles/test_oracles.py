@@ -115,7 +115,7 @@ def test_an_exhausted_space_ends_the_search():
 
 
 def test_hyperband_without_failures_is_the_papers():
-    """Table 1 of arXiv:1603.06560 has brackets of 81, 27, 9, 3, 1; with 27 epochs one rung less."""
+    """Table 1 of arXiv:1603.06560 has 81, 27, 9, 3, 1 trials; with 27 epochs one round less."""
     ours = run(oracles.oracle("hyperband", MAX, space(), epochs=27), by_x)
     theirs = kt.oracles.HyperbandOracle(MAX, max_epochs=27, hyperparameters=space(), seed=1)
     theirs.verbose = 0

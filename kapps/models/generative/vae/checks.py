@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -43,8 +44,10 @@ def check(vae: VAE) -> None:
 def _check_schedule(beta: Any) -> None:
     """A schedule has to come back from a saved model, which a lambda does not."""
     try:
-        loaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(beta))
-    except (TypeError, ValueError):
+        with warnings.catch_warnings(action="ignore"):  # Keras', of a lambda: it is refused below
+            config = keras.saving.serialize_keras_object(beta)
+        loaded = keras.saving.deserialize_keras_object(config)
+    except (AttributeError, ImportError, NotImplementedError, TypeError, ValueError):
         loaded = None
     if not callable(loaded):
         raise UserError(

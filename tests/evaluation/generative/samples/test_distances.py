@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import linalg
+from scipy import linalg, stats
 
 from kapps import evaluation
 from kapps.errors import UserError
@@ -117,9 +117,12 @@ def test_kernel_distance_is_the_mean_of_unbiased_subsets():
 
     generator = np.random.default_rng(4)
     one, two = generator.permutation(60), generator.permutation(50)
-    parts = [unbiased(a[one[i : i + 25]], b[two[i : i + 25]]) for i in (0, 25)]
+    # Twenty subsets at least: twenty-five of two.
+    parts = [unbiased(a[one[i : i + 2]], b[two[i : i + 2]]) for i in range(0, 50, 2)]
     assert found.value == pytest.approx(np.mean(parts))
-    assert found.error == pytest.approx(abs(parts[0] - parts[1]) / 2)
+    assert found.error == pytest.approx(stats.sem(parts))
+    interval = stats.t.interval(0.95, 24, found.value, found.error)
+    assert (found.low, found.high) == pytest.approx(interval)
 
 
 def test_kernel_distance_has_no_bias_and_an_honest_error():
@@ -128,10 +131,10 @@ def test_kernel_distance_has_no_bias_and_an_honest_error():
         evaluation.kernel_distance(gaussian(80, 8, 2 * i), gaussian(80, 8, 2 * i + 1))
         for i in range(200)
     ]
-    values, errors = np.transpose(pairs)
+    values, errors, _, _ = np.transpose(pairs)
     spread = values.std(ddof=1)
     assert abs(values.mean()) < 3 * spread / np.sqrt(200)
-    # Two subsets each: the root of the mean squared error is the spread of the values.
+    # The root of the mean squared error is the spread of the values.
     assert np.sqrt(np.mean(errors**2)) == pytest.approx(spread, rel=0.2)
 
 
@@ -157,3 +160,25 @@ def test_features_that_cannot_be_compared(measure):
             measure(good, wrong)
     with pytest.raises(UserError):
         measure(good[:3], good[:3])
+
+
+@pytest.mark.parametrize(("count", "shift"), [(100, 0.0), (1000, 0.0), (300, 0.05), (1000, 0.3)])
+def test_the_interval_of_the_kernel_distance_holds_the_truth(count, shift):
+    """Simulation: features of a rectified random layer; the truth is the mean of many estimates."""
+    rng = np.random.default_rng(0)
+    layer = rng.normal(size=(32, 32)) / np.sqrt(32)
+
+    def drawn(size, by):
+        return np.maximum(rng.normal(size=(size, 32)) @ layer + by, 0)
+
+    truth = 0.0
+    if shift:
+        many = [evaluation.kernel_distance(drawn(4000, 0), drawn(4000, shift)) for _ in range(20)]
+        truth = np.mean([found.value for found in many])
+    repeats = 300 if count < 1000 else 150
+    found = [
+        evaluation.kernel_distance(drawn(count, 0), drawn(count, shift)) for _ in range(repeats)
+    ]
+    held = np.mean([one.low <= truth <= one.high for one in found])
+    # 300 simulations: two standard errors are 2.5 points, 150: 3.6.
+    assert 0.90 <= held <= 0.985

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from kapps import data, evaluation
+from kapps import evaluation
 from kapps.errors import UserError
-from kapps.evaluation.metrics.classification import wilson_interval
 
 
 def test_nearest_neighbours_by_hand():
@@ -63,36 +62,3 @@ def test_too_few_for_neighbours():
         evaluation.nearest_neighbour_test(np.zeros((1, 2)), np.ones((5, 2)))
     with pytest.raises(UserError, match="not finite"):
         evaluation.nearest_neighbour_test(np.zeros((3, 2)), np.full((3, 2), np.nan))
-
-
-@pytest.fixture(scope="module")
-def digits():
-    split = data.load("digits").splits["train"]
-    return split.take(range(len(split)))
-
-
-def test_a_network_finds_a_checkerboard(digits):
-    half = len(digits) // 2
-    board = (np.indices((8, 8)).sum(axis=0) % 2 * 40).astype(np.uint8)[..., None]
-    marked = np.where(digits[half:] > 215, digits[half:], digits[half:] + board).astype(np.uint8)
-    found = evaluation.classifier_two_sample_test(digits[:half], marked, epochs=5)
-    assert found.accuracy > 0.8
-    assert found.examples == 2 * (half - round(half * 0.5))
-    hits = round(found.accuracy * found.examples)
-    assert (found.low, found.high) == wilson_interval(hits, found.examples)
-
-
-def test_a_network_cannot_tell_real_from_real(digits):
-    mixed = digits[np.random.default_rng(0).permutation(len(digits))[:800]]
-    found = evaluation.classifier_two_sample_test(mixed[:400], mixed[400:], epochs=4)
-    # Five standard errors: what it learns by heart must not be what it is asked.
-    assert abs(found.accuracy - 0.5) < 5 * 0.5 / np.sqrt(found.examples)
-
-
-def test_pictures_that_a_network_cannot_compare(digits):
-    for wrong in (digits / 255, digits[:, :7], digits[0]):
-        with pytest.raises(UserError, match="uint8 pictures of one shape"):
-            evaluation.classifier_two_sample_test(digits, wrong)
-    for few, share in ((digits[:1], 0.5), (digits[:9], 0.01), (digits[:9], 1.0)):
-        with pytest.raises(UserError, match="cannot be divided"):
-            evaluation.classifier_two_sample_test(few, digits, held_out=share)

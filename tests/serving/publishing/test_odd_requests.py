@@ -1,4 +1,7 @@
-"""A tensor of the wrong shape is refused; it used to abort the process that serves the model."""
+"""A tensor of the wrong shape is refused; it used to abort the process that serves the model.
+
+And an empty batch is answered with an empty one.
+"""
 
 import json
 import subprocess
@@ -50,6 +53,18 @@ for place in sys.argv[1:]:
                 except Exception as error:
                     said = type(error).__name__
                 print(json.dumps([*call, said]), flush=True)
+        # And no examples at all.
+        nothing = {
+            key: tf.constant(0, spec.dtype) if spec.shape.rank is None and key == "count"
+            else right(spec)[:0] if spec.shape.rank
+            else right(spec) if key in SCALARS else tf.zeros([0], spec.dtype)
+            for key, spec in specs.items()
+        }
+        try:
+            said = sorted({v.shape[0] for v in signature(**nothing).values()})
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+        print(json.dumps([place, name, "empty", said]), flush=True)
 """
 
 
@@ -78,6 +93,13 @@ def answers(tmp_path_factory):
 def test_a_tensor_of_another_rank_is_refused(answers, family):
     said, code, errors = answers
     assert code == 0, f"the process died: {errors}"
-    calls = said[family]
+    calls = [call for call in said[family] if call[1] != "empty"]
     assert calls or family in ("table", "regression")
     assert [call for call in calls if not call[-1].endswith("InvalidArgumentError")] == []
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_empty_batch_has_an_empty_answer(answers, family):
+    empty = [call for call in answers[0][family] if call[1] == "empty"]
+    assert {name for name, *_ in empty} == FAMILIES[family][2]
+    assert [call for call in empty if call[2] != [0]] == []

@@ -8,9 +8,8 @@ import signal
 import sys
 
 import keras
-import numpy as np
 
-from kapps import models
+from kapps import models, training
 from kapps.command_line import call
 from models.pretrained import small_backbone
 from recipes import transfer_learning
@@ -58,16 +57,9 @@ class Die(keras.callbacks.Callback):
 
 
 def killed(run_dir, step):
-    die, usual = Die(int(step)), transfer_learning.callbacks
-    transfer_learning.callbacks = lambda *arguments: [*usual(*arguments), die]
+    die, usual = Die(int(step)), training.setup.callbacks
+    training.setup.callbacks = lambda *arguments: [*usual(*arguments), die]
     call(transfer_learning, Config(run_dir=run_dir, **SETTINGS))
-
-
-def save_only(config, run, images, work, *rest):
-    """Instead of the recipe's report, where the weights are what is asked about."""
-    weights = {f"{i:03d}": weight for i, weight in enumerate(work.model.get_weights())}
-    np.savez(run.path / "weights.npz", **weights)
-    return {"kept": rest[1]}
 
 
 if __name__ == "__main__":

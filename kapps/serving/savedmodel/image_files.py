@@ -1,0 +1,185 @@
+"""Encoded images in a served graph: measured by their headers, then decoded.
+
+A file of some kilobytes can ask for gigabytes of pixels: 22,000 x 22,000 of one colour are a PNG of
+59 kB. So the size is read from the header, and more than `MAX_PIXELS` are not decoded. Of an
+animated GIF only the first frame is given to the decoder, which would lay out all of them.
+"""
+
+import tensorflow as tf
+
+from kapps.data.images import decode
+
+DECODABLE_CHANNELS = (1, 3)  # what decode_image gives
+# TF Serving's REST interface takes base64 for tensors whose name ends in _bytes.
+IMAGE_BYTES = tf.TensorSpec((None,), tf.string, name="image_bytes")
+MAX_PIXELS = 50_000_000  # cameras of telephones give 12 or 48 million
+_MAX_BLOCKS = 2000  # of a header, before the size
+_TOGETHER = 2  # images decoded at a time, which bounds the memory
+
+
+def decode_files(image_bytes: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+    """Encoded images, string [N], as uint8 [N, H, W, C]; C is one of DECODABLE_CHANNELS.
+
+    Raises:
+        tf.errors.InvalidArgumentError: some cannot be decoded or are too large, when it is run. The
+            message says which, counted from 0, and why.
+    """
+
+    def read(number, contents):
+        pixels, only = measure(contents)
+        allowed = (pixels > 0) & (pixels <= MAX_PIXELS)
+        image = tf.cond(
+            allowed,
+            lambda: decode.decode_image(only, image_shape),
+            lambda: tf.zeros(image_shape, tf.uint8),
+        )
+        return number, pixels, tf.ensure_shape(image, image_shape)
+
+    # A dataset, as it goes on after an element that fails: one that is missing at the end could not
+    # be decoded. The last element is there so that the batch is never empty.
+    count = tf.size(image_bytes, tf.int64)
+    files = tf.data.Dataset.from_tensor_slices(image_bytes).enumerate()
+    files = files.map(read, num_parallel_calls=_TOGETHER, deterministic=True).ignore_errors()
+    last = (tf.constant([-1], tf.int64), tf.constant([1], tf.int64))
+    last = tf.data.Dataset.from_tensor_slices((*last, tf.zeros((1, *image_shape), tf.uint8)))
+    numbers, pixels, images = files.concatenate(last).batch(count + 1).get_single_element()
+    numbers, pixels, images = numbers[:-1], pixels[:-1], images[:-1]
+
+    # -1 of those that failed; 0 where the header is of no format that is known.
+    sizes = tf.tensor_scatter_nd_update(
+        tf.fill(tf.reshape(count, [1]), tf.constant(-1, tf.int64)), numbers[:, None], pixels
+    )
+    bad = tf.where((sizes <= 0) | (sizes > MAX_PIXELS))[:, 0]
+    reasons = tf.where(
+        tf.gather(sizes, bad) > MAX_PIXELS,
+        tf.strings.join(
+            [
+                "has ",
+                tf.strings.as_string(tf.gather(sizes, bad)),
+                f" pixels, more than {MAX_PIXELS}",
+            ]
+        ),
+        f"cannot be decoded; {', '.join(decode.FORMATS)} are understood",
+    )
+    message = tf.strings.reduce_join(
+        tf.strings.join(["image ", tf.strings.as_string(bad), " of the batch ", reasons]),
+        separator="; ",
+    )
+    with tf.control_dependencies([tf.debugging.Assert(tf.equal(tf.size(bad), 0), [message])]):
+        return tf.ensure_shape(tf.identity(images), (None, *image_shape))
+
+
+def measure(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The number of pixels that a file's header announces, and what of it is to be decoded.
+
+    Args:
+        contents: one file, string [].
+
+    Returns:
+        Pixels int64 [], 0 of what is no image; and the contents, of a GIF its first frame.
+    """
+
+    def starts_with(magic):
+        return tf.equal(tf.strings.substr(contents, 0, len(magic)), magic)
+
+    def whole(size):
+        height, width = size(contents)
+        return height * width, contents
+
+    return tf.case(
+        [
+            (starts_with(b"\xff\xd8\xff"), lambda: whole(_jpeg_size)),
+            (starts_with(b"\x89PNG"), lambda: whole(_png_size)),
+            (starts_with(b"GIF8"), lambda: _first_frame(contents)),
+            (starts_with(b"BM"), lambda: whole(_bmp_size)),
+        ],
+        default=lambda: (tf.constant(0, tf.int64), contents),
+    )
+
+
+def _octets(contents: tf.Tensor, position: tf.Tensor | int, count: int) -> tf.Tensor:
+    """`count` bytes at a position as int64 [count]; those beyond the end are 0."""
+    position = tf.cast(position, tf.int32)
+    there = tf.strings.substr(contents, tf.minimum(position, tf.strings.length(contents)), count)
+    padded = tf.strings.substr(tf.strings.join([there, b"\0" * count]), 0, count)
+    return tf.cast(tf.ensure_shape(tf.io.decode_raw(padded, tf.uint8), [count]), tf.int64)
+
+
+def _number(octets: tf.Tensor, little: bool = False) -> tf.Tensor:
+    powers = [256**power for power in range(octets.shape[0])]
+    return tf.reduce_sum(octets * tf.constant(powers if little else powers[::-1], tf.int64))
+
+
+def _png_size(contents):
+    # The signature of 8 bytes, then the block IHDR: length, name, width, height.
+    return (_number(_octets(contents, 20, 4)), _number(_octets(contents, 16, 4)))
+
+
+def _bmp_size(contents):
+    width, height = (_number(_octets(contents, where, 4), little=True) for where in (18, 22))
+    # Negative of what is stored from the top.
+    return tf.where(height >= 2**31, 2**32 - height, height), width
+
+
+def _jpeg_size(contents):
+    """From the frame header (SOF), ITU-T T.81, B.2.2; the largest, where there are several."""
+
+    def goes_on(blocks, position, height, width):
+        prefix, marker = tf.unstack(_octets(contents, position, 2))
+        ends = tf.reduce_any(tf.equal(marker, (0xD9, 0xDA)))  # end of image, start of scan
+        return tf.equal(prefix, 0xFF) & ~ends & (blocks < _MAX_BLOCKS)
+
+    def next_block(blocks, position, height, width):
+        head = _octets(contents, position, 9)
+        marker = head[1]
+        frame = (marker >= 0xC0) & (marker <= 0xCF)
+        # Tables and extensions have their numbers in between.
+        frame &= ~tf.reduce_any(tf.equal(marker, (0xC4, 0xC8, 0xCC)))
+        height = tf.where(frame, tf.maximum(height, _number(head[5:7])), height)
+        width = tf.where(frame, tf.maximum(width, _number(head[7:9])), width)
+        step = tf.where(tf.equal(marker, 0xFF), tf.constant(1, tf.int64), 2 + _number(head[2:4]))
+        return blocks + 1, position + tf.maximum(step, 1), height, width
+
+    zero = tf.constant(0, tf.int64)
+    _, _, height, width = tf.while_loop(
+        goes_on, next_block, (tf.constant(0), tf.constant(2, tf.int64), zero, zero)
+    )
+    return height, width
+
+
+def _first_frame(contents):
+    """GIF89a, sections 18 to 23: pixels of screen and first frame, and the file up to its end."""
+
+    def table(packed):  # bytes of a colour table
+        entries = tf.bitwise.left_shift(tf.constant(2, tf.int64), packed % 8)
+        return tf.where(packed >= 128, 3 * entries, 0)
+
+    def after_sub_blocks(position):
+        def goes_on(blocks, position):
+            inside = position < tf.strings.length(contents)
+            return (_octets(contents, position, 1)[0] > 0) & inside & (blocks < 2**16)
+
+        def skip(blocks, position):
+            size = tf.cast(_octets(contents, position, 1)[0], tf.int32)
+            return blocks + 1, position + 1 + size
+
+        position = tf.cast(position, tf.int32)
+        _, end = tf.while_loop(goes_on, skip, (tf.constant(0), position))
+        return end + 1
+
+    screen = _octets(contents, 6, 5)
+    start = 13 + tf.cast(table(screen[4]), tf.int32)
+    _, start = tf.while_loop(  # extensions stand before the frame
+        lambda blocks, at: tf.equal(_octets(contents, at, 1)[0], 0x21) & (blocks < _MAX_BLOCKS),
+        lambda blocks, at: (blocks + 1, after_sub_blocks(at + 2)),
+        (tf.constant(0), start),
+    )
+    frame = _octets(contents, start, 10)
+    data = start + 10 + tf.cast(table(frame[9]), tf.int32) + 1  # and the size of the codes
+    end = after_sub_blocks(data)
+    only = tf.strings.join([tf.strings.substr(contents, 0, end), b";"])
+    sides = [_number(screen[0:2], True), _number(screen[2:4], True)]
+    sides_of_frame = [_number(frame[5:7], True), _number(frame[7:9], True)]
+    pixels = tf.maximum(sides[0] * sides[1], sides_of_frame[0] * sides_of_frame[1])
+    is_frame = tf.equal(frame[0], 0x2C)
+    return tf.where(is_frame, pixels, 0), tf.cond(is_frame, lambda: only, lambda: contents)

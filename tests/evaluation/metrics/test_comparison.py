@@ -1,0 +1,52 @@
+"""Paired comparisons against SciPy, hand counts and simulations of their coverage."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from kapps import evaluation
+
+
+def pairs(rng, count, both=0.7, first=0.12, second=0.06):
+    kinds = rng.choice(4, count, p=[both, first, second, 1 - both - first - second])
+    return np.isin(kinds, (0, 1)), np.isin(kinds, (0, 2))
+
+
+def test_by_hand():
+    first = np.array([1] * 12 + [0] * 4 + [1] * 80 + [0] * 4, bool)
+    second = np.array([0] * 12 + [1] * 4 + [1] * 80 + [0] * 4, bool)
+    found = evaluation.mcnemar(first, second)
+    assert found.difference == pytest.approx(0.08)
+    assert found.p == pytest.approx(stats.binomtest(4, 16).pvalue)
+    a, b = 13 / 102, 5 / 102
+    width = 1.959964 * np.sqrt((a + b - (a - b) ** 2) / 102)
+    assert (found.low, found.high) == pytest.approx((a - b - width, a - b + width))
+    swapped = evaluation.mcnemar(second, first)
+    assert swapped[:3] == pytest.approx((-found.difference, -found.high, -found.low))
+    assert evaluation.mcnemar(first, first).p == 1
+    with pytest.raises(ValueError, match="pairs"):
+        evaluation.mcnemar(first, second[:5])
+
+
+@pytest.mark.parametrize("count", [60, 300])
+def test_the_interval_holds_the_truth(count):
+    rng = np.random.default_rng(0)
+    held = [
+        found.low <= 0.06 <= found.high
+        for found in (evaluation.mcnemar(*pairs(rng, count)) for _ in range(1000))
+    ]
+    assert 0.93 <= np.mean(held) <= 0.97
+
+
+def test_the_paired_bootstrap_holds_the_truth():
+    """Squared errors of two regressions that share most of their error."""
+    rng, held = np.random.default_rng(0), []
+    for seed in range(300):
+        shared, a, b = rng.normal(size=(3, 150))
+        ours, theirs = (shared + 0.3 * a) ** 2, (shared + 0.6 * b) ** 2
+        found = evaluation.paired_bootstrap(
+            lambda rows, ours=ours, theirs=theirs: float(np.mean(theirs[rows] - ours[rows])),
+            150, resamples=300, seed=seed,
+        )  # fmt: skip
+        held.append(found.low <= 0.36 - 0.09 <= found.high)
+    assert 0.91 <= np.mean(held) <= 0.98  # 300 simulations: two standard errors are 2.5 points

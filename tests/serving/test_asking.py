@@ -1,0 +1,119 @@
+"""A published model of any family, asked by what a person has."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from kapps import serving
+from kapps.errors import UserError
+from serving.small_families import SHAPE, publish
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    root, done = tmp_path_factory.mktemp("served"), {}
+    found = SimpleNamespace(metrics={}, verdict=SimpleNamespace(label="good", sentence="Fine."))
+
+    def published(family):
+        if family not in done:
+            run = SimpleNamespace(
+                config={"export": True, "export_dir": str(root / family), "seed": 0},
+                published=None, recipe="toy", path=root, facts=dict,
+            )  # fmt: skip
+            done[family] = publish(family, run, found)
+        return done[family]
+
+    return published
+
+
+def answers(*arguments, **settings):
+    return list(serving.ask(*arguments, **settings))
+
+
+def signature(place, name="serving_default"):
+    return tf.saved_model.load(place).signatures[name]
+
+
+def test_series_of_a_csv_file_may_have_other_lengths_and_no_labels(place, tmp_path):
+    path = tmp_path / "waves.csv"
+    path.write_text("series,time,a,b\none,1,0.5,1\ntwo,0,2,2\none,0,-1,3\none,2,0,0\n")
+    model = place("series")
+    one, two = answers(model, [path])
+    assert (one["series"], two["series"]) == ("one", "two") and one["file"] == str(path)
+    values = np.full((2, 3, 2), np.nan, "f4")
+    values[0] = [[-1, 3], [0.5, 1], [0, 0]]  # in the order of time
+    values[1, 0] = [2, 2]
+    expected = signature(model)(sequence=tf.constant(values))
+    for answer, chances, label in zip(
+        (one, two), expected["probabilities"].numpy(), expected["label"].numpy(), strict=True
+    ):
+        assert answer["label"] == label.decode()
+        np.testing.assert_allclose(list(answer["probabilities"].values()), chances, rtol=1e-5)
+    np.savez(tmp_path / "waves.npz", x=values)
+    again = answers(model, [tmp_path / "waves.npz"])
+    assert [answer["label"] for answer in again] == [one["label"], two["label"]]
+    with pytest.raises(UserError, match=r"series come as .csv"):
+        answers(model, [tmp_path / "waves.txt"])
+
+
+def test_points(place, tmp_path):
+    (tmp_path / "named.csv").write_text("x,y\n1,2\n-0.5,1e-3\n")
+    said = answers(place("points"), [tmp_path / "named.csv"])
+    expected = signature(place("points"))(points=tf.constant([[1, 2], [-0.5, 1e-3]]))
+    assert [row["row"] for row in said] == [1, 2]
+    chances = [list(row["probabilities"].values()) for row in said]
+    np.testing.assert_allclose(chances, expected["probabilities"], rtol=1e-5)
+    (tmp_path / "wide.csv").write_text("x,y,z\n1,2,3\n")
+    with pytest.raises(UserError, match="3 columns, but a point has 2"):
+        answers(place("points"), [tmp_path / "wide.csv"])
+
+
+def test_prompts_are_continued(place):
+    first, second = answers(place("text"), ["ab", "b a"], length=7)
+    assert first["prompt"] == "ab" and first["text"].startswith("ab") and len(first["text"]) == 9
+    assert second["text"].startswith("b a")
+
+
+def test_seeds_draw_images_and_images_are_reconstructed(place, tmp_path):
+    for family in ("VAE", "GAN", "conditional GAN"):
+        (answer,) = answers(place(family), ["7"], directory=tmp_path / family)
+        assert answer["seed"] == 7
+        image = np.asarray(Image.open(answer["written"])).reshape(SHAPE)
+        asked = {"label": tf.constant(-1)} if "conditional" in family else {}
+        sample = signature(place(family), "sample")
+        expected = sample(count=tf.constant(1), seed=tf.constant(7), **asked)["image"][0]
+        np.testing.assert_array_equal(image, expected)
+    pixels = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8)
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "mine.png")
+    (answer,) = answers(place("autoencoder"), [tmp_path / "mine.png"], directory=tmp_path)
+    expected = signature(place("autoencoder"))(image=tf.constant(pixels[None]))
+    assert answer["error"] == pytest.approx(float(expected["error"][0]), rel=1e-4)
+    assert answer["written"] == str(tmp_path / "mine_reconstruction.png")
+    with pytest.raises(UserError, match="mine.png: this model takes a seed"):
+        answers(place("GAN"), [tmp_path / "mine.png"])
+    with pytest.raises(UserError, match="12: this model takes an image file"):
+        answers(place("autoencoder"), ["12"])
+
+
+def test_images_that_can_be_read_are_answered_first(place, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8)
+    for name in ("a.png", "c.png"):
+        Image.fromarray(pixels[..., 0]).save(tmp_path / name)
+    (tmp_path / "b.png").write_text("no image")
+    said = []
+    files = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    with pytest.raises(serving.SomeUnreadable, match="b.png: cannot be read as an image"):
+        for answer in serving.ask(place("image classifier"), files, top=2):
+            said.append(answer)
+    assert [answer["file"] for answer in said] == [str(files[0]), str(files[2])]
+    assert [len(answer["predictions"]) for answer in said] == [2, 2]
+
+
+def test_a_table(place, tmp_path):
+    (tmp_path / "boxes.csv").write_text("size\n1\n3.5\n")
+    said = answers(place("table"), [tmp_path / "boxes.csv"])
+    expected = signature(place("table"))(size=tf.constant([1.0, 3.5]))
+    assert [row["label"].encode() for row in said] == expected["label"].numpy().tolist()
