@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-Request = tuple[str, Mapping[str, np.ndarray]]
+Request = tuple[str, Mapping[str, np.ndarray | np.generic]]
 BATCHES = (1, 8)  # sizes of the requests
 
 
