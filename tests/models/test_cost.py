@@ -1,6 +1,6 @@
 import keras
 import pytest
-from models.pretrained.weightless import without_weights
+from models.weightless import without_weights
 
 from kapps import models
 from kapps.errors import UserError

@@ -8,7 +8,7 @@ import math
 
 import keras
 import pytest
-from models.pretrained.weightless import without_weights
+from models.weightless import without_weights
 
 from kapps import models
 from kapps.models.images.variants import INCEPTION, RESNET, VGG

@@ -16,7 +16,7 @@ import urllib.error
 import keras
 import numpy as np
 import pytest
-from models.pretrained.weightless import without_weights
+from models.weightless import without_weights
 
 from kapps import layers, models
 from kapps.errors import UserError
