@@ -14,9 +14,8 @@ import gzip
 import os
 import pathlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kapps.errors import UserError
 
@@ -57,8 +56,8 @@ class Delimited:
         return self.cells[self.names.index(name)]
 
 
-def as_cells(cells: Sequence[str] | pyarrow.Array) -> pyarrow.Array:
-    """Cells as an Arrow array of text."""
+def as_cells(cells: Any) -> pyarrow.Array:
+    """Cells, texts or an Arrow array of them, as one Arrow array of text."""
     import pyarrow as pa
 
     if isinstance(cells, pa.ChunkedArray):

@@ -108,7 +108,7 @@ def _rows(version, signatures, inputs, file, kind, names) -> Iterator[dict[str, 
         return
     labels = (version / "assets" / "labels.txt").read_text(encoding="utf-8").splitlines()
     for name, label, chances in zip(names, said["label"], said["probabilities"], strict=True):
-        if label.ndim if isinstance(label, np.ndarray) else False:  # a label at each step
+        if isinstance(label, np.ndarray):  # a label at each step
             yield {"file": file, kind: name, "labels": [word.decode() for word in label]}
             continue
         shares = dict(zip(labels, map(float, chances), strict=True))
@@ -139,7 +139,8 @@ def _images(signatures, arguments, directory) -> Iterator[dict[str, Any]]:
             inputs = {"count": tf.constant(1), "seed": tf.constant(int(argument))}
             if "label" in asked:
                 inputs["label"] = tf.constant(-1)
-            answer, target = {"seed": int(argument)}, directory / f"sample_{argument}.png"
+            answer: dict[str, Any] = {"seed": int(argument)}
+            target = directory / f"sample_{argument}.png"
         else:
             if "label" in asked:
                 raise UserError(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -20,7 +20,9 @@ import tensorflow as tf
 from kapps.errors import UserError
 from kapps.training import run as runs
 from kapps.training.flags import CommonFlags
-from kapps.training.phases import Phase
+
+if TYPE_CHECKING:
+    from kapps.training.phases import Phase
 
 Objective = Callable[[keras.Model, Any], tf.Tensor]
 

@@ -1,10 +1,10 @@
 import keras
 import pytest
-from models.pretrained.weightless import without_weights
 
 from kapps import models
 from kapps.errors import UserError
 from kapps.layers import SpectralNormalization
+from models.weightless import without_weights
 
 layers = keras.layers
 

@@ -37,7 +37,7 @@ def picture_groups(
         groups = [match.group(1) if match else None for match in found]
         what = f"do not match the group pattern {pattern!r}"
     else:
-        if level < 1:
+        if level is None or level < 1:
             raise UserError(f"group level {level}: 1 is the first folder below the class folder")
         folders = [_below_class(source, row) for row in range(len(source.labels))]
         groups = ["/".join(path[:level]) if len(path) >= level else None for path in folders]
@@ -73,6 +73,8 @@ def _compiled(pattern: str) -> re.Pattern:
 
 def _below_class(source: Source, row: int) -> list[str]:
     """The folders between the class folder and the picture."""
+    if source.origins is None:
+        return []
     folders = source.origins[row].split("/")[:-1]
     name = source.class_names[source.labels[row]]
     return folders[folders.index(name) + 1 :] if name in folders else []

@@ -78,7 +78,7 @@ class Cells:
         """How many rows have each text that is a value, int [d]."""
         return np.where(self.missing, 0, self.counts)
 
-    def texts(self, places: np.ndarray) -> list[str]:
+    def texts(self, places: Sequence[int] | np.ndarray) -> list[str]:
         """The texts at some places."""
         import pyarrow as pa
 

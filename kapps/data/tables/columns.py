@@ -23,7 +23,7 @@ import keyword
 import re
 import unicodedata
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -161,7 +161,7 @@ def describe_column(
 
 
 def parse_cells(
-    cells: Sequence[str] | Cells, column: dict[str, Any]
+    cells: Sequence[str] | Cells, column: Mapping[str, Any]
 ) -> tuple[np.ndarray, list[tuple[str, int]]]:
     """The cells as a model takes them, and those that have no meaning in such a column.
 

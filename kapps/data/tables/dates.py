@@ -58,7 +58,7 @@ def recognise_dates(cells: Cells) -> tuple[str, str]:
         days, _ = parse_dates(cells.values, order)
         read[order] = int(counts[~np.isnan(days)].sum())
     most = max(read.values())
-    order = max(read, key=read.get)
+    order = max(read, key=read.__getitem__)
     odd = np.isnan(parse_dates(cells.values, order)[0]) & (counts > 0)
     # As with numbers: some words for "unknown" do not make it anything else.
     if most < 0.8 * total or (most < (1 - FEW) * total and odd.sum() > MOST_WORDS):

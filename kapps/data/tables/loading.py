@@ -227,7 +227,7 @@ def _describe_all(
     """
     # Those left out have a name, too, so that a file to predict, with all columns, has the same.
     served = dict(zip(table.names, kinds.served_names(table.names), strict=True))
-    keep, categories, wanted = set(keep), set(categories), set(names)
+    to_keep, as_categories, wanted = set(keep), set(categories), set(names)
     described, cells, dropped, errors = {}, {}, {}, []
 
     def describe(name: str, kept: bool) -> None:
@@ -239,7 +239,7 @@ def _describe_all(
                 notes,
                 rows=train,
                 delimiter=table.delimiter,
-                categories=name in categories,
+                categories=name in as_categories,
                 keep=kept,
                 words=words,
             )
@@ -254,7 +254,7 @@ def _describe_all(
     for name, column in zip(table.names, table.cells, strict=True):
         if name in wanted:
             cells[name] = Cells.of(column, words)
-            describe(name, name in keep)
+            describe(name, name in to_keep)
     if errors:
         raise UserError("\n".join(errors))
     if not described:  # a column of 1, 2, 3 ... is better than none

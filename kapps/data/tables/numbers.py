@@ -193,7 +193,7 @@ def _common_unit(units: pyarrow.Array, counts: np.ndarray, there: np.ndarray) ->
     weights = np.bincount(codes, weights=np.where(there, counts, 0), minlength=len(names))
     by_name = {name: int(n) for name, n in zip(names, weights, strict=True) if n}
     total = sum(by_name.values())
-    unit = max((name for name in by_name if name), key=by_name.get, default="")
+    unit = max((name for name in by_name if name), key=by_name.__getitem__, default="")
     without = by_name.pop("", 0)
     if not unit or sum(by_name.values()) <= FEW * total:
         return "", ""

@@ -25,8 +25,8 @@ def read_table(spec: str, target: str | None = None) -> tuple[Delimited, str]:
         UserError: the file cannot be read as a table, or no target is named for it.
     """
     parsed = parse(spec, ("csv",), TABLES)
-    if parsed.kind == "csv":
-        check_target(spec, target)
+    check_target(spec, target)  # of a file there has to be one
+    if parsed.kind == "csv" and target is not None:
         return read_delimited(parsed.path), target
     table = from_scikit_learn(parsed.kind)
     return table, target or table.names[-1]

@@ -89,7 +89,7 @@ def explain_stacked(
         "verdict": verdict.label,
     }
     one = models.stacked.copy_of(model, best)
-    if points.class_names:
+    if linear is not None:
         caption = f"The first {SHOWN} networks: which regions go to which class."
         figures = _class_figures(model, one, points, best, linear)
     else:

@@ -112,7 +112,7 @@ def epoch_rows(curve: Mapping[str, Any], measurements: int) -> list[dict[str, fl
     """
     rows = []
     for end in range(measurements, len(curve["examples"]), measurements):
-        row = {"epoch": end // measurements}
+        row: dict[str, float] = {"epoch": end // measurements}
         row["loss"] = sum(curve["loss"][end - measurements + 1 : end + 1]) / measurements
         for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate"):
             row[name] = curve[name][end]

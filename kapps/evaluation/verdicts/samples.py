@@ -95,7 +95,7 @@ def gan_verdict(
     told = (
         f" The discriminator tells {100 * discriminator_accuracy:.1f} % of the images right: it is "
         "saturated and teaches the generator nothing more."
-        if saturated
+        if saturated and discriminator_accuracy is not None
         else ""
     )
     label, words, advice = _judge(numbers, missing, saturated)

@@ -32,7 +32,6 @@ class CustomStep(_Model):
     """Configuration, batches, metrics and files of a model with a `train_step` of its own."""
 
     classes: int
-    image_shape: tuple[int, ...]  # of those that give images
     trackers: list[keras.metrics.Metric]
 
     # Batches ------------------------------------------------------------------------------------
@@ -209,6 +208,8 @@ class CustomStep(_Model):
 
 class ImageModel(CustomStep):
     """A `CustomStep` that gives pixels of 0..1, [batch, *image_shape]; from images, usually."""
+
+    image_shape: tuple[int, int, int]
 
     def build(self, input_shape: Any) -> None:
         """Nothing is left to build; Keras notes the shape, for `export`."""

@@ -23,9 +23,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kapps import files
+from kapps import files, models
 from kapps.errors import UserError
-from kapps.serving.formats.conversion import OPSET, in_float32, interpreter, quietly
+from kapps.serving.formats.conversion import OPSET, interpreter, quietly
 from kapps.serving.formats.numeric import numeric_endpoints, vocabularies, without_strings
 from kapps.serving.formats.requirements import check_format
 from kapps.serving.savedmodel import graph
@@ -68,7 +68,9 @@ def convert_signatures(
     check_format(format)
     directory, made, left = Path(directory), {}, {}
     model = (
-        in_float32(model) if isinstance(model, keras.Sequential) or _is_functional(model) else model
+        models.for_inference(model)
+        if isinstance(model, keras.Sequential) or _is_functional(model)
+        else model
     )
     for name, endpoint in _distinct(numeric_endpoints(model, class_names, temperature)).items():
         numeric = without_strings(endpoint)

@@ -97,7 +97,7 @@ def check_endpoint(
     name: str,
     function: Callable[..., dict[str, tf.Tensor]],
     served: Callable[..., dict[str, tf.Tensor]],
-    inputs: Mapping[str, np.ndarray],
+    inputs: Mapping[str, np.ndarray | np.generic],
     tolerance: float = ENDPOINT_TOLERANCE,
 ) -> None:
     """Compares a reloaded signature with the function it was made of.

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-Request = tuple[str, Mapping[str, np.ndarray]]
+Request = tuple[str, Mapping[str, np.ndarray | np.generic]]
 BATCHES = (1, 8)  # sizes of the requests
 
 
@@ -32,7 +32,9 @@ def write_warmup(directory: Path, model_name: str, requests: Iterable[Request]) 
     return path
 
 
-def prediction_log(model_name: str, signature: str, inputs: Mapping[str, np.ndarray]) -> bytes:
+def prediction_log(
+    model_name: str, signature: str, inputs: Mapping[str, np.ndarray | np.generic]
+) -> bytes:
     """One `PredictionLog` that holds a `PredictRequest`, as bytes."""
     model_spec = _field(1, model_name.encode()) + _field(3, signature.encode())
     request = _field(1, model_spec)

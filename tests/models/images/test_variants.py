@@ -8,10 +8,10 @@ import math
 
 import keras
 import pytest
-from models.pretrained.weightless import without_weights
 
 from kapps import models
 from kapps.models.images.variants import INCEPTION, RESNET, VGG
+from models.weightless import without_weights
 
 
 def parameters(build, *args, **kwargs) -> int:

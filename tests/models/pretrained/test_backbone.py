@@ -16,12 +16,12 @@ import urllib.error
 import keras
 import numpy as np
 import pytest
-from models.pretrained.weightless import without_weights
 
 from kapps import layers, models
 from kapps.errors import UserError
 from kapps.models.pretrained import backbone
 from kapps.models.pretrained.backbone_table import BACKBONES, PACKAGED, PREPROCESSING
+from models.weightless import without_weights
 
 ROOT = pathlib.Path(__file__).parents[2]
 FILE_UTILS = "keras.src.utils.file_utils"

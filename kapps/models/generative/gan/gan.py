@@ -387,7 +387,7 @@ class GAN(ImageModel, keras.Model):
             )
             super().compile(optimizer, **{**kwargs, "auto_scale_loss": False})
         # Past the trackers of attributes, which see `optimizer` neither: `export` leaves both out.
-        vars(self)["discriminator_optimizer"] = discriminator_optimizer
+        self.__dict__["discriminator_optimizer"] = discriminator_optimizer
 
     @property
     def further_optimizers(self) -> dict[str, keras.optimizers.Optimizer]:

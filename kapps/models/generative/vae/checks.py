@@ -44,7 +44,8 @@ def check(vae: VAE) -> None:
 def _check_schedule(beta: Any) -> None:
     """A schedule has to come back from a saved model, which a lambda does not."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # Keras', of a lambda: it is refused below
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras', of a lambda: it is refused below
             config = keras.saving.serialize_keras_object(beta)
         loaded = keras.saving.deserialize_keras_object(config)
     except (AttributeError, ImportError, NotImplementedError, TypeError, ValueError):
