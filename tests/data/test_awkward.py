@@ -289,7 +289,7 @@ FOLDERS = {
     "train/ beside pictures": (classes("train/") | {f"rest/{i}.png": picture(700 + i) for i in range(6)}, ("rest", "train"), "train/ was taken for a class"),
     "12 of 16 bits": ({f"{c}/{i}.png": picture(100 * (c == "dog") + i, 12) for c in ("cat", "dog") for i in range(6)}, ("cat", "dog"), "of 16 bits use 12"),
     "all of 16 bits": ({f"{c}/{i}.png": picture(100 * (c == "dog") + i, 16) for c in ("cat", "dog") for i in range(6)}, ("cat", "dog"), None),
-    "the same picture in two splits": (SPLIT | {"test/cat/again.png": picture(0)}, ("cat", "dog"), "exact duplicates of pictures in train"),
+    "the same picture in two splits": (SPLIT | {"test/cat/again.png": picture(0)}, ("cat", "dog"), "exact duplicates of pictures in test"),
     "the same picture in two classes": (classes() | {"cat/a.png": picture(500), "dog/a.png": picture(500)}, ("cat", "dog"), "different label.*cat/a.png"),
     "a folder for each patient": ({f"{c}/p{p}/{i}.png": picture(100 * p + i + 50 * (c == "dog")) for c in ("cat", "dog") for p in range(4) for i in range(3)}, ("cat", "dog"), "--group-level 1"),
     "a class in a format that is not read": (classes() | {"eel/a.webp": WEBP, "eel/b.webp": WEBP}, None, "'eel'.*WebP"),
