@@ -141,7 +141,7 @@ def test_a_copy_of_a_recipe_is_a_script_that_runs(tmp_path):
     assert (tmp_path / "mine.py").read_text() == "edited"
     program("recipes", "copy", "perceptron", ".", cwd=tmp_path)
     assert (tmp_path / "perceptron.py").exists()
-    # And it is the same program as the recipe: the run is finished, and shown.
+    # It is a recipe of its own, whose runs the other leaves alone.
     shown = subprocess.run(
         [sys.executable, "-m", "kapps", "train", "perceptron", *flags],
         cwd=tmp_path,
@@ -149,7 +149,7 @@ def test_a_copy_of_a_recipe_is_a_script_that_runs(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert shown.returncode == 0 and "here is finished" in shown.stdout
+    assert shown.returncode == 2 and "belongs to the recipe mine, not perceptron" in shown.stderr
 
 
 def test_train_leaves_the_process_as_it_was(capsys):
