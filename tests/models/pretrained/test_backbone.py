@@ -23,7 +23,7 @@ from kapps.models.pretrained import backbone
 from kapps.models.pretrained.backbone_table import BACKBONES, PACKAGED, PREPROCESSING
 from models.weightless import without_weights
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 FILE_UTILS = "keras.src.utils.file_utils"
 
 # One network for every way to say what a stage is; the table gives its larger sisters the same.
