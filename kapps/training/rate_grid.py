@@ -49,7 +49,8 @@ def kept_cell(run: Run, name: str, compute: Callable[[], dict[str, Any]]) -> dic
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not there yet, or damaged
         found = compute()
-        files.write_json(path, found)
+        # Not `write_json`: a loss that diverged is to come back as the number it was, NaN.
+        files.write_text(path, json.dumps(found) + "\n")
         return found
 
 

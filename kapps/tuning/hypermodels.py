@@ -217,8 +217,9 @@ class _SaveBest(keras.callbacks.Callback):
 
 def _load(model: keras.Model, path: pathlib.Path) -> None:
     """Weights, and the state of the optimizer, which Keras gives to one that is built."""
-    if model.optimizer is not None and not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
+    optimizer = getattr(model, "optimizer", None)  # a model that was never compiled has none
+    if optimizer is not None and not optimizer.built:
+        optimizer.build(model.trainable_variables)
     model.load_weights(path)
 
 

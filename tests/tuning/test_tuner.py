@@ -314,7 +314,7 @@ def test_what_is_defined_in_a_notebook_cannot_go_to_a_worker(monkeypatch):
     monkeypatch.setattr(main, "model_of_a_cell", lambda hp: None, raising=False)
     main.model_of_a_cell.__module__ = "__main__"
     main.model_of_a_cell.__qualname__ = "model_of_a_cell"
-    monkeypatch.setattr(main, "__file__", "<stdin>")
+    monkeypatch.setattr(main, "__file__", "<stdin>", raising=False)
     with pytest.raises(UserError, match="notebook or on standard input.*workers=0"):
         pool.pickled(main.model_of_a_cell)
 
