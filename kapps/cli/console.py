@@ -1,11 +1,21 @@
 """What the commands share: writing to standard output, and checks of files and directories."""
 
+import io
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from kapps.errors import UserError
+
+
+def write_in_blocks() -> None:
+    """Hand output on in blocks, not by the line, where a program reads it.
+
+    `kapps predict ... | head` then ends well, PYTHONUNBUFFERED or not, unless there is much more.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(write_through=False, line_buffering=False)
 
 
 def write(text: str) -> None:

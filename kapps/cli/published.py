@@ -50,6 +50,7 @@ class Predict:
         if any(tables) and not all(tables):
             raise UserError("images and tables together: a model takes one or the other")
         command_line.import_tensorflow()
+        console.write_in_blocks()
         labels: list = []
         notes: list[str] = []
         answers = serving.ask(self.saved_model, self.images, top=self.top, notes=notes)
