@@ -132,9 +132,10 @@ def test_exported_again_from_the_run(houses, tmp_path, capsys):
     assert [row["prediction"] for row in one] == pytest.approx(
         [row["prediction"] for row in two], rel=1e-5
     )
-    with pytest.raises(SystemExit):
-        cli.main(["export", config.run_dir, "--format", "onnx"])
-    assert "model of a table" in capsys.readouterr().err
+    cli.main(["export", config.run_dir, "--format", "onnx"])
+    exported = pathlib.Path(config.run_dir, "export")
+    assert capsys.readouterr().out.strip() == str(exported / "model.onnx")
+    assert (exported / "columns.json").exists()
 
 
 def test_again_is_quick_and_another_config_is_refused(cancer):
