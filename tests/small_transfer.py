@@ -9,8 +9,9 @@ import sys
 
 import keras
 
-from kapps import models, training
+from kapps import models
 from kapps.command_line import call
+from kapps.training import setup
 from models.pretrained import small_backbone
 from recipes import transfer_learning
 from recipes.transfer_learning import Config
@@ -57,8 +58,8 @@ class Die(keras.callbacks.Callback):
 
 
 def killed(run_dir, step):
-    die, usual = Die(int(step)), training.setup.callbacks
-    training.setup.callbacks = lambda *arguments: [*usual(*arguments), die]
+    die, usual = Die(int(step)), setup.callbacks
+    setup.callbacks = lambda *arguments: [*usual(*arguments), die]
     call(transfer_learning, Config(run_dir=run_dir, **SETTINGS))
 
 

@@ -126,7 +126,7 @@ def test_fine_tuning_that_does_harm_is_not_kept(tmp_path):
     settings = SETTINGS | dict(fine_tune_learning_rate=30.0, fine_tune_epochs=1, cache=False)
     metrics = call(transfer_learning, Config(run_dir=str(tmp_path / "run"), **settings))
     assert metrics["kept"] == "probe" and metrics["best_epoch"] <= 3
-    assert "The probe&#39;s weights are kept" in (tmp_path / "run/report.html").read_text()
+    assert "The weights of the probe are kept" in (tmp_path / "run/report.html").read_text()
     assert not (tmp_path / "features").exists()
     best = rows_of(tmp_path / "run")[metrics["best_epoch"] - 1]
     images = data.load("digits", seed=0, image_size=12).splits["validation"]
