@@ -247,6 +247,8 @@ def without_chatter() -> Iterator[None]:
 
 
 def _end(message: str, code: int) -> None:
+    with contextlib.suppress(OSError):  # what was answered stands before what went wrong
+        sys.stdout.flush()
     with contextlib.suppress(OSError):  # stderr may be closed, or on the disk that is full
         sys.stderr.write(message.rstrip() + "\n")
     raise SystemExit(code) from None

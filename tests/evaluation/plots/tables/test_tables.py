@@ -42,9 +42,13 @@ def test_regressions():
 
 
 def test_importance():
-    drops = np.array([[0.1, 0.1], [0.4, 0.6], [-0.1, 0.1]])
-    axes = plots.column_importance(["a", "b", "c"], drops, "nats").axes[0]
+    value, low, high = np.array([[0.1, 0.5, 0.0], [0.05, 0.4, -0.1], [0.2, 0.8, 0.1]])
+    axes = plots.column_importance(["a", "b", "c"], value, low, high, "nats").axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "a", "c"]
     np.testing.assert_allclose([bar.get_width() for bar in axes.patches], [0.5, 0.1, 0.0])
-    figure = plots.column_importance([f"column {i}" for i in range(40)], np.ones((40, 2)), "x")
+    whiskers = [segment[:, 0] for segment in axes.collections[0].get_segments()]
+    np.testing.assert_allclose(whiskers, [[0.4, 0.8], [0.05, 0.2], [-0.1, 0.1]])
+    ones = np.ones(40)
+    names = [f"column {i}" for i in range(40)]
+    figure = plots.column_importance(names, ones, ones, ones, "x")
     assert len(figure.axes[0].patches) == 25 and plots.png_bytes(figure)
