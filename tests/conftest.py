@@ -1,4 +1,4 @@
-"""Hypothesis without deadlines, as a busy machine is no error; a test leaves TensorFlow as it was."""
+"""Hypothesis without deadlines, as a busy machine is no error; TensorFlow is left as it was."""
 
 import hypothesis
 import pytest
