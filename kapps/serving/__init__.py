@@ -3,8 +3,9 @@
 publish(model, run, data, found, ...)    publish the model of a run, whatever its family
 export(model, export_dir, class_names)   the next version of an image classifier, checked by
                                          reloading it
-export_vae, export_vq_vae, export_autoencoder, export_gan, export_any
-                                         the same for generative models: encode, decode, sample ...
+export_generator(model, export_dir)      the same for a VAE, VQ-VAE, GAN or autoencoder: encode,
+                                         decode, sample ...
+export_any(model, export_dir)            the same for any generative model, of images or texts
 export_generative(endpoints, ...)        what these stand on: any functions become signatures
 export_table(model, export_dir, ...)     the same for a model of a table: raw columns by name
 predict_table_file(path, file)           what a published model says of the rows of a CSV file

@@ -22,10 +22,7 @@ from .publishing.classic import (
 from .publishing.from_run import publish as publish
 from .publishing.generative import (
     export_any as export_any,
-    export_autoencoder as export_autoencoder,
-    export_gan as export_gan,
-    export_vae as export_vae,
-    export_vq_vae as export_vq_vae,
+    export_generator as export_generator,
     is_generative as is_generative,
 )
 from .publishing.images import export as export

@@ -28,7 +28,7 @@ def test_the_most_probable_labels_come_first(published, files):
 
 
 def test_a_generative_model_is_told_from_a_classifier(files, tmp_path):
-    vae = serving.export_vae(
+    vae = serving.export_generator(
         models.dense_vae((4, 4, 1), 2, units=(3,), classes=2), tmp_path, class_names=("a", "b")
     )
     with pytest.raises(UserError) as refused:

@@ -18,12 +18,7 @@ from kapps.data import ImageData, PointData, SequenceData, TableData, TextData
 from kapps.errors import UserError
 from kapps.models import GAN, VAE, VQVAE, Autoencoder, TruncatedBPTT
 from kapps.serving.publishing.classic import export_points
-from kapps.serving.publishing.generative import (
-    export_autoencoder,
-    export_gan,
-    export_vae,
-    export_vq_vae,
-)
+from kapps.serving.publishing.generative import export_generator
 from kapps.serving.publishing.images import export
 from kapps.serving.publishing.series import export_sequences
 from kapps.serving.publishing.tables import export_table
@@ -111,10 +106,10 @@ def _holds_images(points: PointData) -> bool:
 
 # A classifier is any model that is none of the others.
 FAMILIES = (
-    Family(VAE, ImageData, "images", export_vae, _labels_and_images),
-    Family(VQVAE, ImageData, "images", export_vq_vae, _labels_and_images),
-    Family(GAN, ImageData, "images", export_gan, _labels),
-    Family(Autoencoder, ImageData, "images", export_autoencoder, _images),
+    Family(VAE, ImageData, "images", export_generator, _labels_and_images),
+    Family(VQVAE, ImageData, "images", export_generator, _labels_and_images),
+    Family(GAN, ImageData, "images", export_generator, _labels),
+    Family(Autoencoder, ImageData, "images", export_generator, _images),
     Family(TruncatedBPTT, TextData, "characters", export_text, _nothing),
     Family(keras.Model, ImageData, "images", export, _classes_and_images),
     Family(keras.Model, TableData, "rows", export_table, _classes),

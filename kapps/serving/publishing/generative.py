@@ -24,7 +24,7 @@ for each picture, all of them equally probable.
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -47,39 +47,8 @@ COUNT, SEED, ONE_LABEL = (
 LABELS = tf.TensorSpec((None,), tf.int32, "label")
 
 
-def export_autoencoder(
-    model: Autoencoder,
-    export_dir: str | os.PathLike,
-    *,
-    card: str | None = None,
-    sample_images: np.ndarray | None = None,
-    white: int | None = None,
-) -> Path:
-    """Publishes an autoencoder as the next version; see the module and `export_generative`.
-
-    Args:
-        model: It has image_shape, latent_dim, encode and decode.
-        export_dir: The directory that a server watches; made when missing.
-        card: Markdown on what was trained on what, with which result.
-        sample_images: uint8 [n, H, W, C] for the check, noise when None; none of them is stored.
-        white: the level of 16-bit PNGs that is read as 255, see `ImageData.white`.
-
-    Raises:
-        UserError, RuntimeError: as `export_generative`.
-    """
-    return _export(
-        model,
-        autoencoder_endpoints(model, white),
-        export_dir,
-        "autoencoder",
-        (),
-        card,
-        sample_images,
-    )
-
-
-def export_vae(
-    model: VAE,
+def export_generator(
+    model: Autoencoder | VAE | VQVAE | GAN,
     export_dir: str | os.PathLike,
     *,
     class_names: Sequence[str] = (),
@@ -87,110 +56,56 @@ def export_vae(
     sample_images: np.ndarray | None = None,
     white: int | None = None,
 ) -> Path:
-    """Publishes a VAE as the next version; see the module and `export_generative`.
+    """Publishes a generative model of images as the next version.
 
-    `sample` gives the pictures of `model.sample` for the same seed; of a conditional model, for
-    the same label.
+    Its signatures are those of the module's table. `sample` gives the pictures of `model.sample`
+    for the same seed and, of a conditional model, the same label. Of a GAN the averaged generator
+    is published and nothing else.
 
     Args:
-        model: It has image_shape, latent_dim, classes, encode, decode, reconstruct and
-            generate(count, seed int32 [2], labels).
+        model: Trained.
         export_dir: The directory that a server watches; made when missing.
         class_names: Of a conditional model.
         card: Markdown on what was trained on what, with which result.
-        sample_images: uint8 [n, H, W, C] for the check, noise when None; none of them is stored.
+        sample_images: uint8 [n, H, W, C] for the check of what takes images, noise when None; none
+            of them is stored.
         white: the level of 16-bit PNGs that is read as 255, see `ImageData.white`.
 
     Raises:
-        UserError, RuntimeError: as `export_generative`.
+        UserError, RuntimeError: as `export_generative`; a UserError for any other model too, and
+            for class names that are not as many as the model's classes.
     """
-    return _export(
-        model,
-        vae_endpoints(model, white),
+    endpoints = endpoints_of(model, white)
+    classes = getattr(model, "classes", 0)
+    if class_names and len(class_names) != classes:
+        raise UserError(f"{len(class_names)} class names for a model of {classes} classes")
+    layers = model._flatten_layers(include_self=False)
+    lower = {layer.compute_dtype for layer in layers} & self_check.TOLERANCE.keys() - {"float32"}
+    return export_generative(
+        endpoints,
         export_dir,
-        "variational autoencoder",
-        class_names,
-        card,
-        sample_images,
+        kind=_of(model).words,
+        class_names=class_names,
+        classes=classes,
+        card=card,
+        sample_images=sample_images,
+        tolerance=max(
+            [self_check.ENDPOINT_TOLERANCE, *(self_check.TOLERANCE[dtype] for dtype in lower)]
+        ),
     )
 
 
-def export_vq_vae(
-    model: VQVAE,
-    export_dir: str | os.PathLike,
-    *,
-    class_names: Sequence[str] = (),
-    card: str | None = None,
-    sample_images: np.ndarray | None = None,
-    white: int | None = None,
-) -> Path:
-    """Publishes a VQ-VAE as the next version; see the module and `export_generative`.
-
-    Args:
-        model: With a prior it can be sampled from, as `model.sample` does for the same seed.
-        export_dir: The directory that a server watches; made when missing.
-        class_names: Of a conditional prior.
-        card: Markdown on what was trained on what, with which result.
-        sample_images: uint8 [n, H, W, C] for the check, noise when None; none of them is stored.
-        white: the level of 16-bit PNGs that is read as 255, see `ImageData.white`.
-
-    Raises:
-        UserError, RuntimeError: as `export_generative`.
-    """
-    return _export(
-        model,
-        vq_vae_endpoints(model, white),
-        export_dir,
-        "VQ-VAE",
-        class_names,
-        card,
-        sample_images,
-    )
-
-
-def export_gan(
-    model: GAN,
-    export_dir: str | os.PathLike,
-    *,
-    class_names: Sequence[str] = (),
-    card: str | None = None,
-) -> Path:
-    """Publishes the averaged generator of a GAN, and nothing else of it, as the next version.
-
-    `sample` gives the pictures of `model.sample` for the same seed; of a conditional model, for
-    the same label. See the module and `export_generative`.
-
-    Args:
-        model: It has image_shape, latent_dim, classes, latents(count, seed int32 [2]) and
-            generate(z, labels).
-        export_dir: The directory that a server watches; made when missing.
-        class_names: Of a conditional model.
-        card: Markdown on what was trained on what, with which result.
-
-    Raises:
-        UserError, RuntimeError: as `export_generative`.
-    """
-    return _export(
-        model,
-        gan_endpoints(model),
-        export_dir,
-        "generative adversarial network",
-        class_names,
-        card,
-        None,
-    )
-
-
-def endpoints_of(model: keras.Model) -> dict[str, Endpoint]:
+def endpoints_of(model: keras.Model, white: int | None = None) -> dict[str, Endpoint]:
     """The signatures of a generative model of images, by name.
+
+    Args:
+        model: Trained.
+        white: as `export_generator` has it.
 
     Raises:
         UserError: it is none.
     """
-    for kind, endpoints in _ENDPOINTS.items():
-        if isinstance(model, kind):
-            return endpoints(model)
-    raise UserError(f"a {type(model).__name__} is no generative model of images")
+    return _of(model).endpoints(model, white)
 
 
 def autoencoder_endpoints(model: Autoencoder, white: int | None = None) -> dict[str, Endpoint]:
@@ -260,8 +175,8 @@ def vq_vae_endpoints(model: VQVAE, white: int | None = None) -> dict[str, Endpoi
     return endpoints
 
 
-def gan_endpoints(model: GAN) -> dict[str, Endpoint]:
-    """The signatures of a GAN; see the module."""
+def gan_endpoints(model: GAN, white: int | None = None) -> dict[str, Endpoint]:
+    """The signatures of a GAN; see the module. It reads no files, so `white` says nothing."""
 
     def generate(z, label=None):
         return picture(model.generate(z, _one_hot(label, model)))
@@ -277,12 +192,25 @@ def gan_endpoints(model: GAN) -> dict[str, Endpoint]:
     }
 
 
-_ENDPOINTS = {
-    VAE: vae_endpoints,
-    VQVAE: vq_vae_endpoints,
-    GAN: gan_endpoints,
-    Autoencoder: autoencoder_endpoints,
-}
+class _Kind(NamedTuple):
+    model: type
+    words: str
+    endpoints: Callable[..., dict[str, Endpoint]]
+
+
+_KINDS = (
+    _Kind(VAE, "variational autoencoder", vae_endpoints),
+    _Kind(VQVAE, "VQ-VAE", vq_vae_endpoints),
+    _Kind(GAN, "generative adversarial network", gan_endpoints),
+    _Kind(Autoencoder, "autoencoder", autoencoder_endpoints),
+)
+
+
+def _of(model: keras.Model) -> _Kind:
+    for kind in _KINDS:
+        if isinstance(model, kind.model):
+            return kind
+    raise UserError(f"a {type(model).__name__} is no generative model of images")
 
 
 def export_any(
@@ -293,10 +221,10 @@ def export_any(
     card: str | None = None,
     white: int | None = None,
 ) -> Path:
-    """Publishes a generative model of whatever kind.
+    """Publishes a generative model of images or texts.
 
     Args:
-        model: An `Autoencoder`, a `VAE`, a `VQVAE`, a `GAN`, or a character model.
+        model: One that `export_generator` takes, or a character model.
         export_dir: The directory that a server watches; made when missing.
         class_names: Used where the model is conditional.
         card: Markdown on what was trained on what, with which result.
@@ -305,48 +233,16 @@ def export_any(
     Raises:
         UserError: it is none of them; and as `export_generative`.
     """
-    names = class_names if getattr(model, "classes", 0) else ()
-    if isinstance(model, VAE):
-        return export_vae(model, export_dir, class_names=names, card=card, white=white)
-    if isinstance(model, VQVAE):
-        return export_vq_vae(model, export_dir, class_names=names, card=card, white=white)
-    if isinstance(model, GAN):
-        return export_gan(model, export_dir, class_names=names, card=card)
-    if isinstance(model, Autoencoder):
-        return export_autoencoder(model, export_dir, card=card, white=white)
     if text.is_text(model):
         return text.export_text(model, export_dir, card=card)
-    raise UserError(f"a {type(model).__name__} is no generative model that can be exported")
+    names = class_names if getattr(model, "classes", 0) else ()
+    return export_generator(model, export_dir, class_names=names, card=card, white=white)
 
 
 def is_generative(model: keras.Model) -> bool:
     """True for what `export_any` is for: models of pictures or texts that are no classifiers."""
-    known = isinstance(model, VAE | VQVAE | GAN | Autoencoder) or text.is_text(model)
+    known = isinstance(model, tuple(kind.model for kind in _KINDS)) or text.is_text(model)
     return known or hasattr(model, "latent_dim")
-
-
-def _export(model, endpoints, export_dir, kind, class_names, card, sample_images) -> Path:
-    classes = getattr(model, "classes", 0)
-    if class_names and len(class_names) != classes:
-        raise UserError(f"{len(class_names)} class names for a model of {classes} classes")
-    layers = model._flatten_layers(include_self=False)
-    dtypes = {layer.compute_dtype for layer in layers} & self_check.TOLERANCE.keys()
-    tolerance = max(
-        [
-            self_check.ENDPOINT_TOLERANCE,
-            *(self_check.TOLERANCE[d] for d in dtypes if d != "float32"),
-        ]
-    )
-    return export_generative(
-        endpoints,
-        export_dir,
-        kind=kind,
-        class_names=class_names,
-        classes=classes,
-        card=card,
-        sample_images=sample_images,
-        tolerance=tolerance,
-    )
 
 
 def _with_files(

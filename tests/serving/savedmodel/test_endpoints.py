@@ -69,13 +69,13 @@ def vq_vae():
 
 
 MODELS = {
-    "vq_vae": (vq_vae, serving.export_vq_vae),
-    "autoencoder": (autoencoder, serving.export_autoencoder),
-    "vae": (vae, serving.export_vae),
-    "conditional_vae": (lambda: vae(CLASSES), serving.export_vae),
-    "vamp_vae": (lambda: vae(pseudo_inputs=4), serving.export_vae),
-    "gan": (gan, serving.export_gan),
-    "conditional_gan": (lambda: gan(CLASSES), serving.export_gan),
+    "vq_vae": vq_vae,
+    "autoencoder": autoencoder,
+    "vae": vae,
+    "conditional_vae": lambda: vae(CLASSES),
+    "vamp_vae": lambda: vae(pseudo_inputs=4),
+    "gan": gan,
+    "conditional_gan": lambda: gan(CLASSES),
 }
 
 
@@ -85,9 +85,8 @@ def published(tmp_path_factory):
 
     def publish(name):
         if name not in done:
-            build, export = MODELS[name]
-            model = build()
-            version = export(model, root / name, card=f"# A {name}")
+            model = MODELS[name]()
+            version = serving.export_generator(model, root / name, card=f"# A {name}")
             done[name] = SimpleNamespace(
                 model=model, version=version, signatures=serving.load(version).signatures
             )
@@ -447,9 +446,9 @@ def test_arguments_that_do_not_fit(tmp_path):
     with pytest.raises(ValueError, match="serving_default"):
         serving.export_generative({}, tmp_path)
     with pytest.raises(UserError, match="2 class names for a model of 3 classes"):
-        serving.export_gan(gan(CLASSES), tmp_path, class_names=("a", "b"))
+        serving.export_generator(gan(CLASSES), tmp_path, class_names=("a", "b"))
     with pytest.raises(UserError, match="1 class names for a model of 0"):
-        serving.export_vae(vae(), tmp_path, class_names=("a",))
+        serving.export_generator(vae(), tmp_path, class_names=("a",))
     with pytest.raises(UserError, match="Sequential is no generative model"):
         serving.export_any(keras.Sequential(), tmp_path)
     assert not serving.is_generative(keras.Sequential()) and serving.is_generative(vae())
