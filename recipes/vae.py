@@ -6,9 +6,9 @@
     python recipes/vae.py --likelihood discretized_logistic --conditional
 
 Kingma and Welling 2013 (arXiv:1312.6114); networks of Tomczak and Welling 2018 (arXiv:1705.07120).
-The Bernoulli likelihood is one of images of zeros and ones: they are drawn from the greys, for
-training anew in every step, for validation and test once (as in arXiv:2004.04795). Every likelihood
-is reported in nats per image and bounded from above by importance sampling (arXiv:1509.00519).
+The Bernoulli likelihood models binary images. They are drawn from the grey levels: anew in every
+training step, once for validation and test (arXiv:2004.04795). Reports give the negative
+log-likelihood in nats per image, bounded from above by importance sampling (arXiv:1509.00519).
 The same command resumes a run that was killed, to the same bits, and shows the result of one that
 is finished.
 """
@@ -36,45 +36,45 @@ class Config(
     """What is trained, on what, and how."""
 
     model: Literal["dense", "conv", "hierarchical"] = "dense"
-    """dense (gated layers), conv, or hierarchical (conv, with a second level of latents)"""
+    """dense (gated layers), conv, or hierarchical (conv with a second level of latents)"""
     latent_dim: training.PositiveInt = 16
-    """latents; of a hierarchical model, those of the highest level"""
+    """number of latents; in a hierarchical model, those of the top level"""
     units: tuple[training.PositiveInt, ...] = ()
-    """hidden layers: dense 300 300, conv and hierarchical 256"""
+    """hidden layers; default: 300 300 for dense, 256 for conv and hierarchical"""
     filters: tuple[training.PositiveInt, ...] = (32, 64)
     """conv and hierarchical: filters after each halving of the sides"""
     likelihood: Literal["bernoulli", "continuous_bernoulli", "gaussian", "discretized_logistic"] = (
         "bernoulli"
     )
-    """of the pixels: zeros and ones, greys in 0..1, any numbers, or the 256 levels of bytes"""
+    """distribution of the pixels: binary, grey levels in 0..1, real numbers, or 256 levels"""
     binarization: Literal["dynamic", "static"] = "dynamic"
-    """bernoulli: draw training images anew in every step, or once"""
+    """bernoulli: binarize training images anew in every step, or once"""
     scale: training.Positive | None = None
-    """gaussian: standard deviation of the pixels; default: learnt"""
+    """gaussian: standard deviation of the pixels; default: learned"""
     beta: training.NonNegative = 1.0
     """weight of the KL"""
     kl_warmup: training.Fraction = 0.2
-    """part of the steps in which the weight of the KL rises from 0"""
+    """fraction of the steps over which the weight of the KL rises from 0"""
     cyclic: training.NonNegativeInt = 0
-    """how often it rises from 0 again, over the whole training; 0 is off"""
+    """number of cycles in which it rises from 0, over the whole training; 0 is off"""
     free_bits: training.NonNegative = 0.0
-    """nats that a latent may use for nothing; 0.1 to 0.5 is usual"""
+    """nats per latent that cost nothing; 0.1 to 0.5 is usual"""
     objective: Literal["elbo", "iwae", "dreg"] = "elbo"
-    """what is maximised: one bound or the tighter one, or that with better gradients"""
+    """the bound that is maximized: ELBO, the tighter IWAE, or IWAE with DReG gradients"""
     samples: training.PositiveInt = 1
     """draws per image and step; iwae and dreg need several, 50 is usual"""
     prior: Literal["standard", "vamp"] = "standard"
-    """of the highest latents: normal, or a mixture of posteriors of learnt images"""
+    """prior of the top latents: standard normal, or VampPrior (learned pseudo-inputs)"""
     pseudo_inputs: training.PositiveInt = 500
-    """vamp: how many of those images"""
+    """vamp: number of pseudo-inputs"""
     conditional: bool = False
-    """tell encoder and decoder the class"""
+    """give the class to encoder and decoder"""
     weight_decay: training.NonNegative = 0.0
-    """decoupled, times the learning rate"""
+    """decoupled weight decay, multiplied by the learning rate"""
     nll_samples: training.PositiveInt = 500
-    """importance samples per test image at the end; papers have 5000"""
+    """importance samples per test image at the end; papers use 5,000"""
     sample_quality: Literal["auto", "yes", "no"] = "auto"
-    """compare samples with images by a classifier; auto: where one comes with kapps"""
+    """compare samples with real images in a classifier's features; auto: if kapps ships one"""
     epochs: training.PositiveInt = 100
     """passes over the training data"""
 
@@ -89,7 +89,7 @@ class Config(
         ),
         (
             lambda c: c.binarization == "static" and c.likelihood != "bernoulli",
-            "--binarization static is for --likelihood bernoulli: others see the greys",
+            "--binarization static is for --likelihood bernoulli: the others model grey levels",
         ),
         (
             lambda c: c.scale is not None and c.likelihood != "gaussian",
@@ -97,11 +97,11 @@ class Config(
         ),
         (
             lambda c: c.cyclic and training.changed(c, "kl_warmup"),
-            "--kl-warmup and --cyclic: the weight of the KL moves one way or the other",
+            "--kl-warmup and --cyclic exclude each other: both set the weight of the KL",
         ),
         (
             lambda c: c.objective != "elbo" and c.samples == 1,
-            "--objective {objective} with one sample is elbo: give --samples 2 or more",
+            "--objective {objective} with one sample is the elbo: use --samples 2 or more",
         ),
         (
             lambda c: c.free_bits and (c.objective != "elbo" or c.prior != "standard"),
@@ -128,10 +128,10 @@ check = training.check
 
 
 def batches(config: Config, images: data.ImageData) -> tuple:
-    """Training batches, validation batches, and a part of the training split."""
+    """Training batches, validation batches, and part of the training split without shuffling."""
     train, validation = images.splits["train"], images.splits["validation"]
     if config.likelihood == "bernoulli":
-        # Validation is drawn once, so that two epochs are measured on the same images.
+        # Binarized once, so that all epochs are measured on the same images.
         validation = data.binarized(validation)
         if config.binarization == "static":
             train = data.binarized(train, seed=config.seed)
@@ -149,7 +149,7 @@ def batches(config: Config, images: data.ImageData) -> tuple:
 
 
 def network(config: Config, images: data.ImageData, steps: int) -> models.VAE:
-    """The model of this configuration, untrained; `steps` are those of the whole training."""
+    """The untrained model of this configuration; `steps` is the length of the whole training."""
     beta = config.beta
     if config.cyclic:
         beta = models.CyclicKL(max(2, steps // config.cyclic), config.cyclic, config.beta)

@@ -6,8 +6,8 @@ In the notation of the paper, for an image x and latents z:
     ELBO    =  E[log w]  =  E[log p(x | z)] - KL(q(z | x) || p(z))  <=  log p(x)
     IWAE_K  =  E[log 1/K sum_k w_k]  <=  log p(x)         (arXiv:1509.00519, eq. 8)
 
-The loss is the negative of one of the two bounds, in nats per image: summed over pixels and over
-latents, averaged over the batch.
+The loss is the negative of one of these bounds, in nats per image: summed over pixels and latents,
+averaged over the batch.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Latent(NamedTuple):
     p: Gaussian | Mixture
 
     def kl(self) -> tf.Tensor:
-        """KL(q || p), of each dimension where that is known: [samples, batch, dims or 1]."""
+        """KL(q || p), per dimension where it has a closed form: [samples, batch, dims or 1]."""
         return self.p.kl(self.q, self.z)
 
     def log_ratio(self) -> tf.Tensor:
@@ -51,15 +51,15 @@ class Latent(NamedTuple):
 
 @keras.saving.register_keras_serializable("kapps")
 class VAE(ImageModel, keras.Model):
-    """A VAE made of networks; `dense_vae`, `conv_vae` and `hierarchical_vae` build them.
+    """A VAE of given networks; `dense_vae`, `conv_vae` and `hierarchical_vae` build one.
 
-    Trained on `image` or `(image, labels)`: pixels of 0..255, [batch, height, width, channels], and
+    Trained on `image` or `(image, labels)`: pixels in 0..255, [batch, height, width, channels], and
     integer or one-hot labels for a conditional model (labels are ignored otherwise). With the
-    Bernoulli likelihood every step draws zeros and ones from the gray values anew; images that are
-    zeros and ones already stay as they are.
+    Bernoulli likelihood every step binarizes the grey levels anew; images of zeros and ones stay
+    as they are.
 
-    Metrics: `loss` (in training with that step's weight of the KL, in validation with beta = 1;
-    penalties of regularizers included), `reconstruction`, `kl`, `negative_elbo` (beta = 1, nats per
+    Metrics: `loss` (with the current weight of the KL in training, with beta = 1 in validation;
+    regularization included), `reconstruction`, `kl`, `negative_elbo` (beta = 1, nats per
     image) and `active_units` (arXiv:1509.00519, section 5.3).
 
     Args:
@@ -123,7 +123,7 @@ class VAE(ImageModel, keras.Model):
     # Steps --------------------------------------------------------------------------------------
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One step down the negative bound."""
+        """One gradient step on the negative bound."""
         batch = self._draw(data)
 
         def objective():
@@ -134,11 +134,11 @@ class VAE(ImageModel, keras.Model):
         return self.track(**figures)
 
     def training_loss(self, data: Any) -> tf.Tensor:
-        """What a step on this batch would minimize, float32 []: for `training.GradientFlow`."""
+        """The loss that a step on this batch minimizes, float32 [], for `training.GradientFlow`."""
         return replicas.average(self._negative_bound(*self._draw(data), training=True)[0])
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """The same figures with beta = 1. The noise depends on the images only: twice the same."""
+        """The same figures with beta = 1. The noise depends on the images alone: figures repeat."""
         x, labels = self.unpack(data)
         x = unit_pixels(x)
         seed = replicas.seed_of_batch(self.seed, x)
@@ -149,7 +149,7 @@ class VAE(ImageModel, keras.Model):
         return self.track(loss=loss, **figures)
 
     def _draw(self, data):
-        """Binarized images, labels, a seed, and beta of this step."""
+        """Binarized images, labels, a seed, and the current beta."""
         x, labels = self.unpack(data)
         x = self._binarize(unit_pixels(x), replicas.next_seed(self.seed_generator))
         seed = replicas.next_seed(self.seed_generator)
@@ -164,7 +164,7 @@ class VAE(ImageModel, keras.Model):
     # The equations ------------------------------------------------------------------------------
 
     def _negative_bound(self, x, labels, seed, beta, training):
-        """The loss [batch], and by name what is reported beside it."""
+        """The loss, [batch], and the other figures by name."""
         latents = self._infer(x, labels, self.samples, seed, training)
         if self.objective == "dreg":
             loss, (log_p, kl) = self._negative_dreg(x, labels, latents[0], beta, training)
@@ -209,10 +209,10 @@ class VAE(ImageModel, keras.Model):
         return replicas.normal(shape, seed, axis=1)
 
     def _prior(self) -> Gaussian | Mixture:
-        """p(z) of the highest latent."""
+        """p(z) of the top latent."""
 
         def posterior(pseudo_inputs):
-            count = tf.shape(pseudo_inputs)[0]  # whose class the prior does not know
+            count = tf.shape(pseudo_inputs)[0]  # the prior does not know their class
             labels = tf.fill([count, self.classes], 1.0 / max(1, self.classes))
             return self.encoder(self.given(pseudo_inputs, labels), training=False)[:2]
 
@@ -226,12 +226,12 @@ class VAE(ImageModel, keras.Model):
         return -self.pixels.negative_log(x, on_rows(self.decoder, z, training))
 
     def _free(self, kl):
-        """The KL of each dimension, `free_bits` at least on the average of the batch."""
+        """The KL of each dimension, at least `free_bits` on average over the batch."""
         mean = tf.stop_gradient(replicas.mean_of_batch(tf.reduce_mean(kl, axis=0)))
         return losses.free_bits(kl, mean, self.free_bits)
 
     def _negative_dreg(self, x, labels, latent, beta, training):
-        """The loss [batch], then log p(x | z) and log q(z | x) - log p(z) [samples, batch]."""
+        """The loss, [batch]; log p(x | z) and log q(z | x) - log p(z), [samples, batch] each."""
 
         def log_weights(z):
             fixed = Latent(z, Gaussian(*map(tf.stop_gradient, latent.q)), latent.p)
@@ -246,7 +246,7 @@ class VAE(ImageModel, keras.Model):
     def log_weights(
         self, x: tf.Tensor, samples: int, seed: tf.Tensor, labels: Any = None
     ) -> tf.Tensor:
-        """Log w of that many draws from the posterior, float32 [samples, batch].
+        """Log w of draws from the posterior, float32 [samples, batch].
 
         Args:
             x: pixels of 0..1, zeros and ones for the Bernoulli likelihood.
