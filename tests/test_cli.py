@@ -91,6 +91,7 @@ def test_version():
     assert program("--version").stdout == f"kapps {kapps.__version__}\n"
 
 
+@pytest.mark.slow
 def test_help_is_quick():
     """Nothing heavy is imported for the help of any command or recipe, nor to list recipes."""
     code = """
@@ -123,6 +124,7 @@ def test_recipes_lists_each_with_what_it_says_of_itself():
         assert (ROOT / "recipes" / f"{name}.py").read_text().startswith(f'"""{line}')
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_recipe_is_a_script_that_runs(tmp_path):
     done = program("recipes", "copy", "perceptron", "mine.py", cwd=tmp_path)
     assert done.stdout.startswith("mine.py; run it: ") and done.returncode == 0
@@ -160,6 +162,7 @@ def test_train_leaves_the_process_as_it_was(capsys):
     assert sys.argv is argv and sys.modules["__main__"] is main
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
@@ -210,6 +213,7 @@ def test_a_mistake_ends_with_2_and_one_message(tmp_path, argv, words):
     assert len(done.stderr.splitlines()) < 8
 
 
+@pytest.mark.slow
 def test_export_publishes_what_predict_reads(finished, served, capsys):
     assert os.listdir(served) == ["1"]
     card = (served / "1" / "model_card.md").read_text(encoding="utf-8")
@@ -224,6 +228,7 @@ def test_export_publishes_what_predict_reads(finished, served, capsys):
         np.testing.assert_allclose([said[n] for n in CLASS_NAMES], row, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_pretrained_names_what_is_in_pictures(capsys):
     """Two photographs that come with scikit-learn: the Summer Palace, and a dahlia."""
     import sklearn.datasets
@@ -239,6 +244,7 @@ def test_pretrained_names_what_is_in_pictures(capsys):
         assert probabilities == sorted(probabilities, reverse=True) and sum(probabilities) < 1
 
 
+@pytest.mark.slow
 def test_predict_prints_an_aligned_line_per_file(finished, served, capsys):
     lines = run(capsys, "predict", served / "1", *finished.files, "--top", 2).splitlines()
     for line, file, row in zip(lines, finished.files, finished.expected, strict=True):
@@ -249,6 +255,7 @@ def test_predict_prints_an_aligned_line_per_file(finished, served, capsys):
     assert len(starts) == 1
 
 
+@pytest.mark.slow
 def test_predict_answers_the_good_files_and_names_the_bad(finished, served, capsys, tmp_path):
     (tmp_path / "bad.png").write_text("no image")
     good, other = finished.files
@@ -260,6 +267,7 @@ def test_predict_answers_the_good_files_and_names_the_bad(finished, served, caps
     assert err.startswith(f"error: {tmp_path / 'bad.png'}: cannot be read as an image")
 
 
+@pytest.mark.slow
 def test_export_again_elsewhere_and_in_another_format(finished, capsys, tmp_path):
     printed = run(capsys, "export", finished.path, "--export-dir", tmp_path / "there")
     assert printed == f"{tmp_path / 'there' / '1'}\n"
@@ -280,6 +288,7 @@ def generative_run(path, model):
     return path
 
 
+@pytest.mark.slow
 def test_export_of_a_generative_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where images are written
     model = models.dense_vae((4, 4, 1), 2, units=(3,))

@@ -135,6 +135,7 @@ def test_second_order_gradients(training, in_graph):
     assert_same(run(fused, images()), run(stock, images()), "float32")
 
 
+@pytest.mark.slow
 def test_under_xla():
     stock, fused = pair()
     x = images()
@@ -199,6 +200,7 @@ def fitted(batch_normalization):
     return model, x
 
 
+@pytest.mark.slow
 def test_fit_with_regularizer_and_constraint():
     ours, x = fitted(layers.BatchNormalization)
     stock, _ = fitted(keras.layers.BatchNormalization)
@@ -208,6 +210,7 @@ def test_fit_with_regularizer_and_constraint():
     assert_same(ours.predict(x, verbose=0), stock.predict(x, verbose=0), "float32")
 
 
+@pytest.mark.slow
 def test_save_load_and_export(tmp_path):
     model, x = fitted(layers.BatchNormalization)
     expected = model.predict(x, verbose=0)
@@ -220,6 +223,7 @@ def test_save_load_and_export(tmp_path):
     np.testing.assert_allclose(served.serve(x), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_weights_are_interchangeable_with_keras(tmp_path):
     ours, x = fitted(layers.BatchNormalization)
     ours.save_weights(tmp_path / "m.weights.h5")

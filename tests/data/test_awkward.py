@@ -297,6 +297,7 @@ FOLDERS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", FOLDERS)
 def test_folders(make_folder, case):
     files, names, words = FOLDERS[case]

@@ -204,6 +204,7 @@ def test_a_mere_beginning_is_refused(contents):
         decode_image(contents, (8, 8, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("contents", [b"", b"x", b"no picture", "animated WebP"])
 def test_other_formats_are_refused_by_name(contents):
     """TensorFlow's own WebP decoder aborts the process on this animation."""
@@ -216,6 +217,7 @@ def test_other_formats_are_refused_by_name(contents):
             decode(tf.constant(contents))
 
 
+@pytest.mark.slow
 def test_the_same_in_a_function_a_map_and_a_saved_model(tmp_path):
     """Mixed formats in one batch: each branch of the graph is taken and none disturbs another."""
     image = Image.fromarray(blocks())

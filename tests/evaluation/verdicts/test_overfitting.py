@@ -118,6 +118,7 @@ def test_test_figures_need_their_counts():
         evaluation.overfitting_verdict(history, **FASHION, balanced_accuracy=0.9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("train", "n", "val", "m"), [(0.98, 1294, 0.96, 144), (1.0, 300, 0.93, 60), (0.7, 60, 0.6, 90)]
 )

@@ -110,6 +110,7 @@ def close(one, other):
     np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 5])
 def test_autoencoder(published, size):
     model, signatures = published("autoencoder").model, published("autoencoder").signatures
@@ -131,6 +132,7 @@ def test_autoencoder(published, size):
     close(call(signatures["decode"], z=z)["pixels"], answer["pixels"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 5])
 def test_vae(published, size):
     model, signatures = published("vae").model, published("vae").signatures
@@ -160,6 +162,7 @@ def test_gan(published, size):
     assert np.ptp(answer["pixels"]) > 0.2
 
 
+@pytest.mark.slow
 def test_vq_vae(published):
     model, signatures = published("vq_vae").model, published("vq_vae").signatures
     assert set(signatures) == {
@@ -180,12 +183,14 @@ def test_vq_vae(published):
         signatures["decode"](codes=tf.fill([1, 3, 3], 6))
 
 
+@pytest.mark.slow
 def test_a_vq_vae_without_a_prior_cannot_be_sampled_from(tmp_path):
     model = models.vq_vae(SHAPE, codes=6, code_dim=3, filters=4)
     signatures = serving.load(serving.export_any(model, tmp_path)).signatures
     assert "encode" in signatures and "sample" not in signatures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vae", "vamp_vae", "gan", "vq_vae"])
 def test_samples_are_those_of_the_model_and_belong_to_the_seed(published, name):
     model, sample = published(name).model, published(name).signatures["sample"]
@@ -206,6 +211,7 @@ def test_samples_are_those_of_the_model_and_belong_to_the_seed(published, name):
     assert call(sample, count=0, seed=5)["image"].shape == (0, *SHAPE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["conditional_vae", "conditional_gan"])
 def test_conditional_models_take_labels(published, name):
     model, signatures = published(name).model, published(name).signatures
@@ -265,6 +271,7 @@ def encoded(image, format="PNG"):
     return file.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["autoencoder", "vae", "conditional_vae"])
 def test_files_are_read(published, name):
     signatures = published(name).signatures
@@ -353,6 +360,7 @@ np.save(answers, [sample["image"].numpy() for sample in samples])
 """
 
 
+@pytest.mark.slow
 def test_tensorflow_alone_draws_the_same_samples(published, tmp_path):
     both = [published(name) for name in ("vae", "gan")]
     places = [each.version for each in both]
@@ -454,6 +462,7 @@ def test_arguments_that_do_not_fit(tmp_path):
     assert not serving.is_generative(keras.Sequential()) and serving.is_generative(vae())
 
 
+@pytest.mark.slow
 def test_any_of_them_by_its_class(tmp_path):
     names = ("a", "b", "c")
     model = gan(CLASSES)

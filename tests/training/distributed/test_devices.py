@@ -43,6 +43,7 @@ def test_a_batch_that_cannot_be_shared(batch, replicas, words):
         training.check_batch(batch, replicas)
 
 
+@pytest.mark.slow
 def test_logical_devices_after_the_fact_are_refused():
     said = in_a_new_process(
         """

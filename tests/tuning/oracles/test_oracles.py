@@ -195,6 +195,7 @@ def test_hyperband_with_a_cost_promotes_the_front():
     assert len(chosen) == 3 and len(first) == 9
 
 
+@pytest.mark.slow
 def test_bayesian_and_tpe_find_the_top_of_a_hill():
     pytest.importorskip("optuna")
     hp = kt.HyperParameters()

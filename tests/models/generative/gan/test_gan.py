@@ -138,6 +138,7 @@ def test_a_batch_that_the_critic_steps_do_not_divide(count):
         np.testing.assert_array_equal(part, scaled(image).numpy()[expected])
 
 
+@pytest.mark.slow
 def test_a_last_batch_that_the_critic_steps_do_not_divide():
     model = compiled(gan(n_critic=2))
     history = model.fit(pictures(9), batch_size=4, verbose=0).history  # 4, 4 and 1
@@ -215,6 +216,7 @@ def test_penalties_of_a_linear_discriminator(settings, expected):
     assert logs["discriminator_loss"] == pytest.approx(-W.sum(), rel=1e-5)  # of 0 and of 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("xla", [False, True])
 @pytest.mark.parametrize(("interval", "factor"), [(1, 1.0), (3, 3.0)])
 def test_a_step_follows_the_gradient_of_loss_and_penalty(interval, factor, xla):
@@ -225,6 +227,7 @@ def test_a_step_follows_the_gradient_of_loss_and_penalty(interval, factor, xla):
     np.testing.assert_allclose(moved, W + 0.1 * (1.0 - factor * 2.0 * W), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_lazy_penalties_come_in_every_kth_step_of_the_counter():
     model = compiled(linear_game(W, r1=2.0, penalty_interval=3), rate=0.0)
     model.discriminator_steps.assign(2)  # as after a restart
@@ -245,6 +248,7 @@ def test_the_slope_of_a_curved_discriminator():
     assert step(compiled(model), image)["penalty"] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("xla", [False, True])
 def test_gradient_penalty_at_a_slope_of_zero_is_finite(xla):
     """The root's own slope is infinite there: lambda (sqrt(1e-4) - 1)^2."""
@@ -305,6 +309,7 @@ def test_the_minimax_generator_gets_no_gradient_from_a_sure_discriminator():
     np.testing.assert_allclose(moves["minimax"], 2.0611537e-9 * W, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", losses.ADVERSARIAL)
 def test_every_loss_trains(name, digits):
     shape = (8, 8, 1)
@@ -358,6 +363,7 @@ def test_labels_reach_both_players():
         np.testing.assert_array_equal(x[1], labels)
 
 
+@pytest.mark.slow
 def test_the_auxiliary_classifier_costs_both_players():
     """A head of zeros guesses: ln 3 for real pictures and ln 3 for fakes."""
     model = gan(classes=3, conditioning="auxiliary", loss="wasserstein", class_weight=2.0)
@@ -376,6 +382,7 @@ def test_the_auxiliary_classifier_costs_both_players():
 # The averaged generator ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_average_by_hand():
     """Decays of 1/10, 2/11, then at most 0.25, over weights and moving averages."""
     model = gan(of_generator="batch", ema=0.25)
@@ -426,6 +433,7 @@ def test_samples_of_a_conditional_model():
 # Validation ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_validation_moves_nothing_and_repeats():
     model = compiled(gan(of_generator="batch", of_discriminator="spectral", r1=1.0))
     step(model)
@@ -442,6 +450,7 @@ def test_validation_moves_nothing_and_repeats():
     }
 
 
+@pytest.mark.slow
 def test_figures_are_means_over_all_pictures():
     """Batches of 8, 8 and 4; the last one counts for 4."""
     model = compiled(linear_game(W), rate=0.0)
@@ -460,6 +469,7 @@ def rates(model):
     return [float(o.learning_rate) for o in (model.optimizer, model.discriminator_optimizer)]
 
 
+@pytest.mark.slow
 def test_callbacks_that_set_the_learning_rate_reach_both():
     model = gan()
     model.compile(keras.optimizers.Adam(0.002), keras.optimizers.Adam(0.006))
@@ -507,6 +517,7 @@ def test_each_optimizer_is_built_on_its_own_weights():
     assert gan().further_optimizers == {}
 
 
+@pytest.mark.slow
 def test_sixteen_bits_scale_both_losses_and_give_the_steps_of_float32():
     """Slopes of some 1e-6 are under the smallest number of float16; scaled, they are there."""
     tiny = 1e-3 * W
@@ -528,6 +539,7 @@ def test_sixteen_bits_scale_both_losses_and_give_the_steps_of_float32():
     assert moves[1][1] == pytest.approx(moves[0][1], rel=5e-3)
 
 
+@pytest.mark.slow
 def test_a_curved_game_in_sixteen_bits():
     results = []
     for policy in ("float32", "mixed_float16", "mixed_bfloat16"):
@@ -549,6 +561,7 @@ def test_a_curved_game_in_sixteen_bits():
 # Saving -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_a_saved_model_makes_the_same_pictures_and_goes_on_the_same_way(tmp_path, policy):
     keras.config.set_dtype_policy(policy)
@@ -600,6 +613,7 @@ class Crash(keras.callbacks.Callback):
             raise Stop
 
 
+@pytest.mark.slow
 def test_keras_backup_restores_both_optimizers(tmp_path):
     """Two epochs, a crash, two more, in a model that draws other weights: bit for bit the same."""
 

@@ -189,6 +189,7 @@ def test_the_iwae_gradient_weighs_each_sample_by_its_weight():
         np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_doubly_reparameterized_gradients_are_right_and_vary_less():
     x = np.repeat(of_batch(1), 20, axis=0)  # the mean of many draws at once
     found = {}
@@ -256,6 +257,7 @@ def test_free_bits_look_at_the_mean_over_the_batch():
     assert found["loss"] - found["reconstruction"] == pytest.approx(0.35, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_weight_of_the_kl_is_that_of_the_step_and_validation_has_one():
     model = linear(beta=models.KLWarmup(4, beta=2.0))
     model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
@@ -281,6 +283,7 @@ class Half(keras.optimizers.schedules.LearningRateSchedule):
         return {}
 
 
+@pytest.mark.slow
 def test_a_schedule_that_could_not_be_loaded_is_refused(tmp_path):
     with pytest.raises(UserError, match="KLWarmup.*register_keras_serializable"):
         small(beta=lambda step: 0.5)
@@ -301,6 +304,7 @@ def test_metrics_are_means_over_examples_not_over_batches():
 # What is drawn, and when
 
 
+@pytest.mark.slow
 def test_validation_draws_the_same_twice_and_leaves_the_training_alone():
     model = small()
     model.compile("sgd", run_eagerly=True)
