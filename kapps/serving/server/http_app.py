@@ -57,7 +57,7 @@ class Server:
         self.catalogue, self.limits, self.metrics, self.key = catalogue, limits, metrics, key
         self._held = 0  # bytes of bodies
         self._page = {
-            name: (importlib.resources.files(__package__) / "page" / name).read_bytes()
+            name: (importlib.resources.files("kapps.serving.server") / "page" / name).read_bytes()
             for name in _PAGE
         }
 
