@@ -132,7 +132,7 @@ def _definitions(directory: Path) -> dict[str, Any]:
     saved = saved_model_pb2.SavedModel.FromString(contents)
     for graph in saved.meta_graphs:
         if "serve" in graph.meta_info_def.tags:
-            return dict(graph.signature_def)
+            return dict(sorted(graph.signature_def.items()))
     raise ValueError("the SavedModel has no graph for serving")
 
 
