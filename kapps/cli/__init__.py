@@ -16,7 +16,7 @@ from tyro.conf import (
 )
 
 from kapps import __version__, command_line
-from kapps.cli import console, datasets, published, recipes, runs
+from kapps.cli import console, datasets, published, recipes, runs, serving
 
 Command = (
     Annotated[recipes.Train, subcommand("train")]
@@ -26,6 +26,10 @@ Command = (
     | Annotated[runs.Compare, subcommand("compare")]
     | Annotated[published.Export, subcommand("export")]
     | Annotated[published.Predict, subcommand("predict")]
+    | Annotated[serving.Serve, subcommand("serve")]
+    | Annotated[serving.Versions, subcommand("versions")]
+    | Annotated[serving.Publish, subcommand("publish")]
+    | Annotated[serving.Bench, subcommand("bench")]
     | Annotated[recipes.Launch, subcommand("launch")]
 )
 

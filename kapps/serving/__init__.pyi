@@ -45,3 +45,7 @@ from .savedmodel.versions import (
     versions as versions,
     write_version as write_version,
 )
+from .server.catalogue import (
+    check_root as check_root,
+    find_models as find_models,
+)

@@ -1,8 +1,6 @@
-"""Warm-up requests: TensorFlow Serving plays them before it takes traffic to a new version.
+"""Warm-up requests: a server plays them before it takes traffic to a new version.
 
-The file is a TFRecord of `PredictionLog` messages. Their classes come with
-`tensorflow-serving-api`, which is not needed for four fields: the wire format is written here,
-around the `TensorProto` that TensorFlow brings itself. The field numbers are those of
+The file is a TFRecord of `PredictionLog` messages. The field numbers are those of
 tensorflow_serving/apis/{prediction_log,predict,model}.proto.
 """
 
@@ -11,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+
+from kapps.serving.savedmodel.protobuf import field, messages, text
 
 Request = tuple[str, Mapping[str, np.ndarray | np.generic]]
 BATCHES = (1, 8)  # sizes of the requests
@@ -36,24 +37,40 @@ def prediction_log(
     model_name: str, signature: str, inputs: Mapping[str, np.ndarray | np.generic]
 ) -> bytes:
     """One `PredictionLog` that holds a `PredictRequest`, as bytes."""
-    model_spec = _field(1, model_name.encode()) + _field(3, signature.encode())
-    request = _field(1, model_spec)
+    model_spec = field(1, model_name.encode()) + field(3, signature.encode())
+    request = field(1, model_spec)
     for name, value in inputs.items():
         tensor = tf.make_tensor_proto(value).SerializeToString()
-        request += _field(2, _field(1, name.encode()) + _field(2, tensor))  # an entry of the map
-    predict_log = _field(1, request)
-    return _field(6, predict_log)
+        request += field(2, field(1, name.encode()) + field(2, tensor))  # an entry of the map
+    predict_log = field(1, request)
+    return field(6, predict_log)
 
 
-def _field(number: int, value: bytes) -> bytes:
-    """A length-delimited field (wire type 2): strings, bytes and messages."""
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
+def read_warmup(directory: Path, most: int = 1000) -> list[Request]:
+    """The requests that a SavedModel directory brings; none where it has no such file.
+
+    Args:
+        directory: The SavedModel.
+        most: TensorFlow Serving refuses more than a thousand.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    path = directory / "assets.extra" / "tf_serving_warmup_requests"
+    if not path.is_file():
+        return []
+    records = tf.data.TFRecordDataset(str(path)).take(most)
+    return [_request(record) for record in records.as_numpy_iterator()]
 
 
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+def _request(log: bytes) -> Request:
+    for predict_log in messages(log, 6):
+        for request in messages(predict_log, 1):
+            inputs = {}
+            for entry in messages(request, 2):
+                for tensor in messages(entry, 2):
+                    proto = tensor_pb2.TensorProto.FromString(tensor)
+                    inputs[text(entry, 1)] = tf.make_ndarray(proto)
+            spec = messages(request, 1)
+            return (text(spec[-1], 3) if spec else "") or "serving_default", inputs
+    raise ValueError("a warm-up request is no request to predict")

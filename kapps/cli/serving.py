@@ -1,0 +1,205 @@
+"""`kapps serve`, `kapps versions`, `kapps publish` and `kapps bench`."""
+
+import importlib.util
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, subcommand
+
+from kapps import command_line, serving
+from kapps.cli import console
+from kapps.cli.published import Export
+from kapps.errors import UserError
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Published models over HTTP and gRPC, as TensorFlow Serving offers them, and a page at /."""
+
+    root: Positional[Path]
+    """Where models are: ROOT/NAME/VERSION/. New versions are taken up while it runs."""
+    port: int = 8501
+    """For HTTP: REST v1 of TensorFlow Serving, V2 (Open Inference), the page; 0: a free one."""
+    grpc_port: int | None = None
+    """For gRPC, 8500 with TensorFlow Serving; none by default."""
+    host: str = "127.0.0.1"
+    """Address to listen at: 0.0.0.0 for all, of a container for one."""
+    workers: int = 1
+    """Processes for each version; each holds the model in memory."""
+    batch: int = 64
+    """Most requests, and most examples, that are computed at once."""
+    queue: int = 512
+    """Most requests that wait for a version; more are refused with 503."""
+    timeout: float = 30.0
+    """Seconds for an answer."""
+    max_body: float = 32.0
+    """Megabytes of a request."""
+    poll: float = 1.0
+    """Seconds between two looks for new versions."""
+    api_key_file: Path | None = None
+    """A file with the key that clients have to show: Authorization: Bearer KEY."""
+    access_log: bool = False
+    """A line for each request."""
+
+    def run(self) -> None:
+        """Serves until it is told to end."""
+        for name, least in (("workers", 1), ("batch", 1), ("queue", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"--{name} is {getattr(self, name)}; {least} at least is needed")
+        for name in ("timeout", "max_body", "poll"):
+            if not getattr(self, name) > 0:
+                flag = name.replace("_", "-")
+                raise UserError(f"--{flag} is {getattr(self, name)}; more than 0 is needed")
+        for flag, port in (("--port", self.port), ("--grpc-port", self.grpc_port)):
+            if port is not None and not 0 <= port < 65536:
+                raise UserError(f"{flag} is {port}; 0 to 65535 are ports")
+        serving.check_root(self.root)
+        needed = ["starlette", "uvicorn"] + ["grpc"] * (self.grpc_port is not None)
+        missing = [name for name in needed if importlib.util.find_spec(name) is None]
+        if missing:
+            raise UserError(
+                f"kapps serve needs {', '.join(missing)}, not installed here: "
+                "pip install 'kapps[serve]'"
+            )
+        if not hasattr(os, "fork"):
+            raise UserError(
+                "kapps serve runs on Linux and macOS; on Windows, in WSL or a container"
+            )
+        key = _key(self.api_key_file)
+        from kapps.serving.server.limits import Limits
+        from kapps.serving.server.run import run
+
+        body = int(self.max_body * 2**20)
+        limits = Limits(
+            workers=self.workers,
+            together=self.batch,
+            queue=self.queue,
+            body=body,
+            bodies=max(8 * body, Limits.bodies),
+            seconds=self.timeout,
+        )
+        run(
+            self.root,
+            host=self.host,
+            port=self.port,
+            grpc_port=self.grpc_port,
+            limits=limits,
+            every=self.poll,
+            key=key,
+            access_log=self.access_log,
+        )
+
+
+@dataclass(frozen=True)
+class List:
+    """The versions of a model, or of all models under a directory."""
+
+    root: Positional[Path]
+    """A model's directory, or the one above."""
+
+    def run(self) -> None:
+        """Writes a line per version: model, number, when it was published."""
+        console.check_directory(self.root)
+        found = serving.find_models(self.root.resolve())
+        if not found:
+            raise UserError(f"{self.root}: no published version in or below it")
+        for name, (_, versions) in found.items():
+            for number, directory in versions.items():
+                last = "  served" if number == max(versions) else ""
+                console.write(f"{name}  {number}  {_moment(directory)}{last}")
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """Take the highest version of a model away: servers go back to the one before it."""
+
+    model: Positional[Path]
+    """The model's directory."""
+
+    def run(self) -> None:
+        """Writes the version that is the highest now."""
+        console.check_directory(self.model)
+        console.write(str(serving.rollback(self.model)))
+
+
+@dataclass(frozen=True)
+class Prune:
+    """Delete the lowest versions of a model."""
+
+    model: Positional[Path]
+    """The model's directory."""
+    keep: int
+    """How many of the highest stay."""
+
+    def run(self) -> None:
+        """Writes what is gone."""
+        console.check_directory(self.model)
+        for gone in serving.prune(self.model, self.keep):
+            console.write(str(gone))
+
+
+@dataclass(frozen=True)
+class Versions:
+    """List, take back or delete versions of a model."""
+
+    command: (
+        Annotated[List, subcommand("list")]
+        | Annotated[Rollback, subcommand("rollback")]
+        | Annotated[Prune, subcommand("prune")]
+    )
+
+    def run(self) -> None:
+        """Runs the command that was given."""
+        self.command.run()
+
+
+@dataclass(frozen=True)
+class Publish:
+    """Publish the model of a finished run as the next version."""
+
+    run_dir: Positional[Path]
+    """The run directory."""
+    export_dir: Path | None = None
+    """Where versions are published; the run's own choice by default."""
+
+    def run(self) -> None:
+        """Writes the path of the version."""
+        Export(self.run_dir, self.export_dir).run()
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How fast a published model answers: medians, 99th percentiles and examples per second."""
+
+    model: Positional[Path]
+    """A version, or the directory of versions: the highest is taken."""
+    seconds: float = 3.0
+    """For each measurement."""
+
+    def run(self) -> None:
+        """Writes a table: a row per runtime, signature and batch."""
+        if not self.seconds > 0:
+            raise UserError(f"--seconds is {self.seconds}; more than 0 is needed")
+        serving.version_directory(self.model)
+        command_line.import_tensorflow()
+        with command_line.without_chatter():
+            rows = serving.bench(self.model, seconds=self.seconds)
+        console.write_table(serving.bench_table(rows))
+
+
+def _moment(directory: Path) -> str:
+    """When a version was published: the time of its last file."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(directory.stat().st_mtime))
+
+
+def _key(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    console.check_readable(file)
+    key = file.read_text(encoding="utf-8").strip()
+    if not key:
+        raise UserError(f"{file}: there is no key in it")
+    return key

@@ -1,0 +1,69 @@
+"""Messages between the server and a worker: parts, each a JSON object and bytes.
+
+A frame is the length of what follows (8 bytes), the length of the heads (4 bytes), the heads as one
+JSON list, and the bytes of each part one after the other. Nothing in it is code, so a worker that a
+request has taken over cannot take over the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+Part = tuple[dict[str, Any], bytes]
+_LENGTH, _HEADS = struct.Struct(">Q"), struct.Struct(">I")
+
+
+def pack(parts: Iterable[Part]) -> bytes:
+    """Parts as the bytes of one frame, its length included."""
+    parts = list(parts)
+    heads = json.dumps([{**head, "bytes": len(body)} for head, body in parts]).encode()
+    bodies = b"".join(body for _, body in parts)
+    length = _LENGTH.pack(_HEADS.size + len(heads) + len(bodies))
+    return b"".join((length, _HEADS.pack(len(heads)), heads, bodies))
+
+
+def unpack(payload: bytes) -> list[Part]:
+    """What was packed, from a frame without its first eight bytes."""
+    (size,) = _HEADS.unpack_from(payload)
+    at = _HEADS.size + size
+    parts = []
+    for head in json.loads(payload[_HEADS.size : at]):
+        end = at + head.pop("bytes")
+        parts.append((head, payload[at:end]))
+        at = end
+    return parts
+
+
+async def read(reader: asyncio.StreamReader) -> list[Part]:
+    """The next frame of a worker.
+
+    Raises:
+        asyncio.IncompleteReadError, ConnectionError: the worker has ended.
+    """
+    (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+    return unpack(await reader.readexactly(length))
+
+
+def receive(connection: socket.socket) -> list[Part] | None:
+    """The next frame of the server; None when it has closed the connection."""
+    length = _exactly(connection, _LENGTH.size)
+    if length is None:
+        return None
+    payload = _exactly(connection, _LENGTH.unpack(length)[0])
+    return None if payload is None else unpack(payload)
+
+
+def _exactly(connection: socket.socket, count: int) -> bytes | None:
+    got = bytearray(count)
+    view, at = memoryview(got), 0
+    while at < count:
+        more = connection.recv_into(view[at:])
+        if not more:
+            return None
+        at += more
+    return bytes(got)

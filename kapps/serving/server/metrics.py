@@ -1,0 +1,106 @@
+"""Counters in Prometheus' text format."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_BATCHES = (1, 2, 4, 8, 16, 32, 64)
+_Labels = tuple[tuple[str, str], ...]
+
+
+class _Histogram:
+    def __init__(self, bounds: tuple[float, ...]):
+        self._bounds = bounds
+        self._counts = [0] * len(bounds)
+        self._sum, self._count = 0.0, 0
+
+    def observe(self, value: float) -> None:
+        self._sum += value
+        self._count += 1
+        for number, bound in enumerate(self._bounds):
+            if value <= bound:
+                self._counts[number] += 1
+
+    def lines(self, name: str, labels: _Labels) -> Iterable[str]:
+        for bound, count in zip(self._bounds, self._counts, strict=True):
+            yield _line(f"{name}_bucket", (*labels, ("le", f"{bound:g}")), count)
+        yield _line(f"{name}_bucket", (*labels, ("le", "+Inf")), self._count)
+        yield _line(f"{name}_sum", labels, self._sum)
+        yield _line(f"{name}_count", labels, self._count)
+
+
+class Metrics:
+    """What has happened since the server was started."""
+
+    def __init__(self) -> None:
+        self._requests: Counter[_Labels] = Counter()
+        self._restarts: Counter[_Labels] = Counter()
+        self._seconds: dict[_Labels, _Histogram] = defaultdict(lambda: _Histogram(_SECONDS))
+        self._batches: dict[_Labels, _Histogram] = defaultdict(lambda: _Histogram(_BATCHES))
+
+    def request(self, model: str, method: str, code: str, seconds: float) -> None:
+        """A request was answered, well or not."""
+        self._requests[(("model", model), ("method", method), ("code", code))] += 1
+        self._seconds[(("model", model), ("method", method))].observe(seconds)
+
+    def batch(self, model: str, size: int) -> None:
+        """So many requests went to a worker together."""
+        self._batches[(("model", model),)].observe(size)
+
+    def restarted(self, model: str, version: int) -> None:
+        """A worker had to be replaced."""
+        self._restarts[(("model", model), ("version", str(version)))] += 1
+
+    def text(self, states: Iterable[tuple[str, int, str, int]]) -> str:
+        """All of it.
+
+        Args:
+            states: of each version its model, number, state and how many requests wait.
+        """
+        states = list(states)
+        lines = [
+            "# HELP kapps_requests_total Requests that were answered, by gRPC's code.",
+            "# TYPE kapps_requests_total counter",
+            *(_line("kapps_requests_total", key, n) for key, n in self._requests.items()),
+            "# HELP kapps_request_seconds Time from a request to its answer.",
+            "# TYPE kapps_request_seconds histogram",
+        ]
+        for key, histogram in self._seconds.items():
+            lines += histogram.lines("kapps_request_seconds", key)
+        lines += [
+            "# HELP kapps_batch_requests Requests that a worker was given together.",
+            "# TYPE kapps_batch_requests histogram",
+        ]
+        for key, histogram in self._batches.items():
+            lines += histogram.lines("kapps_batch_requests", key)
+        lines += [
+            "# HELP kapps_worker_restarts_total Workers that ended and were replaced.",
+            "# TYPE kapps_worker_restarts_total counter",
+            *(_line("kapps_worker_restarts_total", key, n) for key, n in self._restarts.items()),
+            "# HELP kapps_version_available Whether a version is served.",
+            "# TYPE kapps_version_available gauge",
+        ]
+        waiting = []
+        for model, number, state, count in states:
+            labels = (("model", model), ("version", str(number)))
+            lines.append(_line("kapps_version_available", labels, int(state == "AVAILABLE")))
+            waiting.append(_line("kapps_queued_requests", labels, count))
+        lines += [
+            "# HELP kapps_queued_requests Requests that wait.",
+            "# TYPE kapps_queued_requests gauge",
+            *waiting,
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def _line(name: str, labels: _Labels, value: float) -> str:
+    inner = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels)
+    return (
+        f"{name}{{{inner}}} {value:g}" if isinstance(value, float) else f"{name}{{{inner}}} {value}"
+    )
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

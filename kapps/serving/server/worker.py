@@ -1,0 +1,160 @@
+"""What runs in a worker process: one version of one model, asked over a socket.
+
+After "load" it answers with what the version is, or why it cannot be loaded. Then each frame holds
+requests, and the answers come as they are ready.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf import json_format
+from tensorflow.core.protobuf import saved_model_pb2
+
+from kapps.serving.savedmodel.warmup import read_warmup
+from kapps.serving.server import execution, frames
+from kapps.serving.server.protocols import reading
+from kapps.serving.server.protocols.tensors import STRING, Signature, Spec
+
+
+def serve(connection: socket.socket) -> None:
+    """Loads what the first frame names, and answers until the connection is closed."""
+    _die_first()
+    asked = frames.receive(connection)
+    if asked is None:
+        return
+    order = asked[0][0]
+    try:
+        loaded = Loaded(Path(order["directory"]))
+        began = time.perf_counter()
+        played = loaded.warm_up()
+        seconds = time.perf_counter() - began
+    except Exception as error:  # of whatever kind: the version cannot be served, and this is why
+        message = str(error).strip() or type(error).__name__
+        connection.sendall(frames.pack([({"error": message[:2000]}, b"")]))
+        return
+    about = {**loaded.about(), "warm_up_requests": played, "warm_up_seconds": round(seconds, 3)}
+    connection.sendall(frames.pack([(about, b"")]))
+    del asked
+    while (parts := frames.receive(connection)) is not None:
+        read = loaded.read
+        for numbers, answers in execution.run(parts, read, loaded.functions, order["together"]):
+            said = [({"started": numbers}, b"")]
+            if answers is not None:
+                said = [
+                    ({**head, "number": number}, body)
+                    for number, (head, body) in zip(numbers, answers, strict=True)
+                ]
+            connection.sendall(frames.pack(said))
+
+
+class Loaded:
+    """A SavedModel in memory.
+
+    Attributes:
+        functions: the signatures, by name.
+        signatures: what they take and return, by name.
+    """
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self._model = tf.saved_model.load(str(directory))  # holds the variables
+        self.functions = dict(self._model.signatures)
+        self._definitions = _definitions(directory)
+        self.signatures = {
+            name: _signature(name, definition)
+            for name, definition in self._definitions.items()
+            if name in self.functions
+        }
+        if not self.signatures:
+            raise ValueError("the SavedModel has no signatures")
+        labels = directory / "assets" / "labels.txt"
+        self.labels: list[str] = []
+        if labels.is_file():
+            self.labels = labels.read_text(encoding="utf-8").splitlines()
+
+    def read(self, head: dict[str, Any], body: bytes):
+        """A request as a call."""
+        return reading.read(head, body, self.signatures, self.labels)
+
+    def warm_up(self) -> int:
+        """Plays the requests that the version brings, or made-up ones; how many."""
+        requests = read_warmup(self.directory) or self._made_up()
+        for name, inputs in requests:
+            given = {key: tf.constant(value) for key, value in inputs.items()}
+            self.functions[name](**given)
+        return len(requests)
+
+    def _made_up(self):
+        """A request of zeros to each signature that takes numbers in arrays of known rank."""
+        for name, signature in self.signatures.items():
+            specs = signature.inputs.values()
+            if all(spec.shape is not None and spec.dtype != STRING for spec in specs):
+                zeros = {
+                    key: np.zeros([length or 1 for length in spec.shape or ()], spec.dtype)
+                    for key, spec in signature.inputs.items()
+                }
+                with contextlib.suppress(tf.errors.OpError):  # zeros may be no request at all
+                    self.functions[name](**{k: tf.constant(v) for k, v in zeros.items()})
+        return []
+
+    def about(self) -> dict[str, Any]:
+        """What the server has to know."""
+        definitions = self._definitions.items()
+        return {
+            "signatures": {
+                name: json_format.MessageToDict(
+                    definition,
+                    always_print_fields_with_no_presence=True,
+                    preserving_proto_field_name=True,
+                )
+                for name, definition in definitions
+                if name in self.signatures
+            },
+            "definitions": {
+                name: definition.SerializeToString().hex()
+                for name, definition in definitions
+                if name in self.signatures
+            },
+            "labels": self.labels,
+        }
+
+
+def _definitions(directory: Path) -> dict[str, Any]:
+    contents = (directory / "saved_model.pb").read_bytes()
+    saved = saved_model_pb2.SavedModel.FromString(contents)
+    for graph in saved.meta_graphs:
+        if "serve" in graph.meta_info_def.tags:
+            return dict(sorted(graph.signature_def.items()))
+    raise ValueError("the SavedModel has no graph for serving")
+
+
+def _signature(name: str, definition: Any) -> Signature:
+    return Signature(
+        name,
+        {key: _spec(info) for key, info in sorted(definition.inputs.items())},
+        {key: _spec(info) for key, info in sorted(definition.outputs.items())},
+        definition.method_name,
+    )
+
+
+def _spec(info: Any) -> Spec:
+    shape = None
+    if not info.tensor_shape.unknown_rank:
+        shape = tuple(None if d.size < 0 else d.size for d in info.tensor_shape.dim)
+    return Spec(tf.dtypes.as_dtype(info.dtype).name, shape, info.name)
+
+
+def _die_first() -> None:
+    """Where memory runs out, Linux ends a worker, not the server or another program."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("800")
+    with contextlib.suppress(OSError):
+        os.nice(1)  # the server takes requests also while models compute

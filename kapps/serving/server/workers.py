@@ -1,0 +1,181 @@
+"""Worker processes, as the server sees them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kapps.serving.server import frames
+
+_ENDED = (asyncio.IncompleteReadError, ConnectionError, BrokenPipeError, EOFError)
+
+
+class Died(Exception):
+    """A worker has ended while it was asked."""
+
+
+class CannotLoad(Exception):
+    """A version cannot be served."""
+
+
+class Nursery:
+    """The process that workers are forked from; started when the first is wanted, and again."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen | None = None
+        self._control: socket.socket | None = None
+        self._lock = asyncio.Lock()
+
+    async def fork(self) -> tuple[socket.socket, int]:
+        """A new worker: the connection to it and its number."""
+        async with self._lock:
+            return await asyncio.to_thread(self._fork)
+
+    def close(self) -> None:
+        """Ends the process; workers go on."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)
+            self._process = None
+
+    def _fork(self) -> tuple[socket.socket, int]:
+        for attempt in (1, 2):
+            if self._control is None:
+                self._start()
+            ours, theirs = socket.socketpair()
+            try:
+                control = self._control
+                if control is None:
+                    raise EOFError
+                socket.send_fds(control, [b"+"], [theirs.fileno()])
+                answer = control.makefile("rb", 0).readline()
+                if not answer:
+                    raise EOFError
+                said = json.loads(answer)
+                if isinstance(said, dict):
+                    raise CannotLoad(f"TensorFlow cannot be imported: {said['error']}")
+                return ours, said
+            except (OSError, EOFError) as error:
+                ours.close()
+                self.close()
+                if attempt == 2:
+                    raise CannotLoad("the process that forks workers has ended") from error
+            finally:
+                theirs.close()
+        raise AssertionError  # the second attempt has returned or raised
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        # TensorFlow has threads of its own; those that NumPy's library starts would not survive
+        # the fork.
+        calm = {"TF_CPP_MIN_LOG_LEVEL": "2", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        package = Path(__file__).resolve().parents[3]
+        path = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH", ""))))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "kapps.serving.server.nursery", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            env={**calm, **os.environ, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=None if os.environ.get("TF_CPP_MIN_LOG_LEVEL") else subprocess.DEVNULL,
+        )
+        theirs.close()
+        self._control = ours
+
+
+class Worker:
+    """One process that holds one version."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, process: int
+    ) -> None:
+        self._reader, self._writer = reader, writer
+        self.process = process
+        self.about: dict[str, Any] = {}
+
+    @classmethod
+    async def start(
+        cls, nursery: Nursery, directory: Path, together: int, seconds: float
+    ) -> Worker:
+        """A worker that has loaded and warmed up a version.
+
+        Raises:
+            CannotLoad: it cannot, and why.
+        """
+        connection, process = await nursery.fork()
+        connection.setblocking(False)
+        reader, writer = await asyncio.open_unix_connection(sock=connection, limit=2**22)
+        worker = cls(reader, writer, process)
+        order = {"directory": str(directory), "together": together}
+        try:
+            writer.write(frames.pack([(order, b"")]))
+            [(about, _)] = await asyncio.wait_for(frames.read(reader), seconds)
+        except _ENDED as error:
+            worker.kill()
+            raise CannotLoad("the process that loaded it ended: out of memory?") from error
+        except asyncio.TimeoutError as error:
+            worker.kill()
+            raise CannotLoad(f"not loaded within {seconds:g} s") from error
+        except BaseException:
+            worker.kill()
+            raise
+        if "error" in about:
+            worker.close()
+            raise CannotLoad(about["error"])
+        worker.about = about
+        return worker
+
+    async def ask(
+        self,
+        parts: Sequence[frames.Part],
+        on_start: Callable[[list[int]], None],
+        on_answer: Callable[[int, dict[str, Any], bytes], None],
+        seconds: float,
+    ) -> None:
+        """Hands requests over and answers on, as they come.
+
+        Args:
+            parts: the requests.
+            on_start: is told which are computed next.
+            on_answer: is given the number, head and body of each answer.
+            seconds: how long nothing may come.
+
+        Raises:
+            Died: the process has ended.
+            asyncio.TimeoutError: nothing came in time.
+        """
+        left = len(parts)
+        try:
+            self._writer.write(frames.pack(parts))
+            while left:
+                for head, body in await asyncio.wait_for(frames.read(self._reader), seconds):
+                    if "started" in head:
+                        on_start(head["started"])
+                    else:
+                        left -= 1
+                        on_answer(head.pop("number"), head, body)
+        except _ENDED as error:
+            raise Died from error
+
+    def close(self) -> None:
+        """The worker ends when it has read that nothing more comes."""
+        self._writer.close()
+
+    def kill(self) -> None:
+        """Ends it now."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process, signal.SIGKILL)
+        self._writer.close()

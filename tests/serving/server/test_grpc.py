@@ -1,0 +1,130 @@
+"""The clients that others have written against TensorFlow Serving's own stubs."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+grpc = pytest.importorskip("grpc")
+pytest.importorskip("tensorflow_serving")
+
+from tensorflow_serving.apis import (  # noqa: E402
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
+
+
+@pytest.fixture(scope="module")
+def channel(server):
+    with grpc.insecure_channel(server.grpc) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="module")
+def predictions(channel):
+    return prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+
+def request(name, inputs, signature="", version=None):
+    asked = predict_pb2.PredictRequest()
+    asked.model_spec.name, asked.model_spec.signature_name = name, signature
+    if version is not None:
+        asked.model_spec.version.value = version
+    for key, value in inputs.items():
+        asked.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+    return asked
+
+
+def refusal(call, asked):
+    with pytest.raises(grpc.RpcError) as caught:
+        call(asked, timeout=30)
+    return caught.value.code().name, caught.value.details()
+
+
+def test_predict(predictions):
+    answer = predictions.Predict(
+        request("half_plus_two", {"x": np.float32([1, 2, 5])}, version=123), timeout=30
+    )
+    np.testing.assert_array_equal(tf.make_ndarray(answer.outputs["y"]), np.float32([2.5, 3, 4.5]))
+    assert answer.model_spec.name == "half_plus_two"
+    assert answer.model_spec.version.value == 123
+    assert answer.model_spec.signature_name == "serving_default"
+
+
+def test_texts_pictures_and_a_filter(predictions):
+    asked = request(
+        "mixed",
+        {"text": [b"a", b"\xff"], "image": np.ones((2, 2, 3), np.uint8), "name_bytes": [b"", b"x"]},
+    )
+    asked.output_filter.append("said")
+    answer = predictions.Predict(asked, timeout=30)
+    assert list(answer.outputs) == ["said"]
+    assert tf.make_ndarray(answer.outputs["said"]).tolist() == [b"a=6", b"\xff=6"]
+
+
+def test_examples(predictions):
+    example = tf.train.Example()
+    example.features.feature["x"].float_list.value.append(2.0)
+    asked = regression_pb2.RegressionRequest()
+    asked.model_spec.name, asked.model_spec.signature_name = "half_plus_two", "regress_x_to_y"
+    asked.input.example_list.examples.append(example)
+    assert [r.value for r in predictions.Regress(asked, timeout=30).result.regressions] == [3.0]
+
+    asked = classification_pb2.ClassificationRequest()
+    asked.model_spec.name, asked.model_spec.signature_name = "half_plus_two", "classify_x_to_y"
+    asked.input.example_list_with_context.context.CopyFrom(example)
+    asked.input.example_list_with_context.examples.add()
+    [row] = predictions.Classify(asked, timeout=30).result.classifications
+    assert [(c.label, c.score) for c in row.classes] == [("0", 3.0)]
+
+
+def test_metadata_and_status(predictions, channel):
+    asked = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    asked.model_spec.name = "half_plus_two"
+    answer = predictions.GetModelMetadata(asked, timeout=30)
+    held = get_model_metadata_pb2.SignatureDefMap()
+    assert answer.metadata["signature_def"].Unpack(held)
+    definitions = held.signature_def
+    assert definitions["serving_default"].inputs["x"].dtype == tf.float32.as_datatype_enum
+    assert answer.model_spec.version.value == 123
+
+    models = model_service_pb2_grpc.ModelServiceStub(channel)
+    asked = get_model_status_pb2.GetModelStatusRequest()
+    asked.model_spec.name = "half_plus_two"
+    [version] = models.GetModelStatus(asked, timeout=30).model_version_status
+    available = get_model_status_pb2.ModelVersionStatus.State.AVAILABLE
+    assert (version.version, version.state) == (123, available)
+    assert version.status.error_code == 0
+
+
+def test_what_is_wrong_is_said(predictions):
+    ask = predictions.Predict
+    assert refusal(ask, request("nobody", {}))[0] == "NOT_FOUND"
+    assert refusal(ask, request("half_plus_two", {}, version=9))[0] == "NOT_FOUND"
+    assert refusal(ask, predict_pb2.PredictRequest())[0] == "INVALID_ARGUMENT"
+    for inputs, words in [
+        ({}, "takes x"),
+        ({"y": [1.0]}, "unexpected input y"),
+        ({"x": [[1.0]]}, "shape [1,1], but [-1] is expected"),
+        ({"x": [1]}, "int32, but float32 is expected"),
+    ]:
+        code, details = refusal(ask, request("half_plus_two", inputs))
+        assert code == "INVALID_ARGUMENT" and words in details
+
+
+def test_a_shape_that_announces_gigabytes(predictions):
+    """One value may stand for any number of equal ones."""
+    asked = request("half_plus_two", {"x": [1.0]})
+    asked.inputs["x"].tensor_shape.dim[0].size = 2**40
+    code, details = refusal(predictions.Predict, asked)
+    assert code == "INVALID_ARGUMENT" and "too large" in details
+
+
+def test_bytes_that_are_no_message(channel):
+    call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+    for junk in (b"\xff", b"\x0a\x05ab", b"\x00", b"\x0a\x03\x0a\x01\xff"):
+        assert refusal(call, junk)[0] == "INVALID_ARGUMENT"
