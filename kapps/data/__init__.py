@@ -1,6 +1,7 @@
 """A dataset spec becomes train, validation and test.
 
 load(spec)              `ImageData`: splits, class names, shapes, fingerprint, notes
+load_as_configured      the same by the flags of a recipe
 parse(spec)             the kind of a spec and what follows its colon (fast, no TensorFlow)
 check(spec, data_dir)   is the spec well-formed, and is its path there? (fast, no TensorFlow)
 prepare(spec)           fetch, convert or scan ahead of time; says what it did

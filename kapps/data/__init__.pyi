@@ -22,6 +22,7 @@ from .images.dataset import (
 )
 from .images.loading import (
     load as load,
+    load_as_configured as load_as_configured,
     prepare as prepare,
 )
 from .images.near_duplicates import near_duplicates as near_duplicates

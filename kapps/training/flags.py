@@ -296,16 +296,7 @@ def load_images(config: Any, **settings: Any) -> data.ImageData:
         config: has the common flags and those of images.
         **settings: arguments of `data.load` that go before the flags.
     """
-    flags = {
-        "data_dir": config.data_dir,
-        "image_size": config.image_size,
-        "validation_fraction": config.validation_fraction,
-        "seed": config.seed,
-        "skip_broken": config.skip_broken,
-        "group_pattern": config.group_pattern,
-        "group_level": config.group_level,
-    }
-    return data.load(config.dataset, **{**flags, **settings})
+    return data.load_as_configured(vars(config), **settings)
 
 
 def command(config: Any, program: str) -> str:
