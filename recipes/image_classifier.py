@@ -27,6 +27,7 @@ class Config(
     training.OptimizationFlags,
     training.AugmentationFlags,
     training.ImageFlags,
+    training.FoldFlags,
     training.CommonFlags,
 ):
     """What is trained, on what, and how."""
@@ -143,6 +144,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     """Train, evaluate, publish and report; returns the figures of metrics.json."""
     if config.lr_find:
         return find_learning_rate(config, run)
+    evaluation.cross_validated(main, config, run)
     model, images, history = fit(config, run)
     if not run.chief:
         return run.leave()

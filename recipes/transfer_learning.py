@@ -32,6 +32,7 @@ class Config(
     training.OptimizationFlags,
     training.AugmentationFlags,
     training.ImageFlags,
+    training.FoldFlags,
     training.CommonFlags,
 ):
     """What is trained, on what, and how; rates and schedules are those of each phase."""
@@ -275,6 +276,7 @@ def better_phase(histories: dict[str, training.History]) -> str:
 
 def main(config: Config, run: training.Run) -> dict[str, object]:
     """Train, evaluate, publish and report; returns the figures of metrics.json."""
+    evaluation.cross_validated(main, config, run)
     model, images, history = fit(config, run)
     if not run.chief:
         return run.leave()

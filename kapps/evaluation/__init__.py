@@ -47,6 +47,8 @@ column_importance, predict_table, fit_baselines
                           what a model of a table rests on; its answers; others to compare with
 explain_sequences, memory_verdict
                           the same for series; was a memory task solved?
+cross_validated, fold_mean
+                          a run for each fold; mean and interval over them
 grad_cam, overlay         where a convolutional network looked
 separation, highest_learning_rate, best_linear_accuracy
                           can a plane separate classes, with which margin; the largest step

@@ -53,6 +53,7 @@ from .closing import (
     repeat as repeat,
 )
 from .explanation import Explanation as Explanation, accuracy_headline as accuracy_headline
+from .folds import FoldMean as FoldMean, cross_validated as cross_validated, fold_mean as fold_mean
 from .generative.explain_autoencoder import explain_autoencoder as explain_autoencoder
 from .generative.explain_gan import explain_gan as explain_gan
 from .generative.explain_vae import classes_in_turn as classes_in_turn, explain_vae as explain_vae

@@ -25,6 +25,7 @@ from .flags import (
     Decay as Decay,
     Degrees as Degrees,
     Exclusions as Exclusions,
+    FoldFlags as FoldFlags,
     Fraction as Fraction,
     ImageFlags as ImageFlags,
     NonNegative as NonNegative,

@@ -6,6 +6,7 @@
     AugmentationFlags   what is done to training images
     OptimizationFlags   optimizer, schedule, decay, clipping, patience
     AveragingFlags      an average of the weights
+    FoldFlags           how many folds, or which of them
 
 A field's range stands in its type (`Fraction`, `Positive`, ...). What does not go together is a
 table in the class variable `EXCLUSIONS`: (condition of the config, sentence); `{field}` in a
@@ -207,6 +208,33 @@ class AveragingFlags:
 
     ema: Decay = 0.0
     """decay of the moving average of the weights, 0.999 for example; 0 is off"""
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldFlags:
+    """Cross-validation, for data so small that one test split says little."""
+
+    folds: NonNegativeInt = 0
+    """train on each of so many folds before, for a mean and an interval of the test figure"""
+    fold: NonNegativeInt | None = None
+    """train on this one of the folds alone, from 0, and publish it"""
+
+    EXCLUSIONS: ClassVar[Exclusions] = (
+        (lambda config: config.folds == 1, "--folds 1: two folds or more are needed"),
+        (
+            lambda config: config.fold is not None and config.fold >= config.folds,
+            "--fold {fold}: it must be below --folds {folds}; the first is 0",
+        ),
+        (
+            lambda config: config.folds and config.fold is None and cluster(),
+            "--folds trains on one machine: unset TF_CONFIG, or give each machine its --fold",
+        ),
+    )
+
+    @property
+    def which_fold(self) -> tuple[int, int] | None:
+        """(i, K), as the loaders take it; None: the splits of the data."""
+        return None if self.fold is None else (self.fold, self.folds)
 
 
 def check(

@@ -418,9 +418,7 @@ def test_loaded_again_by_the_flags_of_its_run(make_folder, noise):
     wanted = data.load(spec, seed=3, validation_fraction=0.2, group_pattern=r"(p\d+)_")
     assert found.fingerprint == wanted.fingerprint != plain.fingerprint
     found = data.load_as_configured(flags | {"folds": 5, "fold": 1})
-    wanted = data.load(
-        spec, seed=3, validation_fraction=0.2, group_pattern=r"(p\d+)_", fold=(1, 5)
-    )
+    wanted = data.load(spec, seed=3, validation_fraction=0.2, group_pattern=r"(p\d+)_", fold=(1, 5))
     assert found.fingerprint == wanted.fingerprint
     found = data.load_as_configured(flags | {"folds": 5, "fold": None}, image_size=4)
     assert found.image_shape[:2] == (4, 4)
