@@ -51,7 +51,11 @@ Part = Annotated[float, training.Range(0, 0.9, "between 0 and 0.9")]
 
 @dataclasses.dataclass(frozen=True)
 class Config(
-    training.AveragingFlags, training.OptimizationFlags, training.FoldFlags, training.CommonFlags
+    training.AveragingFlags,
+    training.OptimizationFlags,
+    training.PeerFlags,
+    training.FoldFlags,
+    training.CommonFlags,
 ):
     """What is trained, on what, and how."""
 
@@ -292,6 +296,9 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     print("evaluating on the test split, once")
     memory_task = config.dataset in MEMORY_TASKS
     found = evaluation.explain_sequences(model, series, history.rows, memory_task=memory_task)
+    if config.peers and found.test_logits is not None:
+        labels, peers = series.splits["test"].labels, evaluation.series_peers(series)
+        found = evaluation.beside_peers(found, labels, found.test_logits, peers)
     what = f"A recurrent network ({config.network})"
     published = serving.publish(model, run, series, found, what=what)
     return evaluation.close(

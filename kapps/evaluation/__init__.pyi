@@ -117,6 +117,7 @@ from .images.gradcam import (
     grad_cam as grad_cam,
     overlay as overlay,
 )
+from .images.peers import picture_peers as picture_peers
 from .images.phases import explain_transfer as explain_transfer
 from .metrics.calibration import (
     Calibration as Calibration,
@@ -140,6 +141,7 @@ from .metrics.comparison import (
 )
 from .metrics.history import read_history as read_history
 from .metrics.regression import regression_metrics as regression_metrics
+from .peers import Peer as Peer, beside_peers as beside_peers
 from .report.gradients import (
     explain_gradient_flow as explain_gradient_flow,
     gradient_story as gradient_story,
@@ -160,6 +162,7 @@ from .report.terminal import (
 )
 from .sample_grids import SampleGrids as SampleGrids, samples_of as samples_of
 from .series.explain import explain_sequences as explain_sequences
+from .series.peers import series_peers as series_peers
 from .tables.baselines import baselines_line as baselines_line, fit_baselines as fit_baselines
 from .tables.explain import (
     Importance as Importance,

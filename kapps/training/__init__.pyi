@@ -33,6 +33,7 @@ from .flags import (
     OpenFraction as OpenFraction,
     OptimizationFlags as OptimizationFlags,
     OptimizerName as OptimizerName,
+    PeerFlags as PeerFlags,
     Positive as Positive,
     PositiveInt as PositiveInt,
     Range as Range,

@@ -7,6 +7,7 @@
     OptimizationFlags   optimizer, schedule, decay, clipping, patience
     AveragingFlags      an average of the weights
     FoldFlags           how many folds, or which of them
+    PeerFlags           whether simple models are asked, too
 
 A field's range stands in its type (`Fraction`, `Positive`, ...). What does not go together is a
 table in the class variable `EXCLUSIONS`: (condition of the config, sentence); `{field}` in a
@@ -208,6 +209,14 @@ class AveragingFlags:
 
     ema: Decay = 0.0
     """decay of the moving average of the weights, 0.999 for example; 0 is off"""
+
+
+@dataclasses.dataclass(frozen=True)
+class PeerFlags:
+    """What a trained classifier is compared with."""
+
+    peers: bool = True
+    """train simple models on the same split, too, and say which is better on the test split"""
 
 
 @dataclasses.dataclass(frozen=True)

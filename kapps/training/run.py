@@ -37,6 +37,7 @@ NOT_IDENTITY = (
     "overwrite",
     "lr_find",
     "gradient_flow",
+    "peers",
     "max_trials",  # budgets of a search may grow
     "max_minutes",
     "workers",
