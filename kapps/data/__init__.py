@@ -19,6 +19,8 @@ FullBatches             the same batch at every step
 load_text, TextData     a text in three contiguous parts, as symbols
 TextLanes, text_stream, text_stretches
                         it in batches that go on where those before ended
+load_documents, DocumentData, check_documents
+                        texts with a class each, of a table, of folders, or of Python itself
 binarized               a split with pixels of 0 and 255, drawn once
 Augmentation            flip, crop, rotation, erasing, mixup, cutmix
 ImageData, Split        what `load` returns

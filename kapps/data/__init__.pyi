@@ -71,6 +71,13 @@ from .tables.source import (
     TABLES as TABLES,
     check_target as check_target,
 )
+from .text.documents import (
+    DOCUMENTS as DOCUMENTS,
+    DocumentData as DocumentData,
+    DocumentSplit as DocumentSplit,
+    check_documents as check_documents,
+    load_documents as load_documents,
+)
 from .text.loading import (
     TextData as TextData,
     TextLanes as TextLanes,

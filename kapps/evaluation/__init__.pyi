@@ -170,6 +170,11 @@ from .tables.explain import (
     explain_table as explain_table,
     predict_table as predict_table,
 )
+from .text.documents import (
+    document_peers as document_peers,
+    explain_documents as explain_documents,
+    text_logits as text_logits,
+)
 from .text.explain import (
     bits_interval as bits_interval,
     character_bits as character_bits,
