@@ -27,6 +27,8 @@ class Config(
     training.OptimizationFlags,
     training.AugmentationFlags,
     training.ImageFlags,
+    training.PeerFlags,
+    training.FoldFlags,
     training.CommonFlags,
 ):
     """What is trained, on what, and how."""
@@ -143,6 +145,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     """Train, evaluate, publish and report; returns the figures of metrics.json."""
     if config.lr_find:
         return find_learning_rate(config, run)
+    evaluation.cross_validated(main, config, run)
     model, images, history = fit(config, run)
     if not run.chief:
         return run.leave()
@@ -151,6 +154,9 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     print("evaluating on the test split, once")
     measured = min(images.counts["validation"], images.counts["train"])
     found = evaluation.explain_classifier(model, images, history.rows, clean_examples=measured)
+    if config.peers:
+        labels, peers = images.splits["test"].labels, evaluation.picture_peers(images)
+        found = evaluation.beside_peers(found, labels, found.test_logits, peers)
     published = serving.publish(model, run, images, found, what=f"A {config.model}")
     return evaluation.close(
         run,

@@ -37,8 +37,9 @@ ONLY_FOR = (
         lambda c: c.dataset in MEMORY_TASKS,
         "the memory tasks adding and copy",
     ),
+    (("group",), lambda c: c.dataset.startswith("csv:"), "csv:PATH"),
     (
-        (*AUGMENTATION, "label_smoothing"),
+        (*AUGMENTATION, "label_smoothing", "folds"),
         lambda c: c.dataset not in MEMORY_TASKS,
         "data that are not made here",
     ),
@@ -49,7 +50,13 @@ Part = Annotated[float, training.Range(0, 0.9, "between 0 and 0.9")]
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(training.AveragingFlags, training.OptimizationFlags, training.CommonFlags):
+class Config(
+    training.AveragingFlags,
+    training.OptimizationFlags,
+    training.PeerFlags,
+    training.FoldFlags,
+    training.CommonFlags,
+):
     """What is trained, on what, and how."""
 
     dataset: str = "adding"
@@ -109,6 +116,8 @@ class Config(training.AveragingFlags, training.OptimizationFlags, training.Commo
     validation_fraction: training.Rate = 0.2
     """part of the training series kept for validation; 0 trains on all, and the epoch with the
     lowest loss on the training series is taken"""
+    group: str | None = None
+    """csv: a column (patient, recording): all series with the same value are in one split"""
     repeats: training.NonNegativeInt = 0
     """passes over the training series in an epoch; 0: one, or as many as make 20 steps"""
 
@@ -171,6 +180,8 @@ def load(config: Config) -> data.SequenceData:
         seed=config.seed,
         length=config.length,
         examples=config.examples,
+        group=config.group,
+        fold=config.which_fold,
     )
     if not series.classes and config.model != "rnn":
         raise UserError(f"--model {config.model} classifies series; {config.dataset} has numbers")
@@ -276,6 +287,7 @@ def fit(config: Config, run: training.Run) -> tuple:
 
 def main(config: Config, run: training.Run) -> dict[str, object]:
     """Train, evaluate, publish and report; returns the figures of metrics.json."""
+    evaluation.cross_validated(main, config, run)
     model, series, history = fit(config, run)
     if not run.chief:
         return run.leave()
@@ -284,6 +296,9 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     print("evaluating on the test split, once")
     memory_task = config.dataset in MEMORY_TASKS
     found = evaluation.explain_sequences(model, series, history.rows, memory_task=memory_task)
+    if config.peers and found.test_logits is not None:
+        labels, peers = series.splits["test"].labels, evaluation.series_peers(series)
+        found = evaluation.beside_peers(found, labels, found.test_logits, peers)
     what = f"A recurrent network ({config.network})"
     published = serving.publish(model, run, series, found, what=what)
     return evaluation.close(

@@ -23,7 +23,9 @@ from kapps.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(training.AveragingFlags, training.OptimizationFlags, training.CommonFlags):
+class Config(
+    training.AveragingFlags, training.OptimizationFlags, training.FoldFlags, training.CommonFlags
+):
     """What is trained, on what, and how."""
 
     dataset: str = "breast_cancer"
@@ -93,6 +95,7 @@ def load(config: Config) -> data.TableData:
         split_column=config.split_column,
         test_file=config.test_file,
         weight=config.weight_column,
+        fold=config.which_fold,
         validation_fraction=config.validation_fraction,
         seed=config.seed,
     )
@@ -187,6 +190,7 @@ def fit(config: Config, run: training.Run) -> tuple:
 
 def main(config: Config, run: training.Run) -> dict[str, object]:
     """Train, evaluate, publish and report; returns the figures of metrics.json."""
+    evaluation.cross_validated(main, config, run)
     model, table, history = fit(config, run)
     if not run.chief:
         return run.leave()

@@ -32,6 +32,8 @@ class Config(
     training.OptimizationFlags,
     training.AugmentationFlags,
     training.ImageFlags,
+    training.PeerFlags,
+    training.FoldFlags,
     training.CommonFlags,
 ):
     """What is trained, on what, and how; rates and schedules are those of each phase."""
@@ -179,6 +181,23 @@ def feature_batches(config: Config, run: training.Run, images: data.ImageData, m
     )
 
 
+def backbone_features(config: Config, run: training.Run, images: data.ImageData):
+    """A function from the name of a split to what the backbone makes of it, untouched."""
+    shape = images.image_shape
+    backbone = models.backbone(config.backbone, weights=config.weights, input_shape=shape)
+    model = models.transfer_classifier(backbone, images.classes, dropout=config.dropout)
+    extractor = models.transfer.features_of(model)
+    directory = pathlib.Path(config.cache_dir or run.path.parent / "features")
+    about = {"backbone": config.backbone, "data": images.fingerprint}
+
+    def features(name):
+        facts = {**about, "split": name, "augmentation": repr(None)}
+        kept = directory if config.cache else None
+        return training.cached_features(extractor, images.splits[name], kept, facts)[0]
+
+    return features
+
+
 def targets(config: Config, images: data.ImageData) -> tuple:
     """Labels -> one-hot targets, and these -> what follows the images in a training batch."""
     labels, weights = images.splits["train"].labels, None
@@ -275,6 +294,7 @@ def better_phase(histories: dict[str, training.History]) -> str:
 
 def main(config: Config, run: training.Run) -> dict[str, object]:
     """Train, evaluate, publish and report; returns the figures of metrics.json."""
+    evaluation.cross_validated(main, config, run)
     model, images, history = fit(config, run)
     if not run.chief:
         return run.leave()
@@ -293,6 +313,12 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         moved={PROBE: ["head"], FINE_TUNING: ["head", *reversed(tuned)]},
         learning_rates=learning_rates(config),
     )
+    if config.peers:
+        peers = evaluation.picture_peers(
+            images, backbone_features(config, run, images), words=config.backbone
+        )
+        labels = images.splits["test"].labels
+        found = evaluation.beside_peers(found, labels, found.test_logits, peers)
     published = serving.publish(
         model,
         run,

@@ -159,6 +159,15 @@ def code_maps(count: int) -> list[np.ndarray]:
     return [codes, np.eye(CLASSES, dtype="float32")[np.arange(count) % CLASSES]]
 
 
+WORDS = ("the", "cat", "sat", "on", ",")
+
+
+def few_texts(count: int) -> tf.Tensor:
+    """Of unequal length, with words that are not known, and with all that are."""
+    texts = ["The cat, unknown, sat on the mat", "cat", "Sat on a cat", "the , the"]
+    return tf.constant([texts[i % 4] for i in range(count)])
+
+
 def dense(units_in, units):
     return units_in * units + units
 
@@ -422,6 +431,26 @@ CASES = [
                 {"normalization": "batch", "target_mean": 5.0, "target_std": 2.0},
                 (2 + 3 + 3) * 7 + 2 * 7 + 7 * 6 + 2 * 6,
             ),
+        )
+    ],
+    # A vector for padding, unknown words and each of five words; five units weigh.
+    *[
+        Case(
+            name=f"text_classifier-{kind}",
+            builder=models.text_classifier,
+            build=lambda kind=kind: models.text_classifier(
+                WORDS, 3, kind=kind, embedding=6, units=5, dropout=0.2
+            ),
+            inputs=few_texts,
+            output_shape=(3,),
+            parameters=7 * 6 + parameters,
+        )
+        for kind, parameters in (
+            ("mean", dense(6, 3)),
+            ("attention", dense(6, 5) + 5 + dense(2 * 6, 3)),
+            # A GRU as cuDNN has it: three gates, two biases each.
+            ("gru", 2 * 3 * 5 * (6 + 5 + 2) + dense(10, 5) + 5 + dense(20, 3)),
+            ("lstm", 2 * 4 * 5 * (6 + 5 + 1) + dense(10, 5) + 5 + dense(20, 3)),
         )
     ],
     *image_cases(

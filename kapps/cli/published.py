@@ -145,6 +145,10 @@ class Export:
                 made = self._raw(
                     serving.export_sequences, model, export_dir, class_names, facts, metrics
                 )
+            elif serving.is_document(model):
+                made = self._raw(
+                    serving.export_documents, model, export_dir, class_names, facts, metrics
+                )
             elif serving.is_points(model):
                 made = self._raw(
                     serving.export_points, model, export_dir, class_names, facts, metrics
@@ -248,5 +252,11 @@ def _is_file(path: Path) -> bool:
 
 
 def _classifies_images(model, class_names) -> bool:
-    others = (serving.is_generative, serving.is_tabular, serving.is_sequence, serving.is_points)
+    others = (
+        serving.is_generative,
+        serving.is_tabular,
+        serving.is_sequence,
+        serving.is_document,
+        serving.is_points,
+    )
     return bool(class_names) and not any(other(model) for other in others)

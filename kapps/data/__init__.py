@@ -1,6 +1,7 @@
 """A dataset spec becomes train, validation and test.
 
 load(spec)              `ImageData`: splits, class names, shapes, fingerprint, notes
+load_as_configured      the same by the flags of a recipe
 parse(spec)             the kind of a spec and what follows its colon (fast, no TensorFlow)
 check(spec, data_dir)   is the spec well-formed, and is its path there? (fast, no TensorFlow)
 prepare(spec)           fetch, convert or scan ahead of time; says what it did
@@ -18,6 +19,8 @@ FullBatches             the same batch at every step
 load_text, TextData     a text in three contiguous parts, as symbols
 TextLanes, text_stream, text_stretches
                         it in batches that go on where those before ended
+load_documents, DocumentData, check_documents
+                        texts with a class each, of a table, of folders, or of Python itself
 binarized               a split with pixels of 0 and 255, drawn once
 Augmentation            flip, crop, rotation, erasing, mixup, cutmix
 ImageData, Split        what `load` returns

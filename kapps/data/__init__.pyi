@@ -22,6 +22,7 @@ from .images.dataset import (
 )
 from .images.loading import (
     load as load,
+    load_as_configured as load_as_configured,
     prepare as prepare,
 )
 from .images.near_duplicates import near_duplicates as near_duplicates
@@ -69,6 +70,13 @@ from .tables.loading import (
 from .tables.source import (
     TABLES as TABLES,
     check_target as check_target,
+)
+from .text.documents import (
+    DOCUMENTS as DOCUMENTS,
+    DocumentData as DocumentData,
+    DocumentSplit as DocumentSplit,
+    check_documents as check_documents,
+    load_documents as load_documents,
 )
 from .text.loading import (
     TextData as TextData,

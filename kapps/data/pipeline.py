@@ -187,8 +187,21 @@ def evaluation_batches(
 
 
 def classification_targets(classes: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function from labels int [b] to one-hot targets float32 [b, classes]."""
-    return lambda labels: tf.one_hot(labels, classes, dtype=tf.float32)
+    """A function from labels int [b] to one-hot targets float32 [b, classes].
+
+    It raises `tf.errors.InvalidArgumentError` for a label outside 0 .. classes - 1: a row of zeros,
+    which `tf.one_hot` has for it, would train on nothing.
+    """
+
+    def targets(labels: tf.Tensor) -> tf.Tensor:
+        labels = tf.convert_to_tensor(labels)
+        known = tf.reduce_all((labels >= 0) & (labels < classes))
+        told = f"a label lies outside 0 .. {classes - 1}"
+        refusal = tf.debugging.Assert(known, [told, labels])
+        with tf.control_dependencies([] if refusal is None else [refusal]):
+            return tf.one_hot(tf.identity(labels), classes, dtype=tf.float32)
+
+    return targets
 
 
 def smooth(targets: tf.Tensor, label_smoothing: float) -> tf.Tensor:

@@ -45,8 +45,14 @@ regression_metrics, regression_verdict
                           errors of a regression with intervals; its learning curves in words
 column_importance, predict_table, fit_baselines
                           what a model of a table rests on; its answers; others to compare with
+explain_documents, text_logits
+                          the same for a classifier of texts
+beside_peers, Peer, picture_peers, series_peers, document_peers
+                          what simple models say of the same test examples, by pairs
 explain_sequences, memory_verdict
                           the same for series; was a memory task solved?
+cross_validated, fold_mean
+                          a run for each fold; mean and interval over them
 grad_cam, overlay         where a convolutional network looked
 separation, highest_learning_rate, best_linear_accuracy
                           can a plane separate classes, with which margin; the largest step

@@ -53,6 +53,7 @@ from .closing import (
     repeat as repeat,
 )
 from .explanation import Explanation as Explanation, accuracy_headline as accuracy_headline
+from .folds import FoldMean as FoldMean, cross_validated as cross_validated, fold_mean as fold_mean
 from .generative.explain_autoencoder import explain_autoencoder as explain_autoencoder
 from .generative.explain_gan import explain_gan as explain_gan
 from .generative.explain_vae import classes_in_turn as classes_in_turn, explain_vae as explain_vae
@@ -116,6 +117,7 @@ from .images.gradcam import (
     grad_cam as grad_cam,
     overlay as overlay,
 )
+from .images.peers import picture_peers as picture_peers
 from .images.phases import explain_transfer as explain_transfer
 from .metrics.calibration import (
     Calibration as Calibration,
@@ -139,6 +141,7 @@ from .metrics.comparison import (
 )
 from .metrics.history import read_history as read_history
 from .metrics.regression import regression_metrics as regression_metrics
+from .peers import Peer as Peer, beside_peers as beside_peers
 from .report.gradients import (
     explain_gradient_flow as explain_gradient_flow,
     gradient_story as gradient_story,
@@ -159,12 +162,18 @@ from .report.terminal import (
 )
 from .sample_grids import SampleGrids as SampleGrids, samples_of as samples_of
 from .series.explain import explain_sequences as explain_sequences
+from .series.peers import series_peers as series_peers
 from .tables.baselines import baselines_line as baselines_line, fit_baselines as fit_baselines
 from .tables.explain import (
     Importance as Importance,
     column_importance as column_importance,
     explain_table as explain_table,
     predict_table as predict_table,
+)
+from .text.documents import (
+    document_peers as document_peers,
+    explain_documents as explain_documents,
+    text_logits as text_logits,
 )
 from .text.explain import (
     bits_interval as bits_interval,

@@ -49,6 +49,7 @@ def close(
     metrics = {
         **found.metrics,
         "best_epoch": history.best_epoch,
+        **run.figures,
         **figures,
         "train_seconds": history.train_seconds,
         "examples_per_second": history.examples_per_second,

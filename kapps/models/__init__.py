@@ -66,6 +66,10 @@ Recurrent networks (series padded with NaN in, logits or numbers out):
     generate_text, score_text
                       texts from it, and the bits that it needs for them
 
+Texts (strings in, logits out):
+    text_classifier   embedded words, perhaps read in both directions, pooled by attention
+    word_vocabulary   the words of training texts
+
 Many small networks at once (points in, an output per network out):
     stacked_mlp       multilayer perceptrons that differ in their initial weights
     stacked_loss, losses_of_copies, stacked.copy_of

@@ -71,4 +71,6 @@ from .text.char_rnn import (
     generate_text as generate_text,
     score_text as score_text,
 )
+from .text.classifier import text_classifier as text_classifier
 from .text.truncated import TruncatedBPTT as TruncatedBPTT
+from .text.words import word_vocabulary as word_vocabulary

@@ -11,6 +11,7 @@ export_table(model, export_dir, ...)     the same for a model of a table: raw co
 predict_table_file(path, file)           what a published model says of the rows of a CSV file
 export_sequences(model, export_dir, ...) the same for a model of series, padded with NaN
 export_points(model, export_dir, ...)    the same for a model of points: classes, or a function
+export_documents(model, export_dir, ...) the same for a classifier of texts
 export_text(model, export_dir)           the same for a character model: generate, score
 ask(path, arguments)                     what a published model of any family says
 load(path)                               the SavedModel of a version, or of the highest one

@@ -19,6 +19,10 @@ from .publishing.classic import (
     export_points as export_points,
     is_points as is_points,
 )
+from .publishing.documents import (
+    export_documents as export_documents,
+    is_document as is_document,
+)
 from .publishing.from_run import publish as publish
 from .publishing.generative import (
     export_any as export_any,

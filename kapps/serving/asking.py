@@ -6,6 +6,7 @@ series             .csv (a row per step; `series` tells them apart), .npy, .npz,
                    -> a label or a number for each series
 points             CSV files of numbers -> a label or numbers for each row
 character model    texts -> their continuations
+text classifier    texts, .txt files, or CSV files with a column `text` -> labels
 VAE, GAN, VQ-VAE   whole numbers, the seeds -> image files
 autoencoder, VAE   image files -> image files, and the error of an autoencoder
 """
@@ -68,6 +69,12 @@ def ask(
     takes = signatures["serving_default"].structured_input_signature[1]
     if "prompt" in takes:
         yield from _texts(signatures, arguments, length, temperature, seed)
+    elif set(takes) == {"text"} and "label" in signatures["serving_default"].structured_outputs:
+        for argument in arguments:
+            texts = _documents(argument)
+            inputs = {"text": np.array(texts, object)}
+            numbers = range(1, len(texts) + 1)
+            yield from _rows(version, signatures, inputs, argument, "row", numbers)
     elif "sequence" in takes:
         for file in arguments:
             names, values = _series(Path(file))
@@ -163,6 +170,25 @@ def _images(signatures, arguments, directory) -> Iterator[dict[str, Any]]:
         if "error" in said:
             answer["error"] = float(said["error"][0])
         yield {**answer, "written": str(target)}
+
+
+def _documents(argument: str) -> list[str]:
+    """The texts of a file, or the argument itself."""
+    file = Path(argument)
+    if file.suffix.lower() in (".csv", ".tsv"):
+        table = read_delimited(file)
+        name = "text" if "text" in table.names else table.names[0]
+        if name != "text" and len(table.names) > 1:
+            raise UserError(f"{file}: which column is the text? Call it 'text'")
+        return table.column(name).to_pylist()
+    if file.suffix.lower() != ".txt":
+        return [argument]
+    try:
+        return [file.read_text(encoding="utf-8-sig")]
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise UserError(f"{file}: no text in UTF-8; convert it (iconv)") from None
 
 
 def _points(file: Path, features: int) -> np.ndarray:

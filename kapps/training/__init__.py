@@ -19,7 +19,8 @@ strategy, cluster, check_devices, named_devices, check_batch, scaled_learning_ra
 choose_precision, precision_policy
                                   which number format to train in
 seed_everything                   one seed for everything
-CommonFlags, ImageFlags, AugmentationFlags, OptimizationFlags, AveragingFlags
+CommonFlags, ImageFlags, AugmentationFlags, OptimizationFlags, AveragingFlags, FoldFlags,
+PeerFlags
                                   flags that recipes share, for a Config to inherit
 Fraction, Positive, PositiveInt ...
                                   types of flags with a range; Range makes others

@@ -6,6 +6,8 @@
     AugmentationFlags   what is done to training images
     OptimizationFlags   optimizer, schedule, decay, clipping, patience
     AveragingFlags      an average of the weights
+    FoldFlags           how many folds, or which of them
+    PeerFlags           whether simple models are asked, too
 
 A field's range stands in its type (`Fraction`, `Positive`, ...). What does not go together is a
 table in the class variable `EXCLUSIONS`: (condition of the config, sentence); `{field}` in a
@@ -209,6 +211,41 @@ class AveragingFlags:
     """decay of the moving average of the weights, 0.999 for example; 0 is off"""
 
 
+@dataclasses.dataclass(frozen=True)
+class PeerFlags:
+    """What a trained classifier is compared with."""
+
+    peers: bool = True
+    """train simple models on the same split, too, and say which is better on the test split"""
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldFlags:
+    """Cross-validation, for data so small that one test split says little."""
+
+    folds: NonNegativeInt = 0
+    """train on each of so many folds before, for a mean and an interval of the test figure"""
+    fold: NonNegativeInt | None = None
+    """train on this one of the folds alone, from 0, and publish it"""
+
+    EXCLUSIONS: ClassVar[Exclusions] = (
+        (lambda config: config.folds == 1, "--folds 1: two folds or more are needed"),
+        (
+            lambda config: config.fold is not None and config.fold >= config.folds,
+            "--fold {fold}: it must be below --folds {folds}; the first is 0",
+        ),
+        (
+            lambda config: config.folds and config.fold is None and cluster(),
+            "--folds trains on one machine: unset TF_CONFIG, or give each machine its --fold",
+        ),
+    )
+
+    @property
+    def which_fold(self) -> tuple[int, int] | None:
+        """(i, K), as the loaders take it; None: the splits of the data."""
+        return None if self.fold is None else (self.fold, self.folds)
+
+
 def check(
     config: CommonFlags,
     kinds: Sequence[str] = data.PICTURES,
@@ -296,16 +333,7 @@ def load_images(config: Any, **settings: Any) -> data.ImageData:
         config: has the common flags and those of images.
         **settings: arguments of `data.load` that go before the flags.
     """
-    flags = {
-        "data_dir": config.data_dir,
-        "image_size": config.image_size,
-        "validation_fraction": config.validation_fraction,
-        "seed": config.seed,
-        "skip_broken": config.skip_broken,
-        "group_pattern": config.group_pattern,
-        "group_level": config.group_level,
-    }
-    return data.load(config.dataset, **{**flags, **settings})
+    return data.load_as_configured(vars(config), **settings)
 
 
 def command(config: Any, program: str) -> str:

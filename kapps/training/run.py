@@ -37,12 +37,14 @@ NOT_IDENTITY = (
     "overwrite",
     "lr_find",
     "gradient_flow",
+    "peers",
     "max_trials",  # budgets of a search may grow
     "max_minutes",
     "workers",
     "recycle",
 )
 REPLACED = ".replaced"  # what --overwrite replaces, until the new run has a checkpoint
+FOLDS = "folds"  # runs of their own, one for each fold
 WORKERS = "workers"  # what all but the chief of several machines write, each by itself
 KEPT_BY_CLEAR = (".lock", REPLACED, WORKERS)
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "kapps")
@@ -60,6 +62,7 @@ class Run:
         config: the configuration, as plain values.
         flags: the same as the recipe's dataclass.
         notes: what the user should know about it.
+        figures: for metrics.json, found beside the training itself.
         callbacks: functions from a run, or a phase of one, to a Keras callback that its `fit` also
             has, or None; a search adds its own.
         epochs_before: those of earlier phases; 0.
@@ -70,6 +73,7 @@ class Run:
         self.path, self.recipe, self.config = path, recipe, config
         self.worker, self.flags = 0, None
         self.notes: list[str] = []
+        self.figures: dict[str, Any] = {}
         self.callbacks: list[Callable[[Any], Any]] = []
         self.epochs_before = 0
         self.stopped: Callable[[], bool] = lambda: False
@@ -115,7 +119,8 @@ class Run:
     def has_results(self) -> bool:
         """Whether there is anything that a training has left."""
         journal = self.path / "search.journal"  # of a search for hyperparameters
-        return self.finished or journal.exists() or any(self.checkpoints.rglob("state-*"))
+        folds = any(self.path.glob(f"{FOLDS}/*/config.json"))
+        return self.finished or journal.exists() or folds or any(self.checkpoints.rglob("state-*"))
 
     @property
     def published(self) -> str | None:

@@ -117,3 +117,14 @@ def test_without_tuning_the_batches_are_the_same_and_their_count_is_known():
     assert train.options().autotune.enabled is None  # TensorFlow's default is to tune
     untuned = without_autotune(train)
     assert rows(untuned) == rows(train) and int(untuned.cardinality()) == 12
+
+
+@pytest.mark.parametrize("label", [-1, 4])
+def test_a_label_that_no_class_has_is_refused(label):
+    """tf.one_hot gives zeros for it, on which nothing would be learned."""
+    targets = classification_targets(4)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="outside 0 .. 3"):
+        targets(tf.constant([1, label]))
+    batches = tf.data.Dataset.from_tensors(tf.constant([1, label])).map(targets)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="outside 0 .. 3"):
+        next(iter(batches))

@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from kapps.data.images import folder
 from kapps.data.images.dataset import ImageData, Source, assemble
@@ -12,6 +14,16 @@ from kapps.data.spec import Spec, check, parse
 from kapps.data.split import divide, joined_note
 
 _MEMORY_LIMIT = 4 * 2**30
+# Flags of a recipe that decide what is loaded, beside its dataset: arguments of `load`.
+_FLAGS = (
+    "data_dir",
+    "image_size",
+    "validation_fraction",
+    "seed",
+    "skip_broken",
+    "group_pattern",
+    "group_level",
+)
 
 
 def load(
@@ -63,6 +75,23 @@ def load(
         ),
         rows,
     )
+
+
+def load_as_configured(config: Mapping[str, Any], **settings: Any) -> ImageData:
+    """The pictures that a recipe's flags ask for: the same splits whenever they are loaded again.
+
+    Args:
+        config: the flags by name, as config.json of a run holds them; those it lacks have the
+            defaults of `load`.
+        **settings: arguments of `load` that go before the flags.
+
+    Raises:
+        UserError: as `load`.
+    """
+    flags = {name: config[name] for name in _FLAGS if name in config}
+    if config.get("fold") is not None:
+        flags["fold"] = (config["fold"], config["folds"])
+    return load(config["dataset"], **{**flags, **settings})
 
 
 def read(

@@ -120,6 +120,7 @@ def _classes(series, history, answers) -> Explanation:
         class_tables(found, "series"),
         headline=accuracy_headline(metrics, "series"),
         temperature=temperature,
+        test_logits=logits,
     )
 
 

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from kapps.models.tables.mlp import CategoryColumn, column_layers
 from kapps.serving.publishing.classic import is_points, point_endpoints
+from kapps.serving.publishing.documents import document_endpoints, is_document
 from kapps.serving.publishing.generative import endpoints_of, is_generative
 from kapps.serving.publishing.series import is_sequence, sequence_endpoints
 from kapps.serving.publishing.tables import is_tabular
@@ -49,6 +50,8 @@ def numeric_endpoints(
         return {"serving_default": _columns(model, bool(class_names), temperature)}
     if is_sequence(model):
         return sequence_endpoints(model, class_names, temperature)
+    if is_document(model):
+        return document_endpoints(model, class_names, temperature)
     if is_points(model):
         return point_endpoints(model, class_names, temperature)
     names, image_shape = graph.check(model, class_names, temperature)

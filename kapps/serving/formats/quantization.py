@@ -75,14 +75,7 @@ def _data_of(run_dir, facts) -> data.ImageData:
     config, shape = facts["config"], facts.get("image_shape")
     if not shape:
         raise UserError(f"{run_dir}: config.json does not say how large the images are")
-    images = data.load(
-        config["dataset"],
-        data_dir=config.get("data_dir"),
-        image_size=(shape[0], shape[1]),
-        validation_fraction=config.get("validation_fraction", 0.1),
-        seed=config.get("seed", 0),
-        skip_broken=config.get("skip_broken", False),
-    )
+    images = data.load_as_configured(config, image_size=(shape[0], shape[1]))
     if images.fingerprint != facts["data"]["fingerprint"]:
         raise UserError(
             f"{config['dataset']} is not what {run_dir} was trained on any more: quantising needs "

@@ -14,10 +14,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from kapps.data import ImageData, PointData, SequenceData, TableData, TextData
+from kapps.data import DocumentData, ImageData, PointData, SequenceData, TableData, TextData
 from kapps.errors import UserError
 from kapps.models import GAN, VAE, VQVAE, Autoencoder, TruncatedBPTT
 from kapps.serving.publishing.classic import export_points
+from kapps.serving.publishing.documents import export_documents
 from kapps.serving.publishing.generative import export_generator
 from kapps.serving.publishing.images import export
 from kapps.serving.publishing.series import export_sequences
@@ -112,6 +113,7 @@ FAMILIES = (
     Family(Autoencoder, ImageData, "images", export_generator, _images),
     Family(TruncatedBPTT, TextData, "characters", export_text, _nothing),
     Family(keras.Model, ImageData, "images", export, _classes_and_images),
+    Family(keras.Model, DocumentData, "texts", export_documents, _classes),
     Family(keras.Model, TableData, "rows", export_table, _classes),
     Family(keras.Model, SequenceData, "series", export_sequences, _classes_and_series),
     Family(keras.Model, PointData, "images", export, _classes_and_points, _holds_images),

@@ -400,3 +400,25 @@ def test_preparing_a_folder_checks_it(make_folder, classes):
     make_folder({"cat/cut.jpg": b""})
     with pytest.raises(UserError, match="cat/cut.jpg"):
         data.prepare(f"folder:{root}")
+
+
+def test_loaded_again_by_the_flags_of_its_run(make_folder, noise):
+    """What quantises or looks at a run later has its splits, groups and folds included."""
+    files = {
+        f"{c}/p{p}_{i}.png": noise(1000 * p + i + 50 * (c == "dog"))
+        for c in ("cat", "dog")
+        for p in range(10)
+        for i in range(3)
+    }
+    spec = f"folder:{make_folder(files)}"
+    flags = {"dataset": spec, "data_dir": None, "seed": 3, "validation_fraction": 0.2}
+    flags |= {"group_pattern": r"(p\d+)_", "epochs": 5}
+    plain = data.load(spec, seed=3, validation_fraction=0.2)
+    found = data.load_as_configured(flags)
+    wanted = data.load(spec, seed=3, validation_fraction=0.2, group_pattern=r"(p\d+)_")
+    assert found.fingerprint == wanted.fingerprint != plain.fingerprint
+    found = data.load_as_configured(flags | {"folds": 5, "fold": 1})
+    wanted = data.load(spec, seed=3, validation_fraction=0.2, group_pattern=r"(p\d+)_", fold=(1, 5))
+    assert found.fingerprint == wanted.fingerprint
+    found = data.load_as_configured(flags | {"folds": 5, "fold": None}, image_size=4)
+    assert found.image_shape[:2] == (4, 4)

@@ -229,7 +229,7 @@ def test_a_run_is_calibrated_on_training_and_judged_on_validation_images(tmp_pat
         seen["test"] = (pixels, labels)
         return {"accuracy_drop": 0.0}
 
-    monkeypatch.setattr(quantization.data, "load", lambda *args, **settings: images)
+    monkeypatch.setattr(quantization.data, "load_as_configured", lambda *args, **settings: images)
     monkeypatch.setattr(quantization, "convert", convert)
     monkeypatch.setattr(quantization, "compare", compare)
     facts = {

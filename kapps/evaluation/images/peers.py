@@ -1,0 +1,132 @@
+"""What a second of work gives on pictures: logistic regressions on features and on pixels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+import tensorflow as tf
+import threadpoolctl
+
+from kapps import models
+from kapps.data import folds
+from kapps.evaluation.peers import Peer
+
+if TYPE_CHECKING:
+    from kapps.data import ImageData, Split
+
+MOST = 2000  # pictures that peers learn from, and at most so many are asked about
+SMALLEST, LARGEST = 64, 160  # sides that the packaged backbone sees
+PIXELS = 16  # side of the pictures whose pixels are features
+PENALTIES = np.logspace(-4, 0, 5)  # C, of features of deviation 1
+FOLDS = 3
+_ITERATIONS = 200
+
+
+def picture_peers(
+    images: ImageData,
+    features: Callable[[str], np.ndarray] | None = None,
+    *,
+    words: str = "EfficientNet-Lite0",
+    seed: int = 0,
+) -> dict[str, Peer]:
+    """What simple models that learned from the training split say of the test split.
+
+    `features_linear`: logistic regression on what a network trained on ImageNet makes of the
+    pictures; `pixels_linear`: on pixels, of pictures made no larger than 16 x 16. Both choose their
+    penalty by cross-validation of the training split. Of large splits a seeded part is used.
+
+    Args:
+        images: what a classifier was trained on.
+        features: the name of a split -> features float32 [n, f] of all its pictures; default: of
+            the network that comes with kapps, on pictures of 64 to 160 pixels.
+        words: what network they are of.
+        seed: of the part.
+    """
+    rows = {name: _some(images.splits[name], seed) for name in ("train", "test")}
+    labels = images.splits["train"].labels[rows["train"]]
+    found: dict[str, tuple[str, dict[str, np.ndarray]]] = {}
+    if features is not None:
+        kept = {name: features(name)[at] for name, at in rows.items()}
+        found["features_linear"] = (f"logistic regression on features of {words}", kept)
+    elif images.image_shape[2] in (1, 3):
+        extractor = _packaged(images.image_shape)
+        kept = {name: _features(extractor, images.splits[name], at) for name, at in rows.items()}
+        found["features_linear"] = (f"logistic regression on features of {words}", kept)
+    pixels = {name: _pixels(images.splits[name], at) for name, at in rows.items()}
+    found["pixels_linear"] = ("logistic regression on pixels", pixels)
+    asked = None if len(rows["test"]) == len(images.splits["test"]) else rows["test"]
+    return {
+        name: Peer(title, logistic_labels(x["train"], labels, x["test"], seed), asked)
+        for name, (title, x) in found.items()
+    }
+
+
+def logistic_labels(
+    known: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: int = 0
+) -> np.ndarray:
+    """Labels int [m] by a logistic regression whose penalty is chosen in three folds.
+
+    Args:
+        known: features float [n, f]; they are standardised.
+        labels: int [n].
+        asked: features float [m, f].
+        seed: of the folds.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    mean, std = known.mean(axis=0), known.std(axis=0)
+    std = np.where(std > 1e-9, std, 1.0)
+    known, asked = (known - mean) / std, (asked - mean) / std
+
+    def said(c, rows, x):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # not converged: as good as it gets in that time
+            model = LogisticRegression(C=c, max_iter=_ITERATIONS, tol=1e-2)
+            return model.fit(known[rows], labels[rows]).predict(x)
+
+    every = np.arange(len(labels))
+    with threadpoolctl.threadpool_limits(1):
+        best, most = PENALTIES[0], -1
+        parts = list(folds(labels, FOLDS, seed=seed)) if len(labels) >= 2 * FOLDS else []
+        parts = [(rest, part) for rest, part in parts if len(np.unique(labels[rest])) > 1]
+        for c in PENALTIES:
+            right = sum(int(np.sum(said(c, r, known[p]) == labels[p])) for r, p in parts)
+            if right > most:
+                best, most = c, right
+        return np.asarray(said(best, every, asked))
+
+
+def _some(split: Split, seed: int) -> np.ndarray:
+    every = np.arange(len(split))
+    if len(every) <= MOST:
+        return every
+    return np.sort(np.random.default_rng(seed).choice(every, MOST, replace=False))
+
+
+def _packaged(image_shape: tuple[int, int, int]) -> keras.Model:
+    side = int(np.clip(2 * max(image_shape[:2]), SMALLEST, LARGEST))
+    image = keras.Input(image_shape)
+    resized = keras.layers.Resizing(side, side)(image)
+    backbone = models.backbone(input_shape=(side, side, image_shape[2]))
+    return keras.Model(image, keras.layers.GlobalAveragePooling2D()(backbone(resized)))
+
+
+def _features(extractor: keras.Model, split: Split, rows: np.ndarray) -> np.ndarray:
+    step = tf.function(lambda x: extractor(x, training=False), reduce_retracing=True)
+    parts = np.array_split(rows, max(1, len(rows) // 64))
+    return np.concatenate([step(tf.constant(split.take(r), tf.float32)).numpy() for r in parts])
+
+
+def _pixels(split: Split, rows: np.ndarray) -> np.ndarray:
+    parts = []
+    for start in range(0, len(rows), 256):
+        x = split.take(rows[start : start + 256]).astype(np.float32)
+        if max(x.shape[1:3]) > PIXELS:
+            with tf.device("CPU:0"):
+                x = tf.image.resize(x, (PIXELS, PIXELS), antialias=True).numpy()
+        parts.append(x.reshape(len(x), -1))
+    return np.concatenate(parts)

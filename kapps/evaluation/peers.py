@@ -1,0 +1,97 @@
+"""Simple models beside a trained one, on the same test examples: is the network worth its trouble?
+
+What such a peer is depends on the family: `kapps.evaluation.images.peers`, `series.peers`,
+`text.peers`. Here it is compared, by pairs, and said.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kapps.evaluation.explanation import Explanation
+from kapps.evaluation.metrics.classification import wilson_interval
+from kapps.evaluation.metrics.comparison import PairedDifference, mcnemar
+from kapps.evaluation.verdicts.words import points
+
+TITLE = "Beside simple models, on the same test examples"
+COLUMNS = ("model", "accuracy", "95 % interval", "this network is ahead by, points", "p")
+
+
+class Peer(NamedTuple):
+    """A simple model and what it said.
+
+    Attributes:
+        words: what it is called.
+        said: class numbers int [n], of the test examples asked about.
+        rows: which ones these were, int [n]; None: all.
+    """
+
+    words: str
+    said: np.ndarray
+    rows: np.ndarray | None = None
+
+
+def beside_peers(
+    found: Explanation, labels: np.ndarray, logits: np.ndarray, peers: Mapping[str, Peer]
+) -> Explanation:
+    """An explanation of a classifier, with what simple models say of the same test examples.
+
+    `metrics` get `NAME_accuracy` and `ahead_of_NAME_accuracy` with its interval (`_low`, `_high`)
+    and p; a table goes before all others. Where a peer surely wins, the verdict and a note say so.
+
+    Args:
+        found: of the network.
+        labels: class numbers int [n] of the test split.
+        logits: of the network, [n, classes].
+        peers: by name.
+    """
+    if not peers:
+        return found
+    labels, said = np.asarray(labels), np.asarray(logits).argmax(axis=-1)
+    own = _row("this network", said == labels)
+    rows, metrics, winners = [(*own, "", "")], dict(found.metrics), []
+    for name, peer in peers.items():
+        asked = np.arange(len(labels)) if peer.rows is None else peer.rows
+        right = peer.said == labels[asked]
+        pair = mcnemar((said == labels)[asked], right)
+        metrics[f"{name}_accuracy"] = float(right.mean())
+        ahead = f"ahead_of_{name}"
+        metrics[f"{ahead}_accuracy"] = pair.difference
+        metrics[f"{ahead}_low"], metrics[f"{ahead}_high"] = pair.low, pair.high
+        metrics[f"{ahead}_p"] = pair.p
+        words = peer.words
+        if peer.rows is not None and len(peer.rows) < len(labels):
+            words += f", of {len(peer.rows):,} examples"
+        shown = f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}"
+        rows.append((*_row(words, right), shown, f"{pair.p:.2g}"))
+        if pair.high < 0:
+            winners.append((pair.difference, peer.words, pair))
+    table = (TITLE, COLUMNS, rows)
+    verdict: Any = found.verdict
+    notes = list(found.notes)
+    if winners:
+        sentence = _who_wins(winners)
+        notes.append(sentence)
+        if verdict is not None:
+            verdict = dataclasses.replace(verdict, sentence=f"{verdict.sentence} {sentence}")
+    return dataclasses.replace(
+        found, metrics=metrics, tables=[table, *found.tables], verdict=verdict, notes=notes
+    )
+
+
+def _row(words: str, right: np.ndarray) -> tuple[str, float, str]:
+    low, high = wilson_interval(int(right.sum()), len(right))
+    return words, float(right.mean()), f"{low:.1%} to {high:.1%}"
+
+
+def _who_wins(winners: Sequence[tuple[float, str, PairedDifference]]) -> str:
+    _, words, pair = min(winners, key=lambda each: each[0])
+    apart = points(-pair.difference, (-pair.high, -pair.low))
+    return (
+        f"A simple model does better on the same test examples: {words}, by {apart}. Train longer, "
+        "take another network, or use that."
+    )

@@ -1,0 +1,167 @@
+"""A classifier of texts, measured and explained, beside TF-IDF with a linear model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import threadpoolctl
+
+from kapps.data import folds
+from kapps.evaluation import plots
+from kapps.evaluation.explanation import (
+    Explanation,
+    accuracy_headline,
+    class_tables,
+    measure_classifier,
+)
+from kapps.evaluation.metrics.calibration import fit_temperature, softmax
+from kapps.evaluation.metrics.classification import baseline_accuracy, top_losses
+from kapps.evaluation.peers import Peer
+from kapps.evaluation.verdicts.overfitting import overfitting_verdict
+
+if TYPE_CHECKING:
+    from kapps.data import DocumentData
+
+WORST = 12
+SHOWN = 160  # characters of a text
+PENALTIES = (1.0, 10.0, 100.0)  # C, of rows of length 1
+FOLDS = 3
+_ITERATIONS = 200
+
+
+def explain_documents(
+    model: keras.Model,
+    documents: DocumentData,
+    history: Sequence[Mapping[str, Any]],
+    *,
+    batch_size: int = 256,
+) -> Explanation:
+    """Measure a classifier of texts on validation, then once on test, and show its mistakes.
+
+    Args:
+        model: texts -> logits.
+        documents: what it was trained on.
+        history: rows of metrics.csv.
+        batch_size: texts at a time.
+
+    Raises:
+        UserError: the model's outputs are not finite numbers.
+    """
+    validation, test = documents.splits["validation"], documents.splits["test"]
+    temperature = fit_temperature(
+        validation.labels, text_logits(model, validation.texts, batch_size)
+    )
+    logits = text_logits(model, test.texts, batch_size)
+    found, metrics = measure_classifier(test.labels, logits, documents.class_names, temperature)
+    verdict = overfitting_verdict(
+        history,
+        validation_examples=len(validation),
+        train_examples=min(len(validation), len(documents.splits["train"])),
+        baseline_accuracy=baseline_accuracy(validation.labels),
+    )
+    metrics["verdict"] = verdict.label
+    names = documents.class_names
+    probabilities = softmax(logits, temperature)
+    worst = [
+        (
+            shortened(test.texts[i]),
+            names[test.labels[i]],
+            names[probabilities[i].argmax()],
+            f"{probabilities[i, test.labels[i]]:.1%}",
+        )
+        for i in top_losses(test.labels, logits, WORST)
+    ]
+    figures = [
+        (
+            "Learning curves",
+            plots.learning_curves(history),
+            "Training texts are measured twice: while training (dropout on), and afterwards as "
+            "validation texts are. The distance between the latter two is over-fitting.",
+        ),
+        (
+            "Confusion matrix",
+            plots.confusion_matrix(np.asarray(found["confusion_matrix"]), names),
+            "Who is taken for whom: rows are what texts are of, columns what the network said.",
+        ),
+        (
+            "Calibration",
+            plots.reliability_diagram(test.labels, logits, temperature),
+            "Is 90 % sure right in 90 % of the cases? A temperature fitted on validation is folded "
+            "into the exported model.",
+        ),
+    ]
+    columns = ("text", "true", "said", "chance given to the truth")
+    return Explanation(
+        metrics,
+        verdict,
+        figures,
+        [*class_tables(found, "texts"), ("Worst mistakes", columns, worst)],
+        headline=accuracy_headline(metrics, "texts"),
+        temperature=temperature,
+        test_logits=logits,
+    )
+
+
+def text_logits(model: keras.Model, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
+    """The logits of texts, float32 [n, classes], in order."""
+    parts = [
+        model(tf.constant(list(texts[start : start + batch_size]), tf.string), training=False)
+        for start in range(0, len(texts), batch_size)
+    ]
+    return np.concatenate([np.asarray(part, np.float32) for part in parts])
+
+
+def document_peers(documents: DocumentData, seed: int = 0) -> dict[str, Peer]:
+    """What a linear model on TF-IDF of words and pairs of words says of the test split.
+
+    Args:
+        documents: it learns from the training split, and chooses its penalty in three folds of it.
+        seed: of the folds.
+    """
+    train, test = documents.splits["train"], documents.splits["test"]
+    said = tfidf_labels(train.texts, train.labels, test.texts, seed)
+    return {"tfidf_linear": Peer("a linear model on TF-IDF of words and their pairs", said)}
+
+
+def tfidf_labels(
+    known: Sequence[str], labels: np.ndarray, asked: Sequence[str], seed: int = 0
+) -> np.ndarray:
+    """Labels int [m] by a logistic regression on TF-IDF.
+
+    Args:
+        known: texts [n] with labels.
+        labels: int [n].
+        asked: texts [m].
+        seed: of the folds that choose the penalty.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b")
+    try:
+        x, y = words.fit_transform(known), words.transform(asked)
+    except ValueError:  # no words at all
+        return np.full(len(asked), np.bincount(labels).argmax())
+
+    def said(penalty, rows, of):
+        model = LogisticRegression(C=penalty, max_iter=_ITERATIONS, tol=1e-3)
+        return model.fit(x[rows], labels[rows]).predict(of)
+
+    parts = list(folds(labels, FOLDS, seed=seed)) if len(labels) >= 2 * FOLDS else []
+    parts = [(rest, part) for rest, part in parts if len(np.unique(labels[rest])) > 1]
+    with threadpoolctl.threadpool_limits(1):
+        right = [
+            sum(int(np.sum(said(c, rest, x[part]) == labels[part])) for rest, part in parts)
+            for c in PENALTIES
+        ]
+        return np.asarray(said(PENALTIES[int(np.argmax(right))], np.arange(len(labels)), y))
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text, in one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN else f"{line[: SHOWN - 1]}…"

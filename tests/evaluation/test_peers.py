@@ -1,0 +1,52 @@
+"""A network beside simple models: counted by hand."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from kapps import evaluation
+from kapps.evaluation.images.peers import logistic_labels
+
+
+def network(right, count=100):
+    labels = np.arange(count) % 2
+    said = np.where(np.arange(count) < right, labels, 1 - labels)
+    verdict = evaluation.Judgement("well fitted", "It is.")
+    return labels, np.eye(2)[said], evaluation.Explanation({"a": 1}, verdict, [], [("t", (), [])])
+
+
+def test_a_peer_that_surely_wins_is_named_in_the_verdict():
+    labels, logits, found = network(right=60)
+    peer = evaluation.Peer("a rule of thumb", labels)
+    told = evaluation.beside_peers(found, labels, logits, {"rule": peer})
+    assert told.metrics["rule_accuracy"] == 1
+    assert told.metrics["ahead_of_rule_accuracy"] == pytest.approx(-0.4)
+    assert told.metrics["ahead_of_rule_high"] < 0 and told.metrics["a"] == 1
+    assert told.verdict.label == "well fitted"
+    assert "a rule of thumb, by 40.0" in told.verdict.sentence
+    assert "a rule of thumb" in told.notes[0] and len(told.tables) == 2
+    assert [row[0] for row in told.tables[0][2]] == ["this network", "a rule of thumb"]
+
+
+def test_one_that_may_win_by_chance_is_not():
+    labels, logits, found = network(right=97)
+    told = evaluation.beside_peers(found, labels, logits, {"rule": evaluation.Peer("x", labels)})
+    assert told.verdict.sentence == "It is." and not told.notes
+    assert told.metrics["ahead_of_rule_accuracy"] == pytest.approx(-0.03)
+
+
+def test_only_those_asked_are_compared():
+    labels, logits, found = network(right=60)
+    rows = np.arange(50, 100)  # the network is right on ten of them
+    peer = evaluation.Peer("x", labels[rows], rows)
+    told = evaluation.beside_peers(found, labels, logits, {"rule": peer})
+    assert told.metrics["ahead_of_rule_accuracy"] == pytest.approx(0.2 - 1)
+    assert told.tables[0][2][1][0] == "x, of 50 examples"
+
+
+def test_logistic_regression_on_pixels_of_digits():
+    """scikit-learn's own example reaches about 0.95 on such a split."""
+    digits = load_digits()
+    x, y = digits.data.astype("f4"), digits.target
+    said = logistic_labels(x[:1000], y[:1000], x[1000:1400])
+    assert 0.9 < (said == y[1000:1400]).mean() < 0.99
