@@ -13,14 +13,6 @@ from .learning import (
     augmentation as augmentation,
     optimization as optimization,
 )
-from .networks import (
-    gan as gan,
-    mlp as mlp,
-    resnet as resnet,
-    rnn as rnn,
-    transfer_head as transfer_head,
-    vae as vae,
-)
 from .points import (
     Space as Space,
     canonical as canonical,

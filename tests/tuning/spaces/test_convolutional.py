@@ -95,7 +95,6 @@ def test_default_points_are_canonical():
     for space in (
         lambda hp: spaces.cnn(hp, (8, 8, 1), 10),
         lambda hp: spaces.cnn(hp, (3, 3, 1), 10),
-        lambda hp: spaces.vae(hp, (8, 8, 1)),
     ):
         values = spaces.declared(space).values
         assert spaces.canonical(space)(values) == values
@@ -162,44 +161,3 @@ def test_shifts_of_the_same_pixels_are_offered_once(side, offered):
     hp = kt.HyperParameters()
     assert spaces.augmentation(hp, (side, side, 1)) == {"crop": offered[-1]}
     assert hp.space[0].values == offered
-
-
-BUILDERS = {
-    "mlp": (spaces.mlp, lambda kw: models.mlp((8, 8, 1), 3, **kw)),
-    "resnet": (
-        lambda hp: spaces.resnet(hp, variants=("resnet8_wide", "resnet10")),
-        lambda kw: models.resnet(image_shape=(7, 9, 3), classes=3, **kw),
-    ),
-    "rnn": (spaces.rnn, lambda kw: models.rnn(2, 3, **kw)),
-    "vae": (
-        lambda hp: spaces.vae(hp, (5, 7, 1)),
-        lambda kw: models.conv_vae((5, 7, 1), **kw),
-    ),
-    "gan": (
-        spaces.gan,
-        lambda kw: models.GAN(
-            models.gan_generator((8, 8, 1), **kw["generator"]),
-            models.gan_discriminator((8, 8, 1), **kw["discriminator"]),
-            **kw["gan"],
-        ),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BUILDERS)
-def test_points_of_the_other_spaces_can_be_built(name):
-    space, build = BUILDERS[name]
-    for seed in (0, 1000):
-        hp = drawn(space, seed)
-        assert isinstance(build(space(hp)), keras.Model)
-        assert spaces.canonical(space)(hp.values) == hp.values
-    build(space(kt.HyperParameters()))
-
-
-def test_transfer_head():
-    hp = kt.HyperParameters()
-    assert spaces.transfer_head(hp)["tuned_rate_factor"] is None
-    hp = kt.HyperParameters()
-    hp.values = {"tuned_stages": 2, "tuned_rate_factor": 0.05}
-    found = spaces.transfer_head(hp)
-    assert found["tuned_stages"] == 2 and found["tuned_rate_factor"] == 0.05
