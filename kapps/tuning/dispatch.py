@@ -6,6 +6,7 @@ from typing import Any
 
 from kapps.errors import UserError
 from kapps.tuning.state import SearchState
+from kapps.tuning.workers.trial import SearchError
 
 ATTEMPTS = 3  # how often a trial is begun whose worker is killed
 STARTS = 5  # workers in a row that end before they are ready
@@ -69,7 +70,7 @@ class Dispatcher:
             one.send({"do": "go" if go_on else "stop"})
         elif message["is"] in ("ended", "failed", "fatal"):
             if message["is"] == "fatal":
-                raise UserError(f"the search cannot go on: {message['reason']}")
+                raise SearchError(f"the search cannot go on: {message['reason']}")
             trial, one.trial = one.trial, None
             self.state.end(trial, message)
             self.crew.released(one)

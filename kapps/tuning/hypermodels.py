@@ -39,6 +39,7 @@ class HyperModelTrials:
         fit_args: positional arguments of `fit`.
         fit_kwargs: its keyword arguments.
         run_trial: what a user's own `Tuner` does with a trial, `(trial, *args, **kwargs)`.
+        compiled: arguments of `compile` that take the place of the model's own; None: it keeps it.
     """
 
     hypermodel: Any
@@ -46,6 +47,7 @@ class HyperModelTrials:
     fit_args: tuple = ()
     fit_kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
     run_trial: Callable[..., Any] | None = None
+    compiled: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def model(self) -> kt.HyperModel:
@@ -93,6 +95,15 @@ class HyperModelTrials:
                 f"build(hp) has to return a Keras model, and returned {type(model).__name__}"
                 "; what is none can be tuned in a run_trial of one's own"
             )
+        given = {name: value for name, value in self.compiled.items() if value is not None}
+        if given:
+            own = (model.get_compile_config() or {}) if model.optimizer else {}
+            kept = {
+                "optimizer": model.optimizer,
+                "loss": getattr(model, "loss", None),
+                "metrics": keras.saving.deserialize_keras_object(own.get("metrics")),
+            }
+            model.compile(**kept | copy.deepcopy(given))
         return model
 
     def __call__(self, trial: Trial) -> Any:

@@ -73,6 +73,11 @@ class Record:
         """The score of a trial that has one; NaN of the others."""
         return math.nan if self.score is None else self.score
 
+    @property
+    def told(self) -> str:
+        """The point in words."""
+        return ", ".join(f"{name} {value}" for name, value in self.values.items())
+
     def cost(self, name: str) -> float | None:
         """One of `COSTS`."""
         value = self.facts.get(name, getattr(self, name, None))

@@ -276,7 +276,7 @@ def test_keras_tuners_names(tmp_path, name, options):
         ({"kind": user_code.Listens}, "Listens.on_epoch_end would not be called"),
         ({"objective": ["val_loss", "val_accuracy"]}, "several objectives"),
         ({"distribution_strategy": object()}, "strategy.scope"),
-        ({"optimizer": "adam"}, "compile the model"),
+        ({"max_model_size": 10}, "raise keras_tuner.errors.FailedTrialError"),
         ({"colour": "red"}, "no colour="),
         ({"hypermodel": None}, "a hypermodel is missing"),
     ],

@@ -12,6 +12,7 @@ from .learning import (
     OPTIMIZERS as OPTIMIZERS,
     augmentation as augmentation,
     optimization as optimization,
+    optimizer as optimizer,
 )
 from .points import (
     Space as Space,

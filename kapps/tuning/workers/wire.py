@@ -27,7 +27,7 @@ from typing import Any
 
 from kapps.errors import UserError
 
-HANDSHAKE = 10.0  # seconds for somebody to show that he knows the secret
+HANDSHAKE = 10.0  # seconds for the other side to show that it knows the secret
 SILENCE = 30.0  # seconds that half a message, or a machine that is switched off, is waited for
 LARGEST = 1 << 26  # bytes of a message
 NAMES = (
@@ -64,15 +64,15 @@ def address() -> tuple[str, int]:
 
 
 def authenticated(sock: socket.socket, *, chief: bool) -> Connection:
-    """A connection to somebody who knows the secret.
+    """A connection whose other side knows the secret.
 
     Args:
         sock: connected; it is closed.
         chief: whether this is the chief's side, which asks first.
 
     Raises:
-        OSError: he does not know it (AuthenticationError is another), does not answer in time, or
-            talks of something else.
+        OSError: it does not answer in time, or not as it should.
+        AuthenticationError: it has another secret.
     """
     key = os.environ["KAPPS_TUNER_KEY"].encode()
     keep = {"TCP_KEEPIDLE": 10, "TCP_KEEPALIVE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
@@ -105,7 +105,7 @@ def authenticated(sock: socket.socket, *, chief: bool) -> Connection:
 
 
 class Worker:
-    """A worker as the search sees it: somebody at the other end of a connection.
+    """A worker as the search sees it: the other end of a connection.
 
     Attributes:
         connection: to wait on; messages and its end both show there.
@@ -126,7 +126,7 @@ class Worker:
         send(self.connection, message)
 
     def receive(self) -> dict[str, Any] | None:
-        """What it says, or None if it is gone or talks of something else."""
+        """What it says, or None if it is gone or sends something else."""
         message = receive(self.connection)
         return message if message and isinstance(message.get("is"), str) else None
 
@@ -141,13 +141,13 @@ class Worker:
 
 
 def send(connection: Connection, message: dict[str, Any]) -> None:
-    """Say something; whether the other side is gone shows when it is listened to."""
+    """Send a message; whether the other side is gone shows when it is listened to."""
     with contextlib.suppress(OSError):
         connection.send_bytes(json.dumps(message).encode())
 
 
 def receive(connection: Connection) -> dict[str, Any] | None:
-    """A message, or None if the other side is gone or talks of something else."""
+    """A message, or None if the other side is gone or sends something else."""
     try:
         message = json.loads(connection.recv_bytes(LARGEST))
     except (EOFError, OSError, ValueError):
