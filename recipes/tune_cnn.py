@@ -36,7 +36,7 @@ class Config(tuning.SearchFlags, training.ImageFlags, training.CommonFlags):
     learning_rate: training.Positive | None = None
     """fixes the highest learning rate; default: it is sought"""
     cost: Literal["none", "parameters", "multiply_adds", "seconds"] = "none"
-    """look for a Pareto front of accuracy and this"""
+    """look for a Pareto front of accuracy and this (tpe), or note it (random, grid)"""
     max_stages: training.PositiveInt = 3
     """most stages of the network"""
     max_parameters: training.NonNegativeInt | None = 100_000
@@ -53,8 +53,8 @@ class Config(tuning.SearchFlags, training.ImageFlags, training.CommonFlags):
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
         (
-            lambda c: c.algorithm == "bayesian" and c.cost != "none",
-            "--cost: the Gaussian process has one objective; tpe and hyperband do",
+            lambda c: c.algorithm not in ("random", "grid", "tpe") and c.cost != "none",
+            "--cost: tpe looks for both, random and grid note it; the others have one objective",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""The one loop of a search: trials to whoever is free, answers to the memory, until all is done."""
+"""The loop of a search: trials go to free workers, results to the journal, until all is done."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Dispatcher:
 
     Args:
         state: of the search.
-        crew: who runs trials; one of `workers.inline.InThisProcess`, `workers.pool.Processes`,
+        crew: what runs trials; one of `workers.inline.InThisProcess`, `workers.pool.Processes`,
             `workers.chief.Machines`. It has `workers`, and the methods `fill` (start as many as
             there is work for), `listen` (wait for messages and pass them on), `released` (a worker
             has ended a trial) and `remove`.

@@ -23,7 +23,7 @@ from kapps.tuning.workers.agent import serve_chief
 from kapps.tuning.workers.trial import SearchError
 from kapps.tuning.workers.wire import remote_role
 
-# Of KerasTuner's methods those that nobody would call here.
+# Of KerasTuner's methods those that are never called here.
 UNCALLED = (
     "on_search_begin", "on_search_end", "on_trial_begin", "on_trial_end", "on_epoch_begin",
     "on_epoch_end", "on_batch_begin", "on_batch_end", "pre_create_trial", "load_model",

@@ -28,6 +28,7 @@ def finished(tmp_path_factory):
         run_dir=str(root / "run"),
         export_dir=str(root / "served"),
         epochs=2,
+        winner_epochs=2,
         max_trials=3,
         max_stages=1,
         max_parameters=20_000,

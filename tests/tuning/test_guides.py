@@ -9,6 +9,7 @@ from kapps import tuning
 from kapps.errors import UserError
 from tuning import guide_code, user_code
 
+pytestmark = pytest.mark.usefixtures("eager")
 RNG = np.random.default_rng(0)
 ROWS = (RNG.random((40, 20)), RNG.random((40, 1)))
 VALIDATION = (RNG.random((20, 20)), RNG.random((20, 1)))

@@ -1,4 +1,3 @@
-from .changes import space_changes as space_changes
 from .convolutional import (
     FILTERS as FILTERS,
     cnn as cnn,
@@ -17,6 +16,7 @@ from .learning import (
 from .points import (
     Space as Space,
     canonical as canonical,
+    changes as changes,
     declared as declared,
     shrunk as shrunk,
 )

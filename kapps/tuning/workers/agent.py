@@ -36,7 +36,7 @@ def serve_chief(
     Args:
         target: as for `run_search`.
         directory: of this worker.
-        identity: as for `run_search`: the chief sends away who has another.
+        identity: as for `run_search`; the chief sends a worker with another away.
         recycle: trials after which the process is replaced.
 
     Returns:

@@ -24,10 +24,10 @@ STRANGERS = 64  # connections that are not yet authenticated, at the same time
 
 
 class Entrance:
-    """Where workers come in. Each is authenticated in a thread of its own: nobody can block it.
+    """Where workers connect. Each is authenticated in a thread of its own, so none can block it.
 
     Attributes:
-        arrived: to wait on; it can be read when somebody has come.
+        arrived: to wait on; it can be read when a worker has come.
 
     Raises:
         UserError: the port cannot be listened at.
@@ -47,7 +47,7 @@ class Entrance:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def arrivals(self) -> list[wire.Worker]:
-        """Who has come since the last time."""
+        """Workers that have come since the last time."""
         found = []
         while self.arrived.poll():
             self.arrived.recv_bytes()
@@ -55,9 +55,9 @@ class Entrance:
         return found
 
     def close(self) -> None:
-        """Let nobody in any more."""
+        """Accept no more connections."""
         with contextlib.suppress(OSError):
-            self._server.shutdown(socket.SHUT_RDWR)  # wakes up who accepts
+            self._server.shutdown(socket.SHUT_RDWR)  # ends accept()
         self._server.close()
 
     def _accept(self) -> None:
@@ -90,7 +90,7 @@ class Machines:
 
     Args:
         target: what is tried; only asked for its space.
-        identity: who has another is sent away.
+        identity: a worker with another is sent away.
     """
 
     def __init__(self, target: Any, identity: dict[str, Any]):
@@ -112,7 +112,7 @@ class Machines:
         return worker.space(worker.declared(self.target, given))
 
     def fill(self, most: int) -> None:
-        """Nobody can be made to come."""
+        """Take up those that have come."""
         self.workers += self.entrance.arrivals()
 
     def listen(self, hear: Callable[[Any, dict | None], None], timeout: float | None) -> None:

@@ -1,6 +1,6 @@
 """What runs in a worker process: one trial after the other, told over a connection.
 
-Messages are JSON, so that nobody who can reach a port can make a process run code. A worker ends
+Messages are JSON, so that none can make a process run code. A worker ends
 when its parent does, whatever it is doing: a thread waits for that alone.
 """
 
@@ -44,7 +44,7 @@ def main(
     """The whole life of a worker process.
 
     Args:
-        connection: to who has trials, the parent or a chief.
+        connection: to the parent, or to a chief.
         blob: the pickled target; loaded after the environment is set, since that may import
             TensorFlow.
         environment: what to set before.

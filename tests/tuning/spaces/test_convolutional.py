@@ -27,7 +27,7 @@ def sizes(model):
     return model.count_params(), work
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(shape=SHAPES, seed=st.integers(0, 10**6))
 def test_every_point_of_the_cnn_space_can_be_built_and_costs_what_was_said(shape, seed):
     def space(hp):
@@ -46,7 +46,7 @@ def test_every_point_of_the_cnn_space_can_be_built_and_costs_what_was_said(shape
     assert space(again) == kwargs
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(shape=SHAPES, seed=st.integers(0, 10**6), limit=st.sampled_from([20_000, 100_000]))
 def test_networks_stay_below_their_limits(shape, seed, limit):
     def space(hp):
