@@ -112,7 +112,7 @@ class HyperModelTrials:
         if self.run_trial is None:
             return self.run(trial)
         answer = self.run_trial(trial, *self.fit_args, **copy.copy(self.fit_kwargs))
-        return None if answer is _TOLD else self._metrics(answer, "run_trial()")
+        return self._metrics(answer, "run_trial()")
 
     def run(self, trial: Trial) -> Any:
         """Build and fit one point, with these arguments."""
@@ -180,17 +180,10 @@ class HyperModelTrials:
         return None if isinstance(answer, keras.callbacks.History) else answer
 
 
-class _Told:
-    """What `Tuner.run_trial` returns where the epochs have told the objective."""
-
-
-_TOLD = _Told()
-
-
 def run_one(trials: HyperModelTrials, trial: Trial) -> Any:
     """KerasTuner's `Tuner.run_trial` for a user's own that calls it: never None."""
     answer = trials.run(trial)
-    return _TOLD if answer is None else answer
+    return keras.callbacks.History() if answer is None else answer
 
 
 def _callbacks_of(trial: Trial, given: list) -> list:

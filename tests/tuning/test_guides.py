@@ -56,7 +56,7 @@ def test_a_fatal_error_ends_the_search_and_is_caught_by_its_name(tmp_path):
 def test_settings_that_belong_to_one_kind_of_network(tmp_path):
     (x, y), _ = user_code.data()
     tuner = made(tmp_path, guide_code.mlp_or_cnn, "val_accuracy", max_trials=4)
-    tuner.search(x, y, validation_split=0.2, epochs=1, verbose=0)
+    tuner.search(x[..., None], y, validation_split=0.2, epochs=1, verbose=0)
     values = [r.values for r in tuner.results.records]
     assert not tuner.results.failures() and {v["model_type"] for v in values} == {"mlp", "cnn"}
 

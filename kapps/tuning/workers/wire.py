@@ -149,6 +149,9 @@ def send(connection: Connection, message: dict[str, Any]) -> None:
 def receive(connection: Connection) -> dict[str, Any] | None:
     """A message, or None if the other side is gone or sends something else."""
     try:
+        connection.poll(
+            None
+        )  # as long as it takes; `SILENCE` is for what comes after the first byte
         message = json.loads(connection.recv_bytes(LARGEST))
     except (EOFError, OSError, ValueError):
         return None

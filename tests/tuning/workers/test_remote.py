@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, answer_challenge
@@ -221,6 +222,34 @@ def test_half_a_message_of_a_worker_that_hangs_does_not_stop_the_chief(monkeypat
     assert worker.receive() is None
     for one in (worker, connection, entrance):
         one.close()
+
+
+def test_a_worker_waits_for_an_order_as_long_as_it_takes(monkeypatch, variables):
+    monkeypatch.setattr(wire, "SILENCE", 1.0)
+    entrance = chief.Entrance()
+    connection = connected()
+    worker = arrived(entrance)
+    timer = threading.Timer(1.5, worker.send, [{"do": "exit"}])
+    timer.start()
+    assert wire.receive(connection) == {"do": "exit"}
+    timer.join()
+    for one in (worker, connection, entrance):
+        one.close()
+
+
+def test_another_identity_is_sent_away_with_the_reason(tmp_path, monkeypatch, variables):
+    machines = chief.Machines(fakes.bowl, {"data": "x"})
+    with machines:
+        connection = connected()
+        hello = {"is": "hello", "name": "one", "identity": {"data": "y", "kapps": "0"}}
+        wire.send(connection, hello)
+        heard = []
+        wait_for(lambda: machines.fill(1) or machines.workers)
+        machines.listen(lambda one, message: heard.append(message), 5.0)
+        assert heard == [None]
+        why = wire.receive(connection)["why"]
+        assert "data ('y' there, 'x' here)" in why and "kapps ('0' there" in why
+        connection.close()
 
 
 def test_a_chief_that_nobody_visits_ends(tmp_path, monkeypatch, variables):
