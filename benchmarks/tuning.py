@@ -61,8 +61,7 @@ def trials(given) -> None:
     memory = []
     with tempfile.TemporaryDirectory() as root:
         config = trials_config(given, root)
-        images = training.load_images(config)
-        target = tune_cnn.CnnTrials(config, images.image_shape, images.classes)
+        target = tune_cnn.CnnTrials(config)
         space = tuning.spaces.declared(target.space)
 
         def note(record, results):
@@ -125,7 +124,7 @@ def plain(given) -> None:
 
     config = trials_config(argparse.Namespace(trials=1, epochs=given.epochs), given.directory)
     images = training.load_images(config)
-    target = tune_cnn.CnnTrials(config, images.image_shape, images.classes)
+    target = tune_cnn.CnnTrials(config)
     space, points = json.loads(pathlib.Path(given.directory, "points.json").read_text())
     memory = []
     for values, seed in points:

@@ -186,7 +186,7 @@ def space_of(trials: tune_cnn.CnnTrials) -> dict[str, Any]:
 def accuracy(config: tune_cnn.Config, dataset: str, values: dict[str, Any]) -> float:
     """On test, of a point trained on a data set; the best epoch is chosen on validation."""
     images = data.load(dataset, seed=config.seed)
-    trials = tune_cnn.CnnTrials(config, images.image_shape, images.classes)
+    trials = tune_cnn.CnnTrials(config)
     point = tuning.hyperparameters(space_of(trials), values)
     epochs = config.winner_epochs
     model, (batches, validation, _) = trials.build(point, images, config.seed, epochs)

@@ -23,18 +23,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.util
 import io
-import json
 import os
 import pathlib
 import shutil
-import sys
 from typing import Any
 
-from kapps import command_line, evaluation, files, training, tuning
+from kapps import command_line, evaluation, training, tuning
 from kapps.errors import UserError
-from kapps.invocation import recipe_command, recipes_directory
+from kapps.invocation import recipe_command
 from kapps.tuning.spaces import recipes as spaces
 
 # Those that search or compare by themselves.
@@ -99,18 +96,7 @@ def load_recipe(name: str) -> Any:
     Raises:
         UserError: there is no such recipe, or it cannot be tuned.
     """
-    folders = (recipes_directory(), pathlib.Path(__file__).resolve().parent)
-    known = {path.stem: path for folder in folders for path in folder.glob("[!_]*.py")}
-    if name not in known or name in NOT_TUNED:
-        listed = ", ".join(sorted(set(known) - set(NOT_TUNED)))
-        raise UserError(f"recipe {name!r}: it is one of {listed}")
-    full = f"recipes.{name}"
-    if full not in sys.modules:  # also when this file is run as a script
-        spec = importlib.util.spec_from_file_location(full, known[name])
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[full] = module
-        spec.loader.exec_module(module)
-    return sys.modules[full]
+    return tuning.recipe_module(name, pathlib.Path(__file__).parent, but=NOT_TUNED)
 
 
 def entries(config: Config) -> list[dict[str, Any]]:
@@ -169,15 +155,9 @@ def settings(config: Config, values: dict[str, Any], **others: Any) -> Any:
 
 def instead(config: Config) -> dict[str, object] | None:
     """Run trials for the same command on another machine (see `kapps.tuning.workers`)."""
-    if tuning.remote_role() != "worker":
-        return None
-    name = os.environ["KERASTUNER_TUNER_ID"]
-    directory = f"{config.run_dir or 'runs/tune/search'}-worker-{name}"
-    print(f"worker    {name}, own files in {directory}")
-    trials = RecipeTrials(config, directory)
-    count = tuning.serve_chief(trials, directory, identity=identity(config))
-    print(f"the search is over; {count} trials were run here")
-    return {"trials": count}
+    return tuning.serve_instead(
+        "tune", config, lambda directory: RecipeTrials(config, directory), identity(config)
+    )
 
 
 def identity(config: Config) -> dict[str, object]:
@@ -201,11 +181,10 @@ class RecipeTrials:
         """Train one point, or go on with it; the test split is not looked at."""
         name = self.config.recipe
         values = {k: v for k, v in trial.values.items() if not k.startswith("tuner/")}
-        tuning.copy_checkpoints(trial, "run")
         # Hyperband: the schedule ends with the round, since what is compared there has to have
-        # settled. Who is promoted goes on in the middle of a longer schedule.
+        # settled. A promoted trial goes on in the middle of a longer schedule.
         epochs = {"epochs": trial.epochs} if trial.epochs else {}
-        lengthen(trial.directory / "run", epochs)
+        tuning.copy_run(trial, epochs)
         made = settings(
             self.config,
             values,
@@ -222,7 +201,7 @@ class RecipeTrials:
             phase = spaces.SOUGHT_IN.get(name)
             if phase and run.name != phase:
                 return None
-            self.check_data(pathlib.Path(made.run_dir), made.seed)
+            tuning.check_data(made.run_dir, self.directory, made.seed)
             reporters.append(tuning.Reporter(trial, run.epochs_before))
             return reporters[-1]
 
@@ -231,29 +210,6 @@ class RecipeTrials:
             run.stopped = lambda: any(each.stopped for each in reporters)
             model, _, _ = load_recipe(name).fit(made, run)
         trial.facts["parameters"] = model.count_params()
-
-    def check_data(self, run: pathlib.Path, seed: int) -> None:
-        """The data may not change under the search.
-
-        Raises:
-            SearchError: they have.
-        """
-        now = training.read_json(run / "config.json").get("data", {}).get("fingerprint")
-        path = pathlib.Path(self.directory, f"data-{seed}.json")
-        if not path.exists():
-            files.write_json(path, now)
-        elif json.loads(path.read_text()) != now:
-            raise tuning.SearchError(
-                f"the data are not those that {self.directory} was begun with. Use another "
-                "--run-dir, or --overwrite to start afresh."
-            )
-
-
-def lengthen(run: pathlib.Path, epochs: dict[str, int]) -> None:
-    """Let the copy of a run directory go on for as many epochs."""
-    if epochs and (run / "config.json").exists():
-        facts = training.read_json(run / "config.json")
-        files.write_json(run / "config.json", facts | {"config": facts["config"] | epochs})
 
 
 def search(config: Config, run: training.Run) -> tuning.Results:
@@ -268,29 +224,17 @@ def search(config: Config, run: training.Run) -> tuning.Results:
         f"search    {sought} of {config.recipe}; {name} ({direction}), {config.algorithm}, "
         f"{config.max_trials} trials\nrun       {run.path}"
     )
-    results = tuning.run_search(
+    results = tuning.search_with_flags(
+        config,
+        run,
         RecipeTrials(config, str(run.path)),
-        tuning.oracle(
-            config.algorithm,
-            keras_tuner.Objective(name, direction),
-            space,
-            seed=config.seed,
-            epochs=settings(config, {}).epochs,
-            trials=config.max_trials,
-        ),
-        run.path,
+        space,
+        keras_tuner.Objective(name, direction),
         identity=identity(config),
-        budget=tuning.Budget(trials=config.max_trials, minutes=config.max_minutes),
-        executions=config.seeds_per_point,
-        stop_early=tuning.stop_rule(config),
-        workers=config.workers,
-        recycle=config.recycle,
-        progress=tuning.print_trial,
+        most_epochs=settings(config, {}).epochs,
     )
-    tuning.check_found(results, run.path)
     for kept in run.path.glob("trials/*/seed-*/run"):
         shutil.rmtree(kept, ignore_errors=True)
-    tuning.write_hparams(run.tensorboard / "hparams", results)
     return results
 
 
@@ -306,20 +250,23 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         export=config.export,
         export_dir=config.export_dir,
     )
-    shown = ", ".join(f"{name} {value}" for name, value in winner.values.items())
-    print(f"winner    trial {winner.number}: {shown}")
+    print(f"winner    trial {winner.number}: {winner.told}")
     metrics = command_line.call(load_recipe(config.recipe), made)
     return evaluation.close_search(
         run,
         results,
-        {"exported": None, **metrics, **tuning.search_metrics(results, config)},
+        {
+            "exported": None,
+            **metrics,
+            **tuning.search_metrics(results, config),
+            "winner_run": os.path.basename(made.run_dir),
+        },
         title=f"Search for settings of {config.recipe}",
         commands={"The winner alone": training.command(made, recipe_command(type(made)))},
-        notes=(
-            f"The winner is trial {winner.number}: {shown}. It was run whole, with validation "
-            f"kept; its own report is {os.path.basename(made.run_dir)}/report.html.",
-            f"The objective is the best of {len(results.ended_well)} trials on validation data: "
-            "expect less of it on new data.",
+        notes=tuning.winner_notes(
+            results,
+            "It was run whole, with validation kept; its own report is "
+            f"{os.path.basename(made.run_dir)}/report.html.",
         ),
     )
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from typing import Annotated, Any, ClassVar, Literal
 
 import kapps
@@ -37,7 +36,7 @@ class Config(tuning.SearchFlags, training.ImageFlags, training.CommonFlags):
     learning_rate: training.Positive | None = None
     """fixes the highest learning rate; default: it is sought"""
     cost: Literal["none", "parameters", "multiply_adds", "seconds"] = "none"
-    """look for a Pareto front of accuracy and this"""
+    """look for a Pareto front of accuracy and this (tpe), or note it (random, grid)"""
     max_stages: training.PositiveInt = 3
     """most stages of the network"""
     max_parameters: training.NonNegativeInt | None = 100_000
@@ -54,8 +53,8 @@ class Config(tuning.SearchFlags, training.ImageFlags, training.CommonFlags):
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
         (
-            lambda c: c.algorithm == "bayesian" and c.cost != "none",
-            "--cost: the Gaussian process has one objective; tpe and hyperband do",
+            lambda c: c.algorithm not in ("random", "grid", "tpe") and c.cost != "none",
+            "--cost: tpe looks for both, random and grid note it; the others have one objective",
         ),
     )
 
@@ -96,13 +95,9 @@ class CnnTrials:
 
     Attributes:
         config: the recipe's.
-        image_shape: (height, width, channels).
-        classes: number of classes.
     """
 
     config: Config
-    image_shape: tuple[int, int, int]
-    classes: int
 
     @functools.cached_property
     def images(self) -> data.ImageData:
@@ -119,8 +114,8 @@ class CnnTrials:
         config, half = self.config, self.config.batch_size // 2
         network = tuning.spaces.cnn(
             hp,
-            self.image_shape,
-            self.classes,
+            self.images.image_shape,
+            self.images.classes,
             max_stages=config.max_stages,
             max_parameters=config.max_parameters or None,
             max_multiply_adds=config.max_multiply_adds or None,
@@ -130,10 +125,8 @@ class CnnTrials:
             batch_sizes=(half, config.batch_size, 2 * config.batch_size),
             fixed_learning_rate=config.learning_rate,
         )
-        shifts = (
-            tuning.spaces.augmentation(hp, self.image_shape) if config.augment else {"crop": 0.0}
-        )
-        return network, how | shifts
+        most = 0.1 if config.augment else 0.0
+        return network, how | tuning.spaces.augmentation(hp, self.images.image_shape, most=most)
 
     def build(self, hp: Any, images: data.ImageData, seed: int, epochs: int) -> tuple:
         """The compiled network of a point, and its batches."""
@@ -142,7 +135,6 @@ class CnnTrials:
         found = batches(self.config, images, how, seed)
         mean, std = data.pixel_statistics(images.splits["train"])
         precision = "float32" if self.config.precision == "auto" else self.config.precision
-        steps = epochs * found[0].steps
         with self.devices.scope(), training.precision_policy(precision):
             model = models.cnn(
                 images.image_shape,
@@ -151,17 +143,8 @@ class CnnTrials:
                 pixel_std=tuple(std.tolist()),
                 **network,
             )
-            cycle = how["schedule"] == "one-cycle" and how["optimizer"] != "rmsprop"
-            rate = training.learning_rate_schedule(
-                how["schedule"], how["learning_rate"], steps=steps
-            )
             model.compile(
-                training.optimizer(
-                    how["optimizer"],
-                    rate,
-                    momentum_schedule=training.momentum_cycle(steps) if cycle else None,
-                    weight_decay=how["weight_decay"],
-                ),
+                tuning.spaces.optimizer(how, epochs * found[0].steps),
                 loss=kapps.losses.softmax_cross_entropy,
                 metrics=["accuracy"],
             )
@@ -171,7 +154,7 @@ class CnnTrials:
         """Train one point, or go on with it."""
         tuning.copy_checkpoints(trial)
         # Hyperband: the schedule ends with the round, since what is compared there has to have
-        # settled. Who is promoted goes on in the middle of a longer schedule.
+        # settled. A promoted trial goes on in the middle of a longer schedule.
         model, found = self.build(trial.hp, self.images, trial.seed, trial.epochs)
         trial.facts |= {
             "parameters": model.count_params(),
@@ -194,44 +177,24 @@ def instead(config: Config) -> dict[str, object] | None:
     """Run trials for the same command on another machine (see `kapps.tuning.workers`)."""
     if tuning.remote_role() != "worker":
         return None
-    name = os.environ["KERASTUNER_TUNER_ID"]
-    images = training.load_images(config)
-    directory = f"{config.run_dir or 'runs/tune_cnn/search'}-worker-{name}"
-    print(f"worker    {name}, own files in {directory}")
-    trials = CnnTrials(config, images.image_shape, images.classes)
-    count = tuning.serve_chief(trials, directory, identity={"data": images.fingerprint})
-    print(f"the search is over; {count} trials were run here")
-    return {"trials": count}
+    identity = {"data": training.load_images(config).fingerprint}
+    return tuning.serve_instead("tune_cnn", config, lambda directory: CnnTrials(config), identity)
 
 
 def search(config: Config, run: training.Run, trials: CnnTrials) -> tuning.Results:
     """Try points until the budget is used up."""
-    identity = {"data": trials.images.fingerprint}
-    results = tuning.run_search(
+    return tuning.search_with_flags(
+        config,
+        run,
         dataclasses.replace(trials),  # workers load the data by themselves
-        tuning.oracle(
-            config.algorithm,
-            "val_accuracy",
-            tuning.spaces.declared(trials.space),
-            seed=config.seed,
-            epochs=config.epochs,
-            trials=config.max_trials,
-        ),
-        run.path,
-        identity=identity,
-        canonical=tuning.spaces.canonical(trials.space),
-        budget=tuning.Budget(trials=config.max_trials, minutes=config.max_minutes),
+        tuning.spaces.declared(trials.space),
+        "val_accuracy",
+        identity={"data": trials.images.fingerprint},
+        most_epochs=config.epochs,
         epochs=config.epochs,
-        executions=config.seeds_per_point,
+        canonical=tuning.spaces.canonical(trials.space),
         cost=None if config.cost == "none" else config.cost,
-        stop_early=tuning.stop_rule(config),
-        workers=config.workers,
-        recycle=config.recycle,
-        progress=tuning.print_trial,
     )
-    tuning.check_found(results, run.path)
-    tuning.write_hparams(run.tensorboard / "hparams", results)
-    return results
 
 
 def winner_epochs(config: Config, winner: tuning.Record) -> tuple[int, int]:
@@ -247,10 +210,9 @@ def winner_epochs(config: Config, winner: tuning.Record) -> tuple[int, int]:
 
 def fit(config: Config, run: training.Run) -> tuple:
     """Search, and train the winner; returns the model, the data, the history and the results."""
-    trials = CnnTrials(config, (), 0)
+    trials = CnnTrials(config)
     trials.devices  # noqa: B018  # before anything is computed
     images = trials.images
-    trials.image_shape, trials.classes = images.image_shape, images.classes
     run.record_data(images)
     minutes = f" or {config.max_minutes:g} minutes" if config.max_minutes else ""
     run.announce(
@@ -302,7 +264,6 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         f"of {len(results.records)}, {told(config, best)}),",
         member=str(winner.number),
     )
-    values = ", ".join(f"{name} {value}" for name, value in winner.values.items())
     return evaluation.close_search(
         run,
         results,
@@ -320,10 +281,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         title=f"Search for a network on {images.spec}",
         commands={"Predict": f"kapps predict {published} IMAGE.png"} if published else {},
         notes=(
-            f"The winner is trial {winner.number}: {values}.",
-            f"It was {told(config, best)}. The objective was measured on {measured} validation "
-            f"images and is the best of {len(results.ended_well)} trials: expect less of it on "
-            "new data, as on test.",
+            *tuning.winner_notes(results, f"It was {told(config, best)}."),
             *images.notes,
             *history.notes,
         ),

@@ -1,12 +1,15 @@
 """The `kapps` command: what it prints, its exit codes, and what it does not import."""
 
+import io
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
 
+import filelock
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -357,3 +360,50 @@ def test_images_and_tables_do_not_mix(tmp_path):
         (tmp_path / name).touch()
     done = program("predict", tmp_path, tmp_path / "a.csv", tmp_path / "b.png")
     assert done.returncode == 2 and "one or the other" in done.stderr
+
+
+@pytest.fixture
+def search(finished, tmp_path):
+    """A search's directory as `tune` leaves it: its winner is a run in a folder of its own."""
+    path = tmp_path / "searches" / "one"
+    shutil.copytree(finished.path, path / "winner-0003")
+    facts = {"recipe": "tune", "config": {"recipe": "image_classifier"}}
+    (path / "config.json").write_text(json.dumps(facts))
+    metrics = {"test_accuracy": 0.875, "winner": 3, "winner_run": "winner-0003", "exported": None}
+    (path / "metrics.json").write_text(json.dumps(metrics))
+    return path
+
+
+def test_a_search_stands_for_its_winner(finished, search, capsys, tmp_path):
+    printed = run(capsys, "export", search, "--export-dir", tmp_path / "served")
+    assert printed.strip() == str(tmp_path / "served" / "1")
+    picture = tmp_path / "both.png"
+    assert run(capsys, "compare", search, finished.path, "--output", picture).strip() == str(
+        picture
+    )
+    line = next(line for line in run(capsys, "runs", search.parent).splitlines() if "one" in line)
+    assert "finished" in line and "87.50" in line and "2" in line.split()  # its epochs
+    with pytest.raises(SystemExit):
+        cli.main(["predict", str(search), str(finished.files[0])])
+    assert f"kapps export {search} does it" in capsys.readouterr().err
+    metrics = json.loads((search / "metrics.json").read_text())
+    (search / "metrics.json").write_text(json.dumps(metrics | {"exported": printed.strip()}))
+    asked = [finished.files[0], "--json"]
+    expected = run(capsys, "predict", tmp_path / "served", *asked)
+    assert run(capsys, "predict", search, *asked) == expected
+
+
+def test_unfinished_runs_are_removed_after_asking(finished, tmp_path, capsys, monkeypatch):
+    for name in ("done", "half", "busy"):
+        shutil.copytree(finished.path, tmp_path / name)
+    for name in ("half", "busy"):
+        (tmp_path / name / "metrics.json").unlink()
+    with filelock.FileLock(tmp_path / "busy" / ".lock"):
+        monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+        assert "nothing was removed" in run(capsys, "runs", tmp_path, "--clean")
+        monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+        assert "removed 1" in run(capsys, "runs", tmp_path, "--clean")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["busy", "done"]
+        with pytest.raises(SystemExit):
+            cli.main(["runs", str(tmp_path), "--clean"])
+        assert "no unfinished run" in capsys.readouterr().err

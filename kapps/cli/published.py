@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from kapps import command_line, serving
+from kapps import command_line, serving, training
 from kapps.cli import console
 from kapps.errors import UserError
 
@@ -22,7 +22,8 @@ class Predict:
     """What a published SavedModel says of images, tables, series, points, texts or seeds."""
 
     saved_model: Positional[Path]
-    """A version, or the directory of versions: the highest is taken. None with --pretrained."""
+    """A version, the directory of versions (the highest is taken), or the run or search that has
+    published one. None with --pretrained."""
     images: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE...", help_behavior_hint="")]
     """Image files; CSV files of rows, points or series; series also as .npy, .npz or .ts;
     beginnings of texts for a character model; seeds for a VAE or GAN, which draw images."""
@@ -42,7 +43,8 @@ class Predict:
             return
         if not self.images:
             raise UserError("no file given: kapps predict SAVED_MODEL FILE...")
-        serving.version_directory(self.saved_model)
+        saved_model = _published_by(self.saved_model)
+        serving.version_directory(saved_model)
         alone = self.images[0] if len(self.images) == 1 else None
         if alone and _is_file(alone):  # of several, those that can be read are answered
             console.check_readable(alone)
@@ -53,7 +55,7 @@ class Predict:
         console.write_in_blocks()
         labels: list = []
         notes: list[str] = []
-        answers = serving.ask(self.saved_model, self.images, top=self.top, notes=notes)
+        answers = serving.ask(saved_model, self.images, top=self.top, notes=notes)
         try:
             with command_line.without_chatter():
                 for answer in answers:
@@ -115,10 +117,11 @@ class Export:
 
     def run(self) -> None:
         """Writes the path of what was made."""
+        run_dir = training.trained_in(self.run_dir)  # of a search, the winner's
         for name in ("config.json", "model.keras", "metrics.json"):
-            console.check_run(self.run_dir, name)
+            console.check_run(run_dir, name)
         facts, metrics = (
-            console.read_json(self.run_dir / name) for name in ("config.json", "metrics.json")
+            console.read_json(run_dir / name) for name in ("config.json", "metrics.json")
         )
         class_names = facts.get("data", {}).get("class_names") or ()
         if self.format != "savedmodel" and self.export_dir is not None:
@@ -131,9 +134,9 @@ class Export:
         command_line.import_tensorflow()
         cost = None
         with command_line.without_chatter():
-            model = serving.load_model(self.run_dir / "model.keras")
+            model = serving.load_model(run_dir / "model.keras")
             if self.format != "savedmodel" and not _classifies_images(model, class_names):
-                self._signatures(model, class_names, temperature)
+                self._signatures(model, run_dir, class_names, temperature)
                 return
             if serving.is_generative(model):
                 made = self._generative(model, export_dir, class_names, facts, metrics)
@@ -154,9 +157,7 @@ class Export:
                     serving.export_points, model, export_dir, class_names, facts, metrics
                 )
             elif not class_names:
-                raise UserError(
-                    f"{self.run_dir}: config.json names no classes; a classifier needs them"
-                )
+                raise UserError(f"{run_dir}: config.json names no classes; a classifier needs them")
             elif self.format == "savedmodel":
                 made = serving.export(
                     model,
@@ -168,7 +169,7 @@ class Export:
                 )
             else:
                 made, cost = serving.convert_run(
-                    self.run_dir,
+                    run_dir,
                     model,
                     facts,
                     class_names,
@@ -184,13 +185,13 @@ class Export:
                 f"{cost['examples']} test pictures"
             )
 
-    def _signatures(self, model, class_names, temperature) -> None:
+    def _signatures(self, model, run_dir, class_names, temperature) -> None:
         """A file for each signature that the format can have, and why the others have none."""
         if self.quantize != "none":
             raise UserError(f"--quantize {self.quantize} is for image classifiers")
         names = () if serving.is_generative(model) else class_names
         made, left = serving.convert_signatures(
-            model, self.run_dir / "export", self.format, names, temperature=temperature
+            model, run_dir / "export", self.format, names, temperature=temperature
         )
         for path in made.values():
             console.write(str(path))
@@ -244,6 +245,16 @@ def _aligned_lines(answers: list) -> list[str]:
 
 def _number(value) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _published_by(path: Path) -> Path:
+    """What a run has published, if this is the directory of one that has."""
+    if not (path / "metrics.json").is_file():
+        return path
+    version = console.read_json(path / "metrics.json").get("exported")
+    if not version:
+        raise UserError(f"{path}: this run was not exported; kapps export {path} does it")
+    return Path(version)
 
 
 def _is_file(path: Path) -> bool:

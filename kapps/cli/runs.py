@@ -1,12 +1,14 @@
 """`kapps runs` and `kapps compare`: what is in run directories."""
 
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from kapps import evaluation
+from kapps import evaluation, training
 from kapps.cli import console
 from kapps.errors import UserError
 
@@ -17,14 +19,32 @@ class Runs:
 
     root: Positional[Path] = Path("runs")
     """Where to look, at any depth."""
+    clean: bool = False
+    """Remove the unfinished ones, after asking."""
 
     def run(self) -> None:
-        """Writes the table."""
+        """Writes the table; asks and removes."""
         console.check_directory(self.root)
         found = evaluation.find_runs(self.root)
+        if self.clean:
+            found = [run for run in found if run["state"] == "unfinished"]
+            found = [run for run in found if not training.in_use(run["path"])]
         if not found:
-            raise UserError(f"{self.root}: no run below it (a run has a config.json)")
+            kind = "unfinished run that nobody uses" if self.clean else "run"
+            raise UserError(f"{self.root}: no {kind} below it (a run has a config.json)")
         console.write_table(evaluation.runs_table(found))
+        if self.clean:
+            self._remove([run["path"] for run in found])
+
+    def _remove(self, paths: list[Path]) -> None:
+        console.write(f"remove these {len(paths)} directories with all that is in them? [y/N]")
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            console.write("nothing was removed")
+            return
+        for path in paths:
+            if not training.in_use(path):
+                shutil.rmtree(path)
+        console.write(f"removed {sum(not path.exists() for path in paths)}")
 
 
 @dataclass(frozen=True)
@@ -41,6 +61,6 @@ class Compare:
         if len(self.runs) < 2:
             raise UserError("two runs at least are needed: kapps compare RUN RUN...")
         for path in self.runs:
-            console.check_run(path, "metrics.csv")
+            console.check_run(training.trained_in(path), "metrics.csv")
         console.check_directory(self.output.parent)
         console.write(str(evaluation.compare(self.runs, self.output)))

@@ -105,7 +105,7 @@ def close_search(
     Returns:
         The metrics.
     """
-    found = explain_search(results)
+    found = explain_search(results, metrics)
     figures, tables = found.figures, found.tables
     if winner is not None:
         figures = [*figures, *((f"Winner: {name}", f, words) for name, f, words in winner.figures)]

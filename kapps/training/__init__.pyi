@@ -92,10 +92,12 @@ from .resumable import (
 )
 from .run import (
     Run as Run,
+    in_use as in_use,
     machine as machine,
     open_run as open_run,
     read_json as read_json,
     run_inside as run_inside,
+    trained_in as trained_in,
     versions as versions,
     write_rows as write_rows,
 )

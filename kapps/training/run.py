@@ -306,6 +306,31 @@ def run_inside(directory: str | os.PathLike, recipe: str) -> Run:
     return run
 
 
+def in_use(path: str | os.PathLike) -> bool:
+    """Whether a process holds a run directory."""
+    lock = filelock.FileLock(pathlib.Path(path, ".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def trained_in(path: str | os.PathLike) -> pathlib.Path:
+    """Where the model of a run lies: in its own directory, or in that of a search's winner.
+
+    Args:
+        path: a run directory, finished or not.
+    """
+    path = pathlib.Path(path)
+    try:
+        winner = json.loads((path / "metrics.json").read_text(encoding="utf-8")).get("winner_run")
+    except (OSError, ValueError, AttributeError):
+        return path  # whoever reads it says what is wrong
+    return path / winner if winner else path
+
+
 def read_json(path: str | os.PathLike) -> Any:
     """Read a JSON file of a run.
 

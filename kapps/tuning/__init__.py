@@ -16,10 +16,13 @@ read_results, write_table
                         the same from a directory; search.csv (no TensorFlow)
 write_hparams           the same for TensorBoard
 print_trial             a line on the terminal for every trial
+recipe_module, copy_run, check_data
+                        trials that are runs of a recipe
 remote_role, serve_chief
                         several machines: chief or worker; what a worker does (no TensorFlow)
-check_search, search_is_done, stop_rule, check_found, search_metrics
-                        what the recipes that search have in common (no TensorFlow)
+SearchFlags, check_search, check_hyperband, search_is_done, search_with_flags, serve_instead,
+stop_rule, search_metrics, winner_notes
+                        what the recipes that search have in common
 """
 
 import lazy_loader as lazy

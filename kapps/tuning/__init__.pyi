@@ -5,17 +5,24 @@ from .callbacks import (
 )
 from .flags import (
     SearchFlags as SearchFlags,
-    check_found as check_found,
     check_hyperband as check_hyperband,
     check_search as check_search,
     search_is_done as search_is_done,
     search_metrics as search_metrics,
+    search_with_flags as search_with_flags,
+    serve_instead as serve_instead,
     stop_rule as stop_rule,
+    winner_notes as winner_notes,
 )
 from .hparams import write_hparams as write_hparams
 from .hypermodels import HyperModelTrials as HyperModelTrials
 from .oracles.factory import oracle as oracle
 from .progress import print_trial as print_trial
+from .recipe_trials import (
+    check_data as check_data,
+    copy_run as copy_run,
+    recipe_module as recipe_module,
+)
 from .results import (
     Record as Record,
     Results as Results,

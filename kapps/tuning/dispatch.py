@@ -1,4 +1,4 @@
-"""The one loop of a search: trials to whoever is free, answers to the memory, until all is done."""
+"""The loop of a search: trials go to free workers, results to the journal, until all is done."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from kapps.errors import UserError
 from kapps.tuning.state import SearchState
+from kapps.tuning.workers.trial import SearchError
 
 ATTEMPTS = 3  # how often a trial is begun whose worker is killed
 STARTS = 5  # workers in a row that end before they are ready
@@ -16,7 +17,7 @@ class Dispatcher:
 
     Args:
         state: of the search.
-        crew: who runs trials; one of `workers.inline.InThisProcess`, `workers.pool.Processes`,
+        crew: what runs trials; one of `workers.inline.InThisProcess`, `workers.pool.Processes`,
             `workers.chief.Machines`. It has `workers`, and the methods `fill` (start as many as
             there is work for), `listen` (wait for messages and pass them on), `released` (a worker
             has ended a trial) and `remove`.
@@ -69,7 +70,7 @@ class Dispatcher:
             one.send({"do": "go" if go_on else "stop"})
         elif message["is"] in ("ended", "failed", "fatal"):
             if message["is"] == "fatal":
-                raise UserError(f"the search cannot go on: {message['reason']}")
+                raise SearchError(f"the search cannot go on: {message['reason']}")
             trial, one.trial = one.trial, None
             self.state.end(trial, message)
             self.crew.released(one)

@@ -1,4 +1,4 @@
-"""What the recipes that search have in common: their flags, and when there is nothing left to do.
+"""What the recipes that search have in common: their flags, the search, and when it is done.
 
 Read before TensorFlow is imported.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import pathlib
+import os
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from kapps import training
@@ -101,18 +102,107 @@ def stop_rule(config: Any) -> str:
     return "median" if config.algorithm != "hyperband" and can_prune() else "none"
 
 
-def check_found(results: Results, directory: pathlib.Path) -> None:
-    """There has to be a trial that can win.
+def serve_instead(
+    recipe: str, config: Any, trials: Callable[[str], Any], identity: dict[str, Any]
+) -> dict[str, object] | None:
+    """Run trials for the same command on another machine, if this is a worker (see `wire`).
+
+    Args:
+        recipe: name of the recipe.
+        config: of the search.
+        trials: directory of this worker -> the target of `run_search`.
+        identity: as in `run_search`.
+
+    Returns:
+        None if this process is to search itself.
+    """
+    if remote_role() != "worker":
+        return None
+    from kapps.tuning.workers.agent import serve_chief
+
+    name = os.environ["KERASTUNER_TUNER_ID"]
+    directory = f"{config.run_dir or f'runs/{recipe}/search'}-worker-{name}"
+    print(f"worker    {name}, own files in {directory}")  # noqa: T201
+    count = serve_chief(trials(directory), directory, identity=identity, recycle=config.recycle)
+    print(f"the search is over; {count} trials were run here")  # noqa: T201
+    return {"trials": count}
+
+
+def search_with_flags(
+    config: Any,
+    run: training.Run,
+    target: Any,
+    space: Any,
+    objective: Any,
+    *,
+    identity: dict[str, Any],
+    most_epochs: int,
+    **options: Any,
+) -> Results:
+    """`run_search` with the flags of a recipe, for as long as its budget lasts.
+
+    Args:
+        config: with `SearchFlags`, and seed.
+        run: where to.
+        target: as in `run_search`.
+        space: all hyperparameters.
+        objective: as in `oracle`.
+        identity: as in `run_search`.
+        most_epochs: of a trial that Hyperband promotes to the end.
+        options: further ones of `run_search`.
 
     Raises:
-        UserError: none has ended well; says why they failed and where to look.
+        UserError: as in `run_search`, or no trial has ended well: says why they failed and where
+            to look.
     """
-    if results.ended_well:
-        return
-    told = "; ".join(f"{len(n)} times {why}" for why, n in results.failures().items())
-    raise UserError(
-        f"no trial has ended well ({told or 'there was no time'}). Their output is in "
-        f"{directory / 'trials'}; more --max-trials or --max-minutes go on."
+    from kapps.tuning.hparams import write_hparams
+    from kapps.tuning.oracles.factory import oracle
+    from kapps.tuning.progress import print_trial
+    from kapps.tuning.search import run_search
+    from kapps.tuning.state import Budget
+
+    results = run_search(
+        target,
+        oracle(
+            config.algorithm,
+            objective,
+            space,
+            seed=config.seed,
+            epochs=most_epochs,
+            trials=config.max_trials,
+        ),
+        run.path,
+        identity=identity,
+        budget=Budget(trials=config.max_trials, minutes=config.max_minutes),
+        executions=config.seeds_per_point,
+        stop_early=stop_rule(config),
+        workers=config.workers,
+        recycle=config.recycle,
+        progress=print_trial,
+        **options,
+    )
+    if not results.ended_well:
+        told = "; ".join(f"{len(n)} times {why}" for why, n in results.failures().items())
+        raise UserError(
+            f"no trial has ended well ({told or 'there was no time'}). Their output is in "
+            f"{run.path / 'trials'}; more --max-trials or --max-minutes go on."
+        )
+    write_hparams(run.tensorboard / "hparams", results)
+    return results
+
+
+def winner_notes(results: Results, how: str) -> tuple[str, str]:
+    """Two sentences on the winner for the report.
+
+    Args:
+        results: of the search.
+        how: sentence on how it was trained.
+    """
+    winner = results.best_first()[0]
+    return (
+        f"The winner is trial {winner.number}: {winner.told}. {how}",
+        f"The objective is the best of {len(results.ended_well)} trials on validation data: "
+        "expect less of it on new data, as on test.",
     )
 
 

@@ -39,6 +39,7 @@ class HyperModelTrials:
         fit_args: positional arguments of `fit`.
         fit_kwargs: its keyword arguments.
         run_trial: what a user's own `Tuner` does with a trial, `(trial, *args, **kwargs)`.
+        compiled: arguments of `compile` that take the place of the model's own; None: it keeps it.
     """
 
     hypermodel: Any
@@ -46,6 +47,7 @@ class HyperModelTrials:
     fit_args: tuple = ()
     fit_kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
     run_trial: Callable[..., Any] | None = None
+    compiled: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def model(self) -> kt.HyperModel:
@@ -93,6 +95,15 @@ class HyperModelTrials:
                 f"build(hp) has to return a Keras model, and returned {type(model).__name__}"
                 "; what is none can be tuned in a run_trial of one's own"
             )
+        given = {name: value for name, value in self.compiled.items() if value is not None}
+        if given:
+            own = (model.get_compile_config() or {}) if model.optimizer else {}
+            kept = {
+                "optimizer": model.optimizer,
+                "loss": getattr(model, "loss", None),
+                "metrics": keras.saving.deserialize_keras_object(own.get("metrics")),
+            }
+            model.compile(**kept | copy.deepcopy(given))
         return model
 
     def __call__(self, trial: Trial) -> Any:
@@ -101,7 +112,7 @@ class HyperModelTrials:
         if self.run_trial is None:
             return self.run(trial)
         answer = self.run_trial(trial, *self.fit_args, **copy.copy(self.fit_kwargs))
-        return None if answer is _TOLD else self._metrics(answer, "run_trial()")
+        return self._metrics(answer, "run_trial()")
 
     def run(self, trial: Trial) -> Any:
         """Build and fit one point, with these arguments."""
@@ -169,17 +180,10 @@ class HyperModelTrials:
         return None if isinstance(answer, keras.callbacks.History) else answer
 
 
-class _Told:
-    """What `Tuner.run_trial` returns where the epochs have told the objective."""
-
-
-_TOLD = _Told()
-
-
 def run_one(trials: HyperModelTrials, trial: Trial) -> Any:
     """KerasTuner's `Tuner.run_trial` for a user's own that calls it: never None."""
     answer = trials.run(trial)
-    return _TOLD if answer is None else answer
+    return keras.callbacks.History() if answer is None else answer
 
 
 def _callbacks_of(trial: Trial, given: list) -> list:

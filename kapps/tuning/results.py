@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from kapps import files
-from kapps.tuning.oracles import pareto
 from kapps.tuning.workers import journal
 
 COSTS = ("parameters", "multiply_adds", "seconds", "peak_memory_mb")
@@ -72,6 +71,11 @@ class Record:
     def known_score(self) -> float:
         """The score of a trial that has one; NaN of the others."""
         return math.nan if self.score is None else self.score
+
+    @property
+    def told(self) -> str:
+        """The point in words."""
+        return ", ".join(f"{name} {value}" for name, value in self.values.items())
 
     def cost(self, name: str) -> float | None:
         """One of `COSTS`."""
@@ -143,9 +147,13 @@ class Results:
             if (value := record.cost(cost)) is not None and math.isfinite(value)
         }
         known = [record for record in self.ended_well if record.number in costs]
-        points = [(costs[record.number], sign * record.known_score) for record in known]
-        front = [r for r, rank in zip(known, pareto.ranks(points), strict=True) if rank == 0]
-        return sorted(front, key=lambda record: (costs[record.number], record.number))
+        points = {r.number: (costs[r.number], sign * r.known_score) for r in known}
+        front: list[Record] = []
+        for record in sorted(known, key=lambda r: (points[r.number], r.number)):
+            last = points[front[-1].number] if front else (math.inf, math.inf)
+            if points[record.number][1] < last[1] or points[record.number] == last:
+                front.append(record)
+        return front
 
     def failures(self) -> dict[str, list[int]]:
         """Numbers of failed trials by reason, the most frequent first."""

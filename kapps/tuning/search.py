@@ -58,8 +58,8 @@ def run_search(
         epochs: of each trial; Hyperband decides for itself.
         executions: how many seeds each point is tried with; their mean counts.
         cost: with the objective a Pareto pair: "parameters", "multiply_adds", "seconds" or
-            "peak_memory_mb", the smaller the better. Hyperband promotes by fronts, TPE looks for
-            both; random and grid search note it.
+            "peak_memory_mb", the smaller the better. TPE looks for both (Optuna's sampler of two
+            objectives); random and grid search note it.
         stop_early: "none", "median" or "asha" (`kapps.tuning.oracles.pruning`).
         workers: processes on this machine; 0: none, trials run in this one.
         recycle: trials after which a worker is replaced, so that what TensorFlow keeps goes away.
@@ -107,10 +107,7 @@ def _check(oracle, cost, stop_early, executions, workers) -> None:
         raise UserError("Hyperband stops poor trials itself: no early stop with it")
     if cost is not None and cost not in results.COSTS:
         raise UserError(f"cost {cost!r}: it is one of {', '.join(results.COSTS)}")
-    if cost is not None and isinstance(oracle, oracles.BayesianOracle):
-        raise UserError(
-            "the Gaussian process looks for one objective: use tpe, hyperband, random or grid "
-            "with a cost"
-        )
+    if cost is not None and not oracle.takes_cost:
+        raise UserError("that algorithm looks for one objective: with a cost use tpe, random, grid")
     if executions < 1 or workers < 0:
         raise UserError("at least one seed per point, and 0 workers or more")

@@ -15,8 +15,7 @@ import keras_tuner as kt
 from kapps.errors import UserError
 from kapps.tuning import oracles, results
 from kapps.tuning.oracles.pruning import Pruner
-from kapps.tuning.spaces.changes import space_changes
-from kapps.tuning.spaces.points import hyperparameters
+from kapps.tuning.spaces.points import changes, hyperparameters
 from kapps.tuning.workers.journal import Journal
 
 JOURNAL = "search.journal"
@@ -158,10 +157,10 @@ class SearchState:
         older, newer = was["identity"], _plain(now["identity"])
         names = [name for name in {**older, **newer} if older.get(name) != newer.get(name)]
         told = [f"{n} (was {older.get(n)!r}, now {newer.get(n)!r})" for n in names]
-        changes = space_changes(was["space"], _plain(now["space"]))
-        if told or changes:
+        told += changes(was["space"], _plain(now["space"]))
+        if told:
             raise UserError(
-                f"{self.directory} holds another search: {'; '.join([*told, *changes])}. "
+                f"{self.directory} holds another search: {'; '.join(told)}. "
                 "Use another --run-dir, or --overwrite to start afresh."
             )
 
@@ -227,7 +226,7 @@ class SearchState:
             trial = self.oracle.create_trial(f"trial-{len(self.oracle.trials)}")
         if trial.status == "RUNNING":
             return trial
-        # What runs may still find hyperparameters that nobody has declared.
+        # What runs may still find hyperparameters that were not declared.
         runs = any(record.status == "running" for record in self.records.values())
         self.exhausted = trial.status == "STOPPED" and not runs
         return None

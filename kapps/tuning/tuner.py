@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import os
 import pathlib
 import shutil
 from typing import Any
@@ -17,8 +19,11 @@ from kapps.tuning.results import Record, Results, read_results
 from kapps.tuning.search import run_search
 from kapps.tuning.spaces.points import hyperparameters
 from kapps.tuning.state import JOURNAL, Budget
+from kapps.tuning.workers.agent import serve_chief
+from kapps.tuning.workers.trial import SearchError
+from kapps.tuning.workers.wire import remote_role
 
-# Of KerasTuner's methods those that nobody would call here.
+# Of KerasTuner's methods those that are never called here.
 UNCALLED = (
     "on_search_begin", "on_search_end", "on_trial_begin", "on_trial_end", "on_epoch_begin",
     "on_epoch_end", "on_batch_begin", "on_batch_end", "pre_create_trial", "load_model",
@@ -26,13 +31,14 @@ UNCALLED = (
 )  # fmt: skip
 # Of its arguments those that there are not, and what to do instead.
 INSTEAD = {
-    "optimizer": "compile the model with it in build(hp)",
-    "loss": "compile the model with it in build(hp)",
-    "metrics": "compile the model with them in build(hp)",
     "max_model_size": "raise keras_tuner.errors.FailedTrialError in build(hp)",
     "distribution_strategy": "build the model in strategy.scope() in build(hp)",
 }
 IGNORED = ("logger", "tuner_id")
+
+
+class FatalError(UserError, kt.errors.FatalError):
+    """What KerasTuner's code catches where its own search would end."""
 
 
 class Tuner:
@@ -41,7 +47,9 @@ class Tuner:
     What is different: trials run in worker processes (`workers`), so what is passed has to be
     importable from them: functions and classes at the top of a module, the call under
     `if __name__ == "__main__":`, arrays and no `tf.data.Dataset`. Failed trials never end the
-    search. The same script goes on with a search that was killed, or does nothing if it is done.
+    search and are not tried again, since they would fail again: the seed is the same. The same
+    script goes on with a search that was killed, or does nothing if it is done. With KerasTuner's
+    environment variables, and a secret, it is a chief or a worker (`kapps.tuning.workers.wire`).
 
     Args:
         oracle: one of KerasTuner's.
@@ -52,6 +60,9 @@ class Tuner:
         executions_per_trial: seeds per point.
         overwrite: throw away what is in that directory.
         workers: processes; 0 runs all trials in this one.
+        optimizer: for the models, in place of their own.
+        loss: likewise.
+        metrics: likewise.
         options: further arguments of `kapps.tuning.run_search`: stop_early, cost, recycle ...
 
     Raises:
@@ -69,6 +80,9 @@ class Tuner:
         executions_per_trial: int = 1,
         overwrite: bool = False,
         workers: int = 1,
+        optimizer: Any = None,
+        loss: Any = None,
+        metrics: Any = None,
         **options: Any,
     ):
         options = {name: value for name, value in options.items() if name not in IGNORED}
@@ -80,8 +94,9 @@ class Tuner:
         self.directory = pathlib.Path(directory or ".", project_name or "untitled_project")
         self.options = options | {"executions": executions_per_trial, "workers": workers}
         self._results: Results | None = None
-        self._trials = HyperModelTrials(hypermodel, self.oracle.objective)
-        if overwrite:
+        self._compiled = {"optimizer": optimizer, "loss": loss, "metrics": metrics}
+        self._trials = HyperModelTrials(hypermodel, self.oracle.objective, compiled=self._compiled)
+        if overwrite and remote_role() != "worker":
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -110,10 +125,22 @@ class Tuner:
         """
         run_trial = self.run_trial if self._has_own_run_trial() else None
         self._trials = HyperModelTrials(
-            self.hypermodel, self.oracle.objective, fit_args, fit_kwargs, run_trial
+            self.hypermodel,
+            self.oracle.objective,
+            fit_args,
+            fit_kwargs,
+            run_trial,
+            self._compiled,
         )
         options: dict[str, Any] = {"budget": Budget(trials=self.oracle.limit)} | self.options
-        self._results = run_search(self._trials, self.oracle, self.directory, **options)
+        try:
+            if remote_role() == "worker":
+                name = os.environ["KERASTUNER_TUNER_ID"]
+                serve_chief(self._trials, f"{self.directory}-worker-{name}")
+            else:
+                self._results = run_search(self._trials, self.oracle, self.directory, **options)
+        except SearchError as error:
+            raise FatalError(str(error)) from None
 
     def run_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> Any:
         """Build and fit the model of a trial; a subclass may do something else.
@@ -126,8 +153,12 @@ class Tuner:
         Returns:
             As KerasTuner's: history, dictionary, number, or a list of one of these.
         """
-        objective = self._trials.objective
-        return run_one(HyperModelTrials(self.hypermodel, objective, fit_args, fit_kwargs), trial)
+        return run_one(
+            dataclasses.replace(
+                self._trials, fit_args=fit_args, fit_kwargs=fit_kwargs, run_trial=None
+            ),
+            trial,
+        )
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[kt.HyperParameters]:
         """The points of the best trials."""
@@ -195,47 +226,39 @@ class Tuner:
         return hyperparameters(self.results.space, record.values)
 
 
-class RandomSearch(Tuner):
-    """`keras_tuner.RandomSearch`: its arguments, and those of `Tuner`."""
+class _Named(Tuner):
+    """A tuner with an oracle of its own, whose arguments it takes as well."""
 
-    def __init__(self, hypermodel=None, objective=None, max_trials: int = 10, **kwargs: Any):
-        given = {"objective": objective, "max_trials": max_trials}
-        super().__init__(_made(kt.oracles.RandomSearchOracle, given, kwargs), hypermodel, **kwargs)
+    kind: type[kt.Oracle]
 
-
-class GridSearch(Tuner):
-    """`keras_tuner.GridSearch`: its arguments, and those of `Tuner`."""
-
-    def __init__(
-        self, hypermodel=None, objective=None, max_trials: int | None = None, **kwargs: Any
-    ):
-        given = {"objective": objective, "max_trials": max_trials}
-        super().__init__(_made(kt.oracles.GridSearchOracle, given, kwargs), hypermodel, **kwargs)
-
-
-class BayesianOptimization(Tuner):
-    """`keras_tuner.BayesianOptimization`: its arguments, and those of `Tuner`."""
-
-    def __init__(self, hypermodel=None, objective=None, max_trials: int = 10, **kwargs: Any):
-        given = {"objective": objective, "max_trials": max_trials}
-        oracle = _made(kt.oracles.BayesianOptimizationOracle, given, kwargs)
+    def __init__(self, hypermodel: Any = None, *given: Any, **kwargs: Any):
+        names = inspect.signature(self.kind).parameters.keys() & kwargs.keys()
+        oracle = self.kind(*given, **{name: kwargs.pop(name) for name in names})
         super().__init__(oracle, hypermodel, **kwargs)
 
 
-class Hyperband(Tuner):
+class RandomSearch(_Named):
+    """`keras_tuner.RandomSearch`: its arguments, and those of `Tuner`."""
+
+    kind = kt.oracles.RandomSearchOracle
+
+
+class GridSearch(_Named):
+    """`keras_tuner.GridSearch`: its arguments, and those of `Tuner`."""
+
+    kind = kt.oracles.GridSearchOracle
+
+
+class BayesianOptimization(_Named):
+    """`keras_tuner.BayesianOptimization`: its arguments, and those of `Tuner`."""
+
+    kind = kt.oracles.BayesianOptimizationOracle
+
+
+class Hyperband(_Named):
     """`keras_tuner.Hyperband`: its arguments, and those of `Tuner`."""
 
-    def __init__(
-        self, hypermodel=None, objective=None, max_epochs: int = 100, factor: int = 3, **kwargs: Any
-    ):
-        given = {"objective": objective, "max_epochs": max_epochs, "factor": factor}
-        super().__init__(_made(kt.oracles.HyperbandOracle, given, kwargs), hypermodel, **kwargs)
-
-
-def _made(kind: type, given: dict[str, Any], kwargs: dict[str, Any]) -> kt.Oracle:
-    """An oracle of KerasTuner's; its arguments are taken out of `kwargs`."""
-    names = inspect.signature(kind).parameters.keys() & kwargs.keys()
-    return kind(**given, **{name: kwargs.pop(name) for name in names})
+    kind = kt.oracles.HyperbandOracle
 
 
 def _check(kind: type, hypermodel: Any, options: dict[str, Any]) -> None:

@@ -3,12 +3,14 @@ import csv
 import dataclasses
 import json
 import pathlib
+import shutil
+import sys
 
 import keras_tuner
 import pytest
 
 import small_transfer
-from kapps import tuning
+from kapps import training, tuning
 from kapps.command_line import call
 from kapps.errors import UserError
 from kapps.tuning.spaces import recipes as spaces
@@ -33,18 +35,22 @@ def space_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, space_file):
+def finished(tmp_path_factory):
+    """The search for a recipe of one's own, of which no table knows."""
     root = tmp_path_factory.mktemp("tune")
+    shutil.copyfile(ROOT / "recipes/tabular.py", root / "mine.py")
     config = Config(
-        recipe="tabular",
-        space=str(space_file),
-        fix=("epochs=2", "dataset=iris"),
+        recipe="mine",
+        fix=("epochs=2", "dataset=iris", "units=8"),
         run_dir=str(root / "run"),
         export_dir=str(root / "served"),
         max_trials=2,
         workers=0,
     )
-    return config, call(tune, config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tune, "__file__", str(root / "tune.py"))
+        yield config, call(tune, config)
+    sys.modules.pop("recipes.mine")
 
 
 def test_the_winner_is_the_recipe_itself_at_the_best_point(finished):
@@ -54,16 +60,19 @@ def test_the_winner_is_the_recipe_itself_at_the_best_point(finished):
     losses = [float(row["val_loss"]) for row in rows]
     assert metrics["winner"] == losses.index(min(losses))
     # Same seed, same split, same flags: the recipe run whole reaches what the trial had reached.
-    winner = run / f"winner-{metrics['winner']:04d}"
+    winner = run / metrics["winner_run"]
     history = list(csv.DictReader((winner / "metrics.csv").read_text().splitlines()))
     assert min(float(row["val_loss"]) for row in history) == min(losses)
     found = json.loads((winner / "metrics.json").read_text())
     assert found["test_accuracy"] == metrics["test_accuracy"]
-    kept = json.loads((winner / "config.json").read_text())["config"]
-    assert kept["learning_rate"] == float(rows[metrics["winner"]]["learning_rate"])
-    assert kept["epochs"] == 2 and kept["units"] in ([8], [16, 8])
+    facts = json.loads((winner / "config.json").read_text())
+    assert facts["recipe"] == "mine"
+    for name in ("learning_rate", "batch_size", "dropout"):  # sought without an entry in a table
+        assert facts["config"][name] == float(rows[metrics["winner"]][name])
+    assert facts["config"]["epochs"] == 2 and facts["config"]["units"] == [8]
     assert (run / "report.html").exists() and pathlib.Path(config.export_dir, "1").exists()
     assert call(tune, config) == metrics
+    assert training.trained_in(run) == winner and (winner / "model.keras").exists()
 
 
 def test_trials_end_before_the_test_split_is_looked_at(finished, tmp_path, monkeypatch):
@@ -130,12 +139,6 @@ class TrialOfPhases:
         self.epochs = [row["epoch"] for row in self.trial.rows]
 
 
-def test_the_epochs_of_all_phases_count(tmp_path, monkeypatch):
-    done = TrialOfPhases(tmp_path, monkeypatch)
-    assert done.epochs == [1, 2, 3, 4, 5, 6]
-    assert all("val_accuracy" in row for row in done.trial.rows)
-
-
 def test_a_poor_trial_ends_in_its_first_phase(tmp_path, monkeypatch):
     assert TrialOfPhases(tmp_path, monkeypatch, lambda epoch: epoch < 2).epochs == [1, 2]
 
@@ -147,6 +150,8 @@ def test_a_trial_killed_in_its_second_phase_ends_with_the_same_figures(tmp_path,
         return True
 
     whole = TrialOfPhases(tmp_path / "whole", monkeypatch)
+    assert whole.epochs == [1, 2, 3, 4, 5, 6]  # those of all phases count
+    assert all("val_accuracy" in row for row in whole.trial.rows)
     TrialOfPhases(tmp_path / "killed", monkeypatch, killed_in_the_fifth)
     again = TrialOfPhases(tmp_path / "killed", monkeypatch)
     assert again.trial.rows == whole.trial.rows

@@ -28,6 +28,7 @@ def finished(tmp_path_factory):
         run_dir=str(root / "run"),
         export_dir=str(root / "served"),
         epochs=2,
+        winner_epochs=2,
         max_trials=3,
         max_stages=1,
         max_parameters=20_000,
@@ -88,15 +89,14 @@ def test_a_larger_budget_goes_on_and_no_trial_is_repeated(finished, tmp_path, mo
 
 
 def trials_of(config):
-    images = training.load_images(config)
-    return tune_cnn.CnnTrials(config, images.image_shape, images.classes)
+    return tune_cnn.CnnTrials(config)
 
 
 @pytest.mark.parametrize(("augment", "shifted"), [(True, {0.0, 0.1}), (False, {0.0})])
 def test_shifts_are_sought_unless_nothing_is_to_be_augmented(augment, shifted):
     config = Config(augment=augment)
     images = training.load_images(config)
-    trials = tune_cnn.CnnTrials(config, images.image_shape, images.classes)
+    trials = tune_cnn.CnnTrials(config)
     hp = tuning.spaces.declared(trials.space)
     tried = {hp.values["crop"], 0.0} if augment else {0.0}
     assert tried == shifted
@@ -156,9 +156,8 @@ def test_a_trial_on_two_devices_is_the_trial_on_one(finished, tmp_path):
     config, _ = finished
     first = tuning.read_results(config.run_dir).records[0]
     assert not first.values["dropout"]  # which draws other numbers on each device
-    images = training.load_images(config)
     shared = dataclasses.replace(config, devices="cpu:2")
-    target = tune_cnn.CnnTrials(shared, images.image_shape, images.classes)
+    target = tune_cnn.CnnTrials(shared)
     space = tuning.spaces.declared(target.space)
     results = tuning.run_search(
         target,
@@ -184,7 +183,7 @@ def test_the_schedule_ends_with_the_round_of_the_trial(finished, tmp_path, monke
     config, _ = finished
     results = tuning.read_results(config.run_dir)
     images = training.load_images(config)
-    target = tune_cnn.CnnTrials(config, images.image_shape, images.classes)
+    target = tune_cnn.CnnTrials(config)
     job = {
         "number": 0,
         "values": results.records[0].values,
@@ -222,8 +221,7 @@ def test_a_trial_that_was_interrupted_ends_with_the_same_figures(finished, tmp_p
         "direction": "max",
         "directory": str(tmp_path / "0000"),
     }
-    images = training.load_images(config)
-    target = tune_cnn.CnnTrials(config, images.image_shape, images.classes)
+    target = tune_cnn.CnnTrials(config)
     heard = []
 
     def tell(message):

@@ -97,7 +97,7 @@ def test_workers_that_never_start_end_the_search(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("cost", [None, float("inf"), float("nan")])
-@pytest.mark.parametrize("algorithm", ["random", "hyperband", "tpe"])
+@pytest.mark.parametrize("algorithm", ["random", "tpe"])
 def test_a_cost_that_is_unknown_or_infinite_ends_nothing(algorithm, cost, tmp_path):
     def target(trial):
         if cost is not None:

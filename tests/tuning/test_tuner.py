@@ -10,6 +10,8 @@ from kapps.errors import UserError
 from kapps.tuning.workers import pool
 from tuning import user_code
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 def test_the_documented_hypermodel_runs_unchanged(tmp_path):
     (x_train, y_train), (x_val, y_val) = user_code.data()
@@ -18,7 +20,7 @@ def test_the_documented_hypermodel_runs_unchanged(tmp_path):
         user_code.MyHyperModel(),
         directory=tmp_path,
         project_name="tune_hypermodel",
-        workers=1,
+        workers=0,
     )
     tuner.search(x_train, y_train, epochs=2, validation_data=(x_val, y_val))
     records = tuner.results.records
@@ -276,7 +278,7 @@ def test_keras_tuners_names(tmp_path, name, options):
         ({"kind": user_code.Listens}, "Listens.on_epoch_end would not be called"),
         ({"objective": ["val_loss", "val_accuracy"]}, "several objectives"),
         ({"distribution_strategy": object()}, "strategy.scope"),
-        ({"optimizer": "adam"}, "compile the model"),
+        ({"max_model_size": 10}, "raise keras_tuner.errors.FailedTrialError"),
         ({"colour": "red"}, "no colour="),
         ({"hypermodel": None}, "a hypermodel is missing"),
     ],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kapps import training
 from kapps.errors import UserError
 from kapps.evaluation.metrics.history import column, read_history
 from kapps.evaluation.report.measures import best_validation, headline
@@ -84,7 +85,7 @@ def compare(run_paths: Iterable[str | Path], output_png: str | Path) -> Path:
     paths = [Path(path) for path in run_paths]
     if len(paths) < 2:
         raise UserError("A comparison needs two runs at least.")
-    histories = [read_history(path) for path in paths]
+    histories = [read_history(training.trained_in(path)) for path in paths]
     for path, history in zip(paths, histories, strict=True):
         if not history:
             raise UserError(
@@ -101,7 +102,7 @@ def _read_run(root: Path, path: Path) -> dict[str, Any] | None:
         return None  # some other program's config.json
     finished = (path / "metrics.json").is_file()
     metrics = _read_json(path / "metrics.json", problems) if finished else {}
-    history = read_history(path)
+    history = read_history(training.trained_in(path))
     accuracy, loss = (column(history, f"val_{name}") for name in ("accuracy", "loss"))
     config = facts.get("config")
     return {

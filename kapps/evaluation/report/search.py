@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,15 @@ MOST = 14  # hyperparameters in other figures
 SHOWN = 10  # points in the table
 TREES = 60
 PARTS, SHUFFLES = 3, 5
+# Figures of the winner on the test split, those of what takes a second, and the better direction.
+PEERS = (
+    ("test_accuracy", "constant_accuracy", "the most frequent class", 1),
+    ("test_accuracy", "linear_accuracy", "a linear model", 1),
+    ("test_r2", "constant_r2", "a constant", 1),
+    ("test_r2", "linear_r2", "a linear model", 1),
+    ("test_mse", "trivial_mse", "the best answer without memory", -1),
+    ("test_nats_per_step", "trivial_nats_per_step", "the best answer without memory", -1),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +45,13 @@ class SearchExplanation:
     notes: list[str]
 
 
-def explain_search(results: Any, peer: tuple[str, float] | None = None) -> SearchExplanation:
+def explain_search(results: Any, metrics: Mapping[str, Any] | None = None) -> SearchExplanation:
     """Draw and tell what a search has found.
 
     Args:
         results: a `kapps.tuning.Results` with at least one trial that has a score.
-        peer: name and objective, on the same validation data, of what takes a second and no
-            search: a constant, a linear model. A winner that is no better is told.
+        metrics: of the winner, for metrics.json. If they hold a figure of what takes a second and
+            no search, a constant or a linear model, a winner that is no better is told.
     """
     maximize, goal = results.direction == "max", results.objective
     records, best = results.ended_well, results.best_first()
@@ -69,7 +78,7 @@ def explain_search(results: Any, peer: tuple[str, float] | None = None) -> Searc
             "Bright curves are good ones. Those that end early were pruned, or not promoted.",
         ),
     ]
-    notes, tables = _against(results, best[0], peer), [_best_table(results, best)]
+    notes, tables = against(results, best[0], metrics or {}), [_best_table(results, best)]
     names = [name for name in results.names() if len({str(v.get(name)) for v in values}) > 1]
     names.sort(key=lambda name: -sum(v.get(name) is not None for v in values))  # stable
     if len(points) >= FEWEST and names:
@@ -129,15 +138,22 @@ def explain_search(results: Any, peer: tuple[str, float] | None = None) -> Searc
     return SearchExplanation(figures, tables, notes)
 
 
-def _against(results: Any, winner: Any, peer: tuple[str, float] | None) -> list[str]:
-    """What the winner is no better than: a peer, the first trial."""
-    sign, notes = (1.0 if results.direction == "max" else -1.0), []
-    if peer is not None and not sign * winner.score > sign * peer[1]:
-        notes.append(
-            f"The winner is no better than {peer[0]}, which takes a second: {results.objective} "
-            f"{winner.score:.4g} against {peer[1]:.4g}. Train longer, or look at the data and the "
-            "space."
-        )
+def against(results: Any, winner: Any, metrics: Mapping[str, Any]) -> list[str]:
+    """What the winner is no better than, in sentences: the first trial, what takes a second.
+
+    Args:
+        results: of the search.
+        winner: its best record.
+        metrics: as in `explain_search`.
+    """
+    notes = []
+    for own, other, words, sign in PEERS:
+        if own in metrics and other in metrics and not sign * metrics[own] > sign * metrics[other]:
+            notes.append(
+                f"The winner is no better than {words}, which takes a second: {own} "
+                f"{metrics[own]:.4g} against {metrics[other]:.4g}. Train longer, or look at the "
+                "data and the space."
+            )
     if winner.number == 0 and len(results.ended_well) > 1:
         notes.append("No trial was better than the first one, which is the default point.")
     return notes

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import keras_tuner as kt
 import numpy as np
 
-from kapps.tuning.oracles.pareto import ranks
 from kapps.tuning.spaces import steps
 
 DRAWS = 200  # attempts to find a point that is new, before a space counts as exhausted
@@ -30,13 +29,15 @@ class ResumableOracle(_Oracle):
     Attributes:
         canonical: brings the values of a point into the form that they are tried in.
         recorded: the values that a journal has for the next trial, while it is replayed.
+        takes_cost: whether it looks for a second objective, or minds none.
         cost_of: the second objective of a trial by its identifier, if there is one.
-        open: settings that nobody has given: a search that goes on takes them from its journal.
+        open: settings that were not given: a search that goes on takes them from its journal.
         limit: most trials.
     """
 
     canonical: Callable[[Values], Values] = dict
     recorded: Values | None = None
+    takes_cost = False
     cost_of: Callable[[str], float] | None = None
     open: frozenset[str] = frozenset()
     limit: int | None = None
@@ -107,16 +108,9 @@ class ResumableOracle(_Oracle):
         return {"status": "RUNNING" if values else "STOPPED", "values": values}
 
     def _best_first(self, trials: Sequence[kt.engine.trial.Trial]) -> list:
-        """Trials by score; with a cost, by how many fronts have to be taken away to reach them."""
+        """Trials by score."""
         sign = -1.0 if self.objective.direction == "max" else 1.0
-        scores = [sign * trial.score for trial in trials]
-        if self.cost_of is None:
-            keys = [(score,) for score in scores]
-        else:
-            costs = [self.cost_of(trial.trial_id) for trial in trials]
-            keys = list(zip(ranks(list(zip(scores, costs, strict=True))), scores, strict=True))
-        order = sorted(range(len(trials)), key=lambda i: keys[i])
-        return [trials[i] for i in order]
+        return sorted(trials, key=lambda trial: sign * trial.score)
 
 
 def draw_seed(seed: int, number: int) -> int:

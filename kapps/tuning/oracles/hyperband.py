@@ -86,14 +86,14 @@ class HyperbandOracle(ResumableOracle, kt.oracles.HyperbandOracle):
     def _promotion(
         self, past: list[dict], present: list[dict], past_size: int, size: int
     ) -> str | None:
-        """Who goes on: a trial, "nothing" for a place that stays empty, None for not yet."""
+        """What is promoted: a trial, "nothing" for a place that stays empty, None for not yet."""
         taken = {place["past_id"] for place in present}
         trials = [self.trials[place["id"]] for place in past if place["id"] is not None]
         left = [t for t in trials if t.status == "COMPLETED" and t.trial_id not in taken]
         lost = sum(t.status in ("FAILED", "INVALID") for t in trials)
         lost += sum(place["id"] is None for place in past)
         # The best one left beats len(left) - 1 others and all that are lost. If those are as many
-        # as will be thrown away, nobody who still runs can push it out.
+        # as will be thrown away, no trial that still runs can push it out.
         certain = len(left) + lost > past_size - size
         if left and certain:
             return self._best_first(left)[0].trial_id

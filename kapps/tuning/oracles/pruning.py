@@ -73,7 +73,7 @@ class Pruner:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is experimental
             pruner = {
-                # The first epoch is everybody's.
+                # No trial is pruned after its first epoch.
                 "median": lambda: optuna.pruners.MedianPruner(STARTUP, n_warmup_steps=2),
                 "asha": lambda: optuna.pruners.SuccessiveHalvingPruner(
                     min_resource=first_epoch(epochs), reduction_factor=FACTOR

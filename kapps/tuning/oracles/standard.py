@@ -15,6 +15,8 @@ from kapps.tuning.oracles.base import ResumableOracle, Values, draw_seed
 class RandomOracle(ResumableOracle, kt.oracles.RandomSearchOracle):
     """Random search."""
 
+    takes_cost = True
+
 
 class BayesianOracle(ResumableOracle, kt.oracles.BayesianOptimizationOracle):
     """A Gaussian process and its upper confidence bound."""
@@ -32,7 +34,7 @@ class BayesianOracle(ResumableOracle, kt.oracles.BayesianOptimizationOracle):
 class GridOracle(ResumableOracle, kt.oracles.GridSearchOracle):
     """All combinations, ten values of what is continuous."""
 
-    replays_by_itself = True
+    replays_by_itself, takes_cost = True, True
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """The point of the next trial; the first is the default one."""

@@ -33,6 +33,8 @@ class TPEOracle(ResumableOracle, kt.Oracle):
     liar"), trials that failed are left out. With a cost, the sampler is that of two objectives.
     """
 
+    takes_cost = True
+
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """The point of the next trial."""
         self._seed_state = draw_seed(self.seed, len(self.trials))
@@ -95,6 +97,8 @@ class TPELocalOracle(TPEOracle):
     not thousands, small changes to what is good find more. Of the best one alone they would be
     stuck with the first that is lucky.
     """
+
+    takes_cost = False
 
     def _next_values(self) -> Values | None:
         number, ended = len(self.trials), [t for t in self.trials.values() if t.score is not None]

@@ -10,12 +10,13 @@ stage. The value that is used is written back into `hp.values`, which is the can
 point: reports show what was built, and two names of the same network count once.
 
 cnn, cnn_cost               convolutional networks (and what they cost, without building them)
-mlp, resnet, rnn, vae, gan  the other builders
-transfer_head               a classifier on a trained backbone
-optimization, augmentation  how any of them is trained
+optimization, optimizer, augmentation
+                            how they are trained
 declared, canonical         all hyperparameters of a space; the form in which a point is used
 shrunk                      a choice among what is possible at a point
 read_space, declare         a space in a small TOML or JSON file (reading needs no TensorFlow)
+
+Other networks are sought by the flags of their recipes: see `kapps.tuning.spaces.recipes`.
 """
 
 import lazy_loader as lazy

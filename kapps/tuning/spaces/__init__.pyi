@@ -1,4 +1,3 @@
-from .changes import space_changes as space_changes
 from .convolutional import (
     FILTERS as FILTERS,
     cnn as cnn,
@@ -12,18 +11,12 @@ from .learning import (
     OPTIMIZERS as OPTIMIZERS,
     augmentation as augmentation,
     optimization as optimization,
-)
-from .networks import (
-    gan as gan,
-    mlp as mlp,
-    resnet as resnet,
-    rnn as rnn,
-    transfer_head as transfer_head,
-    vae as vae,
+    optimizer as optimizer,
 )
 from .points import (
     Space as Space,
     canonical as canonical,
+    changes as changes,
     declared as declared,
     shrunk as shrunk,
 )

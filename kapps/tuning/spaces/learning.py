@@ -49,6 +49,25 @@ def optimization(
     }
 
 
+def optimizer(how: dict[str, Any], steps: int) -> Any:
+    """The Keras optimizer of a point.
+
+    Args:
+        how: what `optimization` returns.
+        steps: of the whole training, which the schedule ends with.
+    """
+    from kapps import training
+
+    name = how["optimizer"]
+    cycle = how["schedule"] == "one-cycle" and name != "rmsprop"
+    return training.optimizer(
+        name,
+        training.learning_rate_schedule(how["schedule"], how["learning_rate"], steps=steps),
+        momentum_schedule=training.momentum_cycle(steps) if cycle else None,
+        weight_decay=how["weight_decay"],
+    )
+
+
 def augmentation(
     hp: kt.HyperParameters, image_shape: tuple[int, int, int], *, most: float = 0.1
 ) -> dict[str, Any]:
@@ -61,8 +80,11 @@ def augmentation(
         hp: the point.
         image_shape: (height, width, channels); of parts that are the same number of pixels only
             one is offered.
-        most: the largest part of a side; half of it and none are tried, too.
+        most: the largest part of a side; half of it and none are tried, too. 0: nothing is
+            sought.
     """
+    if not most:
+        return {"crop": 0.0}
     parts: dict[tuple[int, ...], float] = {}
     for part in (0.0, most / 2, most):
         parts.setdefault(tuple(round(part * side) for side in image_shape[:2]), part)

@@ -30,6 +30,33 @@ def hyperparameters(space: dict[str, Any], values: dict[str, Any] | None = None)
     return kt.HyperParameters.from_config(copy.deepcopy(config))
 
 
+def changes(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs between two spaces (`HyperParameters.get_config()`), in words.
+
+    What only one of them says of a hyperparameter is no difference: a newer KerasTuner may say
+    more.
+    """
+
+    def entries(space):
+        return {f"{p['config']['name']} {p['config'].get('conditions')}": p for p in space["space"]}
+
+    older, newer, told = entries(was), entries(now), []
+    for place in dict.fromkeys([*older, *newer]):
+        old, new = older.get(place), newer.get(place)
+        name = (old or new)["config"]["name"]
+        if old is None or new is None:
+            told.append(f"{name} is {'new' if old is None else 'gone'}")
+            continue
+        shared = [key for key in old["config"] if key in new["config"]]
+        said = [
+            {"kind": one["class_name"]} | {key: one["config"][key] for key in shared}
+            for one in (old, new)
+        ]
+        if said[0] != said[1]:
+            told.append(f"{name} was {said[0]}, now {said[1]}")
+    return told
+
+
 def declared(*spaces: Space) -> kt.HyperParameters:
     """All hyperparameters of some spaces, with their default values."""
     hp = kt.HyperParameters()

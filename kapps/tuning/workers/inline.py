@@ -60,4 +60,4 @@ class InThisProcess:
 
 
 class _OutOfTime(BaseException):
-    """Nobody catches it by mistake."""
+    """No Exception: a target that catches those does not catch it."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import multiprocessing
 import os
 import pathlib
@@ -15,51 +13,36 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from kapps.errors import UserError
-from kapps.tuning.workers import worker
+from kapps.tuning.workers import wire, worker
 
 PATIENCE = 3.0  # seconds for a process to end before it is made to
 STARTS = 3  # attempts to have a worker that says which space there is
 
 
-class LocalWorker:
-    """A process that runs trials, and the connection to it.
+class LocalWorker(wire.Worker):
+    """A process that runs trials.
 
     Attributes:
-        connection: to wait on; messages and the end of the process both show there.
         number: of its place, from 0: which devices it has.
         trials: how many it has run.
-        trial: the one that it runs, or None.
-        ready: whether it has loaded what is to be tried.
         log: where its output goes between trials.
     """
 
     remote = False
 
     def __init__(self, number: int, blob: bytes, environment: dict[str, str], log: pathlib.Path):
-        self.number, self.trials, self.trial, self.ready = number, 0, None, False
-        self.log = log
         context = multiprocessing.get_context("spawn")
-        self.connection, other = context.Pipe()
+        here, other = context.Pipe()
+        super().__init__(here, f"kapps-worker-{number}")
+        self.number, self.trials, self.log = number, 0, log
         self._process = context.Process(
             target=worker.main,
             args=(other, blob, environment, str(log)),
-            name=f"kapps-worker-{number}",
+            name=self.name,
             daemon=True,
         )
         self._process.start()
         other.close()
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Tell it something; whether it has died shows when it is listened to."""
-        with contextlib.suppress(OSError):
-            self.connection.send_bytes(json.dumps(message).encode())
-
-    def receive(self) -> dict[str, Any] | None:
-        """What it says, or None if it is gone."""
-        try:
-            return json.loads(self.connection.recv_bytes())
-        except (EOFError, OSError):
-            return None
 
     def why_gone(self) -> str:
         """How its process ended."""

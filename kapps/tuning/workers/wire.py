@@ -27,8 +27,8 @@ from typing import Any
 
 from kapps.errors import UserError
 
-HANDSHAKE = 10.0  # seconds for somebody to show that he knows the secret
-SILENCE = 30.0  # seconds after which somebody is dead
+HANDSHAKE = 10.0  # seconds for the other side to show that it knows the secret
+SILENCE = 30.0  # seconds that half a message, or a machine that is switched off, is waited for
 LARGEST = 1 << 26  # bytes of a message
 NAMES = (
     "KERASTUNER_TUNER_ID",
@@ -64,22 +64,22 @@ def address() -> tuple[str, int]:
 
 
 def authenticated(sock: socket.socket, *, chief: bool) -> Connection:
-    """A connection to somebody who knows the secret.
+    """A connection whose other side knows the secret.
 
     Args:
         sock: connected; it is closed.
         chief: whether this is the chief's side, which asks first.
 
     Raises:
-        OSError: he does not know it (AuthenticationError is another), does not answer in time, or
-            talks of something else.
+        OSError: it does not answer in time, or not as it should.
+        AuthenticationError: it has another secret.
     """
     key = os.environ["KAPPS_TUNER_KEY"].encode()
-    for option, seconds in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
+    keep = {"TCP_KEEPIDLE": 10, "TCP_KEEPALIVE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
+    for option, seconds in keep.items():
         if hasattr(socket, option):  # a machine that is switched off does not say good-bye
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    # Once he is known, half a message is waited for so long and no longer.
     limit = struct.pack("ll", int(SILENCE), 0) if sys.platform != "win32" else int(1000 * SILENCE)
     for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
         sock.setsockopt(socket.SOL_SOCKET, option, limit)
@@ -104,15 +104,54 @@ def authenticated(sock: socket.socket, *, chief: bool) -> Connection:
     return connection
 
 
+class Worker:
+    """A worker as the search sees it: the other end of a connection.
+
+    Attributes:
+        connection: to wait on; messages and its end both show there.
+        name: for messages.
+        trial: the one that it runs, or None.
+        ready: whether it has loaded what is to be tried.
+    """
+
+    remote = True
+
+    def __init__(self, connection: Connection, name: str = "a worker"):
+        self.connection, self.name = connection, name
+        self.trial: str | None = None
+        self.ready = False
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Tell it something; whether it is gone shows when it is listened to."""
+        send(self.connection, message)
+
+    def receive(self) -> dict[str, Any] | None:
+        """What it says, or None if it is gone or sends something else."""
+        message = receive(self.connection)
+        return message if message and isinstance(message.get("is"), str) else None
+
+    def why_gone(self) -> str:
+        """What can be said of its end."""
+        return f"{self.name} was not heard of any more"
+
+    def close(self) -> None:
+        """Send it home."""
+        self.send({"do": "exit"})
+        self.connection.close()
+
+
 def send(connection: Connection, message: dict[str, Any]) -> None:
-    """Say something; whether the other side is gone shows when it is listened to."""
+    """Send a message; whether the other side is gone shows when it is listened to."""
     with contextlib.suppress(OSError):
         connection.send_bytes(json.dumps(message).encode())
 
 
 def receive(connection: Connection) -> dict[str, Any] | None:
-    """A message, or None if the other side is gone or talks of something else."""
+    """A message, or None if the other side is gone or sends something else."""
     try:
+        connection.poll(
+            None
+        )  # as long as it takes; `SILENCE` is for what comes after the first byte
         message = json.loads(connection.recv_bytes(LARGEST))
     except (EOFError, OSError, ValueError):
         return None

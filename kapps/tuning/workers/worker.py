@@ -1,6 +1,6 @@
 """What runs in a worker process: one trial after the other, told over a connection.
 
-Messages are JSON, so that nobody who can reach a port can make a process run code. A worker ends
+Messages are JSON, so that none can make a process run code. A worker ends
 when its parent does, whatever it is doing: a thread waits for that alone.
 """
 
@@ -19,27 +19,44 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from typing import Any
 
 import filelock
 
 from kapps import files
 from kapps.errors import UserError
+from kapps.tuning.workers import wire
 from kapps.tuning.workers.trial import SearchError, Trial, numbers
 
 Tell = Callable[[dict[str, Any]], bool]
 LAST_WORKER = 300  # seconds to wait for the last worker of a trial to be gone
 
 
-def main(connection: Any, blob: bytes, environment: dict[str, str], log: str) -> None:
+def main(
+    connection: Connection,
+    blob: bytes,
+    environment: dict[str, str],
+    log: str,
+    told: Callable[[str], bool] = lambda what: True,
+    placed: Callable[[dict[str, Any]], dict[str, Any]] = lambda job: job,
+) -> bool:
     """The whole life of a worker process.
 
     Args:
-        connection: to the parent.
+        connection: to the parent, or to a chief.
         blob: the pickled target; loaded after the environment is set, since that may import
             TensorFlow.
         environment: what to set before.
         log: where its output goes between trials.
+        told: called with "ready", and with "ran" after each trial; whether to go on.
+        placed: a job as it is run here.
+
+    Returns:
+        Whether there are no more trials; else the other side is gone, or `told` has said no.
+
+    Raises:
+        UserError: the other side has sent this worker away.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     _end_with_parent()
@@ -48,41 +65,36 @@ def main(connection: Any, blob: bytes, environment: dict[str, str], log: str) ->
         try:
             target = pickle.loads(blob)
         except BaseException as error:
-            _send(connection, {"is": "broken", "reason": _one_line(error)})
-            return
-        _send(connection, {"is": "ready"})
-        serve(connection, target)
+            wire.send(connection, {"is": "broken", "reason": _one_line(error)})
+            return True
+        wire.send(connection, {"is": "ready"})
+        told("ready")
 
+        def tell(message: dict[str, Any]) -> bool:
+            wire.send(connection, message)
+            order = wire.receive(connection)
+            if order is None:
+                os._exit(1)  # the parent is gone, and the trial has not failed
+            return order["do"] != "stop"
 
-def serve(connection: Any, target: Any) -> None:
-    """Do what the parent says until it says no more."""
-
-    def tell(message: dict[str, Any]) -> bool:
-        try:
-            _send(connection, message)
-            return json.loads(connection.recv_bytes())["do"] != "stop"
-        except (EOFError, OSError):
-            os._exit(1)  # the parent is gone, and the trial has not failed
-
-    while True:
-        try:
-            order = json.loads(connection.recv_bytes())
-        except (EOFError, OSError):
-            return
-        if order["do"] == "exit":
-            return
-        if order["do"] == "declare":
-            answer = declared(target, order["given"])
-        else:
-            directory = pathlib.Path(order["trial"]["directory"])
+        while (order := wire.receive(connection)) is not None:
+            if order["do"] == "exit":
+                if order.get("why"):
+                    raise UserError(f"the chief sends this worker away: {order['why']}")
+                return True
+            if order["do"] == "declare":
+                wire.send(connection, declared(target, order["given"]))
+                continue
+            job = placed(order["trial"])
+            directory = pathlib.Path(job["directory"])
             directory.mkdir(parents=True, exist_ok=True)
             with _output_to(str(directory / "log.txt")):
-                answer = attempt(target, order["trial"], tell)
+                answer = attempt(target, job, tell)
             _collect()
-        try:
-            _send(connection, answer)
-        except OSError:
-            return
+            wire.send(connection, answer)
+            if not told("ran"):
+                break
+        return False
 
 
 def declared(target: Any, given: dict[str, Any]) -> dict[str, Any]:
@@ -302,7 +314,3 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _send(connection: Any, message: dict[str, Any]) -> None:
-    connection.send_bytes(json.dumps(message).encode())

@@ -92,15 +92,25 @@ def test_the_best_curve_stands_out_and_the_front_is_the_front(told):
     assert list(front) == [r.facts["multiply_adds"] for r in found.front("multiply_adds")]
 
 
-@pytest.mark.parametrize("direction", ["max", "min"])
-def test_a_winner_that_is_no_better_than_a_seconds_work_is_told(direction):
-    found = results(6, direction)
-    best = found.best_first()[0].score
-    for difference, is_told in ((0.0, True), (0.01, True), (-0.01, False)):
-        peer = best + (difference if direction == "max" else -difference)
-        notes = evaluation.explain_search(found, ("a linear model", peer)).notes
-        assert any("no better than a linear model" in note for note in notes) == is_told
-    assert not any("a second" in note for note in evaluation.explain_search(found).notes)
+@pytest.mark.parametrize(
+    ("own", "peer", "words"),
+    [
+        ("test_accuracy", "linear_accuracy", "a linear model"),
+        ("test_r2", "constant_r2", "a constant"),
+        ("test_mse", "trivial_mse", "without memory"),
+    ],
+)
+def test_a_winner_that_is_no_better_than_a_seconds_work_is_told(own, peer, words):
+    sign = -1 if own == "test_mse" else 1
+    for ahead, is_told in ((0.0, True), (-0.01, True), (0.01, False), (float("nan"), True)):
+        metrics = {own: 0.5 + sign * ahead, peer: 0.5}
+        notes = search.against(results(2), results(2).best_first()[0], metrics)
+        assert any("no better than" in note and words in note for note in notes) == is_told
+
+
+def test_the_peer_is_in_the_report():
+    explained = evaluation.explain_search(results(2), {"test_r2": 0.1, "linear_r2": 0.2})
+    assert any("no better than a linear model" in note for note in explained.notes)
 
 
 def test_few_trials_say_so():
@@ -111,6 +121,7 @@ def test_few_trials_say_so():
 
 
 def test_hparams_of_every_trial_are_written(tmp_path):
+    import tensorflow as tf
     from tensorboard.backend.event_processing import event_accumulator
 
     from kapps import tuning
@@ -123,8 +134,7 @@ def test_hparams_of_every_trial_are_written(tmp_path):
     events = event_accumulator.EventAccumulator(str(tmp_path / "hparams" / runs[2]))
     events.Reload()
     record = found.ended_well[2]
-    assert events.Tensors("val_accuracy")[0].tensor_proto.float_val[0] == pytest.approx(
-        record.score, abs=1e-6
-    )
+    written = tf.make_ndarray(events.Tensors("val_accuracy")[0].tensor_proto)
+    assert written == pytest.approx(record.score, abs=1e-6)
     content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     assert b"rate" in content and b"kind" in content

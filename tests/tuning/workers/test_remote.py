@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, answer_challenge
@@ -168,7 +169,7 @@ def test_a_stranger_neither_gets_in_nor_keeps_a_worker_out(strangers, monkeypatc
         wait_for(try_again)
         worker = arrived(entrance)
         wire.send(found[0], {"is": "alive"})
-        assert worker.receive() == {"is": "alive"} and not worker.silent
+        assert worker.receive() == {"is": "alive"}
         time.sleep(0.6)
         assert entrance.arrivals() == []  # and the strangers are gone
         assert all(rejected(sock) for sock in socks)
@@ -201,26 +202,13 @@ def test_another_secret_is_no_secret(monkeypatch, variables):
     entrance.close()
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        b"GET / HTTP/1.1",
-        b"[1]",
-        b'{"is": "hello"}',
-        b'{"is": "rows", "execution": 0, "rows": [{}]}',
-        b'{"is": "ended", "executions": []}',
-        b'{"is": "failed"}',
-        b"{}",
-    ],
-)
+@pytest.mark.parametrize("message", [b"GET / HTTP/1.1", b"[1]", b"{}", b'{"is": 1}'])
 def test_who_talks_of_something_else_is_sent_away(message, variables):
     entrance = chief.Entrance()
     connection = connected()
     worker = arrived(entrance)
     connection.send_bytes(message)
     assert worker.receive() is None
-    worker.heard -= wire.SILENCE + 1
-    assert worker.silent
     for one in (worker, connection, entrance):
         one.close()
 
@@ -236,9 +224,36 @@ def test_half_a_message_of_a_worker_that_hangs_does_not_stop_the_chief(monkeypat
         one.close()
 
 
+def test_a_worker_waits_for_an_order_as_long_as_it_takes(monkeypatch, variables):
+    monkeypatch.setattr(wire, "SILENCE", 1.0)
+    entrance = chief.Entrance()
+    connection = connected()
+    worker = arrived(entrance)
+    timer = threading.Timer(1.5, worker.send, [{"do": "exit"}])
+    timer.start()
+    assert wire.receive(connection) == {"do": "exit"}
+    timer.join()
+    for one in (worker, connection, entrance):
+        one.close()
+
+
+def test_another_identity_is_sent_away_with_the_reason(tmp_path, monkeypatch, variables):
+    machines = chief.Machines(fakes.bowl, {"data": "x"})
+    with machines:
+        connection = connected()
+        hello = {"is": "hello", "name": "one", "identity": {"data": "y", "kapps": "0"}}
+        wire.send(connection, hello)
+        heard = []
+        wait_for(lambda: machines.fill(1) or machines.workers)
+        machines.listen(lambda one, message: heard.append(message), 5.0)
+        assert heard == [None]
+        why = wire.receive(connection)["why"]
+        assert "data ('y' there, 'x' here)" in why and "kapps ('0' there" in why
+        connection.close()
+
+
 def test_a_chief_that_nobody_visits_ends(tmp_path, monkeypatch, variables):
     monkeypatch.setattr(chief, "ABSENCE", 0.2)
-    monkeypatch.setattr(chief, "TURN", 0.1)
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
     hp = kt.HyperParameters()
     hp.Float("x", 0.0, 10.0)

@@ -27,7 +27,7 @@ def sizes(model):
     return model.count_params(), work
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(shape=SHAPES, seed=st.integers(0, 10**6))
 def test_every_point_of_the_cnn_space_can_be_built_and_costs_what_was_said(shape, seed):
     def space(hp):
@@ -46,7 +46,7 @@ def test_every_point_of_the_cnn_space_can_be_built_and_costs_what_was_said(shape
     assert space(again) == kwargs
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(shape=SHAPES, seed=st.integers(0, 10**6), limit=st.sampled_from([20_000, 100_000]))
 def test_networks_stay_below_their_limits(shape, seed, limit):
     def space(hp):
@@ -95,7 +95,6 @@ def test_default_points_are_canonical():
     for space in (
         lambda hp: spaces.cnn(hp, (8, 8, 1), 10),
         lambda hp: spaces.cnn(hp, (3, 3, 1), 10),
-        lambda hp: spaces.vae(hp, (8, 8, 1)),
     ):
         values = spaces.declared(space).values
         assert spaces.canonical(space)(values) == values
@@ -162,44 +161,3 @@ def test_shifts_of_the_same_pixels_are_offered_once(side, offered):
     hp = kt.HyperParameters()
     assert spaces.augmentation(hp, (side, side, 1)) == {"crop": offered[-1]}
     assert hp.space[0].values == offered
-
-
-BUILDERS = {
-    "mlp": (spaces.mlp, lambda kw: models.mlp((8, 8, 1), 3, **kw)),
-    "resnet": (
-        lambda hp: spaces.resnet(hp, variants=("resnet8_wide", "resnet10")),
-        lambda kw: models.resnet(image_shape=(7, 9, 3), classes=3, **kw),
-    ),
-    "rnn": (spaces.rnn, lambda kw: models.rnn(2, 3, **kw)),
-    "vae": (
-        lambda hp: spaces.vae(hp, (5, 7, 1)),
-        lambda kw: models.conv_vae((5, 7, 1), **kw),
-    ),
-    "gan": (
-        spaces.gan,
-        lambda kw: models.GAN(
-            models.gan_generator((8, 8, 1), **kw["generator"]),
-            models.gan_discriminator((8, 8, 1), **kw["discriminator"]),
-            **kw["gan"],
-        ),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BUILDERS)
-def test_points_of_the_other_spaces_can_be_built(name):
-    space, build = BUILDERS[name]
-    for seed in (0, 1000):
-        hp = drawn(space, seed)
-        assert isinstance(build(space(hp)), keras.Model)
-        assert spaces.canonical(space)(hp.values) == hp.values
-    build(space(kt.HyperParameters()))
-
-
-def test_transfer_head():
-    hp = kt.HyperParameters()
-    assert spaces.transfer_head(hp)["tuned_rate_factor"] is None
-    hp = kt.HyperParameters()
-    hp.values = {"tuned_stages": 2, "tuned_rate_factor": 0.05}
-    found = spaces.transfer_head(hp)
-    assert found["tuned_stages"] == 2 and found["tuned_rate_factor"] == 0.05
