@@ -3,6 +3,7 @@
 Nothing here imports TensorFlow, so `--help`, a bad flag and a failed check answer at once.
 
     parse               argv -> a frozen dataclass, the flags and `--help` made by tyro
+    from_values         the same from values by field, as a space has them
     run                 what the last line of every recipe calls
     call                the same from Python
     exit_codes          context manager: a user's mistake -> one message on stderr, exit code 2
@@ -11,6 +12,7 @@ Nothing here imports TensorFlow, so `--help`, a bad flag and a failed check answ
 """
 
 import contextlib
+import dataclasses
 import errno
 import inspect
 import io
@@ -20,7 +22,7 @@ import re
 import sys
 import tempfile
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from kapps import evaluation, training
@@ -89,6 +91,35 @@ def parse(
             sys.stdout.write(_tidy(out.getvalue(), plain=not out.isatty()))
         if err.getvalue():
             sys.stderr.write(_message(err.getvalue()))
+
+
+def from_values(config_class: type[Config], values: Mapping[str, Any], prog: str) -> Config:
+    """Turns values into a config, as flags with these values would.
+
+    Args:
+        config_class: A dataclass.
+        values: By field: numbers, truth values, or text with a comma between the values of a
+            field that has several.
+        prog: Name for messages.
+
+    Raises:
+        UserError: A value that the flag does not take.
+    """
+    kinds = {field.name: str(field.type) for field in dataclasses.fields(config_class)}  # type: ignore[arg-type]
+    argv = []
+    for name, value in values.items():
+        flag, text = name.replace("_", "-"), str(value)
+        if kinds[name] == "bool":
+            argv.append(f"--{flag}" if text.lower() in ("true", "yes", "1") else f"--no-{flag}")
+        else:
+            argv += [f"--{flag}", *(text.split(",") if "tuple" in kinds[name] else [text])]
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return parse(config_class, argv, prog=prog)
+    except SystemExit:
+        message = said.getvalue().removeprefix("error: ").strip()
+        raise UserError(f"{prog}: {message}") from None
 
 
 def finished(config: Any, run: training.Run) -> bool:

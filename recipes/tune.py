@@ -21,9 +21,7 @@ machines it is started on each, as tune_cnn is.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import os
 import pathlib
 import shutil
@@ -133,21 +131,8 @@ def settings(config: Config, values: dict[str, Any], **others: Any) -> Any:
     Raises:
         UserError: a value that the recipe does not take.
     """
-    recipe, argv = load_recipe(config.recipe), []
-    kinds = {field.name: str(field.type) for field in dataclasses.fields(recipe.Config)}
-    for name, value in {**config.fixed, **values}.items():
-        flag, text = name.replace("_", "-"), str(value)
-        if kinds[name] == "bool":
-            argv.append(f"--{flag}" if text.lower() in ("true", "yes", "1") else f"--no-{flag}")
-        else:
-            argv += [f"--{flag}", *(text.split(",") if "tuple" in kinds[name] else [text])]
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            made = command_line.parse(recipe.Config, argv, prog=config.recipe)
-    except SystemExit:
-        message = said.getvalue().removeprefix("error: ").strip()
-        raise UserError(f"{config.recipe}: {message}") from None
+    recipe = load_recipe(config.recipe)
+    made = command_line.from_values(recipe.Config, config.fixed | values, config.recipe)
     made = dataclasses.replace(made, **others)
     getattr(recipe, "check", training.check)(made)
     return made

@@ -34,21 +34,6 @@ def points(results):
     return [record.values for record in results.records]
 
 
-class KillsOnce:
-    """Kills its worker at the second epoch of some trials, the first time that they come there."""
-
-    def __init__(self, directory, numbers):
-        self.directory, self.numbers = directory, numbers
-
-    def __call__(self, trial):
-        for epoch in range(len(trial.rows) + 1, 4):
-            mark = self.directory / f"killed-{trial.number}"
-            if epoch == 2 and trial.number in self.numbers and not mark.exists():
-                mark.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-            trial.report(epoch, {"val_score": trial.values["x"] + epoch})
-
-
 @pytest.mark.parametrize(
     ("algorithm", "workers", "numbers"),
     [
@@ -62,12 +47,12 @@ class KillsOnce:
 )
 def test_a_killed_worker_costs_no_trial_and_changes_no_point(algorithm, workers, numbers, tmp_path):
     trials = 4 if algorithm == "random" else 12
-    found = run(KillsOnce(tmp_path, numbers), tmp_path / "a", algorithm, trials, workers)
+    found = run(fakes.KillsOnce(tmp_path, numbers), tmp_path / "a", algorithm, trials, workers)
     assert sorted(tmp_path.glob("killed-*"))[-1].name.startswith("killed-")
     assert len(list(tmp_path.glob("killed-*"))) == len(numbers)
     assert found.complete and {r.status for r in found.records} == {"completed"}
     assert all([row["epoch"] for row in r.curves[0]] == [1, 2, 3] for r in found.records)
-    straight = run(KillsOnce(tmp_path, []), tmp_path / "b", algorithm, trials, 0)
+    straight = run(fakes.KillsOnce(tmp_path, []), tmp_path / "b", algorithm, trials, 0)
     assert points(found) == points(straight)
 
 

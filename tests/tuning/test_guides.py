@@ -55,7 +55,7 @@ def test_a_fatal_error_ends_the_search_and_is_caught_by_its_name(tmp_path):
 
 def test_settings_that_belong_to_one_kind_of_network(tmp_path):
     (x, y), _ = user_code.data()
-    tuner = made(tmp_path, guide_code.mlp_or_cnn, "val_accuracy", max_trials=4)
+    tuner = made(tmp_path, guide_code.mlp_or_cnn, "val_accuracy", max_trials=8)
     tuner.search(x[..., None], y, validation_split=0.2, epochs=1, verbose=0)
     values = [r.values for r in tuner.results.records]
     assert not tuner.results.failures() and {v["model_type"] for v in values} == {"mlp", "cnn"}
@@ -105,7 +105,7 @@ def test_code_that_knows_nothing_of_the_tuner(tmp_path):
     tuner.search()
     best = tuner.get_best_hyperparameters()[0]
     number = tuner.results.best_first()[0].number
-    model = keras.models.load_model(tmp_path / f"{number:04d}.keras")
+    model = keras.models.load_model(tmp_path / f"{number:04d}.keras", compile=False)
     assert model.layers[0].units == best.get("units")
     tuner.keras_code(**best.values, saving_path=tmp_path / "best.keras")
 

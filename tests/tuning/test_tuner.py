@@ -184,7 +184,7 @@ def test_run_trial_may_tune_the_arguments_of_search(tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_black_box_needs_no_model(tmp_path, workers):
-    """Its space is found in the first trial; nobody takes that for an exhausted one."""
+    """Its space is found in the first trial; it is not taken for an exhausted one."""
     tuner = made(tmp_path, None, None, kind=user_code.BlackBox, max_trials=5, workers=workers)
     tuner.search()
     records = tuner.results.records

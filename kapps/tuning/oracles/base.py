@@ -105,7 +105,7 @@ class ResumableOracle(_Oracle):
         values = self.canonical(values)
         if self._duplicate(values):
             values = self._random_values()
-        return {"status": "RUNNING" if values else "STOPPED", "values": values}
+        return {"status": "STOPPED" if values is None else "RUNNING", "values": values}
 
     def _best_first(self, trials: Sequence[kt.engine.trial.Trial]) -> list:
         """Trials by score."""

@@ -62,6 +62,14 @@ def test_the_default_point_comes_first_and_once(algorithm):
     assert not any(default.items() <= values.items() for values in found[1:5])
 
 
+@pytest.mark.parametrize("algorithm", ["random", "bayesian", "tpe", "tpe_local"])
+def test_a_space_that_shows_itself_in_the_first_trial_is_not_an_exhausted_one(algorithm):
+    oracle = oracles.oracle(algorithm, MAX, kt.HyperParameters(), seed=1)
+    with oracles.asking():
+        trial = oracle.create_trial("worker-0")
+    assert (trial.status, trial.hyperparameters.values) == ("RUNNING", {})
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_random_points_depend_on_the_seed_and_the_number_alone(seed):
     first = points(run(oracles.oracle("random", MAX, space(), seed=seed), by_x, 12))
