@@ -54,9 +54,13 @@ def test_a_fatal_error_ends_the_search_and_is_caught_by_its_name(tmp_path):
 
 
 def test_settings_that_belong_to_one_kind_of_network(tmp_path):
+    """Four points are an mlp, so that five have both kinds among them."""
     (x, y), _ = user_code.data()
-    tuner = made(tmp_path, guide_code.mlp_or_cnn, "val_accuracy", max_trials=8)
-    tuner.search(x[..., None], y, validation_split=0.2, epochs=1, verbose=0)
+    hp = keras_tuner.HyperParameters()
+    for name, value in (("dropout", False), ("mlp_layers", 1), ("cnn_layers", 1)):
+        hp.Fixed(name, value)
+    tuner = made(tmp_path, guide_code.mlp_or_cnn, "val_accuracy", max_trials=5, hyperparameters=hp)
+    tuner.search(x[:40, ..., None], y[:40], validation_split=0.2, epochs=1, verbose=0)
     values = [r.values for r in tuner.results.records]
     assert not tuner.results.failures() and {v["model_type"] for v in values} == {"mlp", "cnn"}
 

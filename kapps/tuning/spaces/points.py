@@ -43,7 +43,7 @@ def changes(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
     older, newer, told = entries(was), entries(now), []
     for place in dict.fromkeys([*older, *newer]):
         old, new = older.get(place), newer.get(place)
-        name = (old or new)["config"]["name"]
+        name = next(one for one in (old, new) if one is not None)["config"]["name"]
         if old is None or new is None:
             told.append(f"{name} is {'new' if old is None else 'gone'}")
             continue
