@@ -25,6 +25,8 @@ load_model(path)                         a `.keras` file with the layers of kapp
 write_version(export_dir, write)         what all of them stand on: a version appears whole
 prune(root, keep), rollback(root)        fewer versions; the one before (no TensorFlow)
 version_directory(path), versions(root)  what is published (no TensorFlow)
+find_models(root), check_root(root)      what `kapps serve` finds under a root (no TensorFlow)
+bench(path), bench_table(rows)           how fast a published model answers
 run_card, check_format, check_quantize   a run's model card; is a format known? (no TensorFlow)
 """
 

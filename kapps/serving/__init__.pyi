@@ -53,3 +53,7 @@ from .server.catalogue import (
     check_root as check_root,
     find_models as find_models,
 )
+from .speed import (
+    bench as bench,
+    bench_table as bench_table,
+)

@@ -7,6 +7,7 @@ requests, and the answers come as they are ready.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import time
@@ -110,11 +111,7 @@ class Loaded:
         definitions = self._definitions.items()
         return {
             "signatures": {
-                name: json_format.MessageToDict(
-                    definition,
-                    always_print_fields_with_no_presence=True,
-                    preserving_proto_field_name=True,
-                )
+                name: _described(definition, self._columns())
                 for name, definition in definitions
                 if name in self.signatures
             },
@@ -125,6 +122,26 @@ class Loaded:
             },
             "labels": self.labels,
         }
+
+    def _columns(self) -> list[str]:
+        """The columns of a table in the order that they had in training."""
+        try:
+            held = json.loads((self.directory / "assets" / "columns.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return []
+        return list(held) if isinstance(held, dict) else []
+
+
+def _described(definition: Any, columns: list[str]) -> dict[str, Any]:
+    """A signature in JSON: inputs in the order of the columns, all others by name."""
+    said = json_format.MessageToDict(
+        definition, always_print_fields_with_no_presence=True, preserving_proto_field_name=True
+    )
+    places = {name: place for place, name in enumerate(columns)}
+    for side in ("inputs", "outputs"):
+        names = sorted(said[side], key=lambda name: (places.get(name, len(places)), name))
+        said[side] = {name: said[side][name] for name in names}
+    return said
 
 
 def _definitions(directory: Path) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 import base64
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -28,42 +28,24 @@ class Running:
     def __init__(self, root, *flags):
         self.root = root
         paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "kapps", "serve", str(root), "--port", "0", *flags],
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-        )
-        self._read = b""
-        self.events = []
-        first = self.event("listening", 120)
-        self.url, self.grpc = first["url"], first.get("grpc")
+        self._log = Path(tempfile.mkdtemp(), "log")
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "kapps", "serve", str(root), "--port", "0", *flags],
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            )
+        until = time.monotonic() + 120
+        while not (first := [e for e in self.events() if e["event"] == "listening"]):
+            assert self.process.poll() is None, self._log.read_text()
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        self.url, self.grpc = first[0]["url"], first[0].get("grpc")
 
-    def event(self, name, seconds=60, **facts):
-        """The next event of a name in the log, with these facts."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            for event in self._new():
-                self.events.append(event)
-                if event["event"] == name and facts.items() <= event.items():
-                    return event
-        raise AssertionError(f"no {name} {facts}; {self.events[-5:]}")
-
-    def _new(self):
-        ready, _, _ = select.select([self.process.stderr], [], [], 0.5)
-        if not ready:
-            return
-        more = os.read(self.process.stderr.fileno(), 2**16)
-        if not more:
-            raise AssertionError(f"the server has ended: {self._read.decode()}")
-        *lines, self._read = (self._read + more).split(b"\n")
-        for line in lines:
-            if line.startswith(b"{"):
-                yield json.loads(line)
-
-    def drain(self):
-        """Takes what the log holds, so that later events are later."""
-        while select.select([self.process.stderr], [], [], 0)[0]:
-            self.events += self._new()
+    def events(self):
+        """What the log says so far."""
+        lines = self._log.read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line[0] == "{" and line[-1] == "\n"]
 
     def wait_ready(self, seconds=120):
         until = time.monotonic() + seconds
@@ -103,10 +85,7 @@ class Running:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(60)
-        finally:
-            self.process.stderr.close()
+        return self.process.wait(60)
 
 
 @pytest.fixture(scope="session")

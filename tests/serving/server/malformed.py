@@ -122,8 +122,10 @@ def _v2(rng):
 
 
 def _path(rng):
-    parts = ("models", "..", "%2e%2e", "counter", "versions", "labels", "1", "9" * 50, "%00", "é",
-             ":predict", "metadata", "%", "%zz", "mixed:predict", "", "infer", "v1", "~root", ";")  # fmt: skip
+    parts = (
+        "models", "..", "%2e%2e", "counter", "versions", "labels", "1", "9" * 50, "%00", "é",
+        ":predict", "metadata", "%", "%zz", "mixed:predict", "", "infer", "v1", "~root", ";",
+    )  # fmt: skip
     path = rng.choice(("/v1/", "/v2/", "/", "/models/", "//")) + "/".join(
         rng.choices(parts, k=rng.randrange(6))
     )

@@ -1,5 +1,7 @@
 """The page at `/` in headless Chromium: what a person does there, and what is shown."""
 
+import time
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -77,7 +79,11 @@ def models(server, served_root):
                         ("people", table)):  # fmt: skip
         plain_models.publish(served_root, name, 1, build)
     for name in ("light", "latent", "words", "people"):
-        server.event("available", model=name)
+        path = f"/v1/models/{name}/metadata"
+        until = time.monotonic() + 60
+        while server.get(path)[0] != 200:
+            assert time.monotonic() < until
+            time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +120,8 @@ def test_a_picture_is_named_and_explained(page, tmp_path):
     page.run("document.querySelector('#classify p button').click()")
     page.wait("document.querySelector('#classify small')")
     # Covering what is light makes it less light: red there, and nothing where it is dark.
-    pixel = "[...document.querySelector('canvas.picture').getContext('2d').getImageData({},35,1,1).data]"
+    context = "document.querySelector('canvas.picture').getContext('2d')"
+    pixel = f"[...{context}.getImageData({{}},35,1,1).data]"
     assert page.run(pixel.format(65)) == [0, 0, 0, 255]
     red, green, _, _ = page.run(pixel.format(5))
     assert red > green + 50

@@ -424,7 +424,7 @@ function choose(name) {
   }
   say("");
   offer();
-  attempt(about);
+  about().catch((error) => say(error.message, true));
 }
 
 async function begin() {

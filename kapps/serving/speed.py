@@ -1,0 +1,142 @@
+"""How fast a published model answers, without a server: TensorFlow, and LiteRT where it can."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from kapps.errors import UserError
+from kapps.serving.formats.conversion import quietly
+from kapps.serving.prediction import load
+from kapps.serving.savedmodel.versions import version_directory
+from kapps.serving.savedmodel.warmup import read_warmup
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+BATCHES = (1, 32)
+_LEAST = 20  # calls of a measurement
+Arrays = Mapping[str, np.ndarray]
+
+
+def bench(
+    path: str | os.PathLike, *, seconds: float = 3.0, batches: tuple[int, ...] = BATCHES
+) -> list[dict[str, Any]]:
+    """Times each signature of a model with the warm-up requests that its version brings.
+
+    Args:
+        path: a version directory, or the directory above: its highest version is taken.
+        seconds: for each measurement, at least; twenty calls are made in any case.
+        batches: examples in a call. A signature that takes single numbers is called as the warm-up
+            request has it, for batch 1.
+
+    Returns:
+        A dictionary per measurement: `runtime`, `signature`, `batch`, `p50_ms`, `p99_ms`,
+        `examples_per_second`, and `difference`, the largest one of a number to what TensorFlow
+        says. Of a runtime that cannot have a signature: `reason`.
+
+    Raises:
+        UserError: there is no model, or its version brings no warm-up requests.
+    """
+    directory = version_directory(path)
+    signatures = load(directory).signatures
+    requests = {name: inputs for name, inputs in read_warmup(directory) if name in signatures}
+    if not requests:
+        raise UserError(
+            f"{directory}: there are no warm-up requests in assets.extra; publish it again"
+        )
+    rows = []
+    for name, inputs in requests.items():
+        scalars = any(np.ndim(value) == 0 for value in inputs.values())
+        for batch in (1,) if scalars else batches:
+            asked = {key: _of_size(value, batch) for key, value in inputs.items()}
+            call = _tensorflow(signatures[name], asked)
+            expected = call()
+            row = {"signature": name, "batch": batch}
+            rows.append({"runtime": "tensorflow", **row, **_timed(call, batch, seconds)})
+            if any(value.dtype.kind in "OS" for value in asked.values()):
+                continue  # LiteRT has no strings to be read
+            try:
+                call = _litert(directory, name, asked)
+                difference = _difference(expected, call())
+            except Exception as error:  # of whatever kind: the converter's, not the user's
+                reason = str(error).strip().splitlines() or [type(error).__name__]
+                rows.append({"runtime": "litert", **row, "reason": reason[0][:100]})
+                continue
+            measured = _timed(call, batch, seconds)
+            rows.append({"runtime": "litert", **row, **measured, "difference": difference})
+    return rows
+
+
+def bench_table(rows: list[dict[str, Any]]) -> Table:
+    """What `bench` found, a line per measurement."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("runtime", "signature"):
+        table.add_column(name)
+    for name in ("batch", "p50 ms", "p99 ms", "examples/s", "difference"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        first = (row["runtime"], row["signature"], str(row["batch"]))
+        if "reason" in row:
+            table.add_row(*first, "", "", "", Text(row["reason"]))
+            continue
+        numbers = (f"{row['p50_ms']:.2f}", f"{row['p99_ms']:.2f}")
+        difference = f"{row['difference']:.0e}" if "difference" in row else ""
+        table.add_row(*first, *numbers, f"{row['examples_per_second']:,.0f}", difference)
+    return table
+
+
+def _of_size(value: Any, batch: int) -> np.ndarray:
+    array = np.asarray(value)
+    return array if array.ndim == 0 else np.resize(array, (batch, *array.shape[1:]))
+
+
+def _tensorflow(signature: Callable, inputs: Arrays) -> Callable[[], dict[str, np.ndarray]]:
+    def call() -> dict[str, np.ndarray]:
+        said = signature(**{name: tf.constant(value) for name, value in inputs.items()})
+        return {name: tensor.numpy() for name, tensor in said.items()}
+
+    return call
+
+
+def _litert(directory, name: str, inputs: Arrays) -> Callable[[], dict[str, np.ndarray]]:
+    with quietly():
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(directory), signature_keys=[name])
+        interpreter = tf.lite.Interpreter(model_content=converter.convert())
+        runner = interpreter.get_signature_runner(name)
+    return lambda: runner(**inputs)
+
+
+def _timed(call: Callable[[], Any], batch: int, seconds: float) -> dict[str, float]:
+    call()
+    times = []
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until or len(times) < _LEAST:
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    middle, high = np.percentile(times, [50, 99])
+    return {
+        "p50_ms": 1e3 * float(middle),
+        "p99_ms": 1e3 * float(high),
+        "examples_per_second": batch * len(times) / sum(times),
+    }
+
+
+def _difference(expected: Arrays, said: Arrays) -> float:
+    return max(
+        (
+            float(np.max(np.abs(value.astype(float) - said[name].astype(float)), initial=0.0))
+            for name, value in expected.items()
+            if value.dtype.kind in "fiu"
+        ),
+        default=0.0,
+    )

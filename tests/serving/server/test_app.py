@@ -1,0 +1,142 @@
+"""What needs no worker: keys, queues that are full, roots without models."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("starlette")
+
+from kapps.errors import UserError  # noqa: E402
+from kapps.serving import check_root, find_models  # noqa: E402
+from kapps.serving.server.catalogue import Catalogue  # noqa: E402
+from kapps.serving.server.http_app import Server  # noqa: E402
+from kapps.serving.server.limits import Limits  # noqa: E402
+from kapps.serving.server.metrics import Metrics  # noqa: E402
+from kapps.serving.server.refusals import Refused  # noqa: E402
+from kapps.serving.server.served import Version  # noqa: E402
+from kapps.serving.server.workers import Nursery  # noqa: E402
+
+
+def asked(app, path, **headers):
+    """Status and body of a GET."""
+    sent = []
+    scope = {
+        "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "path": path,
+        "raw_path": path.encode(), "query_string": b"", "root_path": "", "server": ("x", 1),
+        "headers": [(key.encode(), value.encode()) for key, value in headers.items()],
+    }  # fmt: skip
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def test_a_key_is_asked_for_but_not_of_probes(tmp_path):
+    catalogue = Catalogue(tmp_path, Version)
+    app = Server(catalogue, Limits(), Metrics(), key="s3cret").app()
+    for path in ("/v1/models/m", "/v2", "/models", "/models/m/card", "/metrics"):
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"x-api-key": ""}):
+            status, body = asked(app, path, **headers)
+            assert status == 401 and "API key" in json.loads(body)["error"]
+    assert asked(app, "/models", authorization="Bearer s3cret") == (200, b"{}")
+    assert asked(app, "/models", **{"x-api-key": "s3cret"})[0] == 200
+    assert asked(app, "/healthz")[0] == 200
+    assert asked(app, "/readyz")[0] == 503  # nothing is served
+    assert b"page.js" in asked(app, "/")[1]
+
+
+def test_a_full_queue_and_a_time_that_is_over(tmp_path):
+    limits = Limits(queue=1, seconds=0.2)
+
+    async def run():
+        version = Version("m", 1, tmp_path, Nursery(), limits, Metrics())
+        first = asyncio.create_task(version.ask({}, b""))
+        await asyncio.sleep(0)
+        with pytest.raises(Refused) as refused:
+            await version.ask({}, b"")
+        assert (refused.value.code, refused.value.status) == ("RESOURCE_EXHAUSTED", 503)
+        with pytest.raises(Refused) as refused:
+            await first
+        assert (refused.value.code, refused.value.status) == ("DEADLINE_EXCEEDED", 504)
+
+    asyncio.run(run())
+
+
+def version(root, name, number):
+    directory = root / name / str(number)
+    directory.mkdir(parents=True)
+    (directory / "saved_model.pb").write_bytes(b"x")
+    return directory
+
+
+def test_models_under_a_root(tmp_path):
+    with pytest.raises(UserError, match="no model below it"):
+        check_root(tmp_path)
+    with pytest.raises(UserError, match="no such directory"):
+        check_root(tmp_path / "nowhere")
+    for name, number in (("a", 1), ("a", 12), ("b", 3), (".hidden", 1)):
+        version(tmp_path, name, number)
+    (tmp_path / "a" / "13").mkdir()  # not copied yet
+    (tmp_path / "notes").mkdir()
+    found = {name: list(versions) for name, (_, versions) in find_models(tmp_path).items()}
+    assert found == {"a": [1, 12], "b": [3]}
+    assert list(find_models(tmp_path / "a")) == ["a"]
+
+
+def test_links_that_lead_out_are_not_followed(tmp_path):
+    outside = version(tmp_path / "outside", "m", 1)
+    root = tmp_path / "root"
+    inside = version(root, "good", 1)
+    (root / "whole").symlink_to(outside.parent)
+    (root / "good" / "2").symlink_to(outside)
+    (root / "good" / "3").symlink_to(inside)
+    version(root, "file", 1).joinpath("secret").symlink_to(tmp_path / "outside")
+    found = {name: list(versions) for name, (_, versions) in find_models(root).items()}
+    assert found == {"good": [1, 3]}
+
+
+def command(*argv):
+    repository = Path(__file__).parents[3]
+    return subprocess.run(
+        [sys.executable, "-m", "kapps", *map(str, argv)],
+        cwd=repository, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def test_versions_are_listed_taken_back_and_deleted(tmp_path):
+    for number in (1, 2, 10):
+        version(tmp_path, "m", number)
+    listed = command("versions", "list", tmp_path).stdout.splitlines()
+    assert [line.split()[:2] for line in listed] == [["m", "1"], ["m", "2"], ["m", "10"]]
+    assert [line.endswith("served") for line in listed] == [False, False, True]
+    assert command("versions", "rollback", tmp_path / "m").stdout == f"{tmp_path / 'm' / '2'}\n"
+    assert (tmp_path / "m" / "withdrawn-10").is_dir()
+    done = command("versions", "prune", tmp_path / "m", "--keep", 1)
+    assert done.stdout == f"{tmp_path / 'm' / '1'}\n" and not (tmp_path / "m" / "1").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["serve", "{root}"], "no model below it"),
+        (["serve", "{root}/nowhere"], "no such directory"),
+        (["serve", "{root}", "--port", "70000"], "0 to 65535 are ports"),
+        (["serve", "{root}", "--queue", "0"], "1 at least is needed"),
+        (["serve", "{root}", "--timeout", "-1"], "more than 0 is needed"),
+        (["versions", "list", "{root}"], "no published version"),
+        (["bench", "{root}"], "no SavedModel here"),
+        (["publish", "{root}"], "not a run directory"),
+    ],
+)
+def test_mistakes_end_with_a_message(tmp_path, argv, words):
+    done = command(*(word.format(root=tmp_path) for word in argv))
+    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,93 @@
+"""The clients of deploy/ against the server, and the C program against the files alone."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+from tensorflow.core.protobuf import saved_model_pb2
+
+from serving.small_classifier import CLASS_NAMES
+
+DEPLOY = Path(__file__).parents[3] / "deploy"
+CLIENTS = DEPLOY / "clients"
+
+
+@pytest.fixture(scope="module")
+def served(server, served_root, published, images, tmp_path_factory):
+    """The classifier of these tests is served; a picture of it as a file."""
+    shutil.copytree(published.version.parent, served_root / "clothes")
+    until = time.monotonic() + 60
+    while server.get("/v1/models/clothes/metadata")[0] != 200:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    picture = tmp_path_factory.mktemp("pictures") / "one.png"
+    picture.write_bytes(tf.io.encode_png(images[0]).numpy())
+    return picture
+
+
+@pytest.mark.parametrize(
+    "command", [[sys.executable, "client.py"], ["sh", "client.sh"], ["node", "client.mjs"]]
+)
+def test_clients_over_rest(server, served, published, command):
+    needed = "curl" if command[0] == "sh" else command[0]
+    if shutil.which(needed) is None:
+        pytest.skip(f"there is no {needed}")
+    done = subprocess.run(
+        [*command, server.url, "clothes", str(served)],
+        cwd=CLIENTS, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    best = int(published.expected[0].argmax())
+    assert CLASS_NAMES[best] in done.stdout
+    assert f"{published.expected[0, best]:.3f}" in done.stdout
+
+
+def test_c_program_without_a_server(published, images, tmp_path):
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    wheel = Path(tf.__file__).parent
+    libraries = [wheel / f"libtensorflow_{part}.so.2" for part in ("cc", "framework")]
+    if compiler is None or not all(library.exists() for library in libraries):
+        pytest.skip("there is no C compiler, or no library in the wheel")
+    program = tmp_path / "client"
+    subprocess.run(
+        [compiler, "-Wall", "-Werror", CLIENTS / "client.c", f"-I{wheel / 'include'}", *libraries,
+         f"-Wl,-rpath,{wheel}", "-o", program],
+        check=True, timeout=120,
+    )  # fmt: skip
+    contents = (published.version / "saved_model.pb").read_bytes()
+    saved = saved_model_pb2.SavedModel.FromString(contents)
+    signature = saved.meta_graphs[0].signature_def["serving_default"]
+    given = signature.inputs["image"].name.partition(":")[0]
+    said, _, index = signature.outputs["probabilities"].name.partition(":")
+    shape = list(map(str, images.shape[1:]))
+    done = subprocess.run(
+        [program, published.version, given, said, index, *shape],
+        input=images.tobytes(), capture_output=True, timeout=120,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answer = np.array([line.split() for line in done.stdout.decode().splitlines()], float)
+    np.testing.assert_allclose(answer, published.expected, rtol=0, atol=1e-5)
+
+
+def test_files_of_the_deployment_agree():
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    assert (DEPLOY / compose["services"]["kapps"]["build"]["context"] / "pyproject.toml").exists()
+    deployment, service = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    names = {port["name"] for port in container["ports"]}
+    assert names == {port["targetPort"] for port in service["spec"]["ports"]}
+    assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"]
+    flags = [flag for flag in container["args"] if flag.startswith("--")]
+    said = subprocess.run(
+        [sys.executable, "-m", "kapps", "serve", "--help"], capture_output=True, text=True,
+        cwd=DEPLOY.parent, check=True,
+    ).stdout  # fmt: skip
+    assert all(flag in said for flag in flags)
