@@ -130,6 +130,9 @@ class ImageFlags:
     """side that images of a folder are resized to; default: chosen from the images"""
     validation_fraction: OpenFraction = 0.1
     """part of the training data that is kept for validation, stratified"""
+    resize: Literal["auto", "fit", "crop", "stretch"] = "auto"
+    """folder: pictures of another aspect ratio get black bars (fit), lose their ends (crop) or are
+    squashed (stretch); auto: fit, if many have one, else stretch"""
     skip_broken: bool = False
     """leave out images that cannot be read, instead of stopping"""
     group_pattern: str | None = None

@@ -12,6 +12,7 @@ from kapps.data.images.grouping import picture_groups
 from kapps.data.sources import arrays, fashion, tfds
 from kapps.data.spec import Spec, check, parse
 from kapps.data.split import divide, joined_note
+from kapps.errors import UserError
 
 _MEMORY_LIMIT = 4 * 2**30
 # Flags of a recipe that decide what is loaded, beside its dataset: arguments of `load`.
@@ -23,6 +24,7 @@ _FLAGS = (
     "skip_broken",
     "group_pattern",
     "group_level",
+    "resize",
 )
 
 
@@ -39,6 +41,7 @@ def load(
     group_pattern: str | None = None,
     group_level: int | None = None,
     fold: tuple[int, int] | None = None,
+    resize: str = "stretch",
 ) -> ImageData:
     """Loads a dataset of labelled pictures.
 
@@ -59,13 +62,17 @@ def load(
             the name of each file below the folder, such as "(patient[0-9]+)"; all pictures for
             which the group has the same value are in one split.
         group_level: of a folder: the same by the folders below the class folder, 1 is the first.
+        resize: of a folder: what becomes of pictures of another aspect ratio: "stretch", "fit"
+            (black bars) or "crop"; "auto": fit, if more than a tenth of them are a quarter off,
+            else stretch.
         fold: (i, K): the test split is number i, from 0, of K folds of all pictures.
 
     Raises:
         UserError: the spec, its path or the data are not as they should be.
     """
     check(spec, data_dir)
-    source, _ = read(parse(spec), data_dir, image_size, channels, skip_broken, memory_limit)
+    parsed = parse(spec)
+    source, _ = read(parsed, data_dir, image_size, channels, skip_broken, memory_limit, resize)
     groups, notes = picture_groups(spec, source, group_pattern, group_level)
     rows = divide(source.labels, source.given, validation_fraction, seed, groups=groups, fold=fold)
     return assemble(
@@ -101,10 +108,15 @@ def read(
     channels=None,
     skip_broken=False,
     memory_limit=_MEMORY_LIMIT,
+    resize="stretch",
 ) -> tuple[Source, folder.Report]:
     """All pictures of a dataset before they are divided, and what else a folder holds."""
     if spec.kind == "folder":
-        return folder.read_folder(spec.path, image_size, channels, skip_broken, memory_limit)
+        return folder.read_folder(
+            spec.path, image_size, channels, skip_broken, memory_limit, resize
+        )
+    if resize not in ("auto", "stretch"):
+        raise UserError(f"--resize {resize} is for folder:PATH")
     if spec.kind == "npz":
         source = arrays.read_npz(spec.path, image_size, channels)
     elif spec.kind == "tfds":

@@ -422,3 +422,26 @@ def test_loaded_again_by_the_flags_of_its_run(make_folder, noise):
     assert found.fingerprint == wanted.fingerprint
     found = data.load_as_configured(flags | {"folds": 5, "fold": None}, image_size=4)
     assert found.image_shape[:2] == (4, 4)
+
+
+def test_resize_by_what_the_pictures_are(make_folder, noise):
+    wide = {
+        f"{c}/{i}.png": noise(i, 8, 16 if i % 2 else 8) for c in ("cat", "dog") for i in range(8)
+    }
+    spec = f"folder:{make_folder(wide)}"
+    found = data.load(spec, image_size=8, resize="auto")
+    assert found.reading.resize == "fit" and any("8 of 16 pictures" in n for n in found.notes)
+    assert data.load(spec, image_size=8).reading.resize == "stretch"
+    prints = {
+        data.load(spec, image_size=8, resize=r).fingerprint for r in ("fit", "crop", "stretch")
+    }
+    assert len(prints) == 3
+    square = {
+        f"{c}/{i}.png": noise(i + 99 * (c == "cat"), 8, 8) for c in ("cat", "dog") for i in range(8)
+    }
+    found = data.load(f"folder:{make_folder(square, 'square')}", resize="auto")
+    assert found.reading.resize == "stretch" and not found.notes
+    with pytest.raises(UserError, match="it is one of"):
+        data.load(spec, resize="squash")
+    with pytest.raises(UserError, match="is for folder"):
+        data.load("digits", resize="crop")
