@@ -168,7 +168,9 @@ class Run:
     def data_files(self) -> str:
         """A digest of names, sizes and times of the files of the data, as they are now."""
         config = self.config
-        return quick_fingerprint(config.get("dataset", ""), config.get("test_file"))
+        return quick_fingerprint(
+            config.get("dataset", ""), config.get("test_file"), config.get("labels")
+        )
 
     @property
     def data_may_have_changed(self) -> bool:

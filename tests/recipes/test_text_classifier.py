@@ -52,7 +52,7 @@ def test_it_learns_what_words_say_beside_tfidf(finished):
     run = pathlib.Path(config.run_dir)
     assert json.loads((run / "metrics.json").read_text()) == metrics
     page = (run / "report.html").read_text()
-    assert "TF-IDF" in page and "Worst mistakes" in page and "kapps train text_classifier" in page
+    assert "TF-IDF" in page and "Worst mistakes" in page and "--text body --target kind" in page
 
 
 def test_the_published_model_gives_the_reported_accuracy(finished, capsys):

@@ -14,6 +14,7 @@ import tensorflow as tf
 from kapps.data.images.dataset import Source
 from kapps.data.images.decode import FORMATS, RESIZES, Reading, decode_image, sixteen_bits
 from kapps.data.images.headers import Header, asked_channels, asked_size, common_size, measure
+from kapps.data.images.labels import Labeller
 from kapps.data.images.listing import Listing, Picture, list_folder
 from kapps.data.progress import track
 from kapps.data.sources.arrays import gather
@@ -41,6 +42,7 @@ def read_folder(
     skip_broken: bool,
     memory_limit: int,
     resize: str = "stretch",
+    label_of: Labeller | None = None,
 ) -> tuple[Source, Report]:
     """Reads a folder of pictures; every picture is decoded once, so that broken ones are found.
 
@@ -50,7 +52,7 @@ def read_folder(
         UserError: there are broken files (unless `skip_broken`), no pictures, fewer than two
             classes, or classes in val/ or test/ that train/ lacks.
     """
-    listing = list_folder(root)
+    listing = list_folder(root, label_of)
     pictures = listing.pictures
     _check_classes(root, listing, pictures)
     headers = {p.name: h for p, h in zip(pictures, measure(pictures), strict=True) if h}
