@@ -223,6 +223,7 @@ def fit(config: Config, run: training.Run) -> tuple:
     run.record_data(images)
     train, validation = batches(config, images, devices.num_replicas_in_sync)
     extractor = evaluation.feature_extractor(images, seed=config.seed, verbose=0)
+    evaluation.check_enough(extractor, images.counts)
 
     def discriminator():
         return network(dataclasses.replace(config, conditioning="none"), images).discriminator

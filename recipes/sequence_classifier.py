@@ -31,7 +31,8 @@ AUGMENTATION = ("window", "warp", "scale", "jitter")
 # Flags of one kind of network, or of one kind of data: what they belong to.
 ONLY_FOR = (
     ((*RNN_ONLY, "cell"), lambda c: c.model == "rnn", "--model rnn"),
-    (("shuffle",), lambda c: c.model != "rnn", "--model lstm_fcn and gru_fcn"),
+    (("units",), lambda c: c.model != "inception_time", "recurrent layers"),
+    (("shuffle",), lambda c: c.model.endswith("_fcn"), "--model lstm_fcn and gru_fcn"),
     (
         ("length", "examples", "fresh"),
         lambda c: c.dataset in MEMORY_TASKS,
@@ -65,8 +66,9 @@ class Config(
     npz:PATH"""
     epochs: training.PositiveInt = 5
     """passes over the training data"""
-    model: Literal["rnn", "lstm_fcn", "gru_fcn"] = "rnn"
-    """recurrent layers, or one beside three convolutions over time (arXiv:1709.05206)"""
+    model: Literal["rnn", "lstm_fcn", "gru_fcn", "inception_time"] = "rnn"
+    """recurrent layers, one beside three convolutions over time (arXiv:1709.05206), or
+    convolutions of several lengths (arXiv:1909.04939)"""
     cell: Literal["simple", "lstm", "gru"] = "gru"
     """of the recurrent layers of --model rnn"""
     units: tuple[training.PositiveInt, ...] = (64,)
@@ -136,7 +138,7 @@ class Config(
             "--model {model} classifies series; {dataset} asks for more",
         ),
         (
-            lambda c: c.model != "rnn" and len(c.units) != 1,
+            lambda c: c.model.endswith("_fcn") and len(c.units) != 1,
             "--model {model} has one recurrent layer: give one of --units",
         ),
         (
@@ -236,6 +238,8 @@ def network(config: Config, series: data.SequenceData):
         "per_series": config.per_series,
         "dropout": config.dropout,
     }
+    if config.model == "inception_time":
+        return models.inception_time(series.features, series.classes, **shared)
     if config.model != "rnn":
         return models.rnn_fcn(
             series.features,

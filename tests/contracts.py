@@ -168,6 +168,12 @@ def few_texts(count: int) -> tf.Tensor:
     return tf.constant([texts[i % 4] for i in range(count)])
 
 
+def inception_module(channels, filters):
+    """Narrowed, three kernels over that, one step over the maximum; scale and offset of all."""
+    kernels = filters * filters * (40 + 20 + 10)
+    return 2 * channels * filters + kernels + 2 * 4 * filters
+
+
 def dense(units_in, units):
     return units_in * units + units
 
@@ -784,6 +790,21 @@ CASES = [
         residual=True,
         projection=3,
     ),
+    # Table of section 3.1, three filters: two values narrowed to three, later twelve; kernels of
+    # 40, 20 and 10 steps; a shortcut from two values, and from twelve, to twelve.
+    *[
+        series_case(
+            f"inception_time-{depth}",
+            models.inception_time,
+            inception_module(2, 3)
+            + (depth - 1) * inception_module(12, 3)
+            + sum((past * 12 + 2 * 12) for past in (2, 12)[: depth // 3])
+            + dense(12, 3),
+            depth=depth,
+            filters=3,
+        )
+        for depth in (2, 6)
+    ],
     series_case(
         "rnn_fcn-lstm",
         models.rnn_fcn,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from kapps import command_line, serving, training
+from kapps import command_line, data, serving, training
 from kapps.cli import console
 from kapps.errors import UserError
 
@@ -165,7 +165,7 @@ class Export:
                     class_names,
                     temperature=temperature,
                     card=serving.run_card(facts, metrics),
-                    white=facts.get("white"),
+                    reading=_reading(facts),
                 )
             else:
                 made, cost = serving.convert_run(
@@ -211,8 +211,13 @@ class Export:
     def _generative(self, model, export_dir, class_names, facts, metrics) -> Path:
         card = serving.run_card(facts, metrics)
         return serving.export_any(
-            model, export_dir, class_names=class_names, card=card, white=facts.get("white")
+            model, export_dir, class_names=class_names, card=card, reading=_reading(facts)
         )
+
+
+def _reading(facts) -> data.Reading:
+    """How the run read the files of its pictures."""
+    return data.Reading(facts.get("white"), facts.get("resize", "stretch"))
 
 
 def _json_lines(answers: list) -> list[str]:

@@ -20,6 +20,7 @@ from .images.dataset import (
     with_validation as with_validation,
     without_class as without_class,
 )
+from .images.decode import Reading as Reading
 from .images.loading import (
     load as load,
     load_as_configured as load_as_configured,

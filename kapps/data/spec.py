@@ -77,6 +77,7 @@ def check(
     data_dir: str | os.PathLike | None = None,
     kinds: Sequence[str] = PICTURES,
     names: Sequence[str] = (),
+    labelled: bool = False,
 ) -> None:
     """Finds a mistyped spec or path at once, without importing TensorFlow or reading the data.
 
@@ -85,6 +86,7 @@ def check(
         data_dir: where prepared datasets live.
         kinds: those that the recipe can read.
         names: as `parse`.
+        labelled: a table or a pattern says the classes: a folder needs no class folders.
 
     Raises:
         UserError: the spec is malformed, its path does not exist or is of the wrong kind, a folder
@@ -94,12 +96,12 @@ def check(
     if data_dir is not None and pathlib.Path(data_dir).expanduser().is_file():
         raise UserError(f"data directory '{data_dir}' is a file; give a directory")
     if parsed.kind == "folder":
-        _check_folder(parsed.path)
+        _check_folder(parsed.path, labelled)
     elif ARGUMENTS.get(parsed.kind) == "PATH" and parsed.argument:
         _check_file(parsed.kind, parsed.path)
 
 
-def _check_folder(path: pathlib.Path) -> None:
+def _check_folder(path: pathlib.Path, labelled: bool) -> None:
     if not path.exists():
         raise UserError(f"no folder '{path}'; folder:PATH wants one sub-folder of pictures a class")
     if not path.is_dir():
@@ -111,10 +113,11 @@ def _check_folder(path: pathlib.Path) -> None:
             empty = not any(entry.is_dir() and entry.name[0] != "." for entry in entries)
     except PermissionError as error:
         raise UserError(f"folder '{path}' may not be read: {error.strerror}") from error
-    if empty:
+    if empty and not labelled and not (path / "metadata.csv").is_file():
         raise UserError(
             f"folder '{path}' has no sub-folders; put the pictures of each class in a folder named "
-            "after the class, or those folders under train/ and test/"
+            "after the class, or those folders under train/ and test/; or say the classes with "
+            "--labels FILE.csv or --label-pattern"
         )
 
 

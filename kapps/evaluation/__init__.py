@@ -19,7 +19,7 @@ lerp, slerp, traversal, normal_grid
 nearest_neighbours        the training pictures most like a sample, by pixel
 feature_extractor, wanted_extractor, Features, random_features, to_uint8
                           frozen networks whose features stand for pictures
-sample_quality, quality_table, SampleQuality
+sample_quality, quality_table, SampleQuality, check_enough
                           samples against real pictures, each figure beside its floor; the same
                           after every epoch
 frechet_distance, kernel_distance, precision_recall, density_coverage

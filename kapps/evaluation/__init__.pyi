@@ -104,6 +104,7 @@ from .generative.samples.manifolds import (
 from .generative.samples.neighbours import nearest_neighbours as nearest_neighbours
 from .generative.samples.quality import (
     SampleQuality as SampleQuality,
+    check_enough as check_enough,
     quality_table as quality_table,
     sample_quality as sample_quality,
 )

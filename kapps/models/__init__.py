@@ -61,6 +61,7 @@ Generative adversarial networks (raw pixels in, latent vectors to pixels of 0..1
 Recurrent networks (series padded with NaN in, logits or numbers out):
     rnn               simple, LSTM and GRU layers, in both directions, residual, from step to step
     rnn_fcn           LSTM-FCN and GRU-FCN: one of them beside three convolutions over time
+    inception_time    InceptionTime: convolutions of several lengths over time
     TruncatedBPTT     the class of truncated back-propagation: streams, lanes, memory
     char_rnn          it, saying which character comes next
     generate_text, score_text

@@ -64,6 +64,7 @@ from .pretrained.backbone_table import (
 )
 from .pretrained.transfer import transfer_classifier as transfer_classifier
 from .recurrent import rnn as rnn
+from .series.inception_time import inception_time as inception_time
 from .series.rnn_fcn import rnn_fcn as rnn_fcn
 from .tables.mlp import tabular_mlp as tabular_mlp
 from .text.char_rnn import (

@@ -15,6 +15,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
+import filelock
 import keras
 import numpy as np
 import tensorflow as tf
@@ -77,11 +78,17 @@ def cached_features(
         return np.concatenate(list(computed())).reshape(shape)
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    files.remove_leftovers(directory)
     path = directory / f"{key(extractor, facts)[:24]}.npy"
-    found = _read(path, shape, in_memory)
-    if found is not None:
-        return found
+    # Who comes second waits, and finds the file; other runs' files are none of this one's business.
+    with filelock.FileLock(path.with_suffix(".lock")):
+        for left in directory.glob(f".{path.stem}.*.tmp"):
+            left.unlink(missing_ok=True)
+        found = _read(path, shape, in_memory)
+        return _written(path, shape, facts, computed, in_memory) if found is None else found
+
+
+def _written(path, shape, facts, computed, in_memory) -> np.ndarray:
+    """Computes features into a file, and reads them back."""
     digest = hashlib.sha256()
 
     def write(file):

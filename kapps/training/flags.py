@@ -130,6 +130,13 @@ class ImageFlags:
     """side that images of a folder are resized to; default: chosen from the images"""
     validation_fraction: OpenFraction = 0.1
     """part of the training data that is kept for validation, stratified"""
+    labels: str | None = None
+    """folder: a CSV file with the columns file_name and label, in the place of class folders"""
+    label_pattern: str | None = None
+    """folder: a regular expression with one group, the class, searched for in names of files"""
+    resize: Literal["auto", "fit", "crop", "stretch"] = "auto"
+    """folder: pictures of another aspect ratio get black bars (fit), lose their ends (crop) or are
+    squashed (stretch); auto: fit, if many have one, else stretch"""
     skip_broken: bool = False
     """leave out images that cannot be read, instead of stopping"""
     group_pattern: str | None = None
@@ -267,7 +274,8 @@ def check(
     Raises:
         UserError: naming the flag.
     """
-    data.check(config.dataset, config.data_dir, kinds, names)
+    labelled = any(getattr(config, name, None) for name in ("labels", "label_pattern"))
+    data.check(config.dataset, config.data_dir, kinds, names, labelled)
     check_devices(config.devices)
     workers = cluster()
     if workers and not several_machines:

@@ -168,7 +168,9 @@ class Run:
     def data_files(self) -> str:
         """A digest of names, sizes and times of the files of the data, as they are now."""
         config = self.config
-        return quick_fingerprint(config.get("dataset", ""), config.get("test_file"))
+        return quick_fingerprint(
+            config.get("dataset", ""), config.get("test_file"), config.get("labels")
+        )
 
     @property
     def data_may_have_changed(self) -> bool:
@@ -189,8 +191,10 @@ class Run:
             files.write_json(self.path / "config.json", facts | {"data_files": files_now})
         if hasattr(data, "image_shape"):
             self.record(image_shape=list(data.image_shape))
-        if getattr(data, "white", None):
-            self.record(white=data.white)
+        if (reading := getattr(data, "reading", None)) is not None:
+            for name, value in reading._asdict().items():
+                if value not in (None, "stretch"):
+                    self.record(**{name: value})
 
     def announce(self, data: Any, model: str) -> None:
         """Say what is trained on what, and where it goes, before training begins.

@@ -319,7 +319,7 @@ def test_twelve_bits_keep_what_tells_them_apart(make_folder):
     levels = np.array([[0, 1000], [2095, 4000]], np.uint16)
     files = {f"{c}/{i}.png": Image.fromarray(np.roll(levels, i)) for c in "ab" for i in range(4)}
     found = data.load(f"folder:{make_folder(files)}")
-    assert found.white == 4095
+    assert found.reading.white == 4095
     every = np.concatenate([split.take(range(len(split))) for split in found.splits.values()])
     assert sorted(np.unique(every)) == [0, 62, 130, 249]
 

@@ -121,7 +121,22 @@ def test_a_writer_that_is_stopped_leaves_nothing(tmp_path, small, monkeypatch):
     monkeypatch.setattr(feature_cache, "_run", stopped)
     with pytest.raises(KeyboardInterrupt):
         cached(extractor(), small, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
+
+
+def test_what_another_run_is_writing_stays(tmp_path, small):
+    """Two runs at once share the directory: only leftovers of the same key go."""
+    theirs = tmp_path / ".0123456789abcdef01234567.npy.0.tmp"
+    theirs.write_bytes(b"half of it")
+    model = extractor()
+    whole = cached(model, small, tmp_path)
+    (made,) = tmp_path.glob("*.npy")
+    assert theirs.exists()
+    made.unlink()
+    own = tmp_path / f".{made.name}.1.tmp"
+    own.write_bytes(b"half of it")
+    np.testing.assert_array_equal(cached(model, small, tmp_path), whole)
+    assert made.exists() and not own.exists()
 
 
 def test_augmented_copies(small):

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.data.duplicates import duplicate_notes
+from kapps.data.images.decode import Reading
 from kapps.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -73,8 +74,7 @@ class ImageData:
         splits: `Split` by name: train, validation, test.
         fingerprint: sha256 over pictures, labels, class names, shape and who is in which split.
         notes: what the user should know: skipped files, chosen sizes, tiny classes, duplicates.
-        white: the level of 16-bit pictures that was read as 255; None: the highest possible. A
-            served model decodes with it (`decode_image`).
+        reading: how files were decoded; a served model does the same (`decode_image`).
     """
 
     spec: str
@@ -83,7 +83,7 @@ class ImageData:
     splits: dict[str, Split]
     fingerprint: str
     notes: tuple[str, ...] = ()
-    white: int | None = None
+    reading: Reading = Reading()
 
     @property
     def classes(self) -> int:
@@ -156,7 +156,7 @@ class Source:
         origins: a name per row, for files.
         notes: what the user should know.
         keys: of each row something that only the same picture has.
-        white: as `ImageData` has it.
+        reading: as `ImageData` has it.
     """
 
     class_names: tuple[str, ...]
@@ -168,7 +168,7 @@ class Source:
     origins: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     keys: tuple[bytes, ...] | None = None
-    white: int | None = None
+    reading: Reading = Reading()
 
 
 def assemble(spec: str, source: Source, rows: dict[str, np.ndarray]) -> ImageData:
@@ -184,7 +184,7 @@ def assemble(spec: str, source: Source, rows: dict[str, np.ndarray]) -> ImageDat
         splits={name: _split(source, rows[name]) for name in SPLITS},
         fingerprint=_fingerprint(source, rows),
         notes=(*source.notes, *repeated),
-        white=source.white,
+        reading=source.reading,
     )
 
 
@@ -201,6 +201,8 @@ def _split(source: Source, rows: np.ndarray) -> Split:
 def _fingerprint(source: Source, rows: dict[str, np.ndarray]) -> str:
     digest = hashlib.sha256(source.digest)
     digest.update(json.dumps([source.class_names, source.image_shape]).encode())
+    if source.reading.resize != "stretch":
+        digest.update(source.reading.resize.encode())
     digest.update(source.labels.astype("<i4").tobytes())
     for name in SPLITS:
         digest.update(f"{name} {len(rows[name])} ".encode())

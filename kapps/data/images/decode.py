@@ -2,15 +2,17 @@
 
 JPEG (CMYK too), PNG, GIF (first frame) and BMP become uint8 RGB or grey pictures of one shape. EXIF
 orientation of JPEGs is applied, transparency of PNGs is laid on white, 16-bit samples keep their
-upper byte (or are scaled, where their sensor uses fewer bits), palettes are resolved. Pictures are
-squashed to the shape asked for (the aspect ratio is not kept) by bilinear interpolation with
-antialiasing.
+upper byte (or are scaled, where their sensor uses fewer bits), palettes are resolved. Pictures get
+the shape asked for by bilinear interpolation with antialiasing: squashed, or with their aspect
+ratio, between black bars or cut (`Reading`).
 
 Not handled: transparent pixels of a GIF come out black (TensorFlow's decoder drops the
 transparency), the alpha channel of a BMP and the orientation of a PNG are ignored. WebP is refused
 although TensorFlow 2.21 reads it: an animated one makes its decoder abort the whole process, which
 nobody should be able to do to a server.
 """
+
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -23,21 +25,40 @@ _ORIENTATION_TAG = 0x0112
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG and Pillow have it
 
 
+RESIZES = ("stretch", "fit", "crop")
+
+
+class Reading(NamedTuple):
+    """How files become pictures, beside their shape: in training, and so in a served model.
+
+    Attributes:
+        white: the level of a 16-bit PNG that becomes 255, and so do higher ones; None: 65535.
+        resize: "stretch" squashes; "fit" keeps the aspect ratio, between black bars; "crop" keeps
+            it, and cuts off what is beyond the middle.
+    """
+
+    white: int | None = None
+    resize: str = "stretch"
+
+
+PLAIN = Reading()
+
+
 def decode_image(
-    contents: tf.Tensor, image_shape: tuple[int, int, int], white: int | None = None
+    contents: tf.Tensor, image_shape: tuple[int, int, int], reading: Reading = PLAIN
 ) -> tf.Tensor:
     """Decodes one encoded picture, string [], to uint8 [H, W, C] for `image_shape` (H, W, C).
 
     Args:
         contents: of a file.
         image_shape: of the result.
-        white: the level of a 16-bit PNG that becomes 255, and so do higher ones; 65535 by default.
-            `ImageData.white` says what the training data were read with.
+        reading: `ImageData.reading` says what the training data were read with.
 
     Raises:
         tf.errors.InvalidArgumentError: broken, truncated or unknown data, when it is run.
     """
-    return fit(decode_rgb(contents, white), image_shape)
+    rgb = _resized(decode_rgb(contents, reading.white), image_shape, reading.resize)
+    return fit(rgb, image_shape)
 
 
 def decode_rgb(contents: tf.Tensor, white: int | None = None) -> tf.Tensor:
@@ -45,7 +66,7 @@ def decode_rgb(contents: tf.Tensor, white: int | None = None) -> tf.Tensor:
 
     Args:
         contents: of a file.
-        white: as `decode_image` takes it.
+        white: as `Reading` has it.
 
     Raises:
         tf.errors.InvalidArgumentError: broken, truncated or unknown data, when it is run.
@@ -90,6 +111,26 @@ def fit(images: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
         resized = tf.repeat(resized, 3, axis=-1)
     rounded = tf.saturate_cast(tf.round(resized), tf.uint8)
     return tf.ensure_shape(rounded, [*images.shape[:-3], *image_shape])
+
+
+def _resized(rgb, image_shape, resize):
+    """uint8 [h, w, 3] with its aspect ratio as [H, W, 3]; as it is to be squashed."""
+    if resize == "stretch":
+        return rgb
+    height, width = image_shape[:2]
+    own = tf.shape(rgb)[:2]
+    scales = tf.constant([height, width], tf.float64) / tf.cast(own, tf.float64)
+    scale = tf.reduce_min(scales) if resize == "fit" else tf.reduce_max(scales)
+    rounded = tf.cast(tf.round(tf.cast(own, tf.float64) * scale), tf.int32)
+    bound = tf.constant([height, width])
+    # Of a very narrow picture a pixel remains, and rounding leaves no gap.
+    size = tf.clip_by_value(rounded, 1, bound) if resize == "fit" else tf.maximum(rounded, bound)
+    found = tf.image.resize(rgb, size, method="bilinear", antialias=True)
+    found = tf.saturate_cast(tf.round(found), tf.uint8)
+    start = tf.abs(size - bound) // 2
+    if resize == "crop":
+        return tf.image.crop_to_bounding_box(found, start[0], start[1], height, width)
+    return tf.image.pad_to_bounding_box(found, start[0], start[1], height, width)
 
 
 def _jpeg(contents):

@@ -12,14 +12,16 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.data.images.dataset import Source
-from kapps.data.images.decode import FORMATS, decode_image, sixteen_bits
+from kapps.data.images.decode import FORMATS, RESIZES, Reading, decode_image, sixteen_bits
 from kapps.data.images.headers import Header, asked_channels, asked_size, common_size, measure
+from kapps.data.images.labels import Labeller
 from kapps.data.images.listing import Listing, Picture, list_folder
 from kapps.data.progress import track
 from kapps.data.sources.arrays import gather
 from kapps.errors import UserError
 
 _NAMED = 10  # files named in a message
+_LOPSIDED, _SOME = 1.25, 0.1  # aspect ratios that differ by so much, of so many pictures
 _MOST_BITS = 14  # of a sensor whose levels stand in the lower bits of 16
 
 
@@ -39,6 +41,8 @@ def read_folder(
     channels: int | None,
     skip_broken: bool,
     memory_limit: int,
+    resize: str = "stretch",
+    label_of: Labeller | None = None,
 ) -> tuple[Source, Report]:
     """Reads a folder of pictures; every picture is decoded once, so that broken ones are found.
 
@@ -48,13 +52,15 @@ def read_folder(
         UserError: there are broken files (unless `skip_broken`), no pictures, fewer than two
             classes, or classes in val/ or test/ that train/ lacks.
     """
-    listing = list_folder(root)
+    listing = list_folder(root, label_of)
     pictures = listing.pictures
     _check_classes(root, listing, pictures)
     headers = {p.name: h for p, h in zip(pictures, measure(pictures), strict=True) if h}
     image_shape, shape_notes = _choose_shape(pictures, headers, image_size, channels)
+    resize, resize_notes = _choose_resize(resize, headers, image_shape)
     white, white_notes = _find_white(pictures)
-    pixels, digests = _decode_all(pictures, image_shape, memory_limit, white)
+    reading = Reading(white, resize)
+    pixels, digests = _decode_all(pictures, image_shape, memory_limit, reading)
     failures = {
         picture.name: digest
         for picture, digest in zip(pictures, digests, strict=True)
@@ -74,7 +80,7 @@ def read_folder(
         image_shape, shape_notes = _choose_shape(kept, headers, image_size, channels)
         if image_shape != first_shape:
             pictures, good = kept, range(len(kept))
-            pixels, digests = _decode_all(pictures, image_shape, memory_limit, white)
+            pixels, digests = _decode_all(pictures, image_shape, memory_limit, reading)
     number = {name: i for i, name in enumerate(class_names)}
     keys = [digest for row in good if isinstance(digest := digests[row], bytes)]
     source = Source(
@@ -82,12 +88,18 @@ def read_folder(
         image_shape=image_shape,
         labels=np.array([number[picture.class_name] for picture in kept], np.int32),
         given=_given(kept),
-        images=_stream(kept, image_shape, white) if pixels is None else gather(pixels, good),
+        images=_stream(kept, image_shape, reading) if pixels is None else gather(pixels, good),
         digest=_digest(kept, keys),
         origins=tuple(picture.name for picture in kept),
-        notes=(*listing.notes, *shape_notes, *white_notes, *_notes(listing, broken, kept)),
+        notes=(
+            *listing.notes,
+            *shape_notes,
+            *resize_notes,
+            *white_notes,
+            *_notes(listing, broken, kept),
+        ),
         keys=tuple(keys),
-        white=white,
+        reading=reading,
     )
     return source, Report(headers, broken, listing.foreign, tuple(sorted(listing.others)))
 
@@ -177,11 +189,31 @@ def _choose_shape(
     return (*size, depth), notes
 
 
+def _choose_resize(
+    resize: str, headers: dict[str, Header], image_shape: tuple[int, int, int]
+) -> tuple[str, list[str]]:
+    """What "auto" means here, and what should be known of it."""
+    if resize not in (*RESIZES, "auto"):
+        raise UserError(f"resize {resize!r}: it is one of {', '.join((*RESIZES, 'auto'))}")
+    if resize != "auto" or not headers:
+        return "stretch" if resize == "auto" else resize, []
+    wanted = image_shape[1] / image_shape[0]
+    ratios = np.array([header.width / header.height for header in headers.values()])
+    other = np.maximum(ratios, wanted) / np.minimum(ratios, wanted) > _LOPSIDED
+    if other.mean() <= _SOME:
+        return "stretch", []
+    return "fit", [
+        f"{int(other.sum()):,} of {len(ratios):,} pictures have another aspect ratio than "
+        f"{image_shape[1]}:{image_shape[0]}: they keep it, between black bars (--resize crop cuts "
+        "them, --resize stretch squashes them)"
+    ]
+
+
 def _decode_all(
     pictures: list[Picture],
     image_shape: tuple[int, int, int],
     memory_limit: int,
-    white: int | None,
+    reading: Reading,
 ) -> tuple[np.ndarray | None, list[bytes | str]]:
     """Decodes every picture, in parallel.
 
@@ -190,7 +222,7 @@ def _decode_all(
     """
     fits = len(pictures) * int(np.prod(image_shape)) <= memory_limit
     pixels = np.empty((len(pictures), *image_shape), np.uint8) if fits else None
-    decode = _decoder(image_shape, white)
+    decode = _decoder(image_shape, reading)
 
     def one(row: int) -> bytes | str:
         try:
@@ -210,23 +242,23 @@ def _decode_all(
 
 
 @functools.lru_cache(maxsize=8)
-def _decoder(image_shape: tuple[int, int, int], white: int | None):
+def _decoder(image_shape: tuple[int, int, int], reading: Reading):
     @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
     def decode(contents):
         with tf.device("CPU:0"):
-            return decode_image(contents, image_shape, white)
+            return decode_image(contents, image_shape, reading)
 
     return decode.get_concrete_function()  # traced here, and not by several threads at once
 
 
-def _stream(pictures: list[Picture], image_shape: tuple[int, int, int], white: int | None):
+def _stream(pictures: list[Picture], image_shape: tuple[int, int, int], reading: Reading):
     with tf.device("CPU:0"):
         paths = tf.constant([os.fsencode(os.path.abspath(p.path)) for p in pictures])
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
     def images(rows):
         return tf.map_fn(
-            lambda row: decode_image(tf.io.read_file(paths[row]), image_shape, white),
+            lambda row: decode_image(tf.io.read_file(paths[row]), image_shape, reading),
             rows,
             fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
         )

@@ -8,6 +8,7 @@ import pathlib
 import unicodedata
 from dataclasses import dataclass, field
 
+from kapps.data.images.labels import METADATA, Labeller, by_metadata
 from kapps.data.split import NAMES
 from kapps.errors import UserError
 
@@ -54,7 +55,7 @@ class Listing:
     notes: list[str] = field(default_factory=list)
 
 
-def list_folder(root: pathlib.Path) -> Listing:
+def list_folder(root: pathlib.Path, label_of: Labeller | None = None) -> Listing:
     """Lists the pictures below `root`: a folder per class, perhaps under train/, val/ and test/.
 
     Folders are splits where all are called so, or where train/ and another one hold the same class
@@ -62,10 +63,19 @@ def list_folder(root: pathlib.Path) -> Listing:
     and their like) are passed over in silence. Symbolic links are followed, but for those to a
     folder that the class folder lies in, which would give its class to everything.
 
+    Args:
+        root: the folder.
+        label_of: tells the class of each picture by its name, in the place of folders; default:
+            metadata.csv, where there is one with classes, or else the folders.
+
     Raises:
         UserError: there is val/ or test/ without train/.
     """
     listing = Listing()
+    label_of = label_of or by_metadata(root, _entries(root)[0])
+    if label_of is not None:
+        _list_labelled(root, label_of, listing)
+        return listing
     for split, folder in _split_folders(root, listing):
         folders, files = _entries(folder)
         listing.others += [_name(path, root) for path in files]
@@ -149,28 +159,65 @@ def _list_class(folder: pathlib.Path, split: str | None, root: pathlib.Path, lis
         listing.notes.append(f"{_name(folder, root)} is a link to a folder above: left out")
         return
     for path in _walk(folder, above, listing, root):
-        name = _name(path, root)
-        try:
-            with open(path, "rb") as file:
-                start = file.read(32)
-        except FileNotFoundError:
-            listing.broken[name] = "a link to nothing"
-            continue
-        except OSError as error:
-            listing.broken[name] = error.strerror or "unreadable"
-            continue
-        kind, foreign = sniff(start), _foreign_format(path, start)
-        if kind:
-            bits = start[24] if kind == "PNG" and len(start) > 24 else 8
-            listing.pictures.append(Picture(str(path), name, class_name, split, kind, bits))
-        elif foreign:
-            listing.foreign[name] = foreign
-        elif path.suffix.lower() in _EXTENSIONS:
-            listing.broken[name] = "not the content of a picture" if start else "an empty file"
-        else:
-            listing.others.append(name)
+        _list_file(path, class_name, split, root, listing)
     if len(listing.pictures) == before:
         listing.empty.append(_name(folder, root))
+
+
+def _list_labelled(root: pathlib.Path, label_of: Labeller, listing: Listing) -> None:
+    """Pictures whose class something else says than their folder."""
+    folders, _ = _entries(root)
+    splits = {path: name for path in folders if (name := NAMES.get(path.name.lower()))}
+    if "train" in splits.values() and len(splits) == len(folders):
+        listing.splits += dict.fromkeys(splits.values())
+    else:
+        splits = {}
+    unknown, above = [], {str(path) for path in _above(root)} - {os.path.realpath(root)}
+    for path in _walk(root, above, listing, root):
+        if path.name == METADATA:
+            continue
+        name = _name(path, root)
+        label = label_of(name)
+        split = next((s for top, s in splits.items() if path.is_relative_to(top)), None)
+        if splits and split is None:
+            listing.others.append(name)
+        elif label is None:
+            unknown.append(name)
+        else:
+            _list_file(path, unicodedata.normalize("NFC", label), split, root, listing)
+    listing.pictures.sort(key=lambda picture: picture.name.split("/"))
+    listing.notes += label_of.notes() if hasattr(label_of, "notes") else []
+    pictures = [name for name in unknown if pathlib.PurePath(name).suffix.lower() in _EXTENSIONS]
+    listing.others += [name for name in unknown if name not in set(pictures)]
+    if pictures:
+        listing.notes.append(
+            f"{len(pictures):,} pictures have no label and were left out, such as {pictures[0]}"
+        )
+
+
+def _list_file(
+    path: pathlib.Path, class_name: str, split: str | None, root: pathlib.Path, listing: Listing
+) -> None:
+    name = _name(path, root)
+    try:
+        with open(path, "rb") as file:
+            start = file.read(32)
+    except FileNotFoundError:
+        listing.broken[name] = "a link to nothing"
+        return
+    except OSError as error:
+        listing.broken[name] = error.strerror or "unreadable"
+        return
+    kind, foreign = sniff(start), _foreign_format(path, start)
+    if kind:
+        bits = start[24] if kind == "PNG" and len(start) > 24 else 8
+        listing.pictures.append(Picture(str(path), name, class_name, split, kind, bits))
+    elif foreign:
+        listing.foreign[name] = foreign
+    elif path.suffix.lower() in _EXTENSIONS:
+        listing.broken[name] = "not the content of a picture" if start else "an empty file"
+    else:
+        listing.others.append(name)
 
 
 def _foreign_format(path: pathlib.Path, start: bytes) -> str | None:

@@ -9,9 +9,11 @@ from typing import Any
 from kapps.data.images import folder
 from kapps.data.images.dataset import ImageData, Source, assemble
 from kapps.data.images.grouping import picture_groups
+from kapps.data.images.labels import Labeller, by_pattern, by_table
 from kapps.data.sources import arrays, fashion, tfds
 from kapps.data.spec import Spec, check, parse
 from kapps.data.split import divide, joined_note
+from kapps.errors import UserError
 
 _MEMORY_LIMIT = 4 * 2**30
 # Flags of a recipe that decide what is loaded, beside its dataset: arguments of `load`.
@@ -23,6 +25,9 @@ _FLAGS = (
     "skip_broken",
     "group_pattern",
     "group_level",
+    "resize",
+    "labels",
+    "label_pattern",
 )
 
 
@@ -39,6 +44,9 @@ def load(
     group_pattern: str | None = None,
     group_level: int | None = None,
     fold: tuple[int, int] | None = None,
+    resize: str = "stretch",
+    labels: str | os.PathLike | None = None,
+    label_pattern: str | None = None,
 ) -> ImageData:
     """Loads a dataset of labelled pictures.
 
@@ -59,13 +67,24 @@ def load(
             the name of each file below the folder, such as "(patient[0-9]+)"; all pictures for
             which the group has the same value are in one split.
         group_level: of a folder: the same by the folders below the class folder, 1 is the first.
+        resize: of a folder: what becomes of pictures of another aspect ratio: "stretch", "fit"
+            (black bars) or "crop"; "auto": fit, if more than a tenth of them are a quarter off,
+            else stretch.
+        labels: of a folder: a table of the classes of its pictures, see `labels.by_table`. Without
+            one, metadata.csv in the folder is read, if it names classes.
+        label_pattern: of a folder: a regular expression with one group, the class, which is
+            searched for in the name of each file.
         fold: (i, K): the test split is number i, from 0, of K folds of all pictures.
 
     Raises:
         UserError: the spec, its path or the data are not as they should be.
     """
-    check(spec, data_dir)
-    source, _ = read(parse(spec), data_dir, image_size, channels, skip_broken, memory_limit)
+    parsed = parse(spec)
+    check(spec, data_dir, labelled=labels is not None or label_pattern is not None)
+    label_of = _labeller(parsed, labels, label_pattern)
+    source, _ = read(
+        parsed, data_dir, image_size, channels, skip_broken, memory_limit, resize, label_of
+    )
     groups, notes = picture_groups(spec, source, group_pattern, group_level)
     rows = divide(source.labels, source.given, validation_fraction, seed, groups=groups, fold=fold)
     return assemble(
@@ -101,10 +120,16 @@ def read(
     channels=None,
     skip_broken=False,
     memory_limit=_MEMORY_LIMIT,
+    resize="stretch",
+    label_of=None,
 ) -> tuple[Source, folder.Report]:
     """All pictures of a dataset before they are divided, and what else a folder holds."""
     if spec.kind == "folder":
-        return folder.read_folder(spec.path, image_size, channels, skip_broken, memory_limit)
+        return folder.read_folder(
+            spec.path, image_size, channels, skip_broken, memory_limit, resize, label_of
+        )
+    if resize not in ("auto", "stretch"):
+        raise UserError(f"--resize {resize} is for folder:PATH")
     if spec.kind == "npz":
         source = arrays.read_npz(spec.path, image_size, channels)
     elif spec.kind == "tfds":
@@ -114,6 +139,16 @@ def read(
     else:
         source = arrays.read_digits(image_size, channels)
     return source, folder.Report()
+
+
+def _labeller(spec: Spec, labels, pattern) -> Labeller | None:
+    if labels is None and pattern is None:
+        return None
+    if spec.kind != "folder":
+        raise UserError("--labels and --label-pattern are for folder:PATH")
+    if labels is not None and pattern is not None:
+        raise UserError("labels by a table or by a pattern, not by both")
+    return by_pattern(pattern) if labels is None else by_table(spec.path, labels)
 
 
 def prepare(spec: str, data_dir: str | os.PathLike | None = None) -> str:

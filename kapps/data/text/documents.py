@@ -257,7 +257,8 @@ def _read_folder(root: pathlib.Path) -> _Found:
 
 
 def _read_library() -> _Found:
-    root, found = pathlib.Path(sysconfig.get_paths()["stdlib"]), _Found(groups=[])
+    root, found = pathlib.Path(sysconfig.get_paths()["stdlib"]), _Found()
+    groups: list[str] = []
     for package in PACKAGES:
         for file in sorted((root / package).rglob("*.py")):
             try:
@@ -271,12 +272,13 @@ def _read_library() -> _Found:
                         found.texts.append(text)
                         found.classes.append(package)
                         found.names.append(f"{file.relative_to(root).as_posix()}: {node.name}")
-                        found.groups.append(file.as_posix())
+                        groups.append(file.as_posix())
     if len(set(found.classes)) < 2:
         raise UserError(
             f"this Python comes without the sources of its library, which {PACKAGED} is made of. "
             "Give other texts: --dataset csv:FILE or folder:PATH"
         )
+    found.groups = groups
     return found
 
 

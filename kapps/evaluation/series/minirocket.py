@@ -104,7 +104,7 @@ def _convolved(
     here = ~np.isnan(values)
     x = np.where(here, values, 0).astype(np.float32).transpose(2, 0, 1)  # channels, n, steps
     steps, reach = x.shape[2], dilation * (WEIGHTS // 2)
-    lengths = _lengths(here.any(axis=2))
+    lengths = _lengths(np.asarray(here.any(axis=2)))
     time = np.arange(steps)
     anywhere = time < lengths[:, None]
     inside = (time >= reach) & (time < lengths[:, None] - reach)

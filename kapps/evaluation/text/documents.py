@@ -26,6 +26,8 @@ from kapps.evaluation.verdicts.overfitting import overfitting_verdict
 if TYPE_CHECKING:
     from kapps.data import DocumentData
 
+Texts = Sequence[str] | np.ndarray
+
 WORST = 12
 SHOWN = 160  # characters of a text
 PENALTIES = (1.0, 10.0, 100.0)  # C, of rows of length 1
@@ -68,7 +70,7 @@ def explain_documents(
     probabilities = softmax(logits, temperature)
     worst = [
         (
-            shortened(test.texts[i]),
+            shortened(str(test.texts[i])),
             names[test.labels[i]],
             names[probabilities[i].argmax()],
             f"{probabilities[i, test.labels[i]]:.1%}",
@@ -106,7 +108,7 @@ def explain_documents(
     )
 
 
-def text_logits(model: keras.Model, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
+def text_logits(model: keras.Model, texts: Texts, batch_size: int = 256) -> np.ndarray:
     """The logits of texts, float32 [n, classes], in order."""
     parts = [
         model(tf.constant(list(texts[start : start + batch_size]), tf.string), training=False)
@@ -127,9 +129,7 @@ def document_peers(documents: DocumentData, seed: int = 0) -> dict[str, Peer]:
     return {"tfidf_linear": Peer("a linear model on TF-IDF of words and their pairs", said)}
 
 
-def tfidf_labels(
-    known: Sequence[str], labels: np.ndarray, asked: Sequence[str], seed: int = 0
-) -> np.ndarray:
+def tfidf_labels(known: Texts, labels: np.ndarray, asked: Texts, seed: int = 0) -> np.ndarray:
     """Labels int [m] by a logistic regression on TF-IDF.
 
     Args:

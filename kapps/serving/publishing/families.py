@@ -86,7 +86,7 @@ def _classes_and_series(model, series, temperature) -> dict[str, Any]:
 def _images(model, images, temperature) -> dict[str, Any]:
     split = images.splits["validation"]
     sample = split.take(range(min(CHECKED, len(split)))) if len(split) else None
-    return {"sample_images": sample, "white": images.white}
+    return {"sample_images": sample, "reading": images.reading}
 
 
 def _labels(model, images, temperature) -> dict[str, Any]:

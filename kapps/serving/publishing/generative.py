@@ -30,6 +30,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kapps.data.images.decode import PLAIN, Reading
 from kapps.errors import UserError
 from kapps.models import GAN, VAE, VQVAE, Autoencoder
 from kapps.serving.publishing import text
@@ -54,7 +55,7 @@ def export_generator(
     class_names: Sequence[str] = (),
     card: str | None = None,
     sample_images: np.ndarray | None = None,
-    white: int | None = None,
+    reading: Reading = PLAIN,
 ) -> Path:
     """Publishes a generative model of images as the next version.
 
@@ -69,13 +70,13 @@ def export_generator(
         card: Markdown on what was trained on what, with which result.
         sample_images: uint8 [n, H, W, C] for the check of what takes images, noise when None; none
             of them is stored.
-        white: the level of 16-bit PNGs that is read as 255, see `ImageData.white`.
+        reading: How files are decoded, see `ImageData.reading`.
 
     Raises:
         UserError, RuntimeError: as `export_generative`; a UserError for any other model too, and
             for class names that are not as many as the model's classes.
     """
-    endpoints = endpoints_of(model, white)
+    endpoints = endpoints_of(model, reading)
     classes = getattr(model, "classes", 0)
     if class_names and len(class_names) != classes:
         raise UserError(f"{len(class_names)} class names for a model of {classes} classes")
@@ -95,20 +96,20 @@ def export_generator(
     )
 
 
-def endpoints_of(model: keras.Model, white: int | None = None) -> dict[str, Endpoint]:
+def endpoints_of(model: keras.Model, reading: Reading = PLAIN) -> dict[str, Endpoint]:
     """The signatures of a generative model of images, by name.
 
     Args:
         model: Trained.
-        white: as `export_generator` has it.
+        reading: as `export_generator` has it.
 
     Raises:
         UserError: it is none.
     """
-    return _of(model).endpoints(model, white)
+    return _of(model).endpoints(model, reading)
 
 
-def autoencoder_endpoints(model: Autoencoder, white: int | None = None) -> dict[str, Endpoint]:
+def autoencoder_endpoints(model: Autoencoder, reading: Reading = PLAIN) -> dict[str, Endpoint]:
     """The signatures of an autoencoder; see the module."""
 
     def reconstruct(image):
@@ -124,13 +125,13 @@ def autoencoder_endpoints(model: Autoencoder, white: int | None = None) -> dict[
         return picture(model.decode(z))
 
     return {
-        **_with_files(reconstruct, model, [], white),
+        **_with_files(reconstruct, model, [], reading),
         "encode": (encode, [_image(model)]),
         "decode": (decode, [_z(model)]),
     }
 
 
-def vae_endpoints(model: VAE, white: int | None = None) -> dict[str, Endpoint]:
+def vae_endpoints(model: VAE, reading: Reading = PLAIN) -> dict[str, Endpoint]:
     """The signatures of a VAE; see the module."""
 
     def reconstruct(image, label=None):
@@ -145,14 +146,14 @@ def vae_endpoints(model: VAE, white: int | None = None) -> dict[str, Endpoint]:
 
     labels = _labels(model)
     return {
-        **_with_files(reconstruct, model, labels, white),
+        **_with_files(reconstruct, model, labels, reading),
         "encode": (encode, [_image(model), *labels]),
         "decode": (decode, [_z(model), *labels]),
         "sample": _sampler(model, model.generate),
     }
 
 
-def vq_vae_endpoints(model: VQVAE, white: int | None = None) -> dict[str, Endpoint]:
+def vq_vae_endpoints(model: VQVAE, reading: Reading = PLAIN) -> dict[str, Endpoint]:
     """The signatures of a VQ-VAE; see the module."""
 
     def reconstruct(image):
@@ -166,7 +167,7 @@ def vq_vae_endpoints(model: VQVAE, white: int | None = None) -> dict[str, Endpoi
 
     codes = tf.TensorSpec((None, *model.code_shape), tf.int32, "codes")
     endpoints = {
-        **_with_files(reconstruct, model, [], white),
+        **_with_files(reconstruct, model, [], reading),
         "encode": (encode, [_image(model)]),
         "decode": (decode, [codes]),
     }
@@ -175,8 +176,8 @@ def vq_vae_endpoints(model: VQVAE, white: int | None = None) -> dict[str, Endpoi
     return endpoints
 
 
-def gan_endpoints(model: GAN, white: int | None = None) -> dict[str, Endpoint]:
-    """The signatures of a GAN; see the module. It reads no files, so `white` says nothing."""
+def gan_endpoints(model: GAN, reading: Reading = PLAIN) -> dict[str, Endpoint]:
+    """The signatures of a GAN; see the module. It reads no files, so `reading` says nothing."""
 
     def generate(z, label=None):
         return picture(model.generate(z, _one_hot(label, model)))
@@ -219,7 +220,7 @@ def export_any(
     *,
     class_names: Sequence[str] = (),
     card: str | None = None,
-    white: int | None = None,
+    reading: Reading = PLAIN,
 ) -> Path:
     """Publishes a generative model of images or texts.
 
@@ -228,7 +229,7 @@ def export_any(
         export_dir: The directory that a server watches; made when missing.
         class_names: Used where the model is conditional.
         card: Markdown on what was trained on what, with which result.
-        white: Of what decodes files: the level of 16-bit PNGs that is read as 255.
+        reading: Of what decodes files, see `ImageData.reading`.
 
     Raises:
         UserError: it is none of them; and as `export_generative`.
@@ -236,7 +237,7 @@ def export_any(
     if text.is_text(model):
         return text.export_text(model, export_dir, card=card)
     names = class_names if getattr(model, "classes", 0) else ()
-    return export_generator(model, export_dir, class_names=names, card=card, white=white)
+    return export_generator(model, export_dir, class_names=names, card=card, reading=reading)
 
 
 def is_generative(model: keras.Model) -> bool:
@@ -246,7 +247,7 @@ def is_generative(model: keras.Model) -> bool:
 
 
 def _with_files(
-    reconstruct: Callable, model: Any, labels: list, white: int | None
+    reconstruct: Callable, model: Any, labels: list, reading: Reading
 ) -> dict[str, Endpoint]:
     """`reconstruct` under its names, and on encoded files where these can be decoded."""
     by_pixels: Endpoint = (reconstruct, [_image(model), *labels])
@@ -254,7 +255,7 @@ def _with_files(
     if model.image_shape[-1] in image_files.DECODABLE_CHANNELS:
 
         def from_bytes(image_bytes, label=None):
-            image = image_files.decode_files(image_bytes, model.image_shape, white)
+            image = image_files.decode_files(image_bytes, model.image_shape, reading)
             return graph.never_empty(reconstruct)(image, *(() if label is None else (label,)))
 
         endpoints["from_bytes"] = (from_bytes, [image_files.IMAGE_BYTES, *labels])

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kapps.data.images.decode import PLAIN, Reading
 from kapps.serving.savedmodel import graph
 from kapps.serving.savedmodel.card import model_card
 from kapps.serving.savedmodel.examples import checked_images
@@ -29,7 +30,7 @@ def export(
     temperature: float = 1.0,
     card: str | None = None,
     sample_images: np.ndarray | None = None,
-    white: int | None = None,
+    reading: Reading = PLAIN,
 ) -> Path:
     """Publishes a classifier as the next version under `export_dir`.
 
@@ -49,7 +50,7 @@ def export(
         card: Markdown on what was trained on what, with which result; how to call the model is
             appended to it.
         sample_images: uint8 [n, H, W, C] for the check, noise when None; none of them is stored.
-        white: The level of 16-bit PNGs that is read as 255, see `ImageData.white`.
+        reading: How files are decoded, see `ImageData.reading`.
 
     Returns:
         The directory of the published version.
@@ -64,7 +65,7 @@ def export(
     export_dir = Path(export_dir)
 
     def write(directory: Path) -> None:
-        endpoints = graph.endpoints(model, image_shape, class_names, temperature, white)
+        endpoints = graph.endpoints(model, image_shape, class_names, temperature, reading)
         graph.save(directory, endpoints, class_names)
         takes = {
             name: {spec.name: spec for spec in function.input_signature}

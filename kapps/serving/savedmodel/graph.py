@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from kapps.data.images.decode import PLAIN, Reading
 from kapps.errors import UserError
 from kapps.serving.savedmodel import image_files
 
@@ -39,7 +40,7 @@ def endpoints(
     image_shape: tuple[int, int, int],
     class_names: tuple[str, ...],
     temperature: float,
-    white: int | None = None,
+    reading: Reading = PLAIN,
 ) -> dict[str, Callable]:
     """The signatures by name, as `kapps.serving.export` describes them.
 
@@ -48,12 +49,12 @@ def endpoints(
         image_shape: (H, W, C).
         class_names: One label per logit.
         temperature: The logits are divided by it.
-        white: The level of 16-bit PNGs that is read as 255, see `ImageData.white`.
+        reading: How files are decoded, see `ImageData.reading`.
     """
     classify = classifier(model, class_names, temperature)
 
     def classify_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return never_empty(classify)(image_files.decode_files(image_bytes, image_shape, white))
+        return never_empty(classify)(image_files.decode_files(image_bytes, image_shape, reading))
 
     image = tf.TensorSpec((None, *image_shape), tf.uint8, name="image")
     endpoints = {"serving_default": signature(classify, [image])}

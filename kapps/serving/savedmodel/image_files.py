@@ -8,6 +8,7 @@ animated GIF only the first frame is given to the decoder, which would lay out a
 import tensorflow as tf
 
 from kapps.data.images import decode
+from kapps.data.images.decode import PLAIN, Reading
 
 DECODABLE_CHANNELS = (1, 3)  # what decode_image gives
 # TF Serving's REST interface takes base64 for tensors whose name ends in _bytes.
@@ -18,14 +19,14 @@ _TOGETHER = 2  # images decoded at a time, which bounds the memory
 
 
 def decode_files(
-    image_bytes: tf.Tensor, image_shape: tuple[int, int, int], white: int | None = None
+    image_bytes: tf.Tensor, image_shape: tuple[int, int, int], reading: Reading = PLAIN
 ) -> tf.Tensor:
     """Encoded images, string [N], as uint8 [N, H, W, C]; C is one of DECODABLE_CHANNELS.
 
     Args:
         image_bytes: the files.
         image_shape: (H, W, C).
-        white: the level of 16-bit PNGs that becomes 255, as `ImageData.white` has it.
+        reading: as `ImageData.reading` has it.
 
     Raises:
         tf.errors.InvalidArgumentError: some cannot be decoded or are too large, when it is run. The
@@ -37,7 +38,7 @@ def decode_files(
         allowed = (pixels > 0) & (pixels <= MAX_PIXELS)
         image = tf.cond(
             allowed,
-            lambda: decode.decode_image(only, image_shape, white),
+            lambda: decode.decode_image(only, image_shape, reading),
             lambda: tf.zeros(image_shape, tf.uint8),
         )
         return number, pixels, tf.ensure_shape(image, image_shape)

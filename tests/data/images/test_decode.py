@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from kapps.data.images.decode import decode_image, fit
+from kapps.data.images.decode import Reading, decode_image, fit
 
 
 def blocks(height=20, width=28, channels=3, seed=0, block=4):
@@ -244,3 +244,33 @@ def test_the_same_in_a_function_a_map_and_a_saved_model(tmp_path):
     loaded = tf.saved_model.load(str(tmp_path))
     np.testing.assert_array_equal(loaded.batch(tf.constant(encoded)), eager)
     assert loaded.batch(tf.constant([], tf.string)).shape == (0, 12, 10, 3)
+
+
+def striped(height, width):
+    """Each pixel its place, so that what was cut off is known."""
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([rows, columns, 0 * rows], axis=-1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("height, width", [(6, 12), (12, 6), (6, 6)])
+def test_crop_keeps_the_middle_and_fit_keeps_all(height, width):
+    """By hand: of 6 x 12 in 6 x 6, columns 3 to 8; in 12 x 12, bars of three rows."""
+    image = striped(height, width)
+    contents = tf.constant(encode(Image.fromarray(image), "PNG"))
+    cut = decode_image(contents, (6, 6, 3), Reading(resize="crop")).numpy()
+    top, left = (height - 6) // 2, (width - 6) // 2
+    np.testing.assert_array_equal(cut, image[top : top + 6, left : left + 6])
+    side = max(height, width)
+    whole = decode_image(contents, (side, side, 3), Reading(resize="fit")).numpy()
+    top, left = (side - height) // 2, (side - width) // 2
+    np.testing.assert_array_equal(whole[top : top + height, left : left + width], image)
+    assert whole.sum() == image.sum()  # all else is black
+
+
+@pytest.mark.parametrize("resize", ["fit", "crop"])
+@pytest.mark.parametrize("size", [(1, 300), (300, 1), (7, 5), (5, 7)])
+def test_every_aspect_ratio_has_the_shape_asked_for(resize, size):
+    contents = tf.constant(encode(Image.new("RGB", size, "white"), "PNG"))
+    found = decode_image(contents, (10, 16, 1), Reading(resize=resize)).numpy()
+    assert found.shape == (10, 16, 1) and found.max() == 255
+    assert resize == "fit" or found.min() == 255

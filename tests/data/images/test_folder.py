@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 
 import numpy as np
@@ -422,3 +423,77 @@ def test_loaded_again_by_the_flags_of_its_run(make_folder, noise):
     assert found.fingerprint == wanted.fingerprint
     found = data.load_as_configured(flags | {"folds": 5, "fold": None}, image_size=4)
     assert found.image_shape[:2] == (4, 4)
+
+
+def test_resize_by_what_the_pictures_are(make_folder, noise):
+    wide = {
+        f"{c}/{i}.png": noise(i, 8, 16 if i % 2 else 8) for c in ("cat", "dog") for i in range(8)
+    }
+    spec = f"folder:{make_folder(wide)}"
+    found = data.load(spec, image_size=8, resize="auto")
+    assert found.reading.resize == "fit" and any("8 of 16 pictures" in n for n in found.notes)
+    assert data.load(spec, image_size=8).reading.resize == "stretch"
+    prints = {
+        data.load(spec, image_size=8, resize=r).fingerprint for r in ("fit", "crop", "stretch")
+    }
+    assert len(prints) == 3
+    square = {
+        f"{c}/{i}.png": noise(i + 99 * (c == "cat"), 8, 8) for c in ("cat", "dog") for i in range(8)
+    }
+    found = data.load(f"folder:{make_folder(square, 'square')}", resize="auto")
+    assert found.reading.resize == "stretch" and not found.notes
+    with pytest.raises(UserError, match="it is one of"):
+        data.load(spec, resize="squash")
+    with pytest.raises(UserError, match="is for folder"):
+        data.load("digits", resize="crop")
+
+
+FLAT = {f"{c}_{i}.png": 99 * (c == "cat") + i for c in ("cat", "dog") for i in range(8)}
+NESTED = {
+    f"{s}/{k}": seed + 500 * (s == "test") for s in ("train", "test") for k, seed in FLAT.items()
+}
+TABLE = "file_name,label\n" + "".join(f"{name},{name[:3]}\n" for name in FLAT)
+IDS = "id,who\n" + "".join(f"{name[:-4]},{name[:3]}\n" for name in FLAT)
+# Pictures, further files, arguments of `load`, words of a note or of a refusal (which begins with !).
+LABELLED = {
+    "a pattern": (FLAT, {}, {"label_pattern": "^([a-z]+)_"}, None),
+    "a pattern that fits some": (FLAT | {"7.png": 77}, {}, {"label_pattern": "([a-z]+)_"}, "1 pictures have no label"),
+    "a pattern in folders": (NESTED, {}, {"label_pattern": "([a-z]+)_"}, None),
+    "a pattern without a group": (FLAT, {}, {"label_pattern": "[a-z]+"}, "!has 0 groups"),
+    "a table": (FLAT, {"../t.csv": TABLE}, {"labels": "t.csv"}, None),
+    "a table of names without endings": (FLAT, {"../t.csv": IDS}, {"labels": "t.csv"}, None),
+    "a table with more files": (FLAT, {"../t.csv": TABLE + "eel.png,eel\n"}, {"labels": "t.csv"}, "1 files of .* such as eel.png"),
+    "a table with fewer files": (FLAT | {"x.png": 77}, {"../t.csv": TABLE}, {"labels": "t.csv"}, "1 pictures have no label"),
+    "a picture of two classes": (FLAT, {"../t.csv": TABLE + "cat_0.png,dog\n"}, {"labels": "t.csv"}, "!is of two classes"),
+    "a name of two pictures": (NESTED, {"../t.csv": IDS}, {"labels": "t.csv"}, "!cat_0 may be"),
+    "a table of other columns": (FLAT, {"../t.csv": "a,b,c\n1,2,3\n"}, {"labels": "t.csv"}, "!has the columns 'a', 'b', 'c'"),
+    "metadata.csv": (FLAT, {"metadata.csv": TABLE}, {}, None),
+    "metadata.csv of each split": (NESTED, {"train/metadata.csv": TABLE, "test/metadata.csv": TABLE}, {}, None),
+    "both": (FLAT, {"../t.csv": TABLE}, {"labels": "t.csv", "label_pattern": "(.)"}, "!not by both"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LABELLED)
+def test_labels_that_no_folder_says(make_folder, noise, tmp_path, case):
+    files, texts, arguments, words = LABELLED[case]
+    root = make_folder({name: noise(seed) for name, seed in files.items()})
+    for name, text in texts.items():
+        (root / name).write_text(text)
+    if "labels" in arguments:
+        arguments = arguments | {"labels": tmp_path / arguments["labels"]}
+    if words and words[0] == "!":
+        with pytest.raises(UserError, match=words[1:]):
+            data.load(f"folder:{root}", **arguments)
+        return
+    found = data.load(f"folder:{root}", **arguments)
+    assert found.class_names == ("cat", "dog")
+    for name, split in found.splits.items():
+        for origin, label in zip(split.origins, split.labels, strict=True):
+            assert found.class_names[label] + "_" in origin
+            assert ("test/" in origin) == (name == "test") or files.keys() & FLAT.keys()
+    assert any(re.search(words, note) for note in found.notes) if words else not found.notes
+
+
+def test_labels_are_for_folders(tmp_path):
+    with pytest.raises(UserError, match="for folder:PATH"):
+        data.load("digits", label_pattern="(.)")

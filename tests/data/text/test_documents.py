@@ -21,7 +21,7 @@ FOLDERS = {
     "a text in two classes": (FOLDER | {"cat/x.txt": "same", "dog/x.txt": "same"}, "different label"),
     "hidden files": (FOLDER | {"cat/.DS_Store": "x", ".git/a.txt": "x"}, None),
     "a byte order mark": (FOLDER | {"cat/b.txt": "\ufeffa text"}, None),
-}  # fmt: skip
+}  # fmt: skip  # noqa: E501
 
 
 def write(root, files):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kapps import models, serving, training
+from kapps import data, models, serving, training
 from kapps.errors import UserError
 from serving.small_families import (
     FAMILIES,
@@ -181,7 +181,7 @@ def test_a_model_that_diverged_is_not_noted(a_run, tmp_path):
 def test_pngs_of_sixteen_bits_are_read_as_in_training(family, a_run, tmp_path):
     """Of a sensor of 12 bits: level 4095 was white in training, and so it is when served."""
     build, load, _, _ = FAMILIES[family]
-    known = dataclasses.replace(load(), white=4095)
+    known = dataclasses.replace(load(), reading=data.Reading(4095))
     version = serving.publish(build(), a_run(), known, found(), what="A toy")
     signatures = serving.load(version).signatures
     deep = np.linspace(0, 4095, 30).astype("u2").reshape(1, *SHAPE)

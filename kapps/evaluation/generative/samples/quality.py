@@ -94,6 +94,26 @@ def _cut(images: np.ndarray, count: int, random: np.random.Generator) -> np.ndar
     return images[np.sort(random.choice(len(images), count, replace=False))]
 
 
+def check_enough(extractor: Features, counts: Mapping[str, int]) -> None:
+    """Refuses data on which samples could not be measured, before anything is trained.
+
+    Args:
+        extractor: where features come from.
+        counts: pictures of each split.
+
+    Raises:
+        UserError: the validation or the test split has not more pictures than there are features.
+    """
+    for name in ("validation", "test"):
+        if counts[name] <= extractor.width:
+            how = " (--validation-fraction)" if name == "validation" else ""
+            raise UserError(
+                f"{counts[name]} {name} pictures are too few to measure samples by: a Fréchet "
+                f"distance of {extractor.width} features needs more than {extractor.width}. Use "
+                f"more pictures, or a larger part of them for {name}{how}"
+            )
+
+
 def quality_table(figures: Mapping[str, Any]) -> tuple[str, Sequence[str], Sequence[Sequence]]:
     """What `sample_quality` found as a table for `write_report`: title, column names, rows."""
     columns = ("figure", "samples", "real against real", "N of each", "good is")

@@ -253,3 +253,18 @@ def test_what_cannot_be_measured_is_told_at_once(real):
         evaluation.SampleQuality(Few(), model.sample, real, count=3)
     with pytest.raises(UserError, match="every 0"):
         evaluation.SampleQuality(Few(), model.sample, real, every=0)
+
+
+@pytest.mark.parametrize(
+    "split, words", [("validation", "--validation-fraction"), ("test", "60 test")]
+)
+def test_too_few_pictures_are_refused_before_the_training(split, words):
+    """Of 300 pictures 60 are the test split: fewer than 64 features."""
+
+    class Extractor:
+        width = 64
+
+    counts = {"train": 200, "validation": 65, "test": 65}
+    evaluation.check_enough(Extractor(), counts)
+    with pytest.raises(UserError, match=words):
+        evaluation.check_enough(Extractor(), counts | {split: 60})
