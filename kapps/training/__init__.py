@@ -20,7 +20,7 @@ choose_precision, precision_policy
                                   which number format to train in
 seed_everything                   one seed for everything
 CommonFlags, ImageFlags, AugmentationFlags, OptimizationFlags, AveragingFlags, FoldFlags,
-PeerFlags
+PeerFlags, FastFlags
                                   flags that recipes share, for a Config to inherit
 Fraction, Positive, PositiveInt ...
                                   types of flags with a range; Range makes others
