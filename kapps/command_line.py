@@ -81,6 +81,7 @@ def parse(
         description = sys.modules[config_class.__module__].__doc__ or ""
     description += _presets_in_words(config_class)
     argv, preset = _without_preset(config_class, sys.argv[1:] if argv is None else argv)
+    default: Any = config_class(**preset) if preset else tyro.MISSING_NONPROP
     out, err = _Like(sys.stdout), _Like(None)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -89,7 +90,7 @@ def parse(
                 args=argv,
                 prog=prog,
                 description=_keep_lines(description),
-                **({"default": config_class(**preset)} if preset else {}),
+                default=default,
             )
     finally:
         # What tyro has to say is written after the redirection: help without the blank lines it

@@ -292,7 +292,10 @@ class FastFlags:
         """
         train = images.splits["train"]
         mean, std = data.pixel_statistics(train)
-        found = {"pixel_mean": tuple(mean.tolist()), "pixel_std": tuple(std.tolist())}
+        found: dict[str, Any] = {
+            "pixel_mean": tuple(mean.tolist()),
+            "pixel_std": tuple(std.tolist()),
+        }
         if self.whitening:
             found["whitening"] = data.whitening_kernel(train, self.whitening, mean, std)
         return found
