@@ -32,6 +32,8 @@ patch_for_replicas, order_for_replicas
                                   makes N devices give what one gives
 greedy_pretrain                   a dense autoencoder, layer by layer
 GradientFlow, gradient_flow       the norm of the gradient in each layer; what --gradient-flow adds
+StepProfile, Profile, step_profile
+                                  where the time of a step goes; what --profile adds
 Cells, Candidate                  many small trainings that differ in their optimizer alone
 best_rate, kept_cell, share_measurements
                                   the rate of each of them; results kept in files

@@ -85,6 +85,11 @@ from .precision import (
     choose_precision as choose_precision,
     precision_policy as precision_policy,
 )
+from .profiling import (
+    Profile as Profile,
+    StepProfile as StepProfile,
+    step_profile as step_profile,
+)
 from .rate_grid import (
     best_rate as best_rate,
     kept_cell as kept_cell,

@@ -121,6 +121,8 @@ class CommonFlags(RunFlags):
     """auto measures on CPUs with bfloat16 units and asks the GPU otherwise"""
     gradient_flow: bool = False
     """also measure and draw the norm of the gradient in each layer; training stays the same"""
+    profile: NonNegativeInt = 0
+    """also profile this many steps: the report shows where their time goes; 0 is off"""
 
     @property
     def run_name(self) -> str:
