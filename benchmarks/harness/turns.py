@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -59,7 +60,11 @@ class Player:
             text=True,
             env=environment(),
         )
-        self.facts = self._answer()["ready"]
+        try:
+            self.facts = self._answer()["ready"]
+        except Failed:
+            self.close()
+            raise
 
     @property
     def number(self) -> int | None:
@@ -79,10 +84,13 @@ class Player:
         return self._answer()["seconds"]
 
     def close(self) -> None:
-        """End the process."""
+        """End the process; it does so when its input ends."""
         if self._process is not None:
-            self._process.stdin.close()
+            with contextlib.suppress(OSError):  # it has ended, and has not read everything
+                self._process.stdin.close()
             self._process.wait(timeout=60)
+            self._process.stdout.close()
+            self._words_of_it.close()
 
     def _answer(self) -> dict[str, Any]:
         line = self._process.stdout.readline()
@@ -134,7 +142,7 @@ def compete(
                     found[name]["seconds"].append(player.seconds(units))
             except Failed as error:
                 found[name] = {"failed": str(error).strip()}
-                del players[name]
+                players.pop(name).close()
                 continue
             if player.number:  # what a command does is not told from what others do
                 found[name]["others"] = max(found[name]["others"], others.part)
