@@ -49,9 +49,7 @@ def main() -> None:
     )
     parser.add_argument("what", choices=("clock", "ablation"))
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument(
-        "--epochs", type=int, nargs="+", help="default: the preset's, or of clock's"
-    )
+    parser.add_argument("--epochs", type=int, nargs="+", help="default: those of the preset")
     parser.add_argument("--dataset", default="fashion_mnist")
     given = parser.parse_args()
     preset = ("--preset", "fast")
