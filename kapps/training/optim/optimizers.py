@@ -162,7 +162,7 @@ LEARNING_RATES = {
     "rmsprop": 1e-3,
     "adam": 3e-3,
     "adamw": 3e-3,
-    "muon": 1e-2,
+    "muon": 3e-3,
 }
 
 
