@@ -13,7 +13,7 @@ import pathlib
 import re
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -118,7 +118,9 @@ class StepProfile(keras.callbacks.Callback):
         self._directory = None
         with directory as path:
             events = events_of(path)
-        self.found = summarise(events, steps, seconds, self.model.dtype_policy.name)
+        names = {layer.name for layer in self.model._flatten_layers()}
+        precision = self.model.dtype_policy.name
+        self.found = summarise(events, steps, seconds, precision, names=names)
         if self.path is not None:
             files.write_json(self.path, dataclasses.asdict(self.found))
 
@@ -165,7 +167,12 @@ def events_of(directory: str) -> list[tuple[str, float]]:
 
 
 def summarise(
-    events: Iterable[tuple[str, float]], steps: int, seconds: float, precision: str = "float32"
+    events: Iterable[tuple[str, float]],
+    steps: int,
+    seconds: float,
+    precision: str = "float32",
+    *,
+    names: Collection[str] = (),
 ) -> Profile:
     """Sums of events by kind of operation and by layer.
 
@@ -176,6 +183,7 @@ def summarise(
         steps: in which they were.
         seconds: that these took.
         precision: of the training.
+        names: of the model's layers.
     """
     kinds: dict[str, float] = collections.defaultdict(float)
     layers: dict[str, float] = collections.defaultdict(float)
@@ -191,7 +199,7 @@ def summarise(
             continue  # what is inside has events of its own
         count += 1
         kinds[kind_of(kind)] += milliseconds
-        layers[layer_of(path)] += milliseconds
+        layers[layer_of(path, names)] += milliseconds
     return Profile(
         steps=steps,
         step_milliseconds=1000.0 * seconds / steps,
@@ -209,15 +217,23 @@ def kind_of(operation: str) -> str:
     return next((k for k, pattern in KINDS.items() if re.search(pattern, plain)), ELEMENTWISE)
 
 
-def layer_of(path: str) -> str:
-    """The layer that an operation belongs to; "optimizer", or "loss and the rest"."""
+def layer_of(path: str, names: Collection[str] = ()) -> str:
+    """The layer that an operation belongs to; "optimizer", or "loss and the rest".
+
+    Args:
+        path: of the operation.
+        names: of layers; TensorFlow puts a number behind them when they are called again.
+    """
     parts = [part for part in path.split("/") if part not in ("StatefulPartitionedCall", "")]
     if _OPTIMIZERS.search(path):
         return "optimizer"
     if parts[:1] == ["gradient_tape"]:
         parts = parts[1:]
     # model/layer/.../operation; what has no layer above it is the step's own
-    return parts[1] if len(parts) > 2 else "loss and the rest"
+    if len(parts) <= 2:
+        return "loss and the rest"
+    plain = re.sub(r"_\d+$", "", parts[1])
+    return plain if parts[1] not in names and plain in names else parts[1]
 
 
 def _largest_first(sums: Mapping[str, float], steps: int) -> dict[str, float]:

@@ -12,7 +12,7 @@ MOST = 12  # bars
 
 
 def step_profile(kinds: Mapping[str, float], layers: Mapping[str, float]) -> Figure:
-    """Milliseconds a step by kind of operation, and by layer; the largest on top.
+    """Milliseconds a step by kind of operation and by layer, of all threads; the largest on top.
 
     Args:
         kinds: milliseconds by kind.
@@ -27,6 +27,6 @@ def step_profile(kinds: Mapping[str, float], layers: Mapping[str, float]) -> Fig
         axes.barh([name for name, _ in shown], [value for _, value in shown], color=BLUE)
         axes.invert_yaxis()
         axes.set_title(title, loc="left", fontsize=9)
-        axes.set_xlabel("ms a step, all threads")
+        axes.set_xlabel("ms a step", fontsize=8)
         axes.tick_params(labelsize=7)
     return figure

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LARGEST = 3
 # Shares of the time of all operations (of the clock, for the first) that are worth a word.
 WAITS, CASTS, ELEMENTWISE, OPTIMIZER = 0.1, 0.05, 0.4, 0.25
-SMALL = 0.05  # ms: operations that take less on average are mostly their own start
+STARTING = 0.5  # of the clock, in which no operation runs and no batch is waited for
 MATRIX_UNITS = ("convolution", "matrix product")
 
 
@@ -34,11 +34,12 @@ def profile_advice(profile: Profile) -> list[str]:
             f"The step waits {waits:.0%} of its time for data: smaller images, data prepared ahead "
             "(kapps data prepare), less augmentation or more processor cores help."
         )
-    each = total / max(profile.operations, 1.0)
-    if each < SMALL:
+    starting = 1.0 - (total + profile.waiting_milliseconds) / max(profile.step_milliseconds, 1e-9)
+    if starting > STARTING:
         found.append(
-            f"The {profile.operations:.0f} operations of a step take {each:.3f} ms each, mostly to "
-            "start: a larger --batch-size does more work with as many."
+            f"In {starting:.0%} of the time nothing is computed: the {profile.operations:.0f} "
+            "operations of a step are small, and each has to be started, or other programs use the "
+            "processor. A larger --batch-size does more work with as many operations."
         )
     if profile.layers.get("optimizer", 0.0) / total > OPTIMIZER:
         part = profile.layers["optimizer"] / total
