@@ -64,6 +64,8 @@ def parse(
 
     Flags, defaults and help come from the fields of the dataclass and the docstring under each;
     a field `batch_size` is the flag `--batch-size`, a bool `augment` is `--augment/--no-augment`.
+    With a class variable `PRESETS`, values of fields by the name of a preset, `--preset NAME` puts
+    these in the place of the defaults; flags that are given go before it.
 
     Args:
         config_class: A (frozen) dataclass, or whatever else `tyro.cli` takes.
@@ -73,16 +75,24 @@ def parse(
 
     Raises:
         SystemExit: code 0 after `--help`, 2 after a bad argument (one message on stderr).
+        UserError: an unknown preset, or none after `--preset`.
     """
     import tyro
 
     if description is None:
         description = sys.modules[config_class.__module__].__doc__ or ""
+    description += _presets_in_words(config_class)
+    argv, preset = _without_preset(config_class, sys.argv[1:] if argv is None else argv)
+    default: Any = config_class(**preset) if preset else tyro.MISSING_NONPROP
     out, err = _Like(sys.stdout), _Like(None)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             return tyro.cli(
-                config_class, args=argv, prog=prog, description=_keep_lines(description)
+                config_class,
+                args=argv,
+                prog=prog,
+                description=_keep_lines(description),
+                default=default,
             )
     finally:
         # What tyro has to say is written after the redirection: help without the blank lines it
@@ -120,6 +130,31 @@ def from_values(config_class: type[Config], values: Mapping[str, Any], prog: str
     except SystemExit:
         message = said.getvalue().removeprefix("error: ").strip()
         raise UserError(f"{prog}: {message}") from None
+
+
+def _without_preset(config_class: Any, argv: Sequence[str]) -> tuple[list[str], Mapping[str, Any]]:
+    """The arguments but `--preset NAME` or `--preset=NAME`, and what the preset stands for."""
+    presets, left, values = getattr(config_class, "PRESETS", {}), [], {}
+    words = iter(argv)
+    for word in words:
+        flag, _, name = word.partition("=")
+        if not presets or flag != "--preset":
+            left.append(word)
+            continue
+        name = name or next(words, "")
+        if name not in presets:
+            raise UserError(f"--preset {name}: it is one of {', '.join(presets)}")
+        values = presets[name]
+    return left, values
+
+
+def _presets_in_words(config_class: Any) -> str:
+    presets = getattr(config_class, "PRESETS", {})
+    return "".join(
+        f"\n\n--preset {name} stands for {training.command(config_class(**values), '')}. "
+        "Flags that are given go before it."
+        for name, values in presets.items()
+    )
 
 
 def finished(config: Any, run: training.Run) -> bool:

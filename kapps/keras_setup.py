@@ -23,7 +23,12 @@ PACKAGE = "kapps"
 
 # Module: the classes that it registers with Keras under `PACKAGE`.
 CLASSES = {
-    "kapps.layers": ("BatchNormalization", "DepthToSpace", "SpectralNormalization"),
+    "kapps.layers": (
+        "BatchNormalization",
+        "DepthToSpace",
+        "SpectralNormalization",
+        "Whitening",
+    ),
     "kapps.models.classic.delta_rule": ("DeltaRule",),
     "kapps.models.classic.perceptron": ("Perceptron",),
     "kapps.models.generative.autoencoders.autoencoder": ("Autoencoder",),
@@ -54,6 +59,7 @@ CLASSES = {
         "NumberColumn",
     ),
     "kapps.models.text.truncated": ("Memory", "TruncatedBPTT"),
+    "kapps.training.optim.muon": ("GroupedMuon", "Muon"),
     "kapps.training.optim.optimizers": (
         "CycledAdam",
         "CycledAdamW",

@@ -163,6 +163,51 @@ def _normalized_by_all(inputs, gamma, beta, mean, variance, count, epsilon):
 
 
 @keras.saving.register_keras_serializable("kapps")
+class Whitening(keras.layers.Layer):
+    """A convolution whose kernel is frozen; its offsets are trained.
+
+    What `kapps.data.whitening_kernel` has made of the training images goes in with `kernel`'s
+    `assign`. As many positions leave as come. Give it `dtype="float32"`: directions in which
+    patches vary little are differences of nearly equal pixels, which 16 bits lose.
+
+    arXiv:2404.00498, section 3.2.
+
+    Args:
+        filters: how many channels leave.
+        kernel_size: side of the patches.
+        kwargs: name, dtype and the like.
+    """
+
+    def __init__(self, filters: int, kernel_size: int, **kwargs):
+        super().__init__(**kwargs)
+        self.filters, self.kernel_size = filters, kernel_size
+
+    def build(self, input_shape):
+        """Makes the weights; the kernel is zero until it is assigned."""
+        side = self.kernel_size
+        self.kernel = self.add_weight(
+            shape=(side, side, input_shape[-1], self.filters),
+            initializer="zeros",
+            trainable=False,
+            name="kernel",
+        )
+        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+
+    def call(self, inputs):
+        """[batch, h, w, channels] -> [batch, h, w, filters]."""
+        return keras.ops.conv(inputs, self.kernel, padding="same") + self.bias
+
+    def compute_output_shape(self, input_shape):
+        """As the class says."""
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self) -> dict:
+        """Arguments of the constructor."""
+        settings = {"filters": self.filters, "kernel_size": self.kernel_size}
+        return {**super().get_config(), **settings}
+
+
+@keras.saving.register_keras_serializable("kapps")
 class SpectralNormalization(keras.layers.Wrapper):
     """Divides the kernel of a layer by its largest singular value whenever the layer is called.
 

@@ -18,11 +18,25 @@ import kapps
 from kapps import command_line, data, evaluation, models, serving, training
 from kapps.errors import UserError
 
+# What reaches a given accuracy soonest; benchmarks/fast.py measures what each part brings.
+FAST = {
+    "model": "resnet8_wide",
+    "batch_size": 256,
+    "epochs": 10,
+    "optimizer": "muon",
+    "whitening": 3,
+    "identity_start": True,
+    "alternate_flips": True,
+    "test_views": True,
+    "label_smoothing": 0.1,
+    "ema": 0.99,
+}
 CNN_ONLY = ("filters", "kernel_size", "strides", "padding", "pooling")
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(
+    training.FastFlags,
     training.AveragingFlags,
     training.OptimizationFlags,
     training.AugmentationFlags,
@@ -32,6 +46,8 @@ class Config(
     training.CommonFlags,
 ):
     """What is trained, on what, and how."""
+
+    PRESETS: ClassVar[training.Presets] = {"fast": FAST}
 
     model: str = "cnn"
     """mlp, cnn, or a variant of vgg, inception or resnet (an unknown name lists them all)"""
@@ -74,6 +90,9 @@ def check(config: Config) -> None:
 def batches(config: Config, images: data.ImageData) -> tuple:
     """Training batches, validation batches, and training images as they are."""
     augmentation = config.augmentation(images.class_names)
+    alternate = config.alternate_flips and augmentation.flip
+    if alternate:
+        augmentation = dataclasses.replace(augmentation, flip=False)
     one_hot = data.classification_targets(images.classes)
     train, validation = images.splits["train"], images.splits["validation"]
     weights = data.class_weights(train.labels, images.classes) if config.class_weights else None
@@ -90,7 +109,13 @@ def batches(config: Config, images: data.ImageData) -> tuple:
 
     evaluate, part = data.evaluation_batches, {"limit": len(validation), "seed": config.seed}
     return (
-        data.TrainingBatches(train, config.batch_size, seed=config.seed, prepare=prepare),
+        data.TrainingBatches(
+            train,
+            config.batch_size,
+            seed=config.seed,
+            prepare=prepare,
+            alternate_flips=alternate,
+        ),
         evaluate(validation, 256, prepare=as_they_are),
         evaluate(train, 256, prepare=as_they_are, **part),
     )
@@ -98,19 +123,18 @@ def batches(config: Config, images: data.ImageData) -> tuple:
 
 def network(config: Config, images: data.ImageData):
     """The network of this configuration, from raw pixels to logits."""
-    mean, std = data.pixel_statistics(images.splits["train"])
     shape = {name: getattr(config, name) for name in CNN_ONLY} if config.model == "cnn" else {}
     if config.pooling == "none":
         shape["pooling"] = None
-    return models.classifier(
+    model = models.classifier(
         config.model,
         images.image_shape,
         images.classes,
-        pixel_mean=tuple(mean.tolist()),
-        pixel_std=tuple(std.tolist()),
         dropout=config.dropout,
+        **config.first_layer(images),
         **shape,
     )
+    return models.start_at_identity(model) if config.identity_start else model
 
 
 def build(config: Config, run: training.Run) -> tuple:
@@ -149,11 +173,14 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, images, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    model = models.for_inference(model)
+    looking = models.for_inference(model)
+    model = models.with_views(looking, **config.views(config.augmentation(images.class_names)))
     model.save(run.path / "model.keras")
     print("evaluating on the test split, once")
     measured = min(images.counts["validation"], images.counts["train"])
-    found = evaluation.explain_classifier(model, images, history.rows, clean_examples=measured)
+    found = evaluation.explain_classifier(
+        model, images, history.rows, clean_examples=measured, look_into=looking
+    )
     if config.peers:
         labels, peers = images.splits["test"].labels, evaluation.picture_peers(images)
         found = evaluation.beside_peers(found, labels, found.test_logits, peers)

@@ -299,7 +299,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     if not run.chief:
         return run.leave()
     looking = models.for_inference(model)
-    model = models.transfer.with_mirror(looking) if config.test_time_flip else looking
+    model = models.with_views(looking, mirror=config.test_time_flip)
     model.save(run.path / "model.keras")
     print("evaluating on the test split, once")
     stages = models.transfer.stages_of(looking, config.backbone)

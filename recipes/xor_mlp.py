@@ -60,13 +60,13 @@ class Config(training.CommonFlags):
     """of the hidden layer; default: 4, of functions 16"""
     activation: Literal["tanh", "sigmoid", "relu"] = "tanh"
     """of the hidden layer"""
-    optimizer: training.OptimizerName | None = None
+    optimizer: training.ElementwiseOptimizer | None = None
     """how weights move; default: momentum, of functions adam"""
     seeds: training.PositiveInt | None = None
     """networks that differ in their initial weights; default: 100, of functions 20"""
     widths: tuple[training.PositiveInt, ...] | None = None
     """numbers of hidden units that are compared; default: 1 2 3 4 8, of functions 1 to 32"""
-    optimizers: tuple[training.OptimizerName, ...] | None = None
+    optimizers: tuple[training.ElementwiseOptimizer, ...] | None = None
     """optimizers that are compared; default: sgd momentum rmsprop adam, of functions adam"""
     noise: training.NonNegative = 0.0
     """functions: standard deviation of what is added to the values of training and validation"""

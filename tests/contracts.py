@@ -541,6 +541,15 @@ CASES = [
         },
         "inception_small",
     ),
+    # Eight frozen filters of 2x2 pixels, of which the offsets are trained.
+    *image_cases(
+        "cnn-whitened",
+        models.cnn,
+        (7, 8),
+        {1: 8 + conv(8, 4) + conv(4, 4) + dense(4, 10)},
+        filters=4,
+        whitening=np.random.default_rng(0).normal(size=(2, 2, 1, 8)),
+    ),
     # 6n + 2 layers, shortcuts without parameters: section 4.2 of arXiv:1512.03385.
     *image_cases(
         "resnet20",

@@ -10,6 +10,12 @@ import tensorflow as tf
 
 from contracts import CASES
 from kapps import models
+from kapps.layers import BatchNormalization
+
+# What costs nothing, or stands for a weight.
+NOT_COUNTED = (
+    "AssignVariableOp", "Const", "Identity", "NoOp", "Placeholder", "ReadVariableOp"
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
@@ -18,15 +24,41 @@ def case(request):
 
 
 @pytest.fixture(scope="module")
-def model(case):
+def traced(case):
+    """A model trained for two epochs of a step, and the graph of each time its step was traced.
+
+    Moving averages and offsets are not at their initial values any more.
+    """
     keras.utils.set_random_seed(0)
-    model = case.build()
-    # Trained for a step: moving averages and offsets are not at their initial values any more.
+    model, graphs = case.build(), []
     own_step = type(model).train_step is not keras.Model.train_step
     model.compile(keras.optimizers.SGD(0.01), loss=None if own_step else "mse")
+    step = model.train_step
+
+    def train_step(batch):
+        graphs.append(tf.compat.v1.get_default_graph())
+        return step(batch)
+
+    model.train_step = train_step
     x = case.inputs(4) if case.training_inputs is None else case.training_inputs(4)
-    model.train_on_batch(x, np.zeros((4, *case.output_shape)))
-    return model
+    x = tuple(x) if isinstance(x, list) else x
+    batch = x, np.zeros((4, *case.output_shape), "float32")
+    model.fit(tf.data.Dataset.from_tensors(batch), epochs=2, verbose=0)
+    del model.train_step
+    return model, graphs
+
+
+@pytest.fixture(scope="module")
+def model(traced):
+    return traced[0]
+
+
+@pytest.fixture(scope="module")
+def nodes(traced):
+    """What a training step computes, functions inside it included."""
+    definition = traced[1][0].as_graph_def()
+    functions = [list(function.node_def) for function in definition.library.function]
+    return sum(functions, list(definition.node))
 
 
 def predict(model, x):
@@ -111,3 +143,31 @@ def test_mixed_precision(case, model):
     # 8 bits of mantissa, some twenty layers: the same function, to a few per cent of its range.
     np.testing.assert_allclose(y, expected, atol=0.05 * np.ptp(expected))
     assert not np.array_equal(y, expected)
+
+
+def test_the_step_is_traced_once(traced):
+    assert len(traced[1]) == 1
+
+
+def test_batch_normalization_of_maps_is_fused(model, nodes):
+    layers = [x for x in model._flatten_layers() if isinstance(x, keras.layers.BatchNormalization)]
+    of_maps = [x for x in layers if len(x.get_build_config()["input_shape"]) == 4]
+    assert [x.path for x in of_maps if not isinstance(x, BatchNormalization)] == []
+    assert sum(node.op == "FusedBatchNormV3" for node in nodes) >= len(of_maps)
+
+
+def test_a_step_in_float32_computes_in_float32(nodes):
+    """No double, no 16 bits, and so no cast between numbers of different length."""
+    for node in nodes:
+        types = {tf.as_dtype(value.type) for value in node.attr.values() if value.type}
+        wrong = types & {tf.float64, tf.float16, tf.bfloat16}
+        assert not wrong, (node.name, node.op, wrong)
+
+
+def test_a_step_has_a_bounded_number_of_operations(model, nodes):
+    counted = [node for node in nodes if node.op not in NOT_COUNTED]
+    layers = list(model._flatten_layers())
+    loops = sum(isinstance(layer, keras.layers.RNN) for layer in layers)
+    parts = len(layers) + len(model.weights)
+    # When this was written: 4 to 9.6 a part, and 80 to 340 for the loops of a recurrent layer.
+    assert len(counted) <= 60 + 10 * parts + 400 * loops

@@ -62,7 +62,13 @@ def tuned():
 VOCABULARY = "\ufffdab"
 SAVED = {  # a kind of model that a recipe saves, with what it is compiled with
     "image_classifier": classifier,
+    "image_classifier-muon": lambda: compiled(
+        models.resnet("resnet8_wide", (8, 8, 1), 3), "muon", losses.softmax_cross_entropy
+    ),
     "transfer_learning": tuned,
+    "transfer_learning-muon": lambda: compiled(
+        models.mlp((8, 8, 1), 3, units=4), "muon", "mse", factors=0.5
+    ),
     "transfer_learning-rmsprop": lambda: compiled(
         models.mlp((8, 8, 1), 3, units=4), "rmsprop", "mse", factors=0.5
     ),

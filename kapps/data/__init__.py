@@ -10,6 +10,7 @@ describe_text(report)   the same, to be read
 near_duplicates         pictures of one split that are, almost, in another
 class_weights           weights that give every class the same share of the loss
 pixel_statistics        per-channel mean and standard deviation of a split
+whitening_kernel        of a first layer that whitens the patches of a split's images
 mean_image              the mean of a split's images
 without_class           a dataset less one of its classes
 TrainingBatches, evaluation_batches, classification_targets, smooth

@@ -32,6 +32,7 @@ from .images.statistics import (
     mean_image as mean_image,
     pixel_statistics as pixel_statistics,
 )
+from .images.whitening import whitening_kernel as whitening_kernel
 from .pipeline import (
     FullBatches as FullBatches,
     IndexedBatches as IndexedBatches,

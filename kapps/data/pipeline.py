@@ -136,6 +136,9 @@ class TrainingBatches(IndexedBatches):
         seed: seed of the order and of the augmentation.
         prepare: `(images uint8 [b,H,W,C], labels int32 [b], seed int32 [2]) -> batch`, in graph
             mode; the seed is different for every batch and replica-independent.
+        alternate_flips: mirror half of the pictures, drawn once, in the first epoch, the other
+            half in the second, and so on. Drawn anew in every epoch, of two epochs a quarter would
+            show a picture twice and never its mirror image (arXiv:2404.00498, section 3.6).
 
     Raises:
         UserError: an empty split or a batch size under 1.
@@ -148,10 +151,18 @@ class TrainingBatches(IndexedBatches):
         *,
         seed: int = 0,
         prepare: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple],
+        alternate_flips: bool = False,
     ):
+        drawn = np.random.default_rng(seed).random(len(split)) < 0.5 if alternate_flips else None
+
         def load(rows, key):
             labels = tf.constant(split.labels, tf.int32)
-            return prepare(split.images(rows), tf.gather(labels, rows), key)
+            images = split.images(rows)
+            if drawn is not None:
+                odd = tf.cast(key[1] // self.steps % 2, tf.bool)
+                mirrored = tf.gather(tf.constant(drawn), rows) ^ odd
+                images = tf.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+            return prepare(images, tf.gather(labels, rows), key)
 
         super().__init__(len(split), batch_size, seed=seed, load=load)
 

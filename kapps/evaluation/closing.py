@@ -9,6 +9,7 @@ from kapps import training
 from kapps.evaluation.plots.figure import save_png
 from kapps.evaluation.report.gradients import explain_gradient_flow
 from kapps.evaluation.report.page import write_report
+from kapps.evaluation.report.profile import explain_profile
 from kapps.evaluation.report.search import explain_search
 from kapps.evaluation.report.terminal import file_name, summary
 from kapps.evaluation.sample_grids import samples_by_epoch
@@ -59,7 +60,8 @@ def close(
     drawn, animations = [], found.animations
     if not animations:
         drawn, animations = samples_by_epoch(run.path)
-    shown = [*found.figures, *drawn, *explain_gradient_flow(history.gradient_flow)]
+    profiled, times = explain_profile(history.profile)
+    shown = [*found.figures, *drawn, *explain_gradient_flow(history.gradient_flow), *profiled]
     for name, figure, _ in shown:
         save_png(figure, run.plots / f"{file_name(name)}.png")
     write_report(
@@ -69,7 +71,7 @@ def close(
         metrics=metrics,
         figures=shown,
         animations=animations,
-        tables=found.tables,
+        tables=[*found.tables, *times],
         config=run.config,
         commands={**commands_after(run, published, predict), **(commands or {})},
         notes=(*data.notes, *run.notes, *history.notes, *found.notes),

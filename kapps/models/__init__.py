@@ -8,6 +8,8 @@ Image classifiers (raw pixels of 0..255 in, logits out):
     resnet            ResNet-18 to 101, ResNet-20 to 110 for small images, two for fast training
     classifier        any of them by name
     classifier_names  the names (does not import Keras)
+    start_at_identity convolutions that begin by handing on what they get
+    with_views        any of them, answering with the mean over shifted and mirrored images
 
 Networks trained on ImageNet (raw pixels of 0..255 in):
     backbone          any of keras.applications and EfficientNet-Lite0, up to its last feature map
@@ -20,7 +22,7 @@ Networks trained on ImageNet (raw pixels of 0..255 in):
 
     transfer_classifier
                       a backbone, pooled, with a new head
-    transfer          module: which stages may move, the head by itself, test-time mirror
+    transfer          module: which stages may move, the head by itself
 
 Networks of one layer (a training step of their own; raw pixels or points in, scores out):
     perceptron        Rosenblatt's rule, and the pocket: `Perceptron`

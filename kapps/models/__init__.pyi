@@ -43,6 +43,7 @@ from .generative.vqvae.vq_vae import (
     VQVAE as VQVAE,
     vq_vae as vq_vae,
 )
+from .identity import start_at_identity as start_at_identity
 from .images.classifier import classifier as classifier
 from .images.cnn import cnn as cnn
 from .images.inception import inception as inception
@@ -75,3 +76,4 @@ from .text.char_rnn import (
 from .text.classifier import text_classifier as text_classifier
 from .text.truncated import TruncatedBPTT as TruncatedBPTT
 from .text.words import word_vocabulary as word_vocabulary
+from .views import with_views as with_views

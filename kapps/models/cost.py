@@ -50,12 +50,22 @@ def multiply_adds(model: keras.Model, steps: int = 1) -> int:
         UserError: a layer of Keras that multiplies in a way that is not counted: other attention,
             convolutional LSTMs, recurrent layers of cells of one's own.
     """
-    layers = model._flatten_layers(include_self=False, recursive=True)
-    return sum(
+    layers = list(model._flatten_layers(include_self=False, recursive=True))
+    once = sum(
         _of_layer(layer, node.input_tensors, node.output_tensors, steps)
         for layer in layers
         for node in getattr(layer, "_inbound_nodes", ())
     )
+    # A model inside that is called again does not call its layers anew.
+    nested = [layer for layer in layers if isinstance(layer, keras.Model)]
+    called = [
+        node.operation
+        for outer in (model, *nested)
+        for nodes in getattr(outer, "_nodes_by_depth", {}).values()
+        for node in nodes
+    ]
+    again = [(each, sum(each is operation for operation in called) - 1) for each in nested]
+    return once + sum(times * multiply_adds(each, steps) for each, times in again if times > 0)
 
 
 def _of_layer(layer: Any, inputs: Sequence[Any], outputs: Sequence[Any], steps: int) -> int:

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 
 from kapps import blocks
 from kapps.errors import UserError
+from kapps.layers import Whitening
 from kapps.models import arguments
 
 
@@ -13,12 +15,16 @@ def image_input(
     image_shape: tuple[int, int, int],
     pixel_mean: float | Sequence[float],
     pixel_std: float | Sequence[float],
+    whitening: np.ndarray | None = None,
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """The input layer "image" (pixels of 0..255) and what the network sees, `(x/255 - mean) / std`.
 
     Mean and standard deviation are those of the training split in units of 0..1, one number or one
     per channel. Rescaling is part of the model, so that whoever calls it sends raw pixels; it stays
     in float32 under every policy.
+
+    `whitening` is the kernel `[side, side, channels, filters]` of a frozen convolution that comes
+    next, of `kapps.data.whitening_kernel`; it is followed by trained offsets and a ReLU.
     """
     shape = arguments.image_shape(image_shape)
     mean = arguments.per_channel("pixel_mean", pixel_mean, shape[-1])
@@ -32,7 +38,18 @@ def image_input(
         dtype="float32",
         name="rescaling",
     )(image)
-    return image, x
+    if whitening is None:
+        return image, x
+    kernel = np.asarray(whitening)
+    if kernel.ndim != 4 or kernel.shape[0] != kernel.shape[1] or kernel.shape[2] != shape[-1]:
+        raise UserError(
+            f"whitening must be a kernel [side, side, {shape[-1]}, filters]; got the shape "
+            f"{kernel.shape}."
+        )
+    layer = Whitening(kernel.shape[-1], kernel.shape[0], dtype="float32", name="whitening")
+    x = layer(x)
+    layer.kernel.assign(kernel)
+    return image, keras.layers.Activation("relu", name="whitening_relu")(x)
 
 
 def hidden_layers(

@@ -20,7 +20,7 @@ choose_precision, precision_policy
                                   which number format to train in
 seed_everything                   one seed for everything
 CommonFlags, ImageFlags, AugmentationFlags, OptimizationFlags, AveragingFlags, FoldFlags,
-PeerFlags
+PeerFlags, FastFlags
                                   flags that recipes share, for a Config to inherit
 Fraction, Positive, PositiveInt ...
                                   types of flags with a range; Range makes others
@@ -32,6 +32,8 @@ patch_for_replicas, order_for_replicas
                                   makes N devices give what one gives
 greedy_pretrain                   a dense autoencoder, layer by layer
 GradientFlow, gradient_flow       the norm of the gradient in each layer; what --gradient-flow adds
+StepProfile, Profile, step_profile
+                                  where the time of a step goes; what --profile adds
 Cells, Candidate                  many small trainings that differ in their optimizer alone
 best_rate, kept_cell, share_measurements
                                   the rate of each of them; results kept in files

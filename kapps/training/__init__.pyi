@@ -24,7 +24,9 @@ from .flags import (
     CommonFlags as CommonFlags,
     Decay as Decay,
     Degrees as Degrees,
+    ElementwiseOptimizer as ElementwiseOptimizer,
     Exclusions as Exclusions,
+    FastFlags as FastFlags,
     FoldFlags as FoldFlags,
     Fraction as Fraction,
     ImageFlags as ImageFlags,
@@ -36,6 +38,7 @@ from .flags import (
     PeerFlags as PeerFlags,
     Positive as Positive,
     PositiveInt as PositiveInt,
+    Presets as Presets,
     Range as Range,
     Rate as Rate,
     RunFlags as RunFlags,
@@ -55,6 +58,7 @@ from .gradients import (
 )
 from .greedy import greedy_pretrain as greedy_pretrain
 from .kept_epoch import best_epoch as best_epoch
+from .optim.muon import Muon as Muon
 from .optim.optimizers import (
     optimizer as optimizer,
     usual_learning_rate as usual_learning_rate,
@@ -80,6 +84,11 @@ from .phases import (
 from .precision import (
     choose_precision as choose_precision,
     precision_policy as precision_policy,
+)
+from .profiling import (
+    Profile as Profile,
+    StepProfile as StepProfile,
+    step_profile as step_profile,
 )
 from .rate_grid import (
     best_rate as best_rate,

@@ -8,6 +8,7 @@
     AveragingFlags      an average of the weights
     FoldFlags           how many folds, or which of them
     PeerFlags           whether simple models are asked, too
+    FastFlags           what makes an image classifier good in few epochs
 
 A field's range stands in its type (`Fraction`, `Positive`, ...). What does not go together is a
 table in the class variable `EXCLUSIONS`: (condition of the config, sentence); `{field}` in a
@@ -23,7 +24,7 @@ import os
 import pathlib
 import shlex
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from kapps import data
@@ -31,6 +32,7 @@ from kapps.errors import UserError
 from kapps.training.distributed.devices import check_batch, check_devices, cluster, named_devices
 
 Exclusions = Sequence[tuple[Callable[[Any], object], str]]
+Presets = Mapping[str, Mapping[str, Any]]  # values of fields, by the name of the preset
 
 
 class Range(NamedTuple):
@@ -64,7 +66,11 @@ Rate = Annotated[float, Range(0, 0.999, "between 0 and 0.999")]
 Decay = Annotated[float, Range(0, 0.999999, "between 0 and 0.999999")]
 Degrees = Annotated[float, Range(0, 180, "between 0 and 180")]
 
-OptimizerName = Literal["sgd", "momentum", "nesterov", "adadelta", "rmsprop", "adam", "adamw"]
+# What moves each weight by itself, and what looks at whole kernels.
+ElementwiseOptimizer = Literal[
+    "sgd", "momentum", "nesterov", "adadelta", "rmsprop", "adam", "adamw"
+]
+OptimizerName = Literal[ElementwiseOptimizer, "muon"]
 ScheduleName = Literal["constant", "step", "cosine", "one-cycle", "plateau"]
 AUGMENTATIONS = ("flip", "crop", "rotation", "erasing", "mixup", "cutmix")
 
@@ -115,6 +121,8 @@ class CommonFlags(RunFlags):
     """auto measures on CPUs with bfloat16 units and asks the GPU otherwise"""
     gradient_flow: bool = False
     """also measure and draw the norm of the gradient in each layer; training stays the same"""
+    profile: NonNegativeInt = 0
+    """also profile this many steps: the report shows where their time goes; 0 is off"""
 
     @property
     def run_name(self) -> str:
@@ -251,6 +259,65 @@ class FoldFlags:
     def which_fold(self) -> tuple[int, int] | None:
         """(i, K), as the loaders take it; None: the splits of the data."""
         return None if self.fold is None else (self.fold, self.folds)
+
+
+@dataclasses.dataclass(frozen=True)
+class FastFlags:
+    """What makes an image classifier good in few epochs; goes with `AugmentationFlags`."""
+
+    whitening: Annotated[int, Range(0, 7, "between 0 and 7")] = 0
+    """side of the patches that a frozen first layer whitens (2 or 3 is usual); 0 is off"""
+    identity_start: bool = False
+    """convolutions begin by handing on what they get (Dirac initialisation)"""
+    alternate_flips: bool = False
+    """mirror each image in every second epoch, instead of by chance"""
+    test_views: bool = False
+    """answer with the mean over the image, shifted by a pixel and mirrored as training does it"""
+
+    EXCLUSIONS: ClassVar[Exclusions] = (
+        (
+            lambda config: config.whitening and config.model == "mlp",
+            "--whitening is a convolution, and --model mlp has none",
+        ),
+        (
+            lambda config: config.identity_start and config.model == "mlp",
+            "--identity-start is for convolutions, and --model mlp has none",
+        ),
+        (
+            lambda config: config.alternate_flips and (not config.augment or config.flip == "no"),
+            "--alternate-flips says how images are mirrored, and they are not",
+        ),
+        (
+            lambda config: config.test_views and not config.augment,
+            "--test-views are those of training, and --no-augment has none",
+        ),
+    )
+
+    def first_layer(self, images: data.ImageData) -> dict[str, Any]:
+        """Keyword arguments of `models.classifier`: statistics of the pixels, and whitening.
+
+        Args:
+            images: whose training split they are taken from.
+        """
+        train = images.splits["train"]
+        mean, std = data.pixel_statistics(train)
+        found: dict[str, Any] = {
+            "pixel_mean": tuple(mean.tolist()),
+            "pixel_std": tuple(std.tolist()),
+        }
+        if self.whitening:
+            found["whitening"] = data.whitening_kernel(train, self.whitening, mean, std)
+        return found
+
+    def views(self, augmentation: data.Augmentation) -> dict[str, Any]:
+        """Keyword arguments of `models.with_views`: what training does to images, and no more.
+
+        Args:
+            augmentation: of the training.
+        """
+        if not self.test_views:
+            return {}
+        return {"mirror": augmentation.flip, "shift": int(augmentation.crop > 0)}
 
 
 def check(

@@ -92,6 +92,7 @@ def join_histories(histories: Mapping[str, History], kept: str) -> History:
         histories[kept].examples_per_second,
         tuple(f"{name}: {note}" for name, each in histories.items() for note in each.notes),
         tuple(flow for each in parts for flow in each.gradient_flow),
+        tuple(profile for each in parts for profile in each.profile),
         histories,
         kept,
     )

@@ -28,6 +28,7 @@ from kapps.training.distributed.devices import check_batch
 from kapps.training.distributed.patch import patch_for_replicas, several_machines
 from kapps.training.flags import CommonFlags
 from kapps.training.gradients import GradientFlow, gradient_flow
+from kapps.training.profiling import StepProfile, step_profile
 from kapps.training.run import Run
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class History:
         examples_per_second: training examples, over the same time.
         notes: what the user should know, a damaged checkpoint for one.
         gradient_flow: the callback that has measured it, or none.
+        profile: the callback that has profiled some steps, or none.
         phases: of a training in phases, their histories by name, in order.
         kept: the phase whose weights are kept.
     """
@@ -56,6 +58,7 @@ class History:
     examples_per_second: float
     notes: tuple[str, ...] = ()
     gradient_flow: tuple[GradientFlow, ...] = ()
+    profile: tuple[StepProfile, ...] = ()
     phases: Mapping[str, History] = dataclasses.field(default_factory=dict)
     kept: str = ""
 
@@ -88,7 +91,8 @@ def fit(
         train: batches that can begin at any step.
         validation: batches measured after every epoch.
         config: a recipe's flags. They say epochs, ema and sync_batch_norm where these arguments
-            do not, and add `training.callbacks` and what `--gradient-flow` asks for.
+            do not, and add `training.callbacks` and what `--gradient-flow` and `--profile` ask
+            for.
         run: where checkpoints and metrics.csv go; None writes nothing.
         epochs: how many in all, those of earlier processes included.
         clean_train: training examples without augmentation, measured after every epoch as
@@ -133,6 +137,7 @@ def fit(
         with strategy.scope():
             model.optimizer.build(model.trainable_variables)
     flow = gradient_flow(config, run, train) if config else []
+    profile = step_profile(config, run) if config else []
     average = kept.WeightAverage(ema) if ema else None
     best_path = run.checkpoints / "best.npz" if run else None
     best = kept.BestWeights(monitor, mode, best_path, average)
@@ -142,6 +147,7 @@ def fit(
         *([kept.CleanTrainMetrics(clean_train, average)] if clean_train is not None else []),
         *callbacks,
         *flow,
+        *profile,
         *(setup.callbacks(config, run, monitor, mode) if config and run else []),
         *filter(None, (make(run) for make in getattr(run, "callbacks", ()))),
         best,
@@ -192,7 +198,7 @@ def fit(
     examples = len(table.rows) * train.steps * train.batch_size
     rate = examples / seconds if seconds else 0.0
     notes = tuple(checkpoints.notes)
-    return History(table.rows, best.best_epoch, seconds, rate, notes, tuple(flow))
+    return History(table.rows, best.best_epoch, seconds, rate, notes, tuple(flow), tuple(profile))
 
 
 @dataclasses.dataclass(frozen=True)

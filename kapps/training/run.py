@@ -38,6 +38,7 @@ NOT_IDENTITY = (
     "lr_find",
     "gradient_flow",
     "peers",
+    "profile",
     "max_trials",  # budgets of a search may grow
     "max_minutes",
     "workers",

@@ -128,3 +128,25 @@ def test_a_label_that_no_class_has_is_refused(label):
     batches = tf.data.Dataset.from_tensors(tf.constant([1, label])).map(targets)
     with pytest.raises(tf.errors.InvalidArgumentError, match="outside 0 .. 3"):
         next(iter(batches))
+
+
+def test_alternating_flips_show_every_picture_both_ways_in_two_epochs():
+    """Pictures [[2 i, 2 i + 1]]: mirrored ones begin with the odd number."""
+    count = 40
+    pictures = np.arange(2 * count, dtype=np.uint8).reshape(count, 1, 2, 1)
+    split = Split(np.arange(count, dtype=np.int32), lambda i: tf.gather(pictures, i))
+
+    def mirrored(epoch, seed=0):
+        prepare = lambda images, labels, key: (images[:, 0, 0, 0], labels)  # noqa: E731
+        train = TrainingBatches(split, 8, seed=seed, prepare=prepare, alternate_flips=True)
+        seen = [
+            pair for batch in train.dataset(epoch, epoch + 1) for pair in zip(*batch, strict=True)
+        ]
+        assert all(int(first) // 2 == int(label) for first, label in seen)
+        return {int(label): int(first) % 2 for first, label in seen}
+
+    epochs = [mirrored(epoch) for epoch in range(4)]
+    assert epochs[0] == epochs[2] and epochs[1] == epochs[3]
+    assert all(epochs[0][i] + epochs[1][i] == 1 for i in range(count))
+    assert 10 <= sum(epochs[0].values()) <= 30  # a fair coin each: 20, give or take 3.2
+    assert mirrored(0, seed=1) != epochs[0]

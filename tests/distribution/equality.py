@@ -355,6 +355,13 @@ CASES = {
         classifier(lambda: models.classifier("cnn", PICTURE, CLASSES, filters=(3, 4)), sgd()),
         *on_pictures(),
     ),
+    "cnn, Muon": (
+        classifier(
+            lambda: models.classifier("cnn", PICTURE, CLASSES, filters=(3, 4)),
+            lambda: training.optimizer("muon", 3e-3, weight_decay=0.05, global_clipnorm=0.5),
+        ),
+        *on_pictures(),
+    ),
     "embedding, clipped, three steps at once": (
         classifier(embedding, sgd(clipnorm=0.05), steps_per_execution=3),
         lambda replicas: words(STEPS * BATCH),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kapps import data, serving
+from kapps import command_line, data, serving, training
 from kapps.command_line import call
 from kapps.errors import UserError
 from recipes import image_classifier
@@ -160,6 +160,42 @@ def test_every_switch_together(tmp_path):
     assert np.isfinite(metrics["test_loss"]) and metrics["exported"] is None
 
 
+@pytest.mark.slow
+def test_all_that_the_fast_preset_does_is_in_what_is_served(tmp_path):
+    """Mirror images get the same answer, and so the views are in the graph."""
+    config = Config(
+        **{**image_classifier.FAST, "model": "cnn", "epochs": 2, "batch_size": 64},
+        flip="yes",
+        crop=0.0,  # a shifted image, mirrored, is shifted the other way
+        filters=(8,),
+        run_dir=str(tmp_path / "run"),
+        export_dir=str(tmp_path / "served"),
+    )
+    metrics = call(image_classifier, config)
+    test = data.load("digits", seed=0).splits["test"]
+    pictures = test.take(range(len(test)))
+    served = tf.saved_model.load(str(tmp_path / "served/1")).signatures["serving_default"]
+    answer, mirrored = (
+        served(image=tf.constant(x))["probabilities"].numpy()
+        for x in (pictures, pictures[:, :, ::-1])
+    )
+    np.testing.assert_allclose(answer, mirrored, atol=1e-5)
+    correct = answer.argmax(1) == test.labels
+    assert correct.mean() == pytest.approx(metrics["test_accuracy"], abs=1e-9)
+    model = keras.models.load_model(tmp_path / "run/model.keras")
+    kernels = [layer for layer in model._flatten_layers() if layer.name == "whitening"]
+    assert kernels[0].kernel.shape == (3, 3, 1, 18) and np.any(kernels[0].kernel.numpy())
+
+
+def test_flags_go_before_a_preset():
+    flags = ["--preset", "fast", "--optimizer", "adamw", "--whitening", "0"]
+    found = command_line.parse(Config, flags)
+    expected = {**image_classifier.FAST, "optimizer": "adamw", "whitening": 0}
+    assert found == Config(**expected) == command_line.parse(Config, [*flags[2:], "--preset=fast"])
+    words = training.command(found, "").split()
+    assert command_line.parse(Config, words) == found  # what the report says repeats it
+
+
 @pytest.mark.parametrize("schedule", ["constant", "step", "plateau"])
 def test_other_schedules(tmp_path, schedule):
     config = Config(run_dir=str(tmp_path), epochs=4, schedule=schedule, export=False, model="mlp")
@@ -192,6 +228,12 @@ def test_learning_rate_range_test(tmp_path):
         (["--devices", "cpu:2", "--batch-size", "63"], "62 or 64"),
         (["--model", "mlp", "--filters", "8"], "--filters"),
         (["--export-dir", __file__], "is a file"),
+        (["--preset", "quick"], "fast"),
+        (["--whitening", "8"], "--whitening"),
+        (["--model", "mlp", "--whitening", "2"], "--model mlp"),
+        (["--model", "mlp", "--identity-start"], "--identity-start"),
+        (["--flip", "no", "--alternate-flips"], "--alternate-flips"),
+        (["--no-augment", "--test-views"], "--test-views"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_2(tmp_path, flags, words):

@@ -200,7 +200,9 @@ def surface_walks(
     Returns:
         Points [steps + 1, 2], and learning rates, by optimizer by surface.
     """
-    names = [name for name in optimizers if name != "adamw" or "adam" not in optimizers]
+    # Without decay, and on vectors, they are one.
+    alike = [name for name in ("adam", "adamw", "muon") if name in optimizers]
+    names = [name for name in optimizers if name not in alike[1:]]
     wanted = {name: (name, RATES) for name in names}
     if "adadelta" in names:
         wanted[PAPER] = ("adadelta", (training.usual_learning_rate("adadelta"),))

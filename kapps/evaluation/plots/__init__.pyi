@@ -55,6 +55,7 @@ from .images.classes import (
 )
 from .images.grids import grad_cam_grid as grad_cam_grid, top_losses_grid as top_losses_grid
 from .panels import training_curves as training_curves
+from .profile import step_profile as step_profile
 from .rates import range_test as range_test
 from .searches import (
     hyperparameter_importance as hyperparameter_importance,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
+import numpy as np
 
 from kapps import blocks
 from kapps.errors import UserError
@@ -59,6 +60,7 @@ def cnn(
     dropout: float = 0.0,
     pixel_mean: float | Sequence[float] = 0.5,
     pixel_std: float | Sequence[float] = 0.5,
+    whitening: np.ndarray | None = None,
     name: str = "cnn",
 ) -> keras.Model:
     """A plain CNN: stages of equal convolutions, each closed by a pool.
@@ -72,6 +74,8 @@ def cnn(
     * `normalization` "batch" or None, then `activation`;
     * `pooling` "max", "average" or None, over `pool_size` pixels with strides of `pool_size`;
     * `stage_dropout`: whole channels are dropped (arXiv:1411.4280, section 3).
+
+    `whitening` is the kernel of a frozen first convolution, of `kapps.data.whitening_kernel`.
 
     The head is global average pooling (arXiv:1312.4400, section 3.2); with `dense_units` it is the
     flattened map and dense layers of so many units. `dropout` follows the hidden dense layers and
@@ -101,7 +105,7 @@ def cnn(
     windows = [w for number, stage in enumerate(stages, 1) for w in stage.windows(number)]
     geometry.check(windows, arguments.image_shape(image_shape))
 
-    image, x = heads.image_input(image_shape, pixel_mean, pixel_std)
+    image, x = heads.image_input(image_shape, pixel_mean, pixel_std, whitening)
     for number, stage in enumerate(stages, start=1):
         x = _apply(stage, x, normalization, activation, name=f"stage{number}")
     if dense_units:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 
 from kapps import blocks
 from kapps.models import arguments, heads
@@ -27,6 +28,7 @@ def resnet(
     dropout: float = 0.0,
     pixel_mean: float | Sequence[float] = 0.5,
     pixel_std: float | Sequence[float] = 0.5,
+    whitening: np.ndarray | None = None,
     name: str | None = None,
 ) -> keras.Model:
     """A residual network (He et al. 2015, arXiv:1512.03385), one of `variants.RESNET`.
@@ -41,6 +43,8 @@ def resnet(
     section 5.1): a help to deep networks, not to those of a few blocks. The head is global average
     pooling; `dropout` precedes the logits.
 
+    `whitening` is the kernel of a frozen first convolution, of `kapps.data.whitening_kernel`.
+
     Returns:
         A functional model: "image" `[batch, *image_shape]`, 0..255 -> "logits" `[batch, classes]`.
 
@@ -53,7 +57,7 @@ def resnet(
     stem = heads.stem_for(stem, image_shape, row.small_stem, known=("pooled",))
     block, shortcut = _BLOCKS[row.block], _SHORTCUTS[row.shortcut]
 
-    image, x = heads.image_input(image_shape, pixel_mean, pixel_std)
+    image, x = heads.image_input(image_shape, pixel_mean, pixel_std, whitening)
     if stem == "imagenet":
         x = blocks.conv_bn(
             x, row.filters[0], 7, strides=2, padding="centered", activation=activation, name="stem"

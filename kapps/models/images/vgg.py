@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 
 from kapps import blocks
 from kapps.models import arguments, heads
@@ -20,6 +21,7 @@ def vgg(
     dropout: float = 0.0,
     pixel_mean: float | Sequence[float] = 0.5,
     pixel_std: float | Sequence[float] = 0.5,
+    whitening: np.ndarray | None = None,
     name: str | None = None,
 ) -> keras.Model:
     """A VGG network (Simonyan and Zisserman 2014, arXiv:1409.1556), one of `variants.VGG`.
@@ -32,6 +34,8 @@ def vgg(
     4096 units, nine tenths of all weights at 224 pixels), `normalization=None` and `dropout=0.5`;
     it took the authors weights of the shallower network to start the deeper ones.
 
+    `whitening` is the kernel of a frozen first convolution, of `kapps.data.whitening_kernel`.
+
     Returns:
         A functional model: "image" `[batch, *image_shape]`, 0..255 -> "logits" `[batch, classes]`.
 
@@ -43,7 +47,7 @@ def vgg(
     arguments.one_of("normalization", normalization, ("batch", None))
     arguments.activation(activation)
     arguments.rate("dropout", dropout)
-    image, x = heads.image_input(image_shape, pixel_mean, pixel_std)
+    image, x = heads.image_input(image_shape, pixel_mean, pixel_std, whitening)
     for stage, (filters, convs) in enumerate(zip(VGG_FILTERS, VGG[variant], strict=True), start=1):
         x = blocks.vgg_block(
             x,

@@ -147,14 +147,6 @@ def head_layers(model: keras.Model) -> list[keras.layers.Layer]:
     return [layer for layer in model.layers if layer.name in HEAD]
 
 
-def with_mirror(model: keras.Model) -> keras.Model:
-    """A classifier that looks at an image and at its mirror image, and takes the mean logits."""
-    image = keras.Input(model.input_shape[1:], name="image", dtype="float32")
-    both = [model(image), model(keras.ops.flip(image, axis=2))]
-    logits = keras.layers.Average(dtype="float32", name="mean_logits")(both)
-    return keras.Model(image, logits, name=f"{model.name}_with_mirror")
-
-
 def _copy(sources, targets):
     for source, target in zip(sources, targets, strict=True):
         for one, other in zip(source.variables, target.variables, strict=True):

@@ -19,6 +19,7 @@ adam       m <- 0.9 m + 0.1 g                   s <- 0.999 s + 0.001 g^2, then a
            (arXiv:1412.6980, the form at the end of section 2: epsilon is added to the root before
            it is corrected, where algorithm 1 adds it afterwards)
 adamw      w <- w - r c w, with the decay c, then as adam (arXiv:1711.05101, algorithm 2)
+muon       kernels along orthogonal matrices, the rest as adamw (`kapps.training.optim.muon`)
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import keras
 from keras import ops
 
 from kapps.errors import UserError
+from kapps.training.optim.muon import GroupedMuon, Muon
 from kapps.training.optim.parameter_groups import RateFactors
 
 # Biases and the scales and offsets of normalisations: shrinking them only shifts the function
@@ -136,6 +138,7 @@ _GROUPED = {
     CycledAdamW: GroupedCycledAdamW,
     CycledSGD: GroupedCycledSGD,
     keras.optimizers.RMSprop: GroupedRMSprop,
+    Muon: GroupedMuon,
 }
 
 # name: class, arguments, whether its momentum can cycle. RMSprop and Adadelta have none to cycle.
@@ -147,6 +150,7 @@ OPTIMIZERS = {
     "rmsprop": (keras.optimizers.RMSprop, {}, False),
     "adam": (CycledAdam, {}, True),
     "adamw": (CycledAdamW, {}, True),
+    "muon": (Muon, {}, True),
 }
 # What each is usually run with. Adadelta's is the paper's 1.0 (arXiv:1212.5701, algorithm 1);
 # Keras' own default of 0.001 hardly moves.
@@ -158,11 +162,12 @@ LEARNING_RATES = {
     "rmsprop": 1e-3,
     "adam": 3e-3,
     "adamw": 3e-3,
+    "muon": 3e-3,
 }
 
 
 # What usually goes with them, times the learning rate: the L2 penalty of ResNets for momentum.
-WEIGHT_DECAYS = {"momentum": 5e-4, "nesterov": 5e-4, "adamw": 0.05}
+WEIGHT_DECAYS = {"momentum": 5e-4, "nesterov": 5e-4, "adamw": 0.05, "muon": 0.05}
 
 
 def usual_weight_decay(name: str) -> float:
@@ -193,7 +198,7 @@ def optimizer(
     """A Keras optimizer by name.
 
     Args:
-        name: sgd, momentum, nesterov, adadelta, rmsprop, adam or adamw.
+        name: sgd, momentum, nesterov, adadelta, rmsprop, adam, adamw or muon.
         learning_rate: a number or a schedule; None takes the usual one of the optimizer.
         momentum_schedule: momentum (beta_1 of Adam) by step; ignored by those without one.
         weight_decay: decoupled decay per step and unit of learning rate, of everything but

@@ -131,19 +131,6 @@ def test_the_head_by_itself_goes_on_as_in_the_model():
     assert head.get_layer("logits").kernel is not model.get_layer("logits").kernel
 
 
-def test_with_its_mirror_image_a_picture_gets_the_mean_logits(tmp_path):
-    model = models.transfer_classifier(backbone(), 4)
-    both = transfer.with_mirror(model)
-    x, _ = pictures(5)
-    expected = (model.predict(x, verbose=0) + model.predict(x[:, :, ::-1], verbose=0)) / 2
-    np.testing.assert_allclose(both.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
-    both.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(
-        again.predict(x[:, :, ::-1], verbose=0), expected, rtol=1e-5, atol=1e-6
-    )
-
-
 def test_what_is_no_backbone_is_refused():
     image = keras.Input((8,))
     with pytest.raises(UserError, match="small is no backbone"):

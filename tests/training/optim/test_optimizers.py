@@ -80,6 +80,8 @@ def test_momentum_follows_its_schedule(name):
         "nesterov": lambda: momentum_by_hand(momenta, nesterov=True),
         "adam": lambda: adam_by_hand(momenta),
         "adamw": lambda: adam_by_hand(momenta),
+        # Its kernels do (test_muon.py); of vectors beta_1 stays.
+        "muon": lambda: adam_by_hand([0.9] * 3),
     }[name]()
     built = optimizer(name, 0.1, momentum_schedule=cycle)
     np.testing.assert_allclose(run(built), by_hand, rtol=2e-5)

@@ -176,7 +176,7 @@ class StopAfter(keras.callbacks.Callback):
             raise Stop
 
 
-def trained(run=None, steps=None):
+def trained(run=None, steps=None, name="adamw"):
     training.seed_everything(0)
     images = data.load("digits", seed=0)
     exact = data.classification_targets(10)
@@ -190,7 +190,7 @@ def trained(run=None, steps=None):
     factors = training.rate_factors(model, groups(model), {"low": 0.1, "high": 0.5})
     model.compile(
         training.optimizer(
-            "adamw",
+            name,
             training.learning_rate_schedule("one-cycle", 0.01, steps=3 * batches.steps),
             momentum_schedule=training.momentum_cycle(3 * batches.steps),
             weight_decay=0.05,
@@ -212,11 +212,12 @@ def trained(run=None, steps=None):
     return [np.asarray(v) for v in (*model.variables, *model.optimizer.variables)]
 
 
-def test_resume_keeps_the_slots_of_every_group(tmp_path):
-    whole = trained()
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_resume_keeps_the_slots_of_every_group(tmp_path, name):
+    whole = trained(name=name)
     with training.open_run("groups", Config(str(tmp_path))) as run, pytest.raises(Stop):
-        trained(run, steps=8)
+        trained(run, steps=8, name=name)
     with training.open_run("groups", Config(str(tmp_path))) as run:
-        again = trained(run)
+        again = trained(run, name=name)
     for one, other in zip(whole, again, strict=True):
         np.testing.assert_array_equal(one, other)
