@@ -25,6 +25,7 @@ CNN_ONLY = ("filters", "kernel_size", "strides", "padding", "pooling")
 class Config(
     training.AveragingFlags,
     training.OptimizationFlags,
+    training.ClassifierFlags,
     training.AugmentationFlags,
     training.ImageFlags,
     training.CommonFlags,
@@ -86,11 +87,11 @@ def batches(config: Config, images: data.ImageData) -> tuple:
     def as_they_are(pixels, labels):
         return pixels, one_hot(labels)
 
-    evaluate, part = data.evaluation_batches, {"limit": len(validation), "seed": config.seed}
+    evaluate, limit = data.evaluation_batches, training.clean_examples(images.counts)
     return (
         data.TrainingBatches(train, config.batch_size, seed=config.seed, prepare=prepare),
         evaluate(validation, 256, prepare=as_they_are),
-        evaluate(train, 256, prepare=as_they_are, **part),
+        evaluate(train, 256, prepare=as_they_are, limit=limit, seed=config.seed),
     )
 
 
@@ -126,7 +127,7 @@ def build(config: Config, run: training.Run) -> tuple:
         model.compile(
             training.optimizer_from(config, config.epochs * train.steps, run),
             loss=kapps.losses.softmax_cross_entropy,
-            metrics=["accuracy"],
+            metrics=["accuracy", training.CalibratedLoss()],
         )
     run.announce(images, f"{config.model}: {models.size(model)}, {precision}")
     return model, images, (train, validation, clean)
@@ -149,8 +150,9 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model = models.for_inference(model)
     model.save(run.path / "model.keras")
     print("evaluating on the test split, once")
-    measured = min(images.counts["validation"], images.counts["train"])
-    found = evaluation.explain_classifier(model, images, history.rows, clean_examples=measured)
+    found = evaluation.explain_classifier(
+        model, images, history.rows, kept=history.best_epoch, weighted=config.class_weights
+    )
     published = serving.publish(model, run, images, found, what=f"A {config.model}")
     return evaluation.close(
         run,

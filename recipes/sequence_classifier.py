@@ -49,7 +49,12 @@ Part = Annotated[float, training.Range(0, 0.9, "between 0 and 0.9")]
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(training.AveragingFlags, training.OptimizationFlags, training.CommonFlags):
+class Config(
+    training.AveragingFlags,
+    training.OptimizationFlags,
+    training.ClassifierFlags,
+    training.CommonFlags,
+):
     """What is trained, on what, and how."""
 
     dataset: str = "adding"
@@ -209,7 +214,11 @@ def batches(config: Config, series: data.SequenceData) -> tuple:
 
     repeats = config.repeats or math.ceil(SHORT / max(1, count // size))
     steps = data.IndexedBatches(count * repeats, size, seed=config.seed, load=load_rows)
-    return steps, once(validation), once(train.some(len(validation), config.seed))
+    return (
+        steps,
+        once(validation),
+        once(train.some(training.clean_examples(series.counts), config.seed)),
+    )
 
 
 def network(config: Config, series: data.SequenceData):
@@ -261,16 +270,25 @@ def fit(config: Config, run: training.Run) -> tuple:
     run.record_data(series)
     run.record(features=series.features)
     train, validation, clean = batches(config, series)
-    loss, metric, scale = kapps.losses.softmax_cross_entropy, "accuracy", 1.0
+    loss, scale = kapps.losses.softmax_cross_entropy, 1.0
+    metrics: list = ["accuracy", training.CalibratedLoss()]
     if not series.classes:  # in units of the variance: always answering the mean has a loss of one
-        loss, metric, scale = "mse", "mse", target_statistics(series)[1] ** -2
+        loss, metrics, scale = "mse", ["mse"], target_statistics(series)[1] ** -2
     # On so small networks sixteen bits gain nothing: auto is float32.
     with training.scope(config, run, devices) as precision:
         model = network(config, series)
         optimizer = training.optimizer_from(config, config.epochs * train.steps, run)
-        model.compile(optimizer, loss=loss, loss_weights=[scale], metrics=[metric])
+        model.compile(optimizer, loss=loss, loss_weights=[scale], metrics=metrics)
     run.announce(series, f"{config.network}: {model.count_params():,} parameters, {precision}")
-    history = training.fit(model, train, validation, config=config, run=run, clean_train=clean)
+    history = training.fit(
+        model,
+        train,
+        validation,
+        config=config,
+        run=run,
+        clean_train=clean,
+        monitor=None if series.classes and not series.per_step else "val_loss",
+    )
     return model, series, history
 
 
@@ -283,7 +301,9 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model.save(run.path / "model.keras")
     print("evaluating on the test split, once")
     memory_task = config.dataset in MEMORY_TASKS
-    found = evaluation.explain_sequences(model, series, history.rows, memory_task=memory_task)
+    found = evaluation.explain_sequences(
+        model, series, history.rows, memory_task=memory_task, kept=history.best_epoch
+    )
     what = f"A recurrent network ({config.network})"
     published = serving.publish(model, run, series, found, what=what)
     return evaluation.close(

@@ -82,11 +82,11 @@ def batches(config: Config, images: data.ImageData, how: dict[str, Any], seed: i
     def as_they_are(pixels, labels):
         return pixels, one_hot(labels)
 
-    evaluate, part = data.evaluation_batches, {"limit": len(validation), "seed": seed}
+    evaluate, limit = data.evaluation_batches, training.clean_examples(images.counts)
     return (
         data.TrainingBatches(train, how["batch_size"], seed=seed, prepare=augmented),
         evaluate(validation, 256, prepare=as_they_are),
-        evaluate(train, 256, prepare=as_they_are, **part),
+        evaluate(train, 256, prepare=as_they_are, limit=limit, seed=seed),
     )
 
 
@@ -163,7 +163,7 @@ class CnnTrials:
                     weight_decay=how["weight_decay"],
                 ),
                 loss=kapps.losses.softmax_cross_entropy,
-                metrics=["accuracy"],
+                metrics=["accuracy", training.CalibratedLoss()],
             )
         return model, found
 
@@ -288,8 +288,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model.save(run.path / "model.keras")
     training.write_rows(run.path / "metrics.csv", history.rows)
     print("evaluating on the test split, once")
-    measured = images.counts["validation"]
-    found = evaluation.explain_classifier(model, images, history.rows, clean_examples=measured)
+    found = evaluation.explain_classifier(model, images, history.rows, kept=history.best_epoch)
     best = history.best_epoch
     if everything:  # validation was trained on: it says nothing of over-fitting or calibration
         found, best = evaluation.without_validation(found), winner_epochs(config, winner)[1]
@@ -321,9 +320,9 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         commands={"Predict": f"kapps predict {published} IMAGE.png"} if published else {},
         notes=(
             f"The winner is trial {winner.number}: {values}.",
-            f"It was {told(config, best)}. The objective was measured on {measured} validation "
-            f"images and is the best of {len(results.ended_well)} trials: expect less of it on "
-            "new data, as on test.",
+            f"It was {told(config, best)}. The objective was measured on "
+            f"{images.counts['validation']} validation images and is the best of "
+            f"{len(results.ended_well)} trials: expect less of it on new data, as on test.",
             *images.notes,
             *history.notes,
         ),

@@ -10,9 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from kapps.evaluation.metrics.calibration import expected_calibration_error, softmax
-from kapps.evaluation.metrics.classification import classification_metrics
+from kapps.evaluation.metrics.classification import baseline_accuracy, classification_metrics
 from kapps.evaluation.verdicts.collapse import Judgement
-from kapps.evaluation.verdicts.overfitting import Verdict
+from kapps.evaluation.verdicts.curves import Verdict
+from kapps.evaluation.verdicts.overfitting import overfitting_verdict
 
 Figures = list[tuple[str, Figure, str]]
 Tables = list[tuple[str, Sequence[str], Sequence[Sequence]]]
@@ -97,6 +98,44 @@ def measure_classifier(
         "test_ece_before_temperature": expected_calibration_error(labels, before),
         "temperature": temperature,
     }
+
+
+def judge_classifier(
+    history: Sequence[Mapping],
+    labels: np.ndarray,
+    logits: np.ndarray,
+    metrics: Mapping[str, Any],
+    *,
+    train_examples: int,
+    kept: int | None = None,
+    weighted: bool = False,
+) -> Verdict:
+    """The verdict on the kept weights, of the curves and of the test split together.
+
+    Args:
+        history: rows of metrics.csv.
+        labels: of the validation split, int [n].
+        logits: of it, [n, classes].
+        metrics: with `test_accuracy` and `test_examples`.
+        train_examples: how many `train_accuracy` was measured on.
+        kept: the epoch whose weights they are, from 1.
+        weighted: whether every class had the same share of the loss.
+    """
+    balanced: dict[str, Any] = {}
+    if weighted:
+        recalls = [np.mean(logits[labels == i].argmax(-1) == i) for i in np.unique(labels)]
+        balanced = {"balanced_accuracy": float(np.mean(recalls)), "classes": logits.shape[-1]}
+    return overfitting_verdict(
+        history,
+        validation_examples=len(labels),
+        train_examples=train_examples,
+        baseline_accuracy=baseline_accuracy(labels),
+        kept=kept,
+        weighted=weighted,
+        test_accuracy=metrics["test_accuracy"],
+        test_examples=metrics["test_examples"],
+        **balanced,
+    )
 
 
 def class_tables(found: dict[str, Any], examples: str = "pictures") -> Tables:

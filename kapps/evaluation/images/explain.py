@@ -10,12 +10,14 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
+from kapps import training
 from kapps.errors import UserError
 from kapps.evaluation import plots
 from kapps.evaluation.explanation import (
     Explanation,
     accuracy_headline,
     class_tables,
+    judge_classifier,
     measure_classifier,
 )
 from kapps.evaluation.images.gradcam import grad_cam
@@ -24,11 +26,9 @@ from kapps.evaluation.metrics.calibration import (
     softmax,
 )
 from kapps.evaluation.metrics.classification import (
-    baseline_accuracy,
     predict_logits,
     top_losses,
 )
-from kapps.evaluation.verdicts.overfitting import overfitting_verdict
 
 if TYPE_CHECKING:
     from kapps.data import ImageData
@@ -43,6 +43,8 @@ def explain_classifier(
     images: ImageData,
     history: Sequence[Mapping[str, Any]],
     *,
+    kept: int | None = None,
+    weighted: bool = False,
     clean_examples: int | None = None,
     batch_size: int = 256,
     look_into: keras.Model | None = None,
@@ -56,7 +58,11 @@ def explain_classifier(
         model: images -> logits.
         images: what it was trained on.
         history: rows of metrics.csv.
-        clean_examples: how many training examples `train_accuracy` was measured on.
+        kept: the epoch whose weights these are, from 1; by default that of the highest validation
+            accuracy.
+        weighted: whether every class had the same share of the loss.
+        clean_examples: how many training examples `train_accuracy` was measured on; by default
+            what `training.clean_examples` says.
         batch_size: examples at a time.
         look_into: the model with the feature maps, where `model` is one around it.
 
@@ -68,15 +74,18 @@ def explain_classifier(
     temperature = fit_temperature(validation.labels, val_logits)
     logits = predict_logits(model, test, batch_size)
     found, metrics = measure_classifier(test.labels, logits, images.class_names, temperature)
-    verdict = overfitting_verdict(
+    verdict = judge_classifier(
         history,
-        validation_examples=len(validation),
-        train_examples=clean_examples,
-        baseline_accuracy=baseline_accuracy(validation.labels),
+        validation.labels,
+        val_logits,
+        metrics,
+        train_examples=clean_examples or training.clean_examples(images.counts),
+        kept=kept,
+        weighted=weighted,
     )
     metrics["verdict"] = verdict.label
     figures = [
-        *_training_figures(images, history),
+        *_training_figures(images, history, kept),
         *_test_figures(
             model if look_into is None else look_into, images, logits, temperature, found
         ),
@@ -109,11 +118,11 @@ def without_validation(found: Explanation) -> Explanation:
     )
 
 
-def _training_figures(images: ImageData, history) -> list[tuple[str, Figure, str]]:
+def _training_figures(images: ImageData, history, kept) -> list[tuple[str, Figure, str]]:
     figures = [
         (
             "Learning curves",
-            plots.learning_curves(history),
+            plots.learning_curves(history, kept=kept),
             "Training examples are measured twice: while training (dropout and augmentation on), "
             "and afterwards as validation examples are. The distance between the latter two is "
             "over-fitting.",

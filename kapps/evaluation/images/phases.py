@@ -44,7 +44,8 @@ def explain_transfer(
         model,
         images,
         history.phases[history.kept].rows,
-        clean_examples=min(images.counts["validation"], images.counts["train"]),
+        kept=history.phases[history.kept].best_epoch,
+        weighted=class_weights,
         batch_size=64,
         look_into=look_into,
     )
@@ -56,7 +57,7 @@ def explain_transfer(
     caveats = caveats_of(images, found.metrics, class_weights)
     curves = (
         "Learning curves",
-        plots.learning_curves(history.rows),
+        plots.learning_curves(history.rows, kept=history.best_epoch),
         f"{_phases_in_words(history)} Training examples are measured while training, and "
         "afterwards as validation examples are.",
     )
@@ -112,9 +113,12 @@ def _what_did_not_help(history: History) -> list[str]:
     last = list(best)[-1]
     if history.kept == last:
         return []
+    had = [
+        f"{row['val_accuracy']:.2%} right and a loss of {row['val_loss']:.4f}"
+        for row in (best[last], best[history.kept])
+    ]
     return [
-        f"Fine-tuning did not help: validation loss {best[last]['val_loss']:.4f}, the "
-        f"{history.kept} had {best[history.kept]['val_loss']:.4f}. The weights of the "
-        f"{history.kept} are kept. A lower --fine-tune-learning-rate or fewer --fine-tune-stages "
-        "may do better."
+        f"Fine-tuning did not help: {had[0]} on validation, where the {history.kept} had {had[1]}. "
+        f"The weights of the {history.kept} are kept. A lower --fine-tune-learning-rate or fewer "
+        "--fine-tune-stages may do better."
     ]
