@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kapps import training
 from kapps.evaluation.plots.figure import save_png
+from kapps.evaluation.report.comparing import beside_previous, keep_predictions
 from kapps.evaluation.report.gradients import explain_gradient_flow
 from kapps.evaluation.report.page import write_report
 from kapps.evaluation.report.search import explain_search
@@ -55,6 +56,9 @@ def close(
         "precision": run.facts().get("precision", "float32"),
         "exported": published,
     }
+    if found.label_issues:
+        training.write_rows(run.path / "label_issues.csv", list(found.label_issues))
+    keep_predictions(run, found)
     drawn, animations = [], found.animations
     if not animations:
         drawn, animations = samples_by_epoch(run.path)
@@ -68,7 +72,7 @@ def close(
         metrics=metrics,
         figures=shown,
         animations=animations,
-        tables=found.tables,
+        tables=[*found.tables, *beside_previous(run.path, metrics)],
         config=run.config,
         commands={**commands_after(run, published, predict), **(commands or {})},
         notes=(*data.notes, *run.notes, *history.notes, *found.notes),

@@ -33,6 +33,8 @@ class Explanation:
         animations: (title, content of a WebP file, caption), in place of the samples by epoch.
         temperature: what logits are to be divided by, fitted on validation.
         test_logits: of a classifier, float32 [n, classes], of the test split.
+        test_labels: int [n], what is true there.
+        label_issues: rows of label_issues.csv.
     """
 
     metrics: dict[str, Any]
@@ -45,6 +47,8 @@ class Explanation:
     animations: Sequence[tuple[str, bytes, str]] = ()
     temperature: float = 1.0
     test_logits: np.ndarray | None = None
+    test_labels: np.ndarray | None = None
+    label_issues: Sequence[Mapping[str, Any]] = ()
 
 
 def accuracy_headline(metrics: Mapping[str, Any], examples: str) -> str:
@@ -135,6 +139,21 @@ def judge_classifier(
         test_accuracy=metrics["test_accuracy"],
         test_examples=metrics["test_examples"],
         **balanced,
+    )
+
+
+def most_confused_words(found: Mapping[str, Any]) -> str:
+    """The most frequent confusion in a sentence.
+
+    Args:
+        found: of `classification_metrics`.
+    """
+    if not found["most_confused"]:
+        return "No example was taken for another class."
+    most = found["most_confused"][0]
+    return (
+        f"Most often {most['true']} was taken for {most['predicted']}: {most['count']} times, "
+        f"{most['share']:.1%} of its examples."
     )
 
 

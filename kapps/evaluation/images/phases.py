@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from kapps import data
 from kapps.evaluation import plots
 from kapps.evaluation.explanation import Explanation
 from kapps.evaluation.images.explain import explain_classifier
-from kapps.evaluation.verdicts.caveats import caveats_of, near_duplicate_findings
 
 if TYPE_CHECKING:
     from kapps.data import ImageData
@@ -29,7 +27,7 @@ def explain_transfer(
     learning_rates: Mapping[str, float],
     class_weights: bool = False,
 ) -> Explanation:
-    """`explain_classifier`, the phases, near-duplicates across the splits, and uneven classes.
+    """`explain_classifier`, and the phases side by side.
 
     Args:
         model: images -> logits.
@@ -49,12 +47,6 @@ def explain_transfer(
         batch_size=64,
         look_into=look_into,
     )
-    if found.test_logits is None:
-        raise ValueError("a classifier's explanation without its logits")
-    near = data.near_duplicates(images.splits["test"], images.splits["train"])
-    correct = found.test_logits.argmax(axis=-1) == images.splits["test"].labels
-    metrics, notes, tables = near_duplicate_findings(images, near, correct)
-    caveats = caveats_of(images, found.metrics, class_weights)
     curves = (
         "Learning curves",
         plots.learning_curves(history.rows, kept=history.best_epoch),
@@ -63,10 +55,10 @@ def explain_transfer(
     )
     return dataclasses.replace(
         found,
-        metrics={**found.metrics, **metrics, **_phase_metrics(history)},
+        metrics={**found.metrics, **_phase_metrics(history)},
         figures=[curves, *found.figures[1:]],
-        tables=[_phase_table(history, moved, learning_rates), *found.tables, *tables],
-        notes=[*caveats, *notes, *_what_did_not_help(history)],
+        tables=[_phase_table(history, moved, learning_rates), *found.tables],
+        notes=[*found.notes, *_what_did_not_help(history)],
     )
 
 

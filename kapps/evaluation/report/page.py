@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 KEY_FIGURES = 6
 # Headings in their order, and the words in a title that put a picture or a table below each.
 SECTIONS = (
-    ("Curves", ("learning curves", "bits per character", "the search so far", "search progress")),
+    ("Curves", ("learning curves", "bits per character", "progress")),
     (
         "Results",
         (
@@ -40,7 +40,7 @@ SECTIONS = (
             "what it wrote",
             "samples",
             "reconstructions",
-            "trials",
+            "best points",
         ),
     ),
     ("Mistakes", ("mistakes", "label errors", "looked", "nearest training", "in both splits")),
