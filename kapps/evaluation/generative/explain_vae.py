@@ -108,6 +108,7 @@ def explain_vae(
         pca_error=pca,
         coverage=quality.get("coverage"),
         coverage_floor=quality.get("coverage_floor", 1.0),
+        classes=images.classes,
         fit=fit,
     )
     below = metrics["test_kl"] - float(kl.sum())
