@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kapps import training
+from kapps.data import ImageData, near_duplicates
 from kapps.evaluation.plots.figure import save_png
 from kapps.evaluation.report.comparing import beside_previous, keep_predictions
 from kapps.evaluation.report.gradients import explain_gradient_flow
@@ -13,6 +15,7 @@ from kapps.evaluation.report.page import write_report
 from kapps.evaluation.report.search import explain_search
 from kapps.evaluation.report.terminal import file_name, summary
 from kapps.evaluation.sample_grids import samples_by_epoch
+from kapps.evaluation.verdicts.caveats import near_duplicate_findings
 from kapps.invocation import recipe_command
 
 if TYPE_CHECKING:
@@ -56,6 +59,8 @@ def close(
         "precision": run.facts().get("precision", "float32"),
         "exported": published,
     }
+    found = with_twins(found, data)
+    metrics |= {name: found.metrics[name] for name in found.metrics.keys() - metrics.keys()}
     if found.label_issues:
         training.write_rows(run.path / "label_issues.csv", list(found.label_issues))
     keep_predictions(run, found)
@@ -82,6 +87,25 @@ def close(
         print(f"note      {note}")  # noqa: T201
     print(summary(metrics, run.path))  # noqa: T201
     return metrics
+
+
+def with_twins(found: Explanation, examples: Any) -> Explanation:
+    """Also what is said of test pictures that are in the training split, unless it is there.
+
+    Args:
+        found: of any model.
+        examples: what it was trained on; nothing is said of what is no pictures.
+    """
+    if not isinstance(examples, ImageData) or "near_duplicates" in found.metrics:
+        return found
+    near = near_duplicates(examples.splits["test"], examples.splits["train"])
+    metrics, notes, tables = near_duplicate_findings(examples, near)
+    return dataclasses.replace(
+        found,
+        metrics={**found.metrics, **metrics},
+        notes=[*found.notes, *notes],
+        tables=[*found.tables, *tables],
+    )
 
 
 def close_search(
