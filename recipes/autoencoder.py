@@ -106,11 +106,11 @@ def batches(config: Config, images: data.ImageData) -> tuple:
     def prepare(pixels, labels, seed=None):
         return pixels
 
-    evaluate, part = data.evaluation_batches, {"limit": len(validation), "seed": config.seed}
+    evaluate, limit = data.evaluation_batches, training.clean_examples(images.counts)
     return (
         data.TrainingBatches(train, config.batch_size, seed=config.seed, prepare=prepare),
         evaluate(validation, 256, prepare=prepare),
-        evaluate(train, 256, prepare=prepare, **part),
+        evaluate(train, 256, prepare=prepare, limit=limit, seed=config.seed),
     )
 
 
@@ -216,6 +216,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         history.rows,
         kind=config.model,
         left_out=config.anomaly_class,
+        kept=history.best_epoch,
         layer_errors=run.facts().get("layer_errors", ()),
         seed=config.seed,
     )

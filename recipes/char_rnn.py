@@ -188,6 +188,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         samples=[str(sample[0]) for sample in drawn],
         sample_epochs=epochs,
         train_characters=text.counts["validation"],
+        kept=history.best_epoch,
     )
     what = f"A character model ({config.layers} x {config.cell} of {config.units} units)"
     published = serving.publish(model, run, text, found, what=what)

@@ -39,6 +39,7 @@ class Config(
     training.FastFlags,
     training.AveragingFlags,
     training.OptimizationFlags,
+    training.ClassifierFlags,
     training.AugmentationFlags,
     training.ImageFlags,
     training.PeerFlags,
@@ -107,7 +108,7 @@ def batches(config: Config, images: data.ImageData) -> tuple:
     def as_they_are(pixels, labels):
         return pixels, one_hot(labels)
 
-    evaluate, part = data.evaluation_batches, {"limit": len(validation), "seed": config.seed}
+    evaluate, limit = data.evaluation_batches, training.clean_examples(images.counts)
     return (
         data.TrainingBatches(
             train,
@@ -117,7 +118,7 @@ def batches(config: Config, images: data.ImageData) -> tuple:
             alternate_flips=alternate,
         ),
         evaluate(validation, 256, prepare=as_they_are),
-        evaluate(train, 256, prepare=as_they_are, **part),
+        evaluate(train, 256, prepare=as_they_are, limit=limit, seed=config.seed),
     )
 
 
@@ -152,7 +153,7 @@ def build(config: Config, run: training.Run) -> tuple:
         model.compile(
             training.optimizer_from(config, config.epochs * train.steps, run),
             loss=kapps.losses.softmax_cross_entropy,
-            metrics=["accuracy"],
+            metrics=["accuracy", training.CalibratedLoss()],
         )
     run.announce(images, f"{config.model}: {models.size(model)}, {precision}")
     return model, images, (train, validation, clean)
@@ -177,9 +178,13 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model = models.with_views(looking, **config.views(config.augmentation(images.class_names)))
     model.save(run.path / "model.keras")
     print("evaluating on the test split, once")
-    measured = min(images.counts["validation"], images.counts["train"])
     found = evaluation.explain_classifier(
-        model, images, history.rows, clean_examples=measured, look_into=looking
+        model,
+        images,
+        history.rows,
+        kept=history.best_epoch,
+        weighted=config.class_weights,
+        look_into=looking,
     )
     if config.peers:
         labels, peers = images.splits["test"].labels, evaluation.picture_peers(images)

@@ -290,7 +290,9 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     measured = min(images.counts["validation"], images.counts["train"])
     found = evaluation.explain_comparison(
         *compared,
-        evaluation.explain_classifier(model, images, history.rows, clean_examples=measured),
+        evaluation.explain_classifier(
+            model, images, history.rows, kept=history.best_epoch, clean_examples=measured
+        ),
         target=config.target_accuracy,
         seed=config.seed,
     )

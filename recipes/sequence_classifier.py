@@ -56,6 +56,7 @@ class Config(
     training.OptimizationFlags,
     training.PeerFlags,
     training.FoldFlags,
+    training.ClassifierFlags,
     training.CommonFlags,
 ):
     """What is trained, on what, and how."""
@@ -222,7 +223,11 @@ def batches(config: Config, series: data.SequenceData) -> tuple:
 
     repeats = config.repeats or math.ceil(SHORT / max(1, count // size))
     steps = data.IndexedBatches(count * repeats, size, seed=config.seed, load=load_rows)
-    return steps, once(validation), once(train.some(len(validation), config.seed))
+    return (
+        steps,
+        once(validation),
+        once(train.some(training.clean_examples(series.counts), config.seed)),
+    )
 
 
 def network(config: Config, series: data.SequenceData):
@@ -276,16 +281,25 @@ def fit(config: Config, run: training.Run) -> tuple:
     run.record_data(series)
     run.record(features=series.features)
     train, validation, clean = batches(config, series)
-    loss, metric, scale = kapps.losses.softmax_cross_entropy, "accuracy", 1.0
+    loss, scale = kapps.losses.softmax_cross_entropy, 1.0
+    metrics: list = ["accuracy", training.CalibratedLoss()]
     if not series.classes:  # in units of the variance: always answering the mean has a loss of one
-        loss, metric, scale = "mse", "mse", target_statistics(series)[1] ** -2
+        loss, metrics, scale = "mse", ["mse"], target_statistics(series)[1] ** -2
     # On so small networks sixteen bits gain nothing: auto is float32.
     with training.scope(config, run, devices) as precision:
         model = network(config, series)
         optimizer = training.optimizer_from(config, config.epochs * train.steps, run)
-        model.compile(optimizer, loss=loss, loss_weights=[scale], metrics=[metric])
+        model.compile(optimizer, loss=loss, loss_weights=[scale], metrics=metrics)
     run.announce(series, f"{config.network}: {model.count_params():,} parameters, {precision}")
-    history = training.fit(model, train, validation, config=config, run=run, clean_train=clean)
+    history = training.fit(
+        model,
+        train,
+        validation,
+        config=config,
+        run=run,
+        clean_train=clean,
+        monitor=None if series.classes and not series.per_step else "val_loss",
+    )
     return model, series, history
 
 
@@ -299,7 +313,9 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model.save(run.path / "model.keras")
     print("evaluating on the test split, once")
     memory_task = config.dataset in MEMORY_TASKS
-    found = evaluation.explain_sequences(model, series, history.rows, memory_task=memory_task)
+    found = evaluation.explain_sequences(
+        model, series, history.rows, memory_task=memory_task, kept=history.best_epoch
+    )
     if config.peers and found.test_logits is not None:
         labels, peers = series.splits["test"].labels, evaluation.series_peers(series)
         found = evaluation.beside_peers(found, labels, found.test_logits, peers)

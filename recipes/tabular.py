@@ -24,7 +24,11 @@ from kapps.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Config(
-    training.AveragingFlags, training.OptimizationFlags, training.FoldFlags, training.CommonFlags
+    training.AveragingFlags,
+    training.OptimizationFlags,
+    training.ClassifierFlags,
+    training.FoldFlags,
+    training.CommonFlags,
 ):
     """What is trained, on what, and how."""
 
@@ -172,19 +176,29 @@ def fit(config: Config, run: training.Run) -> tuple:
         model = network(config, table)
     train, validation, clean = batches(config, table, model)
     if table.task == "classification":
-        loss, scale, metric = kapps.losses.softmax_cross_entropy, 1.0, "accuracy"
+        loss, scale, monitor = kapps.losses.softmax_cross_entropy, 1.0, None
+        metrics: list = ["accuracy", training.CalibratedLoss()]
     else:  # in units of the variance: always answering the mean has a loss of one
-        loss, scale, metric = "mse", table.target_statistics[1] ** -2, "mae"
+        loss, scale, monitor = "mse", table.target_statistics[1] ** -2, "val_loss"
+        metrics = ["mae"]
     trained = model.get_layer("network")
     with devices.scope():
         optimizer = training.optimizer_from(config, config.epochs * train.steps, run)
-        trained.compile(optimizer, loss=loss, loss_weights=[scale], metrics=[metric])
+        trained.compile(optimizer, loss=loss, loss_weights=[scale], metrics=metrics)
     run.announce(
         table,
         f"{trained.input_shape[-1]} inputs, units {list(config.units)}: "
         f"{model.count_params():,} parameters, {precision}",
     )
-    history = training.fit(trained, train, validation, config=config, run=run, clean_train=clean)
+    history = training.fit(
+        trained,
+        train,
+        validation,
+        config=config,
+        run=run,
+        clean_train=clean,
+        monitor=monitor,
+    )
     return model, table, history
 
 
@@ -197,7 +211,14 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model = models.for_inference(model)
     model.save(run.path / "model.keras")
     print("evaluating on the test split, once, beside scikit-learn")
-    found = evaluation.explain_table(model, table, history.rows, seed=config.seed)
+    found = evaluation.explain_table(
+        model,
+        table,
+        history.rows,
+        kept=history.best_epoch,
+        weighted=config.class_weights,
+        seed=config.seed,
+    )
     what = f"A multilayer perceptron that predicts '{table.target}'"
     published = serving.publish(model, run, table, found, what=what)
     metrics = evaluation.close(

@@ -14,7 +14,6 @@ one that is finished.
 from __future__ import annotations
 
 import dataclasses
-import math
 import pathlib
 from typing import Annotated, ClassVar, Literal
 
@@ -30,6 +29,7 @@ SMALLEST = 64  # side that smaller images are enlarged to
 @dataclasses.dataclass(frozen=True)
 class Config(
     training.OptimizationFlags,
+    training.ClassifierFlags,
     training.AugmentationFlags,
     training.ImageFlags,
     training.PeerFlags,
@@ -152,11 +152,11 @@ def batches(config: Config, images: data.ImageData) -> tuple:
     def as_they_are(pixels, labels):
         return pixels, one_hot(labels)
 
-    evaluate, part = data.evaluation_batches, {"limit": len(validation), "seed": config.seed}
+    evaluate, limit = data.evaluation_batches, training.clean_examples(images.counts)
     return (
         data.TrainingBatches(train, config.batch_size, seed=config.seed, prepare=prepare),
         evaluate(validation, 64, prepare=as_they_are),
-        evaluate(train, 64, prepare=as_they_are, **part),
+        evaluate(train, 64, prepare=as_they_are, limit=limit, seed=config.seed),
     )
 
 
@@ -239,7 +239,7 @@ def fit(config: Config, run: training.Run) -> tuple:
                 config, epochs * learns.steps, learning_rate=rates[name], **settings
             )
             loss = kapps.losses.softmax_cross_entropy
-            part.compile(optimizer, loss=loss, metrics=["accuracy"])
+            part.compile(optimizer, loss=loss, metrics=["accuracy", training.CalibratedLoss()])
         names = [phase for phase, length in config.phases.items() if length]
         return training.fit_phase(
             name,
@@ -274,7 +274,7 @@ def fit(config: Config, run: training.Run) -> tuple:
         factors = training.rate_factors(model, stages, factors)
         histories[FINE_TUNING] = train(FINE_TUNING, model, pixel_batches, rate_factors=factors)
         weights[FINE_TUNING] = model.get_weights()
-    kept = better_phase(histories)
+    kept = training.better_phase(histories, *training.kept_by(config))
     model.set_weights(weights[kept])
     return model, images, training.join_histories(histories, kept)
 
@@ -283,13 +283,6 @@ def learning_rates(config: Config) -> dict[str, float]:
     """The highest rate of each phase."""
     rate = config.learning_rate or training.usual_learning_rate(config.optimizer)
     return {PROBE: rate, FINE_TUNING: config.fine_tune_learning_rate or rate / 3.0}
-
-
-def better_phase(histories: dict[str, training.History]) -> str:
-    """The phase with the lower validation loss; a finite one goes before all others."""
-    best = {name: h.rows[h.best_epoch - 1]["val_loss"] for name, h in histories.items()}
-    finite = [name for name, loss in best.items() if math.isfinite(loss)]
-    return min(finite or best, key=best.get)
 
 
 def main(config: Config, run: training.Run) -> dict[str, object]:

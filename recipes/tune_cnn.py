@@ -81,11 +81,11 @@ def batches(config: Config, images: data.ImageData, how: dict[str, Any], seed: i
     def as_they_are(pixels, labels):
         return pixels, one_hot(labels)
 
-    evaluate, part = data.evaluation_batches, {"limit": len(validation), "seed": seed}
+    evaluate, limit = data.evaluation_batches, training.clean_examples(images.counts)
     return (
         data.TrainingBatches(train, how["batch_size"], seed=seed, prepare=augmented),
         evaluate(validation, 256, prepare=as_they_are),
-        evaluate(train, 256, prepare=as_they_are, **part),
+        evaluate(train, 256, prepare=as_they_are, limit=limit, seed=seed),
     )
 
 
@@ -146,7 +146,7 @@ class CnnTrials:
             model.compile(
                 tuning.spaces.optimizer(how, epochs * found[0].steps),
                 loss=kapps.losses.softmax_cross_entropy,
-                metrics=["accuracy"],
+                metrics=["accuracy", training.CalibratedLoss()],
             )
         return model, found
 
@@ -250,8 +250,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model.save(run.path / "model.keras")
     training.write_rows(run.path / "metrics.csv", history.rows)
     print("evaluating on the test split, once")
-    measured = images.counts["validation"]
-    found = evaluation.explain_classifier(model, images, history.rows, clean_examples=measured)
+    found = evaluation.explain_classifier(model, images, history.rows, kept=history.best_epoch)
     best = history.best_epoch
     if everything:  # validation was trained on: it says nothing of over-fitting or calibration
         found, best = evaluation.without_validation(found), winner_epochs(config, winner)[1]

@@ -140,11 +140,11 @@ def batches(config: Config, images: data.ImageData) -> tuple:
     def prepare(pixels, labels, seed=None):
         return (pixels, one_hot(labels)) if config.conditional else pixels
 
-    evaluate, part = data.evaluation_batches, {"limit": len(validation), "seed": config.seed}
+    evaluate, limit = data.evaluation_batches, training.clean_examples(images.counts)
     return (
         data.TrainingBatches(train, config.batch_size, seed=config.seed, prepare=prepare),
         evaluate(validation, 256, prepare=prepare),
-        evaluate(train, 256, prepare=prepare, **part),
+        evaluate(train, 256, prepare=prepare, limit=limit, seed=config.seed),
     )
 
 
@@ -220,6 +220,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         model,
         images,
         history.rows,
+        kept=history.best_epoch,
         nll_samples=config.nll_samples,
         extractor=evaluation.wanted_extractor(images, config.sample_quality, seed=config.seed),
         seed=config.seed,

@@ -112,11 +112,11 @@ def batches(config: Config, images: data.ImageData) -> tuple:
     def prepare(pixels, labels, seed=None):
         return pixels
 
-    evaluate, part = data.evaluation_batches, {"limit": len(validation), "seed": config.seed}
+    evaluate, limit = data.evaluation_batches, training.clean_examples(images.counts)
     return (
         data.TrainingBatches(train, config.batch_size, seed=config.seed, prepare=prepare),
         evaluate(validation, 256, prepare=prepare),
-        evaluate(train, 256, prepare=prepare, **part),
+        evaluate(train, 256, prepare=prepare, limit=limit, seed=config.seed),
     )
 
 
@@ -225,6 +225,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         images,
         history.phases[AUTOENCODER].rows,
         history.phases[PRIOR].rows,
+        kept=history.phases[AUTOENCODER].best_epoch,
         extractor=evaluation.wanted_extractor(images, config.sample_quality, seed=config.seed),
         tstr=config.tstr,
         seed=config.seed,

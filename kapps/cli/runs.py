@@ -49,15 +49,15 @@ class Runs:
 
 @dataclass(frozen=True)
 class Compare:
-    """The curves and results of several runs in one picture."""
+    """Several runs in one page: curves, figures, settings that differ, and whether it is luck."""
 
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help_behavior_hint="")]
     """Run directories, two at least."""
-    output: Path = Path("compare.png")
-    """The picture."""
+    output: Path = Path("compare.html")
+    """The page; a name that ends in .png gets a picture of the curves alone."""
 
     def run(self) -> None:
-        """Writes the picture."""
+        """Writes the page."""
         if len(self.runs) < 2:
             raise UserError("two runs at least are needed: kapps compare RUN RUN...")
         for path in self.runs:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kapps import training
+from kapps.data import ImageData, near_duplicates
 from kapps.evaluation.plots.figure import save_png
+from kapps.evaluation.report.comparing import beside_previous, keep_predictions
 from kapps.evaluation.report.gradients import explain_gradient_flow
 from kapps.evaluation.report.page import write_report
 from kapps.evaluation.report.profile import explain_profile
 from kapps.evaluation.report.search import explain_search
 from kapps.evaluation.report.terminal import file_name, summary
 from kapps.evaluation.sample_grids import samples_by_epoch
+from kapps.evaluation.verdicts.caveats import near_duplicate_findings
 from kapps.invocation import recipe_command
 
 if TYPE_CHECKING:
@@ -57,6 +61,11 @@ def close(
         "precision": run.facts().get("precision", "float32"),
         "exported": published,
     }
+    found = with_twins(found, data)
+    metrics |= {name: found.metrics[name] for name in found.metrics.keys() - metrics.keys()}
+    if found.label_issues:
+        training.write_rows(run.path / "label_issues.csv", list(found.label_issues))
+    keep_predictions(run, found)
     drawn, animations = [], found.animations
     if not animations:
         drawn, animations = samples_by_epoch(run.path)
@@ -71,7 +80,7 @@ def close(
         metrics=metrics,
         figures=shown,
         animations=animations,
-        tables=[*found.tables, *times],
+        tables=[*found.tables, *times, *beside_previous(run.path, metrics)],
         config=run.config,
         commands={**commands_after(run, published, predict), **(commands or {})},
         notes=(*data.notes, *run.notes, *history.notes, *found.notes),
@@ -81,6 +90,25 @@ def close(
         print(f"note      {note}")  # noqa: T201
     print(summary(metrics, run.path))  # noqa: T201
     return metrics
+
+
+def with_twins(found: Explanation, examples: Any) -> Explanation:
+    """Also what is said of test pictures that are in the training split, unless it is there.
+
+    Args:
+        found: of any model.
+        examples: what it was trained on; nothing is said of what is no pictures.
+    """
+    if not isinstance(examples, ImageData) or "near_duplicates" in found.metrics:
+        return found
+    near = near_duplicates(examples.splits["test"], examples.splits["train"])
+    metrics, notes, tables = near_duplicate_findings(examples, near)
+    return dataclasses.replace(
+        found,
+        metrics={**found.metrics, **metrics},
+        notes=[*found.notes, *notes],
+        tables=[*found.tables, *tables],
+    )
 
 
 def close_search(

@@ -10,9 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from kapps.evaluation.metrics.calibration import expected_calibration_error, softmax
-from kapps.evaluation.metrics.classification import classification_metrics
+from kapps.evaluation.metrics.classification import baseline_accuracy, classification_metrics
 from kapps.evaluation.verdicts.collapse import Judgement
-from kapps.evaluation.verdicts.overfitting import Verdict
+from kapps.evaluation.verdicts.curves import Verdict
+from kapps.evaluation.verdicts.overfitting import overfitting_verdict
 
 Figures = list[tuple[str, Figure, str]]
 Tables = list[tuple[str, Sequence[str], Sequence[Sequence]]]
@@ -32,6 +33,8 @@ class Explanation:
         animations: (title, content of a WebP file, caption), in place of the samples by epoch.
         temperature: what logits are to be divided by, fitted on validation.
         test_logits: of a classifier, float32 [n, classes], of the test split.
+        test_labels: int [n], what is true there.
+        label_issues: rows of label_issues.csv.
     """
 
     metrics: dict[str, Any]
@@ -44,6 +47,8 @@ class Explanation:
     animations: Sequence[tuple[str, bytes, str]] = ()
     temperature: float = 1.0
     test_logits: np.ndarray | None = None
+    test_labels: np.ndarray | None = None
+    label_issues: Sequence[Mapping[str, Any]] = ()
 
 
 def accuracy_headline(metrics: Mapping[str, Any], examples: str) -> str:
@@ -97,6 +102,59 @@ def measure_classifier(
         "test_ece_before_temperature": expected_calibration_error(labels, before),
         "temperature": temperature,
     }
+
+
+def judge_classifier(
+    history: Sequence[Mapping],
+    labels: np.ndarray,
+    logits: np.ndarray,
+    metrics: Mapping[str, Any],
+    *,
+    train_examples: int,
+    kept: int | None = None,
+    weighted: bool = False,
+) -> Verdict:
+    """The verdict on the kept weights, of the curves and of the test split together.
+
+    Args:
+        history: rows of metrics.csv.
+        labels: of the validation split, int [n].
+        logits: of it, [n, classes].
+        metrics: with `test_accuracy` and `test_examples`.
+        train_examples: how many `train_accuracy` was measured on.
+        kept: the epoch whose weights they are, from 1.
+        weighted: whether every class had the same share of the loss.
+    """
+    balanced: dict[str, Any] = {}
+    if weighted:
+        recalls = [np.mean(logits[labels == i].argmax(-1) == i) for i in np.unique(labels)]
+        balanced = {"balanced_accuracy": float(np.mean(recalls)), "classes": logits.shape[-1]}
+    return overfitting_verdict(
+        history,
+        validation_examples=len(labels),
+        train_examples=train_examples,
+        baseline_accuracy=baseline_accuracy(labels),
+        kept=kept,
+        weighted=weighted,
+        test_accuracy=metrics["test_accuracy"],
+        test_examples=metrics["test_examples"],
+        **balanced,
+    )
+
+
+def most_confused_words(found: Mapping[str, Any]) -> str:
+    """The most frequent confusion in a sentence.
+
+    Args:
+        found: of `classification_metrics`.
+    """
+    if not found["most_confused"]:
+        return "No example was taken for another class."
+    most = found["most_confused"][0]
+    return (
+        f"Most often {most['true']} was taken for {most['predicted']}: {most['count']} times, "
+        f"{most['share']:.1%} of its examples."
+    )
 
 
 def class_tables(found: dict[str, Any], examples: str = "pictures") -> Tables:

@@ -2,7 +2,7 @@
 
 fit, History                      training that a killed process can go on with, bit for bit
 fit_phase, join_histories, Phase   a training in phases, each with a `fit` of its own
-best_epoch                        which epoch's weights are kept
+best_epoch, kept_by, CalibratedLoss which epoch's weights are kept
 cached_features, FeatureBatches, gatherer
                                   what a frozen backbone makes of pictures, computed once
 open_run, Run, read_json          the run directory
@@ -19,14 +19,14 @@ strategy, cluster, check_devices, named_devices, check_batch, scaled_learning_ra
 choose_precision, precision_policy
                                   which number format to train in
 seed_everything                   one seed for everything
-CommonFlags, ImageFlags, AugmentationFlags, OptimizationFlags, AveragingFlags, FoldFlags,
-PeerFlags, FastFlags
+CommonFlags, ImageFlags, AugmentationFlags, OptimizationFlags, AveragingFlags, ClassifierFlags,
+FoldFlags, PeerFlags, FastFlags
                                   flags that recipes share, for a Config to inherit
 Fraction, Positive, PositiveInt ...
                                   types of flags with a range; Range makes others
 check, check_ranges, changed, command
                                   what is wrong with flags before TensorFlow is imported
-begin, scope, optimizer_from, callbacks
+begin, scope, optimizer_from, callbacks, clean_examples
                                   from flags to devices, precision, optimizer and callbacks
 patch_for_replicas, order_for_replicas
                                   makes N devices give what one gives

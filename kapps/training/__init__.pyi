@@ -1,3 +1,4 @@
+from .calibrated_loss import CalibratedLoss as CalibratedLoss
 from .cells import (
     Candidate as Candidate,
     Cells as Cells,
@@ -21,6 +22,7 @@ from .feature_cache import (
 from .flags import (
     AugmentationFlags as AugmentationFlags,
     AveragingFlags as AveragingFlags,
+    ClassifierFlags as ClassifierFlags,
     CommonFlags as CommonFlags,
     Decay as Decay,
     Degrees as Degrees,
@@ -57,7 +59,10 @@ from .gradients import (
     gradient_flow as gradient_flow,
 )
 from .greedy import greedy_pretrain as greedy_pretrain
-from .kept_epoch import best_epoch as best_epoch
+from .kept_epoch import (
+    best_epoch as best_epoch,
+    kept_by as kept_by,
+)
 from .optim.muon import Muon as Muon
 from .optim.optimizers import (
     optimizer as optimizer,
@@ -77,6 +82,7 @@ from .optim.schedules import (
 from .phases import (
     JoinedRows as JoinedRows,
     Phase as Phase,
+    better_phase as better_phase,
     fit_phase as fit_phase,
     join_histories as join_histories,
     joined as joined,
@@ -114,6 +120,7 @@ from .seeds import seed_everything as seed_everything
 from .setup import (
     begin as begin,
     callbacks as callbacks,
+    clean_examples as clean_examples,
     optimizer_from as optimizer_from,
     scope as scope,
 )

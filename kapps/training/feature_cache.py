@@ -26,6 +26,7 @@ from kapps.data.images.dataset import ImageData, Split
 from kapps.data.pipeline import IndexedBatches, evaluation_batches, without_autotune
 from kapps.data.progress import track
 from kapps.training.run import versions
+from kapps.training.setup import clean_examples
 
 IN_MEMORY = 2**30  # bytes; larger files stay on the disk and are mapped
 
@@ -199,7 +200,7 @@ def cached_batches(
             targets=lambda rows: weigh(one_hot(tf.gather(labels, rows))),
         ),
         measured(features("validation"), "validation"),
-        measured(clean, "train", limit=len(images.splits["validation"])),
+        measured(clean, "train", limit=clean_examples(images.counts)),
     )
 
 

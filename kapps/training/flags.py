@@ -208,7 +208,7 @@ class OptimizationFlags:
     clip: NonNegative = 0.0
     """highest global norm of the gradient; 0 is off"""
     patience: NonNegativeInt = 0
-    """epochs without a better validation loss before training stops; 0 is off"""
+    """epochs without a better one before training stops; 0 is off"""
 
     EXCLUSIONS: ClassVar[Exclusions] = (
         (
@@ -216,6 +216,15 @@ class OptimizationFlags:
             "--schedule {schedule} has no --warmup",
         ),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierFlags:
+    """Of what is judged by its right answers."""
+
+    best_by: Literal["accuracy", "loss"] = "accuracy"
+    """the epoch that is kept: highest validation accuracy (among equals the lowest loss after a
+    temperature), or lowest validation loss"""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -18,6 +18,7 @@ from kapps import files
 from kapps.data import TrainingBatches
 from kapps.training import run as runs
 from kapps.training.flags import CommonFlags
+from kapps.training.kept_epoch import best_epoch
 from kapps.training.resumable import History, fit
 
 
@@ -96,6 +97,21 @@ def join_histories(histories: Mapping[str, History], kept: str) -> History:
         histories,
         kept,
     )
+
+
+def better_phase(
+    histories: Mapping[str, History], monitor: str, mode: Literal["min", "max"]
+) -> str:
+    """The phase whose kept epoch is the best; the first of those that are as good.
+
+    Args:
+        histories: by the name of the phase, in order.
+        monitor: the column that is judged.
+        mode: "min" or "max": where it is best.
+    """
+    names = list(histories)
+    best = [histories[name].rows[histories[name].best_epoch - 1] for name in names]
+    return names[best_epoch(best, monitor, mode) or 0]
 
 
 class Phase:

@@ -14,7 +14,7 @@ import collections
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
@@ -28,6 +28,7 @@ from kapps.training.distributed.devices import check_batch
 from kapps.training.distributed.patch import patch_for_replicas, several_machines
 from kapps.training.flags import CommonFlags
 from kapps.training.gradients import GradientFlow, gradient_flow
+from kapps.training.kept_epoch import kept_by
 from kapps.training.profiling import StepProfile, step_profile
 from kapps.training.run import Run
 
@@ -73,8 +74,8 @@ def fit(
     epochs: int | None = None,
     clean_train: tf.data.Dataset | None = None,
     ema: float | None = None,
-    monitor: str = "val_loss",
-    mode: str = "min",
+    monitor: str | None = None,
+    mode: Literal["min", "max"] = "min",
     callbacks: Sequence[keras.callbacks.Callback] = (),
     save_minutes: float = 5.0,
     save_steps: int | None = None,
@@ -98,7 +99,9 @@ def fit(
         clean_train: training examples without augmentation, measured after every epoch as
             `train_*`.
         ema: decay of the weight average that is validated and kept; 0 keeps none.
-        monitor: the figure that says which epoch is best.
+        monitor: the figure that says which epoch is best; among equals the loss after a
+            temperature does (`CalibratedLoss`), or the loss. By default what `--best-by` of
+            `config` says, the validation loss without that.
         mode: "min" or "max": where `monitor` is best.
         callbacks: further Keras callbacks; the memory of EarlyStopping and ReduceLROnPlateau, and
             of those with `get_state` and `set_state`, is resumed too.
@@ -119,6 +122,8 @@ def fit(
         ema = float(asked["ema"] or 0.0)
     if sync_batch_norm is None:
         sync_batch_norm = asked["sync_batch_norm"] is not False
+    if monitor is None:
+        monitor, mode = kept_by(config)
     if not model.built:
         raise UserError("the model has no weights yet: call it on a batch, or give it an Input")
     if epochs < 1:

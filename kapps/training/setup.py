@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import tensorflow as tf
@@ -28,6 +28,8 @@ from kapps.training.seeds import seed_everything
 
 if TYPE_CHECKING:
     from kapps.training.phases import Phase
+
+FEWEST_CLEAN = 2000
 
 
 def begin(config: CommonFlags) -> tf.distribute.Strategy:
@@ -122,7 +124,10 @@ def optimizer_from(
 
 
 def callbacks(
-    config: CommonFlags, run: Run | Phase, monitor: str = "val_loss", mode: str = "min"
+    config: CommonFlags,
+    run: Run | Phase,
+    monitor: str = "val_loss",
+    mode: Literal["min", "max"] = "min",
 ) -> list[keras.callbacks.Callback]:
     """Keras' own callbacks, as the flags ask for them.
 
@@ -146,6 +151,18 @@ def callbacks(
         stop = keras.callbacks.EarlyStopping(monitor, patience=patience, mode=mode)
         chosen.append(stop)
     return chosen
+
+
+def clean_examples(counts: Mapping[str, int]) -> int:
+    """How many training examples are measured as validation examples are, after every epoch.
+
+    As many as those, and 2,000 at least: of fewer, the interval of the gap between the two says
+    nothing. A smaller training split is measured whole.
+
+    Args:
+        counts: examples in each split, with `train` and `validation`.
+    """
+    return min(counts["train"], max(FEWEST_CLEAN, counts["validation"]))
 
 
 def verbosity() -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from kapps.errors import UserError
 from kapps.training import run as runs, state as states
+from kapps.training.kept_epoch import best_epoch, ties_of
 
 # `on_train_begin` resets these, so Keras forgets its patience whenever a run is resumed.
 KERAS_STATE = {
@@ -161,6 +162,8 @@ class CleanTrainMetrics(keras.callbacks.Callback):
 class BestWeights(keras.callbacks.Callback):
     """Keeps the weights of the best epoch on the disk or in memory, and puts them back.
 
+    Which one that is `kapps.training.best_epoch` says.
+
     Args:
         monitor: name of the figure; smaller is better unless `mode` is "max".
         mode: "min" or "max".
@@ -171,32 +174,30 @@ class BestWeights(keras.callbacks.Callback):
     def __init__(
         self,
         monitor: str = "val_loss",
-        mode: str = "min",
+        mode: Literal["min", "max"] = "min",
         path: pathlib.Path | None = None,
         average: WeightAverage | None = None,
     ):
         super().__init__()
-        self.monitor, self.sign = monitor, -1.0 if mode == "max" else 1.0
+        self.monitor = monitor
+        self.mode: Literal["min", "max"] = mode
         self.path, self.average = path, average
-        self.best: float | None = None
+        self.figures: list[dict[str, float]] = []  # of each epoch so far
         self.best_epoch = 0  # none so far
         self._kept: states.State | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Keep the weights if they are the best so far."""
-        value = (logs or {}).get(self.monitor)
-        if value is None:
-            raise UserError(
-                f"nothing named {self.monitor!r} is measured; there is {sorted(logs or {})}"
-            )
-        # NaN is better than nothing, since some weights are needed, and worse than anything else.
-        if self.best is None or (np.isnan(self.best) and not np.isnan(value)):
-            better = True
-        else:
-            better = self.sign * value < self.sign * self.best
-        if not better:
+        logs = logs or {}
+        if logs.get(self.monitor) is None:
+            raise UserError(f"nothing named {self.monitor!r} is measured; there is {sorted(logs)}")
+        names = {self.monitor, ties_of(logs)} & logs.keys()
+        self.figures.append({name: float(logs[name]) for name in sorted(names)})
+        best = best_epoch(self.figures, self.monitor, self.mode)
+        # No number is better than nothing, since some weights are needed.
+        if best != len(self.figures) - 1 and self.best_epoch:
             return
-        self.best, self.best_epoch = float(value), epoch + 1
+        self.best_epoch = epoch + 1
         with self.average.swapped() if self.average else contextlib.nullcontext():
             arrays = {f"{i:04d}": weight.numpy() for i, weight in enumerate(self.model.weights)}
         self._kept = states.State(arrays, {"epoch": self.best_epoch})
@@ -220,12 +221,12 @@ class BestWeights(keras.callbacks.Callback):
             weight.assign(kept.arrays[f"{i:04d}"])
 
     def get_state(self) -> dict[str, Any]:
-        """The best figure and its epoch."""
-        return {"best": self.best, "best_epoch": self.best_epoch}
+        """The figures of all epochs, and which is best."""
+        return {"figures": self.figures, "best_epoch": self.best_epoch}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """The best figure and its epoch."""
-        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        """The figures of all epochs, and which is best."""
+        self.figures, self.best_epoch = list(state["figures"]), state["best_epoch"]
 
 
 class MetricsFile(keras.callbacks.Callback):

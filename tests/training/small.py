@@ -61,6 +61,7 @@ def train(
     schedule="one-cycle",
     augment=True,
     save_minutes=5.0,
+    **settings,
 ):
     training.seed_everything(0)
     images = data.load("digits", seed=0)
@@ -99,6 +100,7 @@ def train(
         save_steps=save_steps,
         save_minutes=save_minutes,
         verbose=0,
+        **settings,
     )
     return model, history
 

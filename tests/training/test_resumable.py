@@ -202,3 +202,23 @@ def test_mistakes_are_named():
         small.train(epochs=0)
     with pytest.raises(UserError, match="ema 1.5"):
         small.train(ema=1.5)
+
+
+def test_a_classifier_is_kept_by_its_accuracy(tmp_path):
+    """Although the loss is lowest elsewhere; killed in between, too."""
+
+    class Written(keras.callbacks.Callback):
+        accuracy, loss = [0.2, 0.6, 0.9, 0.9], [1.0, 0.5, 0.9, 0.8]
+
+        def on_epoch_end(self, epoch, logs=None):
+            logs.update(val_accuracy=self.accuracy[epoch], val_loss=self.loss[epoch])
+
+    _, history = small.train(callbacks=[Written()])
+    assert history.best_epoch == 2
+    _, history = small.train(callbacks=[Written()], monitor="val_accuracy", mode="max")
+    assert history.best_epoch == 4
+    with open_run(tmp_path / "run") as run, pytest.raises(Stop):
+        small.train(run, callbacks=[Written(), Crash(37)], monitor="val_accuracy", mode="max")
+    with open_run(tmp_path / "run") as run:
+        _, again = small.train(run, callbacks=[Written()], monitor="val_accuracy", mode="max")
+    assert again.best_epoch == 4 and again.rows == history.rows

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from kapps import data, models
+from kapps import data, models, training
 from kapps.evaluation import plots
 from kapps.evaluation.explanation import Explanation, Figures, Tables
 from kapps.evaluation.generative.explain_vae import (
@@ -23,6 +23,7 @@ from kapps.evaluation.generative.explain_vae import (
 from kapps.evaluation.generative.latent_paths import lerp
 from kapps.evaluation.generative.reconstruction import pca_mse, psnr, reconstruction_mse
 from kapps.evaluation.verdicts.collapse import autoencoder_verdict
+from kapps.evaluation.verdicts.reconstruction import reconstruction_fit
 
 if TYPE_CHECKING:
     from kapps.data import ImageData
@@ -39,6 +40,7 @@ def explain_autoencoder(
     kind: str = "dense",
     left_out: str | None = None,
     layer_errors: Sequence[float] = (),
+    kept: int | None = None,
     seed: int = 0,
 ) -> Explanation:
     """Measure an autoencoder, once, on the test split, and draw what explains it.
@@ -56,6 +58,7 @@ def explain_autoencoder(
         kind: of network; a "linear" one can do no better than PCA.
         left_out: the class that it was trained without.
         layer_errors: what training layer by layer has reached, layer after layer.
+        kept: the epoch whose weights these are, from 1; by default that of the lowest `val_loss`.
         seed: of the noise.
 
     Raises:
@@ -70,6 +73,14 @@ def explain_autoencoder(
     mean_error, pca = _linear_errors(known.splits["train"], real, model.latent_dim)
     denoising = model.corruption is not None
     mse = reconstruction_mse(real, made)
+    fit = reconstruction_fit(
+        history,
+        measure="mse",
+        nothing=mean_error,
+        validation_examples=known.counts["validation"],
+        train_examples=training.clean_examples(known.counts),
+        kept=kept,
+    )
     verdict = autoencoder_verdict(
         mse,
         mean_error=mean_error,
@@ -77,6 +88,7 @@ def explain_autoencoder(
         pca_error=None if denoising else pca.get(model.latent_dim),
         codes=codes,
         linear=kind == "linear",
+        fit=fit,
     )
     metrics = {
         "test_mse": mse,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from kapps import data
+from kapps import data, training
 from kapps.evaluation import plots
 from kapps.evaluation.explanation import Explanation
 from kapps.evaluation.generative.latent_paths import lerp, normal_grid, slerp, traversal
@@ -19,6 +19,7 @@ from kapps.evaluation.generative.reconstruction import pca_mse, reconstruction_m
 from kapps.evaluation.generative.samples.neighbours import nearest_neighbours
 from kapps.evaluation.generative.samples.quality import quality_table, sample_quality
 from kapps.evaluation.verdicts.collapse import posterior_verdict
+from kapps.evaluation.verdicts.reconstruction import reconstruction_fit
 
 if TYPE_CHECKING:
     from kapps.data import ImageData
@@ -54,6 +55,7 @@ def explain_vae(
     *,
     nll_samples: int = 500,
     extractor: Features | None = None,
+    kept: int | None = None,
     seed: int = 0,
 ) -> Explanation:
     """Measure a VAE, once, on the test split, and draw what explains it.
@@ -67,6 +69,7 @@ def explain_vae(
         history: rows of metrics.csv.
         nll_samples: importance samples per picture.
         extractor: measures the quality of samples by its features; None leaves that out.
+        kept: the epoch whose weights these are, from 1; by default that of the lowest `val_loss`.
         seed: of all draws.
 
     Raises:
@@ -90,7 +93,24 @@ def explain_vae(
         "test_examples": len(test.grey),
     }
     units = active.variances > 0.01
-    verdict = posterior_verdict(kl, units, reconstruction=mse, mean_picture=mean_mse)
+    fit = reconstruction_fit(
+        history,
+        validation_examples=images.counts["validation"],
+        train_examples=training.clean_examples(images.counts),
+        kept=kept,
+    )
+    quality = {} if extractor is None else _quality(model, images, test.grey, extractor, seed)
+    verdict = posterior_verdict(
+        kl,
+        units,
+        reconstruction=mse,
+        mean_picture=mean_mse,
+        pca_error=pca,
+        coverage=quality.get("coverage"),
+        coverage_floor=quality.get("coverage_floor", 1.0),
+        classes=images.classes,
+        fit=fit,
+    )
     below = metrics["test_kl"] - float(kl.sum())
     if model.posteriors:
         words = f" The levels below hold {below:.2f} nats."
@@ -117,10 +137,9 @@ def explain_vae(
         ),
     ]
     tables = _tables(likelihood, model, metrics)
-    if extractor is not None:
-        found = _quality(model, images, test.grey, extractor, seed)
-        tables.append(quality_table(found))
-        metrics |= {f"test_{name}": value for name, value in found.items()}
+    if quality:
+        tables.append(quality_table(quality))
+        metrics |= {f"test_{name}": value for name, value in quality.items()}
     headline = (
         f"Negative log-likelihood of a test image at most {metrics['test_nll']:.2f} nats "
         f"({nll_samples} importance samples, {len(test.grey)} images), negative ELBO "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from kapps import training
 from kapps.evaluation import plots
 from kapps.evaluation.explanation import Explanation
 from kapps.evaluation.generative.explain_gan import learned_from_samples
@@ -26,6 +27,7 @@ from kapps.evaluation.generative.explain_vae import (
 from kapps.evaluation.generative.reconstruction import reconstruction_mse
 from kapps.evaluation.generative.samples.quality import quality_table, sample_quality
 from kapps.evaluation.verdicts.collapse import codebook_verdict
+from kapps.evaluation.verdicts.reconstruction import reconstruction_fit
 
 if TYPE_CHECKING:
     from kapps.data import ImageData
@@ -41,6 +43,7 @@ def explain_vq_vae(
     autoencoder_history: Sequence[Mapping[str, Any]],
     prior_history: Sequence[Mapping[str, Any]],
     *,
+    kept: int | None = None,
     extractor: Features | None = None,
     tstr: bool = True,
     seed: int = 0,
@@ -56,6 +59,8 @@ def explain_vq_vae(
         images: what it was trained on.
         autoencoder_history: rows of metrics.csv of the networks and the codebook.
         prior_history: those of the prior.
+        kept: the epoch whose networks and codebook these are, from 1; by default that of the lowest
+            `val_loss`.
         extractor: measures the quality of samples by its features; None leaves that out.
         tstr: of a conditional prior, also train a classifier on samples and test it on pictures.
         seed: of all draws.
@@ -70,7 +75,13 @@ def explain_vq_vae(
     counts = np.bincount(codes.ravel(), minlength=model.codes)
     mse = reconstruction_mse(real, made)
     mean_mse = float(np.mean((real / 255.0 - train.mean(axis=0) / 255.0) ** 2))
-    verdict = codebook_verdict(mse, mean_error=mean_mse, counts=counts)
+    fit = reconstruction_fit(
+        autoencoder_history,
+        validation_examples=images.counts["validation"],
+        train_examples=training.clean_examples(images.counts),
+        kept=kept,
+    )
+    verdict = codebook_verdict(mse, mean_error=mean_mse, counts=counts, fit=fit)
     one_hot = np.eye(model.classes, dtype=np.float32)[labels] if model.classes else None
     (nats,) = in_parts(model.prior.negative_log_likelihood, codes, one_hot)
     pca = pca_of(train, real, model.latent_dim)

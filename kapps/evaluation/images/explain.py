@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,16 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
+from kapps import data, training
 from kapps.errors import UserError
 from kapps.evaluation import plots
 from kapps.evaluation.explanation import (
     Explanation,
     accuracy_headline,
     class_tables,
+    judge_classifier,
     measure_classifier,
+    most_confused_words,
 )
 from kapps.evaluation.images.gradcam import grad_cam
 from kapps.evaluation.metrics.calibration import (
@@ -24,11 +28,17 @@ from kapps.evaluation.metrics.calibration import (
     softmax,
 )
 from kapps.evaluation.metrics.classification import (
-    baseline_accuracy,
     predict_logits,
     top_losses,
 )
-from kapps.evaluation.verdicts.overfitting import overfitting_verdict
+from kapps.evaluation.metrics.label_issues import label_issues
+from kapps.evaluation.plots.figure import shorten
+from kapps.evaluation.verdicts.caveats import (
+    caveats_of,
+    near_duplicate_findings,
+    picture_name,
+    split_counts,
+)
 
 if TYPE_CHECKING:
     from kapps.data import ImageData
@@ -43,6 +53,8 @@ def explain_classifier(
     images: ImageData,
     history: Sequence[Mapping[str, Any]],
     *,
+    kept: int | None = None,
+    weighted: bool = False,
     clean_examples: int | None = None,
     batch_size: int = 256,
     look_into: keras.Model | None = None,
@@ -56,7 +68,11 @@ def explain_classifier(
         model: images -> logits.
         images: what it was trained on.
         history: rows of metrics.csv.
-        clean_examples: how many training examples `train_accuracy` was measured on.
+        kept: the epoch whose weights these are, from 1; by default that of the highest validation
+            accuracy.
+        weighted: whether every class had the same share of the loss.
+        clean_examples: how many training examples `train_accuracy` was measured on; by default
+            what `training.clean_examples` says.
         batch_size: examples at a time.
         look_into: the model with the feature maps, where `model` is one around it.
 
@@ -68,27 +84,46 @@ def explain_classifier(
     temperature = fit_temperature(validation.labels, val_logits)
     logits = predict_logits(model, test, batch_size)
     found, metrics = measure_classifier(test.labels, logits, images.class_names, temperature)
-    verdict = overfitting_verdict(
+    verdict = judge_classifier(
         history,
-        validation_examples=len(validation),
-        train_examples=clean_examples,
-        baseline_accuracy=baseline_accuracy(validation.labels),
+        validation.labels,
+        val_logits,
+        metrics,
+        train_examples=clean_examples or training.clean_examples(images.counts),
+        kept=kept,
+        weighted=weighted,
     )
     metrics["verdict"] = verdict.label
+    correct = logits.argmax(axis=-1) == test.labels
+    near = data.near_duplicates(test, images.splits["train"])
+    twins, notes, twin_tables = near_duplicate_findings(images, near, correct)
+    judged = {"validation": val_logits, "test": logits}
+    issues = _label_issues(images, judged, temperature)
+    metrics |= twins | {"label_issues": len(issues)}
     figures = [
-        *_training_figures(images, history),
+        *_training_figures(images, history, kept, verdict),
         *_test_figures(
             model if look_into is None else look_into, images, logits, temperature, found
         ),
+        *_issue_figures(images, issues),
     ]
     return Explanation(
         metrics,
         verdict,
         figures,
-        class_tables(found),
+        [
+            *class_tables(found),
+            _counts_table(images),
+            _mistakes_table(images, logits, temperature),
+            *_issues_table(images, issues),
+            *twin_tables,
+        ],
         headline=accuracy_headline(metrics, "images"),
+        notes=[*caveats_of(images, metrics, weighted), *notes],
         temperature=temperature,
         test_logits=logits,
+        test_labels=test.labels,
+        label_issues=issues,
     )
 
 
@@ -109,14 +144,107 @@ def without_validation(found: Explanation) -> Explanation:
     )
 
 
-def _training_figures(images: ImageData, history) -> list[tuple[str, Figure, str]]:
+def _label_issues(images: ImageData, logits, temperature: float) -> list[dict[str, Any]]:
+    """Rows of label_issues.csv: of the splits that were not trained on, the surest first."""
+    names = images.class_names
+    labels = np.concatenate([images.splits[name].labels for name in logits])
+    every = np.concatenate(list(logits.values()))
+    places = [(name, row) for name, part in logits.items() for row in range(len(part))]
+    rows = []
+    for issue in label_issues(labels, softmax(every, temperature)):
+        split, row = places[issue.row]
+        rows.append(
+            {
+                "split": split,
+                "row": row,
+                "file": picture_name(images.splits[split], split, row),
+                "label": names[issue.label],
+                "suggested": names[issue.suggested],
+                "probability_of_label": round(issue.given, 6),
+                "probability_of_suggested": round(issue.other, 6),
+            }
+        )
+    return rows
+
+
+def _issue_figures(images: ImageData, issues) -> list[tuple[str, Figure, str]]:
+    if not issues:
+        return []
+    shown = issues[:WORST]
+    pictures = [images.splits[each["split"]].take([each["row"]])[0] for each in shown]
+    captions = [
+        f"labelled {shorten(each['label'], 11)}\n{shorten(each['suggested'], 13)}?"
+        for each in shown
+    ]
+    words = (
+        f"{len(issues)} labels of validation and test are likely wrong, by confident learning "
+        "(arXiv:1911.00068): the surest of them. All are in label_issues.csv."
+    )
+    return [("Likely label errors", plots.image_grid(np.stack(pictures), captions), words)]
+
+
+def _issues_table(images: ImageData, issues) -> list[tuple]:
+    rows = [
+        (
+            _file(images, each["split"], each["row"]),
+            each["label"],
+            each["suggested"],
+            each["probability_of_suggested"],
+        )
+        for each in issues[:WORST]
+    ]
+    columns = ("picture", "label", "suggested", "share of the probability")
+    return [("Likely label errors, the surest", columns, rows)] if rows else []
+
+
+def _mistakes_table(images: ImageData, logits, temperature: float) -> tuple:
+    test, names = images.splits["test"], images.class_names
+    probabilities = softmax(logits, temperature)
+    rows = [
+        (
+            _file(images, "test", int(i)),
+            names[test.labels[i]],
+            names[probabilities[i].argmax()],
+            float(probabilities[i, test.labels[i]]),
+        )
+        for i in _worst_mistakes(test.labels, logits)
+    ]
+    columns = ("picture", "true", "said", "share of the probability that the truth got")
+    return "Worst mistakes, by name", columns, rows
+
+
+def _worst_mistakes(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Rows of the examples that are most wrong; right ones are no mistakes."""
+    order = top_losses(labels, logits, len(labels))
+    return order[logits[order].argmax(axis=-1) != labels[order]][:WORST]
+
+
+def _counts_table(images: ImageData) -> tuple:
+    counts = split_counts(images)
+    columns = ("class", *(f"{name} pictures" for name in counts))
+    rows = [
+        (name, *(int(counts[split][i]) for split in counts))
+        for i, name in enumerate(images.class_names)
+    ]
+    return "How many of each class", columns, rows
+
+
+def _file(images: ImageData, split: str, row: int) -> pathlib.Path | str:
+    """The file of a picture, where it has one: the page links to it."""
+    name = picture_name(images.splits[split], split, row)
+    kind, _, folder = images.spec.partition(":")
+    path = pathlib.Path(folder).expanduser().absolute() / name
+    return path if kind == "folder" and path.is_file() else name
+
+
+def _training_figures(images: ImageData, history, kept, verdict) -> list[tuple[str, Figure, str]]:
     figures = [
         (
             "Learning curves",
-            plots.learning_curves(history),
-            "Training examples are measured twice: while training (dropout and augmentation on), "
-            "and afterwards as validation examples are. The distance between the latter two is "
-            "over-fitting.",
+            plots.learning_curves(history, kept=kept),
+            f"{verdict.path} Training examples are measured twice: while training (dropout and "
+            "augmentation on), and afterwards as validation examples are. The distance between the "
+            "latter two is over-fitting.".strip(),
         )
     ]
     train = images.splits["train"]
@@ -132,19 +260,13 @@ def _training_figures(images: ImageData, history) -> list[tuple[str, Figure, str
 
 def _test_figures(model, images, logits, temperature, found) -> list[tuple[str, Figure, str]]:
     test, names = images.splits["test"], images.class_names
-    worst = top_losses(test.labels, logits, WORST)
-    pictures, labels = test.take(worst), test.labels[worst]
-    probabilities = softmax(logits[worst], temperature)
+    worst = _worst_mistakes(test.labels, logits)
     figures = [
         (
             "Confusion matrix",
             plots.confusion_matrix(np.asarray(found["confusion_matrix"]), names),
-            "Who is taken for whom: rows are what pictures show, columns what the network said.",
-        ),
-        (
-            "Worst mistakes",
-            plots.top_losses_grid(pictures, labels, probabilities, names),
-            "Test pictures on which the network is most wrong: look here for mislabelled ones.",
+            f"{most_confused_words(found)} Rows are what pictures show, columns what the network "
+            "said.",
         ),
         (
             "Calibration",
@@ -153,16 +275,38 @@ def _test_figures(model, images, logits, temperature, found) -> list[tuple[str, 
             "into the exported model.",
         ),
     ]
-    try:
-        heat = grad_cam(model, pictures[: WORST // 2])
-    except UserError:  # no feature maps: a multi-layer perceptron looks everywhere
-        return figures
-    captions = [f"said {names[i]}" for i in probabilities[: WORST // 2].argmax(-1)]
-    figures.append(
-        (
-            "Where the network looked",
-            plots.grad_cam_grid(pictures[: WORST // 2], heat, captions),
-            "Grad-CAM (arXiv:1610.02391) for the class that was said, on the worst mistakes.",
+    if len(worst):
+        probabilities = softmax(logits[worst], temperature)
+        figures.append(
+            (
+                "Worst mistakes",
+                plots.top_losses_grid(test.take(worst), test.labels[worst], probabilities, names),
+                "Test pictures on which the network is most wrong: look here for mislabelled ones.",
+            )
         )
+    return [*figures, *_heat_figure(model, images, logits, worst)]
+
+
+def _heat_figure(model, images, logits, worst) -> list[tuple[str, Figure, str]]:
+    """Grad-CAM of mistakes and of right answers, which are spread over the classes."""
+    test, names = images.splits["test"], images.class_names
+    said = logits.argmax(axis=-1)
+    right = np.flatnonzero(said == test.labels)
+    firsts = right[np.unique(said[right], return_index=True)[1]] if len(right) else right
+    rows = np.concatenate([worst[: WORST // 4], firsts[: WORST // 4]]).astype(int)
+    if not len(rows):
+        return []
+    pictures = test.take(rows)
+    try:
+        heat = grad_cam(model, pictures, one_scale=True)
+    except UserError:  # no feature maps: a multi-layer perceptron looks everywhere
+        return []
+    captions = [
+        f"said {shorten(names[s], 12)}, " + ("right" if s == t else f"is {shorten(names[t], 12)}")
+        for s, t in zip(said[rows], test.labels[rows], strict=True)
+    ]
+    words = (
+        "Grad-CAM (arXiv:1610.02391) for the class that was said: mistakes, then right answers, on "
+        "one scale."
     )
-    return figures
+    return [("Where the network looked", plots.grad_cam_grid(pictures, heat, captions), words)]

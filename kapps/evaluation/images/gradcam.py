@@ -16,24 +16,31 @@ if TYPE_CHECKING:
     import keras
 
 BATCH = 64
+FINEST = 7  # places along a side, at least: what ResNet and EfficientNet have of 224 pixels
 
 
 def grad_cam(
-    model: keras.Model, images: np.ndarray, class_index: int | np.ndarray | None = None
+    model: keras.Model,
+    images: np.ndarray,
+    class_index: int | np.ndarray | None = None,
+    *,
+    one_scale: bool = False,
 ) -> np.ndarray:
     """Heat maps float32 `[n, H, W]` from 0 to 1, for `images` uint8 `[n, H, W, C]`.
 
     With A_k the k-th map of the last feature maps and y_c the logit of the class: the map is
     relu(sum_k a_k A_k), a_k the mean of dy_c / dA_k over all places (eqs. 1 and 2), resized
-    bilinearly to the picture and divided by its maximum. A map is all 0 where nothing speaks for
-    the class. `class_index` is one class for all pictures or one each; without it, the class that
-    the model predicts.
+    bilinearly to the picture and divided by its maximum, or with `one_scale` by that of all maps,
+    so that pictures can be compared. A map is all 0 where nothing speaks for the class.
+    `class_index` is one class for all pictures or one each; without it, the class that the model
+    predicts.
 
-    The last feature maps are the last rank-4 tensor of the graph with more than one place and a
-    convolution before it; the output of a pooling layer gives way to its input, which is finer.
+    The last feature maps are the last rank-4 tensor of the graph with 7x7 places or more and a
+    convolution before it: coarser ones, resized, are a blur that lies on everything. The output of
+    a pooling layer gives way to its input, which is finer.
 
     Raises:
-        UserError: the model has no feature maps, for example an MLP.
+        UserError: the model has no such feature maps, for example an MLP.
     """
     import keras
     import tensorflow as tf
@@ -52,19 +59,21 @@ def grad_cam(
         weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
         heat = tf.nn.relu(tf.reduce_sum(weights * tf.cast(features, tf.float32), -1, True))
         heat = tf.image.resize(heat, pixels.shape[1:3], method="bilinear")[..., 0]
-        return tf.math.divide_no_nan(heat, tf.reduce_max(heat, axis=(1, 2), keepdims=True)).numpy()
+        return heat.numpy()
 
     images = np.asarray(images)
     if len(images) == 0:
         return np.zeros(images.shape[:3], np.float32)
     if class_index is not None:
         class_index = np.broadcast_to(np.asarray(class_index), len(images))
-    return np.concatenate(
+    heat = np.concatenate(
         [
             maps(images[i : i + BATCH], None if class_index is None else class_index[i : i + BATCH])
             for i in range(0, len(images), BATCH)
         ]
     )
+    most = heat.max(axis=None if one_scale else (1, 2), keepdims=True)
+    return np.divide(heat, most, out=np.zeros_like(heat), where=most > 0)
 
 
 def feature_maps(model: keras.Model) -> keras.KerasTensor:
@@ -77,21 +86,26 @@ def feature_maps(model: keras.Model) -> keras.KerasTensor:
 
     pooling = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
     found, pooled, convolved = [], set(), False
+    finest = min([FINEST, *(side for side in model.inputs[0].shape[1:3] if side)])
     for layer in model.layers:
         # A model used as a layer knows the ends of its own graph, not those in this one; the input
         # of the layer behind it does.
         nested = isinstance(layer, keras.Model)
-        found += [t for t in _tensors(layer, "input") if convolved and _is_map(t) and not nested]
+        found += [
+            t for t in _tensors(layer, "input") if convolved and _is_map(t, finest) and not nested
+        ]
         convolved = convolved or any(len(weight.shape) == 4 for weight in layer.weights)
-        found += [t for t in _tensors(layer, "output") if convolved and _is_map(t) and not nested]
+        found += [
+            t for t in _tensors(layer, "output") if convolved and _is_map(t, finest) and not nested
+        ]
         if isinstance(layer, pooling):
             pooled |= {id(t) for t in _tensors(layer, "output")}
     for tensor in reversed(found):
         if id(tensor) not in pooled and _is_connected(model, tensor):
             return tensor
     raise UserError(
-        f"Grad-CAM needs feature maps, and the model {model.name!r} has none: "
-        "it works for convolutional networks (--model cnn, resnet20 ...), not for an MLP."
+        f"Grad-CAM needs feature maps of {FINEST}x{FINEST} or more, and the model {model.name!r} "
+        "has none: it works for convolutional networks (--model cnn, resnet20 ...), not for an MLP."
     )
 
 
@@ -103,9 +117,9 @@ def _tensors(layer: keras.Layer, end: str) -> list:
     return list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
 
 
-def _is_map(tensor: keras.KerasTensor) -> bool:
+def _is_map(tensor: keras.KerasTensor, finest: int) -> bool:
     shape = getattr(tensor, "shape", ())
-    return len(shape) == 4 and tuple(shape[1:3]) != (1, 1)
+    return len(shape) == 4 and all(side is None or side >= finest for side in shape[1:3])
 
 
 def _is_connected(model: keras.Model, tensor: keras.KerasTensor) -> bool:

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from kapps import data
 from kapps.evaluation import plots
 from kapps.evaluation.explanation import Explanation
 from kapps.evaluation.images.explain import explain_classifier
-from kapps.evaluation.verdicts.caveats import caveats_of, near_duplicate_findings
 
 if TYPE_CHECKING:
     from kapps.data import ImageData
@@ -29,7 +27,7 @@ def explain_transfer(
     learning_rates: Mapping[str, float],
     class_weights: bool = False,
 ) -> Explanation:
-    """`explain_classifier`, the phases, near-duplicates across the splits, and uneven classes.
+    """`explain_classifier`, and the phases side by side.
 
     Args:
         model: images -> logits.
@@ -44,28 +42,23 @@ def explain_transfer(
         model,
         images,
         history.phases[history.kept].rows,
-        clean_examples=min(images.counts["validation"], images.counts["train"]),
+        kept=history.phases[history.kept].best_epoch,
+        weighted=class_weights,
         batch_size=64,
         look_into=look_into,
     )
-    if found.test_logits is None:
-        raise ValueError("a classifier's explanation without its logits")
-    near = data.near_duplicates(images.splits["test"], images.splits["train"])
-    correct = found.test_logits.argmax(axis=-1) == images.splits["test"].labels
-    metrics, notes, tables = near_duplicate_findings(images, near, correct)
-    caveats = caveats_of(images, found.metrics, class_weights)
     curves = (
         "Learning curves",
-        plots.learning_curves(history.rows),
+        plots.learning_curves(history.rows, kept=history.best_epoch),
         f"{_phases_in_words(history)} Training examples are measured while training, and "
         "afterwards as validation examples are.",
     )
     return dataclasses.replace(
         found,
-        metrics={**found.metrics, **metrics, **_phase_metrics(history)},
+        metrics={**found.metrics, **_phase_metrics(history)},
         figures=[curves, *found.figures[1:]],
-        tables=[_phase_table(history, moved, learning_rates), *found.tables, *tables],
-        notes=[*caveats, *notes, *_what_did_not_help(history)],
+        tables=[_phase_table(history, moved, learning_rates), *found.tables],
+        notes=[*found.notes, *_what_did_not_help(history)],
     )
 
 
@@ -112,9 +105,12 @@ def _what_did_not_help(history: History) -> list[str]:
     last = list(best)[-1]
     if history.kept == last:
         return []
+    had = [
+        f"{row['val_accuracy']:.2%} right and a loss of {row['val_loss']:.4f}"
+        for row in (best[last], best[history.kept])
+    ]
     return [
-        f"Fine-tuning did not help: validation loss {best[last]['val_loss']:.4f}, the "
-        f"{history.kept} had {best[history.kept]['val_loss']:.4f}. The weights of the "
-        f"{history.kept} are kept. A lower --fine-tune-learning-rate or fewer --fine-tune-stages "
-        "may do better."
+        f"Fine-tuning did not help: {had[0]} on validation, where the {history.kept} had {had[1]}. "
+        f"The weights of the {history.kept} are kept. A lower --fine-tune-learning-rate or fewer "
+        "--fine-tune-stages may do better."
     ]

@@ -39,14 +39,17 @@ RUN_STYLES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 
 
 def learning_curves(
-    history: Sequence[Mapping], metrics: Sequence[str] = ("loss", "accuracy")
+    history: Sequence[Mapping],
+    metrics: Sequence[str] = ("loss", "accuracy"),
+    *,
+    kept: int | None = None,
 ) -> Figure:
     """A panel per metric, with up to three curves, and a small one for the learning rate.
 
     `history` has a mapping per epoch, as metrics.csv. Of a metric `loss` the columns `loss` (while
     training, with dropout and augmentation), `train_loss` (in inference mode) and `val_loss` are
-    drawn, as far as they are there; a metric without any gets no panel. The epoch with the lowest
-    `val_loss` is marked.
+    drawn, as far as they are there; a metric without any gets no panel. The epoch whose weights are
+    kept is marked: `kept`, from 1, or that of the lowest `val_loss`.
     """
     metrics = [name for name in metrics if _columns(history, name)]
     rates = column(history, "learning_rate")
@@ -56,10 +59,11 @@ def learning_curves(
         return _nothing_to_show()
     figure = new_figure(sum(heights) + 0.5)
     panels = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    epochs, best = epoch_numbers(history), best_epoch(history)
+    epochs = epoch_numbers(history)
+    best = best_epoch(history) if kept is None else kept - 1
     for axes, name in zip(panels, metrics, strict=False):
         _metric_panel(axes, history, epochs, best, name)
-    figure.legend(*_legend_entries(history, metrics), loc="outside upper left", **_LEGEND)
+    figure.legend(*_legend_entries(history, metrics, best), loc="outside upper left", **_LEGEND)
     if with_rates:
         axes = calm(panels[-1])
         axes.plot(epochs, rates, color=GREY, **_marks(rates))
@@ -171,16 +175,16 @@ def _columns(history, name: str) -> list[str]:
     return [n for n in names if np.isfinite(column(history, n)).any()]
 
 
-def _legend_entries(history, metrics) -> tuple[list, list]:
+def _legend_entries(history, metrics, best) -> tuple[list, list]:
     drawn = {name for metric in metrics for name in _columns(history, metric)}
     entries = [
         (Line2D([], [], **LINE | look), label)
         for prefix, label, look in CURVES
         if any(prefix + metric in drawn for metric in metrics)
     ]
-    if best_epoch(history) is not None:
+    if best is not None:
         mark = Line2D([], [], color=ORANGE, marker="o", linestyle="none", markersize=6)
-        entries.append((mark, "lowest validation loss"))
+        entries.append((mark, "the epoch that is kept"))
     return [handle for handle, _ in entries], [label for _, label in entries]
 
 

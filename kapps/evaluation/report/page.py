@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kapps import __version__, files
+from kapps.evaluation.report.quantities import (
+    NARROW,
+    cell,
+    column_value,
+    headlines,
+    in_words,
+    is_number,
+    shown,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,6 +26,25 @@ if TYPE_CHECKING:
     from kapps.evaluation.verdicts.overfitting import Verdict
 
 KEY_FIGURES = 6
+# Headings in their order, and the words in a title that put a picture or a table below each.
+SECTIONS = (
+    ("Curves", ("learning curves", "bits per character", "progress")),
+    (
+        "Results",
+        (
+            "confusion",
+            "class by class",
+            "how many of each class",
+            "beside",
+            "predicted",
+            "what it wrote",
+            "samples",
+            "reconstructions",
+            "best points",
+        ),
+    ),
+    ("Mistakes", ("mistakes", "label errors", "looked", "nearest training", "in both splits")),
+)
 TONES = {
     "well fitted": "good",
     "still improving": "fair",
@@ -49,7 +76,6 @@ TONES = {
     "solved in part": "fair",
     "not solved": "bad",
 }
-SHARES = ("accuracy", "precision", "recall", "f1", "share")
 
 
 def write_report(
@@ -71,18 +97,21 @@ def write_report(
         path: where to; missing folders are made, an older report is replaced.
         title: what was trained on what.
         verdict: its label and sentence stand at the top; None where there is no such judgement.
-        metrics: flat, in the order of importance; those of the test split are put first, and the
-            first six are shown large. `x_low` and `x_high` are shown as the interval of `x`.
+        metrics: flat; the first six of `quantities.HEADLINES` are shown large, the others below
+            the rest, those of the test split first. `x_low` and `x_high` are shown as the interval
+            of `x`.
         figures: (title, Figure, caption); title and caption are also the alternative text.
         animations: (title, content of a GIF or WebP file, caption), shown before the figures. Who
             asks the system for less motion sees the last frame alone.
         tables: (title, column names, rows); numbers in a column called accuracy, precision,
-            recall or F1 are shown as percentages.
+            recall or F1 are shown as percentages, an absolute `Path` as a link to that file.
         config: the resolved settings.
         commands: what each command does -> the command line.
         notes: sentences the reader should know, such as skipped files.
 
-    Every text is escaped: class names and paths may hold markup.
+    Verdict, headline figures, what to do next; then curves, results, mistakes, and the rest, as
+    `SECTIONS` sorts pictures and tables by their titles. Every text is escaped: class names and
+    paths may hold markup.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -94,31 +123,20 @@ def write_report(
         lstrip_blocks=True,
     )
     figures_of_merit = _named_values(metrics or {})
+    large = len(headlines(metrics or {}, KEY_FIGURES))
+    advice = getattr(verdict, "advice", "")
+    pictures = [_animation(*animation) for animation in animations]
+    pictures += [_picture(i, *each) for i, each in enumerate(figures)]
     page = environment.get_template("report.html.j2").render(
         title=title,
         verdict=verdict,
+        said=verdict.sentence.removesuffix(advice).strip() if verdict else "",
+        advice=advice,
         tone=TONES.get(verdict.label, "fair") if verdict else "",
-        key_figures=figures_of_merit[:KEY_FIGURES],
-        more_figures=figures_of_merit[KEY_FIGURES:],
-        figures=[
-            *(_animation(*animation) for animation in animations),
-            *(_picture(*figure) for figure in figures),
-        ],
-        tables=[
-            (
-                name,
-                columns,
-                [
-                    [
-                        (_value(c.lower(), v), _is_number(v))
-                        for c, v in zip(columns, row, strict=True)
-                    ]
-                    for row in rows
-                ],
-            )
-            for name, columns, rows in tables
-        ],
-        config={name: _cell(value) for name, value in (config or {}).items()},
+        key_figures=figures_of_merit[:large],
+        more_figures=figures_of_merit[large:],
+        sections=_sections(pictures, [_table(*table) for table in tables]),
+        config={name: cell(value) for name, value in (config or {}).items()},
         commands=commands or {},
         notes=notes,
         version=__version__,
@@ -132,17 +150,20 @@ def write_report(
 def _named_values(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(name, value, interval) in the order in which they are shown."""
     ends = {name + end for name in metrics for end in ("_low", "_high")}
-    shown = sorted(
-        (name for name in metrics if name not in ends or not _has_interval(metrics, name[:-4])),
+    names = [name for name in metrics if name not in ends or not _has_interval(metrics, name[:-4])]
+    large = headlines(metrics, KEY_FIGURES)
+    rest = sorted(
+        (name for name in names if name not in large),
         key=lambda name: not name.startswith("test_"),
     )
     return [
         (
-            _words(name),
-            _value(name, metrics[name]),
+            in_words(name),
+            shown(name, metrics[name]),
             _interval(name, metrics) if _has_interval(metrics, name) else "",
         )
-        for name in shown
+        for name in (*large, *rest)
+        if name != "verdict"
     ]
 
 
@@ -152,66 +173,60 @@ def _has_interval(metrics: Mapping[str, Any], name: str) -> bool:
 
 
 def _interval(name: str, metrics: Mapping[str, Any]) -> str:
-    low, high = (_value(name, metrics[name + end]) for end in ("_low", "_high"))
-    if low.endswith(" %") and high.endswith(" %"):
-        low = low[:-2]
-    return f"95 % interval {low} to {high}"
+    low, high = (shown(name, metrics[name + end]) for end in ("_low", "_high"))
+    unit = f"{NARROW}%"
+    if low.endswith(unit) and high.endswith(unit):
+        low = low.removesuffix(unit)
+    return f"95{NARROW}% interval {low} to {high}"
 
 
-def _words(name: str) -> str:
-    words = " ".join("F1" if word == "f1" else word for word in name.split("_") if word)
-    return words[:1].upper() + words[1:]
+def _sections(pictures: Sequence[dict[str, Any]], tables: Sequence[dict[str, Any]]) -> list[tuple]:
+    """(heading, pictures, tables) in the order in which one reads; empty ones are left out."""
+    found = []
+    for heading, _ in (*SECTIONS, ("More", ())):
+        parts = [
+            [each for each in kind if _section(each["title"]) == heading]
+            for kind in (pictures, tables)
+        ]
+        if any(parts):
+            found.append((heading, *parts))
+    return found
 
 
-def _value(name: str, value: Any) -> str:
-    """A number with the unit that its name, in words joined by "_", tells."""
-    if not _is_number(value) or not math.isfinite(value):
-        return _cell(value)
-    words = name.split("_")
-    if any(word in SHARES for word in words) and -1 <= value <= 1:
-        return f"{100 * value:.2f} %"
-    if words[-1] == "seconds":
-        return _duration(value)
-    return _cell(value)
+def _section(title: str) -> str:
+    words = title.lower()
+    return next(
+        (heading for heading, begin in SECTIONS if any(word in words for word in begin)), "More"
+    )
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if not _is_number(value):
-        return str(value)
-    if math.isnan(value):
-        return "not a number"
-    if float(value).is_integer() and abs(value) < 1e15:
-        return f"{int(value):,}".replace(",", "\u202f")
-    return f"{value:.4g}"
+def _table(name: str, columns: Sequence[str], rows: Sequence[Sequence]) -> dict[str, Any]:
+    cells = [
+        [(column_value(c, v), is_number(v), _link(v)) for c, v in zip(columns, row, strict=True)]
+        for row in rows
+    ]
+    numbers = [bool(cells) and all(row[i][1] for row in cells) for i in range(len(columns))]
+    return {"title": name, "columns": list(zip(columns, numbers, strict=True)), "rows": cells}
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {seconds} s"
-    return f"{minutes // 60} h {minutes % 60} min"
+def _link(value: Any) -> str | None:
+    """Where a file lies, for a cell that names one."""
+    return value.as_uri() if isinstance(value, Path) and value.is_absolute() else None
 
 
-def _is_number(value: Any) -> bool:
-    # numpy's numbers have __float__ as well; its arrays and text do not count.
-    return not isinstance(value, (str, bytes, bool)) and hasattr(value, "__float__")
-
-
-def _picture(title: str, figure: Figure, caption: str) -> dict[str, Any]:
+def _picture(number: int, title: str, figure: Figure, caption: str) -> dict[str, Any]:
     from kapps.evaluation.plots.figure import DPI, png_bytes
+    from kapps.evaluation.plots.svg import svg_text
 
     width, height = figure.get_size_inches()
+    alt = f"{title}. {caption}".strip()
+    drawing = svg_text(figure, f"figure-{number}", alt)
     return {
         "title": title,
         "caption": caption,
-        "alt": f"{title}. {caption}".strip(),
-        "source": _data_url("image/png", png_bytes(figure)),
+        "alt": alt,
+        "drawing": drawing,
+        "source": None if drawing else _data_url("image/png", png_bytes(figure)),
         "still": None,
         "width": round(width * DPI),
         "height": round(height * DPI),
@@ -230,6 +245,7 @@ def _animation(title: str, content: bytes, caption: str) -> dict[str, Any]:
         "title": title,
         "caption": caption,
         "alt": f"{title}. {caption}".strip(),
+        "drawing": None,
         "source": _data_url(kind, content),
         "still": _data_url("image/png", still.getvalue()),
         "width": width,

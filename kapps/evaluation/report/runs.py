@@ -13,6 +13,7 @@ import numpy as np
 from kapps import training
 from kapps.errors import UserError
 from kapps.evaluation.metrics.history import column, read_history
+from kapps.evaluation.report.comparing import comparison_page
 from kapps.evaluation.report.measures import best_validation, headline
 
 if TYPE_CHECKING:
@@ -74,8 +75,12 @@ def runs_table(runs: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def compare(run_paths: Iterable[str | Path], output_png: str | Path) -> Path:
-    """Draw the validation curves of runs over one another into `output_png`.
+def compare(run_paths: Iterable[str | Path], output: str | Path) -> Path:
+    """Runs beside one another: curves, figures, settings that differ, and paired tests.
+
+    Args:
+        run_paths: their directories, two at least.
+        output: a page; a name that ends in .png gets the curves alone, as a picture.
 
     Raises:
         UserError: fewer than two runs, or one without a metrics.csv that holds an epoch.
@@ -92,7 +97,10 @@ def compare(run_paths: Iterable[str | Path], output_png: str | Path) -> Path:
                 f"{path}: no metrics.csv with an epoch in it; name the directories of runs, "
                 "as `kapps runs` lists them."
             )
-    return save_png(compare_runs(list(zip(_names(paths), histories, strict=True))), output_png)
+    names, output = _names(paths), Path(output)
+    if output.suffix.lower() == ".png":
+        return save_png(compare_runs(list(zip(names, histories, strict=True))), output)
+    return comparison_page(paths, names, output)
 
 
 def _read_run(root: Path, path: Path) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from scipy import special
 
+from kapps import training
 from kapps.evaluation import plots
 from kapps.evaluation.explanation import (
     Explanation,
@@ -16,16 +17,17 @@ from kapps.evaluation.explanation import (
     Tables,
     accuracy_headline,
     class_tables,
+    judge_classifier,
     measure_classifier,
 )
 from kapps.evaluation.metrics.calibration import fit_temperature, softmax
-from kapps.evaluation.metrics.classification import baseline_accuracy, top_losses
+from kapps.evaluation.metrics.classification import top_losses
 from kapps.evaluation.metrics.regression import checked, regression_metrics
 from kapps.evaluation.plots.figure import BLUE, ORANGE
 from kapps.evaluation.plots.series.grid import MOST
 from kapps.evaluation.verdicts.collapse import Judgement
+from kapps.evaluation.verdicts.curves import Verdict
 from kapps.evaluation.verdicts.memory import memory_verdict
-from kapps.evaluation.verdicts.overfitting import Verdict, overfitting_verdict
 from kapps.evaluation.verdicts.regression import regression_verdict
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def explain_sequences(
     history: Sequence[Mapping[str, Any]],
     *,
     memory_task: bool = False,
+    kept: int | None = None,
     batch_size: int = 250,
 ) -> Explanation:
     """Measure a model of series on validation, then once on test, and draw what explains it.
@@ -51,6 +54,7 @@ def explain_sequences(
         series: what it was trained on.
         history: rows of metrics.csv, its `train_*` measured as validation is.
         memory_task: the verdict says whether a generated task was solved.
+        kept: the epoch whose weights these are, from 1; by default the best by accuracy, or by R².
         batch_size: series at a time.
 
     Raises:
@@ -61,13 +65,13 @@ def explain_sequences(
         for name in ("validation", "test")
     }
     if series.per_step:
-        return _steps(series, history, answers)
+        return _steps(series, history, answers, kept)
     if series.classes:
-        return _classes(series, history, answers)
-    return _numbers(series, history, answers, memory_task)
+        return _classes(series, history, answers, kept)
+    return _numbers(series, history, answers, memory_task, kept)
 
 
-def _classes(series, history, answers) -> Explanation:
+def _classes(series, history, answers, kept) -> Explanation:
     validation, test, names = series.splits["validation"], series.splits["test"], series.class_names
     temperature = 1.0
     if series.held_out and len(validation) >= ENOUGH:
@@ -76,18 +80,20 @@ def _classes(series, history, answers) -> Explanation:
     found, metrics = measure_classifier(test.labels, logits, names, temperature)
     verdict = _not_judged()
     if series.held_out:
-        verdict = overfitting_verdict(
+        verdict = judge_classifier(
             history,
-            validation_examples=len(validation),
-            train_examples=min(len(series.splits["train"]), len(validation)),
-            baseline_accuracy=baseline_accuracy(validation.labels),
+            validation.labels,
+            answers["validation"],
+            metrics,
+            train_examples=training.clean_examples(series.counts),
+            kept=kept,
         )
     metrics["verdict"] = verdict.label
     worst = top_losses(test.labels, logits, WORST)
     probabilities = softmax(logits[worst], temperature)
     said, true = probabilities.argmax(-1), test.labels[worst]
     figures = [
-        _curves(history),
+        _curves(history, kept),
         _some_of_each(series),
         (
             "Confusion matrix",
@@ -124,7 +130,7 @@ def _classes(series, history, answers) -> Explanation:
     )
 
 
-def _numbers(series, history, answers, memory_task) -> Explanation:
+def _numbers(series, history, answers, memory_task, kept) -> Explanation:
     test = series.splits["test"]
     targets, predictions = checked(test.labels[:, 0], answers["test"][:, 0])
     found = regression_metrics(targets, predictions)
@@ -137,7 +143,11 @@ def _numbers(series, history, answers, memory_task) -> Explanation:
         verdict = regression_verdict(
             history,
             validation_examples=len(series.splits["validation"]),
-            train_examples=min(series.counts["train"], series.counts["validation"]),
+            train_examples=training.clean_examples(series.counts),
+            kept=kept,
+            test_r2=found["r2"],
+            test_r2_interval=(found["r2_low"], found["r2_high"]),
+            test_examples=len(test),
         )
     metrics = {
         "test_mse": mse,
@@ -147,7 +157,7 @@ def _numbers(series, history, answers, memory_task) -> Explanation:
     }
     worst = np.argsort(-np.abs(targets - predictions), kind="stable")[:WORST]
     figures = [
-        _curves(history),
+        _curves(history, kept),
         (
             "Predicted and true",
             plots.predicted_against_true(targets, predictions),
@@ -169,7 +179,7 @@ def _numbers(series, history, answers, memory_task) -> Explanation:
     return Explanation(metrics, verdict, figures, [], headline=headline)
 
 
-def _steps(series, history, answers) -> Explanation:
+def _steps(series, history, answers, kept) -> Explanation:
     test = series.splits["test"]
     log_p = special.log_softmax(answers["test"].astype(np.float64), axis=-1)
     nats = -np.take_along_axis(log_p, test.labels[..., None], axis=-1)[..., 0]
@@ -186,7 +196,7 @@ def _steps(series, history, answers) -> Explanation:
     }
     places = np.arange(1, int(asked[0].sum()) + 1)
     by_place = right[asked].reshape(len(test), -1).mean(0)
-    figures: Figures = [_curves(history)]
+    figures: Figures = [_curves(history, kept)]
     rows = [(int(place), float(share)) for place, share in zip(places, by_place, strict=True)]
     tables: Tables = [("Symbols that were remembered", ("place", "accuracy"), rows)]
     headline = (
@@ -196,10 +206,10 @@ def _steps(series, history, answers) -> Explanation:
     return Explanation(metrics, verdict, figures, tables, headline=headline)
 
 
-def _curves(history):
+def _curves(history, kept):
     return (
         "Learning curves",
-        plots.learning_curves(history),
+        plots.learning_curves(history, kept=kept),
         "Training series are measured twice: while training (dropout and augmentation on), and "
         "afterwards as validation series are. The distance between the latter two is over-fitting.",
     )

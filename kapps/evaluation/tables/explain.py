@@ -17,19 +17,18 @@ from kapps.evaluation.explanation import (
     accuracy_headline,
     class_tables,
     error_headline,
+    judge_classifier,
     measure_classifier,
 )
 from kapps.evaluation.metrics import regression
 from kapps.evaluation.metrics.calibration import fit_temperature, softmax
 from kapps.evaluation.metrics.classification import (
-    baseline_accuracy,
     classification_metrics,
     top_losses,
 )
 from kapps.evaluation.metrics.comparison import mcnemar, paired_bootstrap
 from kapps.evaluation.tables.baselines import NAMES, as_matrix, fit_baselines
 from kapps.evaluation.verdicts.curves import Verdict
-from kapps.evaluation.verdicts.overfitting import overfitting_verdict
 from kapps.evaluation.verdicts.regression import regression_verdict
 
 if TYPE_CHECKING:
@@ -47,6 +46,8 @@ def explain_table(
     table: TableData,
     history: Sequence[Mapping[str, Any]],
     *,
+    kept: int | None = None,
+    weighted: bool = False,
     seed: int = 0,
 ) -> Explanation:
     """Measure a model on validation, then once on test, beside scikit-learn's on the same rows.
@@ -55,13 +56,16 @@ def explain_table(
         model: raw columns -> logits or prediction, as `kapps.models.tabular_mlp` makes it.
         table: what it was trained on.
         history: rows of metrics.csv, its `train_*` measured on the whole training split.
+        kept: the epoch whose weights these are, from 1; by default the best by accuracy, or by R².
+        weighted: whether every class had the same share of the loss.
         seed: of the bootstrap, of the shuffling and of the boosting.
 
     Raises:
         UserError: the model's outputs are not finite numbers.
     """
-    measure = _classification if table.task == "classification" else _regression
-    return measure(model, table, history, seed)
+    if table.task == "classification":
+        return _classification(model, table, history, kept, weighted, seed)
+    return _regression(model, table, history, kept, seed)
 
 
 def predict_table(model: keras.Model, split: TableSplit) -> np.ndarray:
@@ -145,17 +149,20 @@ def row_interval(
     return mean, mean - width, mean + width
 
 
-def _classification(model, table, history, seed) -> Explanation:
+def _classification(model, table, history, kept, weighted, seed) -> Explanation:
     train, validation, test = (table.splits[name] for name in ("train", "validation", "test"))
-    names = table.class_names
-    temperature = fit_temperature(validation.targets, predict_table(model, validation))
+    names, val_logits = table.class_names, predict_table(model, validation)
+    temperature = fit_temperature(validation.targets, val_logits)
     logits = predict_table(model, test)
     found, metrics = measure_classifier(test.targets, logits, names, temperature)
-    verdict = overfitting_verdict(
+    verdict = judge_classifier(
         history,
-        validation_examples=len(validation),
+        validation.targets,
+        val_logits,
+        metrics,
         train_examples=len(train),
-        baseline_accuracy=baseline_accuracy(validation.targets),
+        kept=kept,
+        weighted=weighted,
     )
     compared, differences = {NETWORK: found}, {NETWORK: ""}
     x, right = as_matrix(table, test), logits.argmax(axis=-1) == test.targets
@@ -190,7 +197,7 @@ def _classification(model, table, history, seed) -> Explanation:
         "loss, nats",
     )
     figures = [
-        _learning_curves(history, ("loss", "accuracy")),
+        _learning_curves(history, ("loss", "accuracy"), kept),
         (
             "Confusion matrix",
             plots.confusion_matrix(np.asarray(found["confusion_matrix"]), names),
@@ -240,7 +247,7 @@ def _thresholds(test, logits, temperature, names, metrics) -> tuple[str, Figure,
     )
 
 
-def _regression(model, table, history, seed) -> Explanation:
+def _regression(model, table, history, kept, seed) -> Explanation:
     train, validation, test = (table.splits[name] for name in ("train", "validation", "test"))
     errors = predict_table(model, validation) - validation.targets
     answers = predict_table(model, test)
@@ -264,6 +271,10 @@ def _regression(model, table, history, seed) -> Explanation:
         validation_examples=len(validation),
         train_examples=len(train),
         linear_r2=linear_r2,
+        kept=kept,
+        test_r2=found["r2"],
+        test_r2_interval=(found["r2_low"], found["r2_high"]),
+        test_examples=len(test),
         kurtosis=max(float(stats.kurtosis(errors, fisher=False)), 3.0),
     )
     rows = [
@@ -284,7 +295,7 @@ def _regression(model, table, history, seed) -> Explanation:
         "this network is ahead by, R²",
     )
     figures = [
-        _learning_curves(history, ("loss", "mae")),
+        _learning_curves(history, ("loss", "mae"), kept),
         (
             "Predicted against true",
             plots.predicted_against_true(test.targets, answers, table.target),
@@ -343,10 +354,10 @@ def _explanation(
     )
 
 
-def _learning_curves(history, measures) -> tuple[str, Figure, str]:
+def _learning_curves(history, measures, kept) -> tuple[str, Figure, str]:
     return (
         "Learning curves",
-        plots.learning_curves(history, measures),
+        plots.learning_curves(history, measures, kept=kept),
         "Training rows are measured twice: while training (dropout on), and afterwards as "
         "validation rows are. The distance between the latter two is over-fitting.",
     )

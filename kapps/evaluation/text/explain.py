@@ -144,6 +144,7 @@ def explain_text(
     samples: Sequence[str] = (),
     sample_epochs: Sequence[int] = (),
     train_characters: int,
+    kept: int | None = None,
 ) -> Explanation:
     """Measure a character model on the test part, once, and draw what explains it.
 
@@ -154,6 +155,7 @@ def explain_text(
         samples: what it wrote after each epoch.
         sample_epochs: which epochs these were.
         train_characters: how many `train_loss` is the mean of.
+        kept: the epoch whose weights these are, from 1; by default that of the lowest `val_loss`.
 
     Raises:
         UserError: the model's answers are not finite.
@@ -169,6 +171,7 @@ def explain_text(
         train_characters=train_characters,
         harder=harder_by(text),
         spread=interval.spread,
+        kept=kept,
     )
     metrics = {
         "test_bits_per_character": float(bits.mean()),

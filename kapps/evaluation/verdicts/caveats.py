@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from kapps.data import ImageData
+    from kapps.data import ImageData, Split
     from kapps.data.images.near_duplicates import NearDuplicate
 
 WIDE = 0.10  # width of an interval of the accuracy that says too little
@@ -84,36 +84,36 @@ def class_caveats(
 
 
 def near_duplicate_findings(
-    images: ImageData, twins: Sequence[NearDuplicate], correct: np.ndarray
+    images: ImageData, twins: Sequence[NearDuplicate], correct: np.ndarray | None = None
 ) -> tuple[dict[str, Any], list[str], list[tuple]]:
     """Test pictures that are, almost, in the training split: figures, sentences and a table.
 
     Args:
         images: the data.
         twins: of `data.near_duplicates(test, train)`.
-        correct: whether each test picture was classified rightly, bool [n].
+        correct: whether each test picture was classified rightly, bool [n]; None without classes.
     """
     metrics: dict[str, Any] = {"near_duplicates": len(twins)}
     if not twins:
         return metrics, [], []
-    alone = np.ones(len(correct), bool)
+    test, train = images.splits["test"], images.splits["train"]
+    alone = np.ones(len(test.labels), bool)
     alone[[twin.row for twin in twins]] = False
     sentence = (
-        f"{len(twins)} of {len(correct)} test pictures are in the training split, too, or almost: "
-        "they measure memory"
+        f"{len(twins)} of {len(test.labels)} test pictures are in the training split, too, or "
+        "almost: they measure memory"
     )
-    if alone.any():
+    if alone.any() and correct is not None:
         metrics["test_accuracy_without_twins"] = float(correct[alone].mean())
         sentence += f". The accuracy on the others is {correct[alone].mean():.2%}"
-    test, train = images.splits["test"], images.splits["train"]
     differing = sum(test.labels[t.row] != train.labels[t.twin] for t in twins)
     if differing:
         sentence += f"; {differing} have another label there"
     rows = [
         (
-            _row_name(test, "test", twin.row),
+            picture_name(test, "test", twin.row),
             images.class_names[test.labels[twin.row]],
-            _row_name(train, "train", twin.twin),
+            picture_name(train, "train", twin.twin),
             images.class_names[train.labels[twin.twin]],
             twin.difference,
         )
@@ -153,5 +153,6 @@ def _some(names: Sequence[str], counts: np.ndarray, which: Sequence[int]) -> str
     return shown + (f" and {len(which) - NAMED} more" if len(which) > NAMED else "")
 
 
-def _row_name(split, name: str, row: int) -> str:
+def picture_name(split: Split, name: str, row: int) -> str:
+    """Its file relative to the dataset's folder, or the split and the row in it."""
     return split.origins[row] if split.origins else f"{name}[{row}]"

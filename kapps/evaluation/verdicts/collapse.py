@@ -4,7 +4,8 @@ Posterior of a VAE (`posterior_verdict`)
     diverged             a KL divergence or the reconstruction is not a finite number
     posterior collapsed  no active unit, or less than 0.1 nats in all of them, or reconstructions no
                          better than the mean image: the latent code says nothing
-    blurred              the code holds less than three nats; or images are reconstructed with twice
+    blurred              the code holds fewer nats than it takes to name the class of an image (log
+                         10 where there are no classes); or images are reconstructed with twice
                          the error of PCA; or hardly a real image has a sample nearby
     partly collapsed     a quarter of the units or fewer are active, and reconstructions are not
                          known to be as good as PCA's
@@ -35,7 +36,7 @@ ACTIVE = 0.01  # nats of KL, where the active units themselves are not given
 NOTHING = 0.1  # nats in the whole code
 FEW = 0.25  # active share of the units at or below which a posterior is partly collapsed
 NO_BETTER = 0.01  # of the mean image's error, or of PCA's
-FEW_NATS = 3.0  # in the whole code: they tell e^3, some twenty images apart
+TEN_KINDS = 10  # of images, where nobody says how many classes there are
 BLURRED = 2.0  # times the error of PCA with as many components
 UNLIKE = 0.1  # coverage of the samples, relative to that of other real images
 DEAD = 1e-3  # standard deviation of a unit of a code, relative to that of the liveliest
@@ -62,6 +63,7 @@ def posterior_verdict(
     pca_error: float | None = None,
     coverage: float | None = None,
     coverage_floor: float = 1.0,
+    classes: int = TEN_KINDS,
     fit: Verdict | None = None,
 ) -> Judgement:
     """Is the latent code of a VAE in use?
@@ -76,6 +78,8 @@ def posterior_verdict(
             `reconstruction` is a squared error.
         coverage: share of real images with a sample nearby (arXiv:2002.09797).
         coverage_floor: the same for a second draw of real images in the place of samples.
+        classes: of the images. What a code says of them is at most its KL (the mutual information
+            of both is, arXiv:1606.03657), and log(classes) nats are what their name alone takes.
         fit: what `reconstruction_fit` says of the learning curves.
     """
     kl = np.asarray(kl, np.float64).ravel()
@@ -112,7 +116,7 @@ def posterior_verdict(
             "whose first layer is wider, or a lower beta.",
             numbers,
         )
-    mush = _mush(nats, reconstruction, pca_error, coverage, coverage_floor)
+    mush = _mush(nats, classes, reconstruction, pca_error, coverage, coverage_floor)
     if mush:
         return Judgement(
             "blurred",
@@ -135,13 +139,16 @@ def posterior_verdict(
     )
 
 
-def _mush(nats, reconstruction, pca_error, coverage, floor) -> str:
+def _mush(nats, classes, reconstruction, pca_error, coverage, floor) -> str:
     if None not in (reconstruction, pca_error) and reconstruction >= BLURRED * pca_error:
         return (
             f"images are reconstructed with {reconstruction / pca_error:.1f} times the error of PCA"
         )
-    if nats < FEW_NATS:
-        return f"a code of {nats:.1f} nats tells {max(1, round(math.exp(nats)))} images apart or so"
+    if nats < math.log(classes):
+        return (
+            f"a code of {nats:.1f} nats tells {max(1, round(math.exp(nats)))} images apart or so, "
+            f"fewer than there are classes ({classes})"
+        )
     if coverage is not None and coverage < UNLIKE * floor:
         return (
             f"only {100 * coverage:.1f} % of the real images have a sample nearby (of other real "

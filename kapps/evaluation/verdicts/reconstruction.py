@@ -20,6 +20,7 @@ def reconstruction_fit(
     *,
     validation_examples: int,
     train_examples: int,
+    measure: str = "loss",
     nothing: float | None = None,
     kept: int | None = None,
 ) -> Verdict | None:
@@ -31,17 +32,21 @@ def reconstruction_fit(
 
     Args:
         history: rows of metrics.csv with `loss`, `train_loss` and `val_loss`.
+        measure: what stands there in the place of `loss`; a squared error, `mse`, where the loss
+            has a penalty in it.
         validation_examples: how many images `val_loss` is the mean of.
         train_examples: how many `train_loss` is the mean of.
         nothing: the loss of the mean image; that of the first epoch, on validation images, when
             None: what is learned is more than from there on, so gaps look larger.
-        kept: the epoch whose weights are kept, from 1; by default that of the lowest `val_loss`.
+        kept: the epoch whose weights are kept, from 1; by default the one that is lowest on
+            validation images.
     """
-    names = ("loss", "train_loss", "val_loss")
+    names = {f"{split}{measure}": f"{split}loss" for split in ("", "train_", "val_")}
     if not history or any(name not in row for row in history for name in names):
         return None
-    curves = curves_of(history, names)
-    place = best_epoch(history)
+    curves = curves_of(history, tuple(names))
+    curves = {names.get(name, name): values for name, values in curves.items()}
+    place = best_epoch(history, f"val_{measure}")
     if place is None:
         return None
     lowest = float(curves["val_loss"][place])

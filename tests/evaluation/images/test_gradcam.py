@@ -6,6 +6,7 @@ import pytest
 
 from kapps import evaluation
 from kapps.errors import UserError
+from kapps.evaluation.images import gradcam
 from kapps.evaluation.images.gradcam import feature_maps
 
 
@@ -76,8 +77,9 @@ def test_frozen_layers_and_pooling_change_nothing():
     np.testing.assert_allclose(heat[0], expected / expected.max(), atol=1e-6)
 
 
-def test_small_maps_are_resized_bilinearly():
+def test_small_maps_are_resized_bilinearly(monkeypatch):
     """A 2 x 2 map: along an axis the weights of the far pixel are 0, 1/4, 3/4, 1."""
+    monkeypatch.setattr(gradcam, "FINEST", 2)
     inputs = keras.Input((4, 4, 1))
     conv = keras.layers.Conv2D(1, 2, strides=2)
     dense = keras.layers.Dense(2)
@@ -113,7 +115,31 @@ def test_an_mlp_has_no_feature_maps():
         evaluation.grad_cam(model, PICTURE)
 
 
-def test_a_nested_base_is_looked_at_from_outside():
+def test_coarse_maps_give_way_to_finer_ones_or_are_refused():
+    """Of 2x2 places, resized, heat lies on everything: 32 -> 16 -> 8 -> 4 -> 2 pixels."""
+    inputs = y = keras.Input((32, 32, 1))
+    for filters in (3, 4, 5, 6):
+        y = keras.layers.Conv2D(filters, 3, strides=2, padding="same")(y)
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(y)))
+    assert feature_maps(model).shape == (None, 8, 8, 4)
+    y = keras.layers.Conv2D(2, 8, strides=8)(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(y)), name="coarse")
+    with pytest.raises(UserError, match="7x7 or more, and the model 'coarse' has none"):
+        feature_maps(model)
+
+
+def test_one_scale_for_all_pictures():
+    model = pointwise_network()
+    pictures = np.concatenate([PICTURE, PICTURE // 4])
+    each, together = (evaluation.grad_cam(model, pictures, 0, one_scale=s) for s in (False, True))
+    assert each.max(axis=(1, 2)) == pytest.approx([1, 1])
+    heat = together.max(axis=(1, 2))
+    assert heat.max() == pytest.approx(1) and heat.min() < 1
+    np.testing.assert_allclose(together, each * heat[:, None, None], rtol=1e-5)
+
+
+def test_a_nested_base_is_looked_at_from_outside(monkeypatch):
+    monkeypatch.setattr(gradcam, "FINEST", 6)
     base_in = keras.Input((8, 8, 1))
     base = keras.Model(base_in, keras.layers.Conv2D(2, 3, activation="relu")(base_in), name="base")
     inputs = keras.Input((8, 8, 1))

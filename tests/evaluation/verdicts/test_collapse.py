@@ -95,7 +95,7 @@ def test_ten_of_forty_units_get_one_piece_of_advice():
 
 
 def test_mush_is_not_healthy():
-    """2 nats tell e^2 = 7 images apart; four times PCA's error is a smear."""
+    """2 nats tell e^2 = 7 images apart, of ten classes; four times PCA's error is a smear."""
     few = posterior(np.array([1.0, 1.0]), 2)
     assert few.label == "blurred" and "7 images" in few.sentence
     error = posterior(np.full(8, 2.0), 8, reconstruction=0.04, mean_picture=0.09, pca_error=0.01)
@@ -409,3 +409,15 @@ def test_every_label_has_a_colour():
         "no better than PCA",
     ):
         assert label in TONES and label in rules
+
+
+@pytest.mark.parametrize(
+    ("nats", "classes", "label"),
+    [(2.2, 10, "blurred"), (2.4, 10, "healthy"), (1.0, 2, "healthy"), (4.5, 100, "blurred")],
+)
+def test_a_code_has_to_name_the_class_at_least(nats, classes, label):
+    """log 10 = 2.303, log 2 = 0.693, log 100 = 4.605 nats."""
+    verdict = evaluation.posterior_verdict(np.full(4, nats / 4), 4, classes=classes)
+    assert verdict.label == label
+    if label == "blurred":
+        assert f"fewer than there are classes ({classes})" in verdict.sentence
