@@ -1,4 +1,4 @@
-"""What the site needs of mkdocs beyond its plugins: our own code and words on the page, and formulas.
+"""What the site needs of mkdocs beyond its plugins: our code and words on a page, and formulas.
 
 Lines of a page that are taken from a file when the site is built; a name that is no longer there
 stops the build:
@@ -34,9 +34,7 @@ def on_page_markdown(markdown: str, **_) -> str:
         "constants": constants,
         "reference": reference,
     }
-    return LINE.sub(
-        lambda found: made[found[1]](*ast.literal_eval(f"({found[2]},)")), markdown
-    )
+    return LINE.sub(lambda found: made[found[1]](*ast.literal_eval(f"({found[2]},)")), markdown)
 
 
 def on_page_content(html_text: str, **_) -> str:
