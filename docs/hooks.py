@@ -125,7 +125,7 @@ def source(path: str, name: str) -> str:
         inside = [each for each in node.body if getattr(each, "name", None) == part]
         if not inside:
             raise KeyError(f"{path} has no {name}")
-        node = inside[0]
+        node = inside[-1]  # overloads stand before their function
     first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
     lines = text.splitlines()
     told = node.body[0]

@@ -19,6 +19,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE, PICTURES = ROOT / "docs" / "gallery.md", ROOT / "docs" / "gallery"
 WIDEST, QUALITY = 900, 82  # pixels; of WebP
+SHEET = ("gan-samples", "vq-samples", "vae-traversals", "gradcam")
 
 # Run: its command, and for each picture its name here, its name in plots/, and what it shows.
 RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
@@ -57,7 +58,7 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
     "optimizers": (
         "python recipes/optimizers.py",
         (
-            ("optimizer-paths", "paths_on_rosenbrock", "Seven optimizers on functions of two variables"),
+            ("optimizer-paths", "paths_on_rosenbrock", "Seven optimizers in Rosenbrock's valley"),
             ("optimizer-comparison", "optimizers", "The same on digits, each at its best rate"),
         ),
     ),
@@ -107,7 +108,7 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
     ),
     "char_rnn": (
         "python recipes/char_rnn.py",
-        (("char-bits", "bits", "Bits per character beside n-grams and xz"),),
+        (("char-bits", "bits_per_character", "Bits per character beside n-grams and xz"),),
     ),
     "autoencoder": (
         "python recipes/autoencoder.py",
@@ -169,6 +170,18 @@ def main(arguments: list[str]) -> None:
             for name in arguments or RUNS:
                 run(name, runs)
     PAGE.write_text(page())
+    sheet()
+
+
+def sheet() -> None:
+    """The picture of the README: what generators draw, and where a classifier looked."""
+    from PIL import Image
+
+    found = Image.new("RGB", (len(SHEET) * 480, 480), "white")
+    for column, name in enumerate(SHEET):
+        with Image.open(PICTURES / f"{name}.webp") as picture:
+            found.paste(picture.convert("RGB").resize((470, 470)), (480 * column + 5, 5))
+    found.save(ROOT / "docs" / "samples.webp", quality=QUALITY, method=6)
 
 
 def run(name: str, runs: pathlib.Path) -> None:

@@ -1,5 +1,6 @@
 """The README is short, its example runs, and its commands and figures are those of the code."""
 
+import json
 import pathlib
 import re
 
@@ -38,6 +39,27 @@ def test_each_of_the_two_commands_stands_alone():
 def test_every_recipe_is_in_the_table():
     shown = {words[1] for words in pages.commands(README) if words[0] == "train"}
     assert shown == set(pages.recipe_names())
+
+
+def test_figures_of_fashion_mnist_are_those_of_the_results():
+    """The command stands in a file of results, and what is measured rounds to what is in bold."""
+    results = [
+        json.loads(path.read_text()) for path in (ROOT / "benchmarks/results").glob("*.json")
+    ]
+    known = {
+        " ".join(sorted(pages.commands(f"    {each['command']}")[0])): each["metrics"]
+        for each in results
+        if each.get("command", "").startswith("python recipes/")
+    }
+    rows = re.findall(
+        r"^\|[^|]*\| `(kapps train .*fashion_mnist.*?)` \| .*?\*\*([0-9.]+)", README, re.M
+    )
+    assert len(rows) == 3
+    for command, shown in rows:
+        metrics = known[" ".join(sorted(command.split()[1:]))]
+        figures = [value for value in metrics.values() if isinstance(value, float)]
+        digits = len(shown.partition(".")[2])
+        assert shown in {f"{scale * figure:.{digits}f}" for figure in figures for scale in (1, 100)}
 
 
 def test_links_and_pictures_are_there():
