@@ -43,9 +43,11 @@ def on_page_content(html_text: str, **_) -> str:
 
 
 def formula(found: re.Match) -> str:
-    """A formula of LaTeX in MathML, with what was written as its label."""
-    display = "block" if found[2] == "[" else "inline"
-    return convert(html.unescape(found[3]).strip(), display=display)
+    """A formula of LaTeX in MathML."""
+    text = html.unescape(found[3]).strip()
+    if found[2] == "[":  # may be wider than a narrow page
+        return f'<div class="formula">{convert(text, display="block")}</div>'
+    return convert(text)
 
 
 def docstring(path: str) -> str:
