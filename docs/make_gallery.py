@@ -36,11 +36,11 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
     ),
     "pocket": (
         "python recipes/perceptron.py --dataset moons --rule pocket",
-        (("pocket-boundary", "boundary", "No line separates them: the pocket keeps the best"),),
+        (("pocket-boundary", "decision_regions", "No line separates them: the pocket keeps the best"),),
     ),
     "delta": (
         "python recipes/perceptron.py --dataset blobs --rule delta --batch-size 300",
-        (("delta-boundary", "boundary", "The line of the delta rule"),),
+        (("delta-boundary", "decision_regions", "The line of the delta rule"),),
     ),
     "xor_mlp": (
         "python recipes/xor_mlp.py",
@@ -53,7 +53,7 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
     ),
     "sine": (
         "python recipes/xor_mlp.py --dataset sine",
-        (("sine-approximation", "approximation", "A hidden layer approximates a sine"),),
+        (("sine-approximation", "fit_and_contributions", "A hidden layer approximates a sine"),),
     ),
     "optimizers": (
         "python recipes/optimizers.py",
@@ -64,11 +64,11 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
     ),
     "lr_find": (
         "python recipes/image_classifier.py --lr-find",
-        (("lr-find", "learning_rate_range_test", "A learning-rate range test"),),
+        (("lr-find", "lr_find", "A learning-rate range test"),),
     ),
     "gradient_flow": (
         "python recipes/image_classifier.py --model mlp --gradient-flow",
-        (("gradient-flow", "gradients", "The norm of the gradient in each layer"),),
+        (("gradient-flow", "gradient_flow", "The norm of the gradient in each layer"),),
     ),
     "image_classifier": (
         "python recipes/image_classifier.py",
@@ -100,7 +100,7 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
     ),
     "tabular": (
         "python recipes/tabular.py",
-        (("tabular-importance", "importance", "Which columns of a table matter"),),
+        (("tabular-importance", "what_the_answers_rest_on", "Which columns of a table matter"),),
     ),
     "sequence_classifier": (
         "python recipes/sequence_classifier.py",
@@ -120,7 +120,7 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
     ),
     "denoise": (
         "python recipes/autoencoder.py --denoise masking --noise 0.3",
-        (("denoising", "denoising", "A denoising autoencoder"),),
+        (("denoising", "reconstructions", "A denoising autoencoder"),),
     ),
     "vae": (
         "python recipes/vae.py",
@@ -153,7 +153,7 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
     ),
     "tune_cnn": (
         "python recipes/tune_cnn.py --max-trials 8",
-        (("search-importance", "importance", "Which setting mattered"),),
+        (("search-importance", "what_mattered", "Which setting mattered"),),
     ),
 }
 
