@@ -91,7 +91,7 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
     ),
     "overfit2": (
         "python recipes/image_classifier.py --model mlp --epochs 60 --no-augment "
-        "--validation-fraction 0.5",
+        "--validation-fraction 0.9",
         (("overfit-curves", "learning_curves", "An MLP that learns by heart"),),
     ),
     "transfer_learning": (
