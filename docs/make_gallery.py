@@ -36,7 +36,7 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
     ),
     "pocket": (
         "python recipes/perceptron.py --dataset moons --rule pocket",
-        (("pocket-boundary", "decision_regions", "No line separates them: the pocket keeps the best"),),
+        (("pocket-boundary", "decision_regions", "No line separates them: the pocket"),),
     ),
     "delta": (
         "python recipes/perceptron.py --dataset blobs --rule delta --batch-size 300",
