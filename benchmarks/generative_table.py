@@ -2,8 +2,8 @@
 
     python benchmarks/generative_table.py
 
-Writes benchmarks/results/generative.md, and the same table between the two marks in README.md. A
-test holds that they are what the results say.
+Writes benchmarks/results/generative.md; benchmarks/page.py puts the same table on the site. A test
+holds that both are what the results say.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-BEGIN, END = "<!-- generative.md -->", "<!-- end of generative.md -->"
 COLUMNS = ("what", "measured", "reference", "protocol", "command", "seeds", "seconds")
 
 # Protocols, by their short names in the table.
@@ -50,18 +49,10 @@ KERAS_IO = {
 
 
 def main() -> None:
-    """Write both."""
+    """Write the table."""
     made = table()
     (RESULTS / "generative.md").write_text(made)
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text().split(BEGIN)
-    readme.write_text(f"{before}{BEGIN}\n{made}{END}{rest.split(END)[1]}")
     print(made)
-
-
-def in_readme(text: str) -> str:
-    """What stands between the marks."""
-    return text.split(f"{BEGIN}\n")[1].split(END)[0]
 
 
 def table() -> str:

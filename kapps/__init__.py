@@ -15,7 +15,7 @@ import lazy_loader as lazy
 
 from kapps import keras_setup
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
 

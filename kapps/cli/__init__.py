@@ -16,7 +16,7 @@ from tyro.conf import (
 )
 
 from kapps import __version__, command_line
-from kapps.cli import console, datasets, published, recipes, runs, serving
+from kapps.cli import console, datasets, doctor, published, recipes, runs, serving
 
 Command = (
     Annotated[recipes.Train, subcommand("train")]
@@ -31,6 +31,7 @@ Command = (
     | Annotated[serving.Publish, subcommand("publish")]
     | Annotated[serving.Bench, subcommand("bench")]
     | Annotated[recipes.Launch, subcommand("launch")]
+    | Annotated[doctor.Doctor, subcommand("doctor")]
 )
 
 

@@ -1,0 +1,333 @@
+"""The page of the site with all that was measured, made of what is in benchmarks/results.
+
+    python benchmarks/page.py
+
+Writes docs/benchmarks.md. A test holds that the page is what the results say.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import statistics
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # benchmarks are no installed package
+
+from benchmarks import generative_table  # noqa: E402
+
+ROOT = pathlib.Path(__file__).parents[1]
+RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md"
+
+# Row of fashion_mnist.py: what it is called here, and the test accuracies that an earlier setting
+# had. The setting was changed after they had been seen, so the row's own figure is optimistic.
+CLASSIFIERS = {
+    "resnet_5_epochs": ("ResNet, 5 epochs", ()),
+    "resnet_20_epochs": ("the same, 20 epochs", (0.9376,)),
+    "resnet_20_epochs_no_augmentation": ("the same, without augmentation", ()),
+    "cnn": ("plain CNN", (0.9301,)),
+    "mlp": ("MLP", (0.8929, 0.8969)),
+}
+# Likewise for the series, whose two rows were trained for longer.
+SEEN = {"ArrowHead-lstm_fcn": 0.723, "ItalyPowerDemand-lstm_fcn": 0.958}
+NAMES = {"random": "random", "tpe": "TPE and neighbours (`tpe_local`), median rule"}
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page())
+    print(PAGE)
+
+
+def page() -> str:
+    """The page in Markdown."""
+    return "\n".join(
+        (
+            INTRODUCTION,
+            section("Image classifiers", CLASSIFIER_WORDS, classifiers()),
+            "## Generative models\n",
+            generative_table.table(),
+            GENERATIVE_WORDS,
+            section("Transfer", TRANSFER_WORDS, transfer()),
+            section("The adding problem: what keeps gradients alive", MEMORY_WORDS, memory()),
+            section("How far back truncated back-propagation reaches", REACH_WORDS, truncation()),
+            section("Series", SERIES_WORDS, series()),
+            section("Text", TEXT_WORDS, text()),
+            section("Search", SEARCH_WORDS, search()),
+            section("A search whose trials fail", FAILURE_WORDS, failures()),
+            section("What was killed", KILL_WORDS, kills()),
+            section("Speed of what kapps does itself", SPEED_WORDS, speed()),
+        )
+    )
+
+
+def section(title: str, words: str, rows: Iterable[Sequence[str]]) -> str:
+    """A heading, a paragraph and a table whose first row is its head."""
+    head, *body = rows
+    lines = [head, ["---"] * len(head), *body]
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"## {title}\n\n{words.strip()}\n\n{table}"
+
+
+def result(name: str) -> dict[str, Any]:
+    """A file of results."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """0.123 is 12.3 %."""
+    return f"{100 * value:.{digits}f} %"
+
+
+def between(values: Sequence[float]) -> str:
+    """The mean, and the lowest and the highest."""
+    low, high = percent(min(values)), percent(max(values))
+    return f"{percent(statistics.mean(values))} ({low} to {high})"
+
+
+def classifiers() -> Iterable[Sequence[str]]:
+    """Rows of fashion_mnist.py."""
+    yield (
+        "network",
+        "test accuracy (95 % interval)",
+        "parameters",
+        "epoch kept",
+        "seconds",
+        ("verdict"),
+        "command",
+    )
+    for name, (what, seen) in CLASSIFIERS.items():
+        found = result(f"fashion_mnist_{name}_seed0")
+        metrics = found["metrics"]
+        low, high = (percent(metrics[f"test_accuracy_{end}"]) for end in ("low", "high"))
+        before = ", ".join(percent(value, 2) for value in seen)
+        yield (
+            what + (f" (chosen after {before} had been seen)" if seen else ""),
+            f"**{percent(metrics['test_accuracy'], 2)}** ({low} to {high})",
+            f"{metrics['parameters']:,}",
+            f"{metrics['best_epoch']} of {len(found['epochs'])}",
+            f"{metrics['train_seconds']:.0f}",
+            metrics["verdict"],
+            f"`{found['command']}`",
+        )
+
+
+def transfer() -> Iterable[Sequence[str]]:
+    """The table of transfer.py classes."""
+    ways = {
+        "scratch": "from scratch",
+        "probe": "probe",
+        "probe_and_fine_tuning": "probe, then fine-tuning",
+        "imagenet_probe": "ImageNet, probe",
+    }
+    yield "pictures per class", *ways.values()
+    for count, row in result("transfer_classes")["table"].items():
+        cells = [f"{100 * row[way]['mean']:.1f} ± {100 * row[way]['sd']:.1f} %" for way in ways]
+        yield count, *cells
+
+
+def memory() -> Iterable[Sequence[str]]:
+    """The table of memory.py."""
+    yield "row", "what it shows", "steps", "squared error", "gradient, first step / last"
+    for row in result("memory")["table"]:
+        against = f", against `{row['against']}`" if row["against"] else ""
+        yield (
+            f"`{row['row']}`",
+            row["shows"] + against,
+            str(row["length"]),
+            f"{row['error']:.4f}",
+            f"{row['first_to_last_before']:.1e}",
+        )
+
+
+def truncation() -> Iterable[Sequence[str]]:
+    """The table of truncation.py."""
+    found = result("truncation")
+    yield "steps back (k2)", *(f"seed {seed}" for seed in found["settings"]["seeds"])
+    for k in found["settings"]["ks"]:
+        yield str(k), *(f"{row['mse']:.4f}" for row in found["rows"] if row["k"] == k)
+
+
+def series() -> Iterable[Sequence[str]]:
+    """The rows of sequences.py."""
+    yield "set", "network", "test accuracy", "hoped for", "seeds", "parameters"
+    for name, row in result("sequences")["rows"].items():
+        data, network = name.rsplit("-", 1)
+        spread = row["standard_deviation"]
+        told = f"**{100 * row['mean']:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
+        seen = f" (chosen after {percent(SEEN[name])} had been seen)" if name in SEEN else ""
+        yield (
+            data,
+            network,
+            f"{told} %**{seen}",
+            percent(row["target"]) + ("" if row["reached"] else ": missed"),
+            str(len(row["accuracies"])),
+            f"{row['parameters']:,}",
+        )
+
+
+def text() -> Iterable[Sequence[str]]:
+    """The figures of char_rnn.py."""
+    metrics = result("char_rnn")["metrics"]
+    yield "the network", "5-gram", "9-gram", "xz", "seconds", "command"
+    names = (
+        "test_bits_per_character",
+        "five_gram_bits_per_character",
+        "nine_gram_bits_per_character",
+        "xz_bits_per_character",
+    )
+    seconds = f"{metrics['train_seconds']:.0f} *"
+    yield *(f"{metrics[name]:.3f}" for name in names), seconds, f"`{result('char_rnn')['command']}`"
+
+
+def search() -> Iterable[Sequence[str]]:
+    """The table of tuning_compare.py."""
+    rows = result("tuning_compare")["rows"]
+    yield "", "trials", "best trial, validation", "trained for 20 epochs, test", "multiply-adds"
+    for name, what in NAMES.items():
+        found = [row for row in rows if row["name"] == name]
+        trials = [row["trials"] for row in found]
+        yield (
+            what,
+            f"{min(trials)} to {max(trials)}",
+            between([row["search_val_accuracy"] for row in found]),
+            f"**{between([row['test_accuracy'] for row in found])}**",
+            ", ".join(f"{row['multiply_adds']:,}" for row in found),
+        )
+    for name, what in (
+        ("default", "the default network with 8, 16 and 32 filters"),
+        ("default_unshifted", "the same without shifts of training pictures"),
+    ):
+        found = [row for row in rows if row["name"] == name]
+        accuracy = between([row["test_accuracy"] for row in found])
+        yield what, "1", "", accuracy, f"{found[0]['multiply_adds']:,}"
+
+
+def failures() -> Iterable[Sequence[str]]:
+    """The table of tuning.py, Hyperband."""
+    found = result("tuning_hyperband")
+    yield "trials that fail", "rounds played, kapps", "rounds played, KerasTuner's own"
+    for share in (name for name in found if name.endswith("failures")):
+        yield (
+            share.split(" ")[0],
+            *(
+                f"{len(found[share][name])}, of {sum(found[share][name].values())} trials"
+                for name in ("kapps", "keras_tuner")
+            ),
+        )
+
+
+def kills() -> Iterable[Sequence[str]]:
+    """What kill_and_resume.py and tuning_kills.py found."""
+    yield "what", "`SIGKILL`s", "afterwards", "command"
+    run = result("kill_and_resume")
+    same = run["metrics_csv_equal"] and run["final_state_equal"]
+    yield (
+        "one training",
+        str(run["kills"]),
+        "the bits of weights and `metrics.csv` of a run left alone" if same else "other bits",
+        "`python benchmarks/kill_and_resume.py`",
+    )
+    for name, row in result("tuning_kills").items():
+        same = row["same_points_in_the_same_order"]
+        yield (
+            f"{name} search, {row['trials']} trials",
+            " and ".join(f"{count} of the {who}" for who, count in row["kills"].items()),
+            f"{'the same' if same else 'other'} points in the same order, "
+            f"{row['epochs_trained_twice']} epochs trained twice",
+            "`python benchmarks/tuning_kills.py`",
+        )
+
+
+def speed() -> Iterable[Sequence[str]]:
+    """Ratios, each measured in one run."""
+    yield "what", "ratio", "command"
+    for row in result("batch_normalization")["rows"]:
+        yield (
+            f"training step of `resnet8_wide`, {row['policy']}: Keras' batch normalization / ours",
+            f"{row['ratio']:.2f}",
+            "`python benchmarks/batch_normalization.py`",
+        )
+    for row in result("backbones")["rows"]:
+        yield (
+            f"{row['work']} of EfficientNet-Lite0: Keras' batch normalization / ours",
+            f"{row['median_ratio']:.2f}",
+            "`python benchmarks/backbones.py`",
+        )
+    yield (
+        "ten epochs of a head: features computed in every epoch / once",
+        f"{result('transfer_cache')['ratio']:.1f}",
+        "`python benchmarks/transfer.py cache`",
+    )
+    trials = result("tuning_trials")
+    yield (
+        f"growth of a search's parent over {trials['trials']} trials",
+        f"{trials['parent_mb_growth']:.0f} MB",
+        "`python benchmarks/tuning.py`",
+    )
+
+
+INTRODUCTION = """\
+# Benchmarks
+
+This page is made by `python benchmarks/page.py` of the files in `benchmarks/results/`, each of
+which holds the command, the curves, the versions and the machine. Within a run the test split
+chooses nothing. Where a setting was changed after an earlier one's *test* figure had been seen, the
+row says so: its figure is a little too good. An asterisk marks times that were taken while other
+work ran on the machine. All machines had two cores and no GPU.
+"""
+CLASSIFIER_WORDS = """
+Fashion-MNIST: 54,000 training, 6,000 validation (stratified) and 10,000 test pictures, which are
+looked at once. One run each, seed 0.
+"""
+GENERATIVE_WORDS = """
+S importance samples give an upper bound, which falls with S. The dense VAEs are trained at a high
+rate with a long average of the weights first and at a falling one then. The VampPrior and IWAE
+begin with the weights of the first part, the VampPrior with training pictures as pseudo-inputs. The
+convolutional one was trained for as long as two cores allowed, and its curve was still falling. The
+reference has up to 2,000 epochs. The conditional GAN is trained at a rate of 3e-4 for 12 epochs;
+that was chosen after the TSTR of the default rate of 1e-3 had been seen.
+"""
+TRANSFER_WORDS = """
+Five classes of Fashion-MNIST by a CNN of 94,000 parameters that has learned the other five, and
+which way up they are (`python benchmarks/transfer.py classes`): test accuracy, means and standard
+deviations of five seeds, each with another division into classes. Both ways were tuned on two
+further divisions.
+"""
+MEMORY_WORDS = """
+Two of many numbers are marked, and their sum is asked for at the end. Who remembers nothing has a
+squared error of 0.167 (`python benchmarks/memory.py`, 1,500 steps of batch 64, one seed). The last
+column is the norm of the gradient at the first step of the series over that at the last, before the
+training.
+
+![what keeps gradients alive](memory.png)
+"""
+REACH_WORDS = """
+The adding problem over 100 steps by an LSTM of 48 units whose gradients reach k2 steps back
+(`python benchmarks/truncation.py`): squared errors of three seeds; 0.167 without memory.
+"""
+SERIES_WORDS = """
+`python benchmarks/sequences.py`: means and standard deviations over seeds; settings were chosen by
+cross-validation inside the training split.
+"""
+TEXT_WORDS = """
+Bits per character on the last twentieth of the King James Bible (`python benchmarks/char_rnn.py`).
+"""
+SEARCH_WORDS = """
+Ten minutes on one core each, 12,000 pictures of Fashion-MNIST, networks of at most 1.86 M
+multiply-adds and 100,000 parameters, trials of 4 epochs compared on 6,000 further pictures
+(`python benchmarks/tuning_compare.py --algorithms random tpe`): means of three seeds, and the
+lowest and the highest. What the winners found is mostly that shifts do not pay in 20 epochs.
+"""
+FAILURE_WORDS = """
+Rounds of Hyperband's brackets that were played to their end when trials fail at random: 27 epochs
+at most, factor 3 (`python benchmarks/tuning.py`).
+"""
+KILL_WORDS = "Processes were killed at random moments, and the same command was given again."
+SPEED_WORDS = "Each ratio was measured within one run, in turns."
+
+
+if __name__ == "__main__":
+    main()
