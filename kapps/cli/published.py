@@ -215,8 +215,8 @@ class Export:
         )
 
 
-def _reading(facts) -> data.Reading:
-    """How the run read the files of its pictures."""
+def _reading(facts):
+    """How the run read the files of its pictures, a `data.Reading`."""
     return data.Reading(facts.get("white"), facts.get("resize", "stretch"))
 
 

@@ -51,7 +51,11 @@ def test_the_run_directory_holds_what_the_design_says(finished):
     pictures = {path.name for path in (run / "plots").glob("*.png")}
     assert {"learning_curves.png", "confusion_matrix.png", "calibration.png"} <= pictures
     assert list((run / "tensorboard").rglob("events*"))
+    for peer in ("features_linear", "pixels_linear"):  # chance is a tenth
+        assert metrics[f"{peer}_accuracy"] > 0.7
+        assert metrics[f"ahead_of_{peer}_low"] <= metrics[f"ahead_of_{peer}_high"]
     page = (run / "report.html").read_text()
+    assert "logistic regression on pixels" in page
     assert metrics["verdict"] in page and "kapps train image_classifier" in page
     assert 'src="http' not in page and "<script" not in page
 
@@ -127,6 +131,7 @@ def test_changed_data_is_refused(tmp_path):
         run_dir=str(tmp_path / "run"),
         epochs=1,
         model="mlp",
+        peers=False,
         export=False,
     )
     call(image_classifier, config)
@@ -154,6 +159,7 @@ def test_every_switch_together(tmp_path):
         clip=1.0,
         ema=0.9,
         patience=5,
+        peers=False,
         export=False,
     )
     metrics = call(image_classifier, config)
@@ -198,7 +204,9 @@ def test_flags_go_before_a_preset():
 
 @pytest.mark.parametrize("schedule", ["constant", "step", "plateau"])
 def test_other_schedules(tmp_path, schedule):
-    config = Config(run_dir=str(tmp_path), epochs=4, schedule=schedule, export=False, model="mlp")
+    config = Config(
+        run_dir=str(tmp_path), epochs=4, schedule=schedule, export=False, model="mlp", peers=False
+    )
     assert call(image_classifier, config)["test_accuracy"] > 0.5
 
 
