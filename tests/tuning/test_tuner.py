@@ -144,6 +144,7 @@ def made(tmp_path, hypermodel=user_code.build_model, objective="val_loss", kind=
     return kind(hypermodel, objective, directory=tmp_path, project_name="p", **options)
 
 
+@pytest.mark.slow
 def test_fixed_hyperparameters_with_two_workers(tmp_path):
     """tailor_the_search_space: one is fixed, the others are found; today 1 of 6 trials."""
     hp = keras_tuner.HyperParameters()
@@ -182,7 +183,7 @@ def test_run_trial_may_tune_the_arguments_of_search(tmp_path):
     assert len({r.values["batch_size"] for r in records}) > 1
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_black_box_needs_no_model(tmp_path, workers):
     """Its space is found in the first trial; it is not taken for an exhausted one."""
     tuner = made(tmp_path, None, None, kind=user_code.BlackBox, max_trials=5, workers=workers)

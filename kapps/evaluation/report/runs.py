@@ -90,14 +90,15 @@ def compare(run_paths: Iterable[str | Path], output: str | Path) -> Path:
     paths = [Path(path) for path in run_paths]
     if len(paths) < 2:
         raise UserError("A comparison needs two runs at least.")
-    histories = [read_history(training.trained_in(path)) for path in paths]
+    names, output = _names(paths), Path(output)
+    paths = [training.trained_in(path) for path in paths]  # of a search, the winner's
+    histories = [read_history(path) for path in paths]
     for path, history in zip(paths, histories, strict=True):
         if not history:
             raise UserError(
                 f"{path}: no metrics.csv with an epoch in it; name the directories of runs, "
                 "as `kapps runs` lists them."
             )
-    names, output = _names(paths), Path(output)
     if output.suffix.lower() == ".png":
         return save_png(compare_runs(list(zip(names, histories, strict=True))), output)
     return comparison_page(paths, names, output)
