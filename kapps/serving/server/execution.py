@@ -48,6 +48,10 @@ def run(
             calls[number] = read(head, body)
         except Refused as refused:
             yield [number], [refusal(refused)]
+        except MemoryError:
+            yield [number], [refusal(Refused("RESOURCE_EXHAUSTED", "not enough memory"))]
+        except Exception as error:  # a fault of the reader costs this request, not the worker
+            yield [number], [refusal(_fault(error))]
     for numbers in _groups(calls, together):
         yield numbers, None
         group = [calls[number] for number in numbers]
@@ -95,6 +99,14 @@ def _encoded(call: Call, outputs: Arrays) -> Answer:
         return call.encode(outputs)
     except Refused as refused:
         return refusal(refused)
+    except MemoryError:
+        return refusal(Refused("RESOURCE_EXHAUSTED", "not enough memory for the answer"))
+    except Exception as error:
+        return refusal(_fault(error))
+
+
+def _fault(error: Exception) -> Refused:
+    return Refused("INTERNAL", f"{type(error).__name__}: {error}")
 
 
 def _outputs(group: list[Call], functions: dict[str, Callable], together: int) -> list[Arrays]:

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import json
 import logging
+import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
@@ -62,6 +64,26 @@ class _Impatient(H11Protocol):
     def _give_up(self) -> None:
         if self.cycle is None and not self.transport.is_closing():
             self.transport.close()
+
+
+class _Http(uvicorn.Server):
+    """uvicorn, which would raise a signal again when it has ended, before workers are drained."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        ends = (signal.SIGINT, signal.SIGTERM)
+        for number in ends:
+            loop.add_signal_handler(number, self._end)
+        try:
+            yield
+        finally:
+            for number in ends:
+                loop.remove_signal_handler(number)
+
+    def _end(self) -> None:
+        self.force_exit = self.should_exit  # told twice: now
+        self.should_exit = True
 
 
 def run(
@@ -129,7 +151,7 @@ async def _serve(root, host, port, grpc_port, limits, every, key, access_log) ->
         timeout_keep_alive=75,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    http = uvicorn.Server(config)
+    http = _Http(config)
     facts = {
         "event": "listening",
         "url": f"http://{_shown(host)}:{listening.getsockname()[1]}",

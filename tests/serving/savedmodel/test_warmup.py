@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kapps.serving.savedmodel.warmup import prediction_log
+from kapps.serving.savedmodel.warmup import prediction_log, read_warmup, write_warmup
 
 
 def test_the_bytes_of_a_small_request():
@@ -41,3 +41,22 @@ def test_the_published_file_as_tensorflow_serving_reads_it(published):
         ("clothes", "serving_default", {"image": (8, 12, 10, 3)}),
         ("clothes", "from_bytes", {"image_bytes": (8,)}),
     ]
+
+
+def test_requests_are_read_as_they_were_written(tmp_path):
+    asked = [
+        (
+            "serving_default",
+            {"x": np.float32([[1, 2]]), "name_bytes": np.array([b"\xff", b""], object)},
+        ),
+        ("sample", {"count": np.int32(3)}),
+    ]
+    write_warmup(tmp_path, "m", asked)
+    read = read_warmup(tmp_path)
+    assert [name for name, _ in read] == ["serving_default", "sample"]
+    for (_, inputs), (_, expected) in zip(read, asked, strict=True):
+        assert inputs.keys() == expected.keys()
+        for name, value in expected.items():
+            np.testing.assert_array_equal(inputs[name], value)
+    assert len(read_warmup(tmp_path, most=1)) == 1
+    assert read_warmup(tmp_path / "nowhere") == []

@@ -35,7 +35,7 @@ class Running:
                 stderr=log,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
             )
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while not (first := [e for e in self.events() if e["event"] == "listening"]):
             assert self.process.poll() is None, self._log.read_text()
             assert time.monotonic() < until
@@ -47,7 +47,7 @@ class Running:
         lines = self._log.read_text().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line[0] == "{" and line[-1] == "\n"]
 
-    def wait_ready(self, seconds=120):
+    def wait_ready(self, seconds=300):
         until = time.monotonic() + seconds
         while self.get("/readyz")[0] != 200:
             assert time.monotonic() < until, self.get("/models")
@@ -105,7 +105,7 @@ def server(served_root):
     )  # fmt: skip
     running.wait_ready()
     yield running
-    running.stop()
+    assert running.stop() == 0  # SIGTERM is how it is told to end
 
 
 def b64(data):

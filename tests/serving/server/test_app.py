@@ -140,3 +140,42 @@ def test_versions_are_listed_taken_back_and_deleted(tmp_path):
 def test_mistakes_end_with_a_message(tmp_path, argv, words):
     done = command(*(word.format(root=tmp_path) for word in argv))
     assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_connections_that_make_no_request_are_closed(monkeypatch):
+    import uvicorn
+
+    from kapps.serving.server import run
+
+    monkeypatch.setattr(run, "_HEADERS_SECONDS", 0.3)
+
+    async def app(scope, receive, send):
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
+        )
+        await send({"type": "http.response.body", "body": b""})
+
+    async def play():
+        listening = run._listen("127.0.0.1", 0)
+        config = uvicorn.Config(
+            app, http=run._Impatient, lifespan="off", log_config=None, ws="none"
+        )
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        while not server.started:
+            await asyncio.sleep(0.01)
+        port = listening.getsockname()[1]
+        slow, slow_writer = await asyncio.open_connection("127.0.0.1", port)
+        slow_writer.write(b"GET / HT")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):  # one that asks may wait between its requests
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(0.6)
+        assert await asyncio.wait_for(slow.read(), 20) == b""
+        writer.close()
+        slow_writer.close()
+        server.should_exit = True
+        await serving
+
+    asyncio.run(play())

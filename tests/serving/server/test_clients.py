@@ -13,6 +13,7 @@ import tensorflow as tf
 import yaml
 from tensorflow.core.protobuf import saved_model_pb2
 
+from serving.server import plain_models
 from serving.small_classifier import CLASS_NAMES
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
@@ -22,8 +23,9 @@ CLIENTS = DEPLOY / "clients"
 @pytest.fixture(scope="module")
 def served(server, served_root, published, images, tmp_path_factory):
     """The classifier of these tests is served; a picture of it as a file."""
-    shutil.copytree(published.version.parent, served_root / "clothes")
-    until = time.monotonic() + 60
+    (served_root / "clothes").mkdir()
+    plain_models.replace(published.version, served_root / "clothes" / "1")
+    until = time.monotonic() + 180
     while server.get("/v1/models/clothes/metadata")[0] != 200:
         assert time.monotonic() < until
         time.sleep(0.1)

@@ -18,7 +18,7 @@ from serving.server import plain_models
 COUNTER = "/v1/models/counter"
 
 
-def until(condition, seconds=40):
+def until(condition, seconds=120):
     end = time.monotonic() + seconds
     while not (said := condition()):
         assert time.monotonic() < end, said

@@ -80,7 +80,7 @@ def models(server, served_root):
         plain_models.publish(served_root, name, 1, build)
     for name in ("light", "latent", "words", "people"):
         path = f"/v1/models/{name}/metadata"
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         while server.get(path)[0] != 200:
             assert time.monotonic() < until
             time.sleep(0.1)

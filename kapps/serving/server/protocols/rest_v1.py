@@ -187,8 +187,8 @@ def results(verb: str, outputs: Arrays, labels: Sequence[str]) -> list:
         named: Any = [list(labels)] * len(scores)
         if classes is not None:
             named = tensors.jsonable(classes, "classes")
-        elif len(labels) != scores.shape[1]:
-            named = [list(map(str, range(scores.shape[1])))] * len(scores)
+        elif len(labels) != (count := np.size(scores, 1)):
+            named = [list(map(str, range(count)))] * len(scores)
         said = tensors.jsonable(scores, "scores")
         return [
             [[label, score] for label, score in zip(row, its_scores, strict=True)]
