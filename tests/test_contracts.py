@@ -169,5 +169,5 @@ def test_a_step_has_a_bounded_number_of_operations(model, nodes):
     layers = list(model._flatten_layers())
     loops = sum(isinstance(layer, keras.layers.RNN) for layer in layers)
     parts = len(layers) + len(model.weights)
-    # When this was written: 4 to 9.6 a part, and 80 to 340 for the loops of a recurrent layer.
-    assert len(counted) <= 60 + 10 * parts + 400 * loops
+    # When this was written: 4 to 9.6 a part, and 80 to 610 for the loops of a recurrent layer.
+    assert len(counted) <= 60 + 10 * parts + 700 * loops
