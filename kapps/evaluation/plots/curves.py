@@ -34,6 +34,7 @@ CURVES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("val_", "validation", {"color": ORANGE}),
 )
 RUN_COLOURS = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, "#000000")
+MOST_HOVERED = 60  # epochs; of more, the page would grow too much
 COMPARED = ("loss", "accuracy", "mse", "frechet")
 RUN_STYLES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 
@@ -127,10 +128,11 @@ _LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "ncols": 2, "colum
 
 def _metric_panel(axes: Axes, history, epochs, best, name: str) -> None:
     calm(axes)
-    for prefix, _, look in CURVES:
+    for prefix, label, look in CURVES:
         values = column(history, prefix + name)
         if np.isfinite(values).any():
             axes.plot(epochs, values, **LINE | look | _marks(values))
+            _hover(axes, epochs, values, label, name)
     if best is not None:
         axes.axvline(epochs[best], color=GREY, linewidth=0.9, linestyle=":")
         value = column(history, f"val_{name}")[best]
@@ -151,6 +153,23 @@ def _metric_panel(axes: Axes, history, epochs, best, name: str) -> None:
                 bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.65},
             )
     _dress(axes, name, name.replace("_", " ").capitalize())
+
+
+def _hover(axes: Axes, epochs: np.ndarray, values: np.ndarray, label: str, name: str) -> None:
+    """What the pointer is told over each epoch, in a page."""
+    if len(epochs) > MOST_HOVERED:
+        return
+    for epoch, value in zip(epochs, values, strict=True):
+        if np.isfinite(value):
+            said = f"{100 * value:.2f} %" if name.endswith("accuracy") else f"{value:.4g}"
+            axes.plot(
+                epoch,
+                value,
+                "o",
+                markersize=8,
+                alpha=0.0,
+                gid=f"hover:{label}, epoch {epoch:.0f}: {said}",
+            )
 
 
 def _dress(axes: Axes, metric: str, title: str) -> None:

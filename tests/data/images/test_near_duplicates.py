@@ -49,6 +49,23 @@ def test_faint_pictures_are_not_twins_because_they_are_faint():
     assert len(data.near_duplicates(split([plain]), split([plain]))) == 1
 
 
+def test_brighter_and_harder_saved_copies_are_found():
+    """By raw levels none of the brighter ones would be, and of quality 30 one in three."""
+    train = [smooth(i) for i in range(60)]
+    for copies in (
+        [np.clip(picture + 4, 0, 255) for picture in train],
+        [np.clip(picture - 20, 0, 255) for picture in train],
+        [as_jpeg(picture, 30) for picture in train],
+        [tf.image.resize(picture, (20, 20), "area").numpy() for picture in train],
+    ):
+        found = data.near_duplicates(split(copies), split(train))
+        assert sum(twin.row == twin.twin for twin in found) >= 57
+    others = [smooth(1000 + i) for i in range(60)]
+    assert data.near_duplicates(split(others), split(train)) == []
+    plain = [np.full((32, 32, 3), level) for level in (100.0, 120.0)]
+    assert data.near_duplicates(split(plain[:1]), split(plain[1:])) == []
+
+
 def test_nothing_to_compare():
     some, none = split([smooth(0)]), split([smooth(0)])
     none = data.Split(none.labels[:0], none.images)

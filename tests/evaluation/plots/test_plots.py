@@ -3,6 +3,7 @@
 import io
 import math
 
+import matplotlib
 import numpy as np
 import PIL.Image
 import pytest
@@ -109,8 +110,11 @@ def test_comparison_of_generative_models():
 
 def test_confusion_matrix_writes_counts_and_colours_shares():
     figure = plots.confusion_matrix(np.array([[90, 10], [0, 0]]), ["a", "b"])
-    (image,) = figure.axes[0].images
-    np.testing.assert_allclose(image.get_array() ** 2, [[0.9, 0.1], [0, 0]], atol=1e-12)
+    cells = figure.axes[0].patches
+    colours = matplotlib.colormaps["Blues"](np.sqrt([0.9, 0.1, 0, 0]))
+    np.testing.assert_allclose([cell.get_facecolor() for cell in cells], colours, atol=1e-12)
+    assert [cell.get_xy() for cell in cells[:2]] == [(-0.5, -0.5), (0.5, -0.5)]  # along a row
+    assert cells[1].get_gid() == "hover:a taken for b: 10, 10.0 %"
     assert {"90", "10"} <= set(texts(figure)) and "0" not in texts(figure)
     drawn(figure)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from kapps.evaluation.metrics.calibration import (
@@ -24,7 +26,7 @@ from kapps.evaluation.plots.figure import (
     short_names,
 )
 
-WEAKEST = 40
+MOST_CELLS = 30  # classes; with more of them the page would grow by megabytes
 
 
 def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
@@ -41,7 +43,18 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     figure = new_figure(size, size)
     axes = figure.subplots()
     # The square root lets rare mistakes be seen beside a diagonal near 1.
-    axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    colours = colormaps["Blues"](np.sqrt(shares))
+    if classes <= MOST_CELLS:  # sharp at any size, and each cell says what it is
+        for i, j in np.ndindex(classes, classes):
+            cell = Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=colours[i, j], linewidth=0)
+            cell.set_gid(
+                f"hover:{class_names[i]} taken for {class_names[j]}: {matrix[i, j]}, "
+                f"{100 * shares[i, j]:.1f} %"
+            )
+            axes.add_patch(cell)
+        axes.set(xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5), aspect="equal")
+    else:
+        axes.imshow(colours, interpolation="nearest")
     step = -(-classes // 120)
     named = np.arange(0, classes, step)
     points = float(np.clip(72 * 0.62 * size / classes * step * 0.8, 3.5, 9))
