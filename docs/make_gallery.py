@@ -153,7 +153,7 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
     ),
     "tune_cnn": (
         "python recipes/tune_cnn.py --max-trials 8",
-        (("search-importance", "what_mattered", "Which setting mattered"),),
+        (("search-importance", "parallel_coordinates", "Eight networks that a search tried"),),
     ),
 }
 

@@ -1,6 +1,7 @@
 """Pages of the site: commands parse, links lead somewhere, code and figures are those there are."""
 
 import ast
+import functools
 import importlib
 import json
 import os
@@ -184,6 +185,7 @@ def overrides(method: ast.FunctionDef) -> bool:
     return method.name in OF_KERAS or method.name.startswith("on_")
 
 
+@functools.cache
 def definition(dotted: str) -> ast.AST | None:
     """Where a name is defined, followed through what a package imports."""
     path = ROOT / dotted.replace(".", "/")
