@@ -1,6 +1,7 @@
 """A trace made by hand, and a training that is profiled and stays the same."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -95,8 +96,6 @@ def profile(kinds, *, step=10.0, waiting=0.0, layers=None, operations=10.0):
     ],
 )
 def test_advice_by_hand(found, word):
-    import re
-
     assert re.search(word, " ".join(profile_advice(found)))
 
 
