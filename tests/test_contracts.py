@@ -90,6 +90,7 @@ def test_shapes_and_names(case, model):
     assert model.count_params() == sum(int(np.prod(w.shape)) for w in model.weights)
 
 
+@pytest.mark.slow
 def test_parameters(case, model):
     assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == case.parameters
 

@@ -145,6 +145,7 @@ def python(code: str) -> str:
     ).stdout
 
 
+@pytest.mark.slow
 def test_importing_is_cheap():
     heavy = ("tensorflow", "keras", "sklearn", "matplotlib")
     code = (

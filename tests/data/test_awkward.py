@@ -314,6 +314,7 @@ def test_folders(make_folder, case):
         assert not found.notes
 
 
+@pytest.mark.slow
 def test_twelve_bits_keep_what_tells_them_apart(make_folder):
     """Level v of 12 bits becomes v * 255 / 4095, by hand."""
     levels = np.array([[0, 1000], [2095, 4000]], np.uint16)
@@ -324,6 +325,7 @@ def test_twelve_bits_keep_what_tells_them_apart(make_folder):
     assert sorted(np.unique(every)) == [0, 62, 130, 249]
 
 
+@pytest.mark.slow
 def test_links(make_folder):
     root = make_folder(classes())
     os.symlink(root, root / "cat" / "up")
@@ -334,6 +336,7 @@ def test_links(make_folder):
     assert any("everything is a link" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_groups_of_pictures(make_folder):
     files = {
         f"{c}/p{p}_{i}.png": picture(1000 * p + i + 50 * (c == "dog"))

@@ -34,6 +34,7 @@ def test_commas_in_prices_do_not_make_columns(tmp_path):
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=5).map(str.strip)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.just("x"), CELLS, CELLS), min_size=1, max_size=5))
 def test_what_python_writes_is_read(tmp_path_factory, rows):
     text = io.StringIO()

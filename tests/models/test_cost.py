@@ -9,6 +9,7 @@ from models.weightless import without_weights
 layers = keras.layers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "arguments", "giga"),
     [

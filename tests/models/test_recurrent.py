@@ -46,6 +46,7 @@ VARIANTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_padding_changes_nothing(variant):
     keras.utils.set_random_seed(0)
@@ -59,6 +60,7 @@ def test_padding_changes_nothing(variant):
     assert np.ptp(alone, axis=0).min() > 1e-3  # the lengths and values do matter
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shuffle", [0, 12])
 def test_padding_changes_nothing_in_a_convolutional_one(shuffle):
     keras.utils.set_random_seed(0)
@@ -220,6 +222,7 @@ def test_an_output_for_each_step():
     np.testing.assert_allclose(y[:, :4], predict(model, x[:, :4]), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
 def test_states_go_from_one_part_of_a_series_to_the_next(cell):
     options = dict(cell=cell, units=(4, 5), embedding=3, return_sequences=True)

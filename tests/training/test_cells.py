@@ -45,6 +45,7 @@ def by_keras(images, cells, optimizer, seed=0, batch=64):
     return np.array(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("candidate", "rate", "make"),
     [
@@ -68,6 +69,7 @@ def test_a_cell_is_what_keras_trains(images, cells, candidate, rate, make):
     np.testing.assert_allclose(found["val_accuracy"][ends], expected[:, 1], atol=0.004)
 
 
+@pytest.mark.slow
 def test_a_cell_again_is_the_same_whatever_ran_in_between(cells):
     """Adam has a memory, which the next cell must not inherit."""
     adam = Candidate("adam", 64)

@@ -99,6 +99,7 @@ def test_advice_by_hand(found, word):
     assert re.search(word, " ".join(profile_advice(found)))
 
 
+@pytest.mark.slow
 def test_a_profiled_training_is_the_same_and_says_where_its_time_goes(tmp_path):
     callback = StepProfile(3, tmp_path / "profile.json")
     model, _ = small.train(epochs=1, callbacks=[callback])

@@ -34,6 +34,7 @@ def points(results):
     return [record.values for record in results.records]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "workers", "numbers"),
     [
@@ -116,6 +117,7 @@ def test_trials_that_the_time_cuts_off_are_stopped_and_go_on(workers, tmp_path, 
     assert more.complete and [r.status for r in more.records] == ["completed"] * 3
 
 
+@pytest.mark.slow
 def test_the_budget_of_epochs_counts_what_was_inherited_once(tmp_path):
     """Hyperband with 9 epochs: 9 of 1, 3 of 3 (2 more), 1 of 9 (6 more), then a new bracket."""
     for budget, expected in ((9 + 1, 10), (9 + 3 * 2, 12), (9 + 3 * 2 + 6, 13)):
@@ -138,6 +140,7 @@ def test_the_best_epoch_counts_and_not_the_last(tmp_path):
         assert record.metrics["other"] == 10.0 * best
 
 
+@pytest.mark.slow
 def test_poor_trials_are_pruned_where_less_is_better(tmp_path):
     def target(trial):
         for epoch in range(1, 5):
@@ -183,6 +186,7 @@ def test_the_same_oracle_can_be_searched_with_twice(tmp_path):
     assert points(more)[:5] == points(first) and len(more.records) == 14
 
 
+@pytest.mark.slow
 def test_a_larger_budget_keeps_the_brackets_of_hyperband(tmp_path):
     def search(directory, trials, sized):
         oracle = tuning.oracle("hyperband", MAX, space(), seed=3, epochs=54, trials=sized)

@@ -81,6 +81,7 @@ def test_again_does_nothing_and_a_larger_budget_goes_on(whole, tmp_path):
     assert points(more) == points(straight) and len(more.records) == 11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("algorithm", "trials"), [("bayesian", 8), ("hyperband", 14), ("tpe", 14)])
 def test_what_learns_from_trials_goes_on_with_the_same_points(algorithm, trials, tmp_path):
     """Broken off in a trial: its oracle knows afterwards what it knew, and no more."""
@@ -119,6 +120,7 @@ def test_failures_are_recorded_with_their_reason_and_end_nothing(tmp_path, how, 
     assert sum(map(len, found.failures().values())) == len(failed)
 
 
+@pytest.mark.slow
 def test_a_trial_that_kills_its_worker_every_time_fails(whole, tmp_path):
     found = run(fakes.Failing(0.5, "kill"), tmp_path, workers=1)
     assert points(found) == points(whole[1])
@@ -156,6 +158,7 @@ def test_several_seeds_per_point(tmp_path):
     assert not set(found.records[0].seeds) & set(found.records[1].seeds)
 
 
+@pytest.mark.slow
 def test_poor_trials_are_stopped_early(tmp_path):
     found = run(fakes.bowl, tmp_path, trials=30, epochs=6, stop_early="median")
     stopped = [r for r in found.records if r.status == "pruned"]
@@ -166,6 +169,7 @@ def test_poor_trials_are_stopped_early(tmp_path):
     assert peaks.index(max(peaks)) == best[0].number
 
 
+@pytest.mark.slow
 def test_budgets_in_epochs_and_minutes(tmp_path):
     found = run(fakes.bowl, tmp_path / "e", epochs=3, budget=tuning.Budget(epochs=8))
     assert len(found.records) == 3

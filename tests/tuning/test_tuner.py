@@ -13,6 +13,7 @@ from tuning import user_code
 pytestmark = pytest.mark.usefixtures("eager")
 
 
+@pytest.mark.slow
 def test_the_documented_hypermodel_runs_unchanged(tmp_path):
     (x_train, y_train), (x_val, y_val) = user_code.data()
     tuner = tuning.Tuner(
@@ -41,6 +42,7 @@ def test_the_documented_hypermodel_runs_unchanged(tmp_path):
     assert accuracy == pytest.approx(tuner.results.best_first()[0].score, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_hyperband_goes_on_with_the_weights_of_the_trial_before(tmp_path):
     (x_train, y_train), validation = user_code.data()
     tuner = tuning.Tuner(
@@ -66,6 +68,7 @@ class Interrupted(BaseException):
     pass
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_goes_on_at_its_last_epoch(tmp_path):
     (x_train, y_train), validation = user_code.data()
     seen, stop_at = [], 2
@@ -160,6 +163,7 @@ def test_fixed_hyperparameters_with_two_workers(tmp_path):
     assert len({str(r.values) for r in records}) == 4
 
 
+@pytest.mark.slow
 def test_only_what_was_declared_is_sought(tmp_path):
     hp = keras_tuner.HyperParameters()
     hp.Float("learning_rate", min_value=1e-4, max_value=1e-2, sampling="log")
@@ -174,6 +178,7 @@ def test_only_what_was_declared_is_sought(tmp_path):
     assert not (tmp_path / "b" / "p" / "trials").exists()
 
 
+@pytest.mark.slow
 def test_run_trial_may_tune_the_arguments_of_search(tmp_path):
     (x, y), validation = user_code.data()
     tuner = made(tmp_path, kind=user_code.BatchSizes)
@@ -193,6 +198,7 @@ def test_a_black_box_needs_no_model(tmp_path, workers):
     assert all(r.score == pytest.approx(r.values["x"] ** 2 + 1) for r in records)
 
 
+@pytest.mark.slow
 def test_models_of_a_training_loop_of_ones_own(tmp_path):
     (x, y), (x_val, y_val) = user_code.data()
     tuner = made(tmp_path, user_code.OwnLoop(), keras_tuner.Objective("my_metric", "min"))
@@ -218,6 +224,7 @@ def test_a_figure_that_ones_own_fit_returns_is_an_objective(tmp_path, capfd):
         made(tmp_path, user_code.build_model, keras_tuner.Objective("accuracy", "max"))
 
 
+@pytest.mark.slow
 def test_again_more_and_anew(tmp_path):
     (x, y), validation = user_code.data()
     tuner = made(tmp_path, max_trials=2, seed=None)
@@ -234,6 +241,7 @@ def test_again_more_and_anew(tmp_path):
         anew.get_best_hyperparameters()
 
 
+@pytest.mark.slow
 def test_summaries(tmp_path, capsys):
     (x, y), validation = user_code.data()
     tuner = made(tmp_path, max_trials=2)
@@ -246,6 +254,7 @@ def test_summaries(tmp_path, capsys):
     assert told.count("Score: ") == 2 and "num_layers: " in told
 
 
+@pytest.mark.slow
 def test_tensorboard_writes_to_a_place_of_each_trial(tmp_path):
     (x, y), validation = user_code.data()
     tuner = made(tmp_path, max_trials=2)

@@ -45,6 +45,7 @@ def by_name(loaded):
     }
 
 
+@pytest.mark.slow
 def test_a_folder_per_class(make_folder, classes):
     """A fifth of 10 + 10 is 2 + 2; a tenth of the other 8 + 8 is 1.6, so 2: one of each."""
     loaded = data.load(f"folder:{make_folder(classes)}")
@@ -79,6 +80,7 @@ def test_splits_above_the_classes(make_folder, classes, names):
         assert all(name.startswith(f"{folder}/") for name in loaded.splits[split].origins)
 
 
+@pytest.mark.slow
 def test_missing_splits_are_carved_from_train(make_folder, classes):
     files = {f"train/{file}": x for file, x in classes.items()}
     files |= {f"test/{file}": x ^ 255 for file, x in classes.items()}
@@ -95,6 +97,7 @@ def test_missing_splits_are_carved_from_train(make_folder, classes):
     }
 
 
+@pytest.mark.slow
 def test_classes_may_be_named_like_splits(make_folder, classes):
     files = {file.replace("dog", "train"): x for file, x in classes.items()}
     assert data.load(f"folder:{make_folder(files)}").class_names == ("cat", "train")
@@ -146,6 +149,7 @@ def test_odd_pictures_are_read(make_folder, classes):
     assert all("exact duplicates" in note for note in loaded.notes)
 
 
+@pytest.mark.slow
 def test_exif_turns_picture_and_size(make_folder):
     """Upright pictures of 16x24, stored lying: they keep 16x24, and the upper half is black.
 
@@ -162,6 +166,7 @@ def test_exif_turns_picture_and_size(make_folder):
     np.testing.assert_array_equal(pictures(loaded, "test"), np.stack([upright] * 3))
 
 
+@pytest.mark.slow
 def test_the_size_is_chosen_from_the_pictures(make_folder, noise):
     """Sides 40, 50, 90 and 50: the median is 50, and 64 is the multiple of 32 nearest to it."""
     each = [("a", seed) for seed in range(5)] + [("b", seed) for seed in range(5, 10)]
@@ -181,6 +186,7 @@ def test_the_size_is_chosen_from_the_pictures(make_folder, noise):
     assert data.load(f"folder:{huge}").image_shape == (224, 224, 3)
 
 
+@pytest.mark.slow
 def test_grey_folders_have_one_channel(make_folder, classes):
     grey = {name: picture[..., 0] for name, picture in classes.items()}
     loaded = data.load(f"folder:{make_folder(grey)}")
@@ -221,6 +227,7 @@ def test_broken_files_are_named(make_folder, classes, broken):
         assert said in message
 
 
+@pytest.mark.slow
 def test_broken_files_are_skipped_when_asked(make_folder, classes, broken):
     """They leave no trace: the size is that of the others, 8x8, and not chosen for all."""
     whole = data.load(f"folder:{make_folder(classes, 'whole')}")
@@ -242,6 +249,7 @@ def test_no_more_than_ten_are_named(make_folder, classes):
         data.load(f"folder:{root}")
 
 
+@pytest.mark.slow
 def test_a_class_of_broken_files_disappears(make_folder, classes):
     root = make_folder(classes | {"ant/1.jpg": b"", "bee/1.jpg": b"\xff\xd8\xff\xe0"})
     loaded = data.load(f"folder:{root}", skip_broken=True)
@@ -303,6 +311,7 @@ def test_both_spellings_of_an_accent_are_one_class(make_folder, noise):
     assert loaded.class_names == (composed, "tea") and loaded.counts["test"] == 10
 
 
+@pytest.mark.slow
 def test_names_that_are_not_utf8(make_folder, classes):
     root = make_folder(classes)
     try:
@@ -340,6 +349,7 @@ def test_what_is_wrong_with_a_folder(make_folder, noise, files, said):
     assert said in str(error.value)
 
 
+@pytest.mark.slow
 def test_streamed_pictures_are_the_same(make_folder, classes, broken):
     spec = f"folder:{make_folder(classes | broken)}"
     size = 20 * 8 * 8 * 3
@@ -363,6 +373,7 @@ def test_streamed_pictures_are_the_same(make_folder, classes, broken):
     assert not (held.splits["test"].take([0]) == 255).all()
 
 
+@pytest.mark.slow
 def test_streaming_decodes_in_a_dataset_of_batches(make_folder, classes):
     import tensorflow as tf
 
@@ -373,6 +384,7 @@ def test_streaming_decodes_in_a_dataset_of_batches(make_folder, classes):
     np.testing.assert_array_equal(together, split.take(range(len(split))))
 
 
+@pytest.mark.slow
 def test_the_fingerprint_is_of_the_content_and_not_of_the_place(make_folder, classes):
     first = data.load(f"folder:{make_folder(classes, 'here')}")
     moved = data.load(f"folder:{make_folder(classes, 'there')}")
@@ -394,6 +406,7 @@ def test_the_fingerprint_is_of_the_content_and_not_of_the_place(make_folder, cla
     assert len(others - {first.fingerprint}) == 6
 
 
+@pytest.mark.slow
 def test_preparing_a_folder_checks_it(make_folder, classes):
     root = make_folder(classes)
     said = data.prepare(f"folder:{root}")
@@ -403,6 +416,7 @@ def test_preparing_a_folder_checks_it(make_folder, classes):
         data.prepare(f"folder:{root}")
 
 
+@pytest.mark.slow
 def test_loaded_again_by_the_flags_of_its_run(make_folder, noise):
     """What quantises or looks at a run later has its splits, groups and folds included."""
     files = {
@@ -425,6 +439,7 @@ def test_loaded_again_by_the_flags_of_its_run(make_folder, noise):
     assert found.image_shape[:2] == (4, 4)
 
 
+@pytest.mark.slow
 def test_resize_by_what_the_pictures_are(make_folder, noise):
     wide = {
         f"{c}/{i}.png": noise(i, 8, 16 if i % 2 else 8) for c in ("cat", "dog") for i in range(8)
@@ -473,6 +488,7 @@ LABELLED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", LABELLED)
 def test_labels_that_no_folder_says(make_folder, noise, tmp_path, case):
     files, texts, arguments, words = LABELLED[case]

@@ -107,6 +107,7 @@ def test_columns_that_are_none(tmp_path, columns, words):
         data.load_documents(table(tmp_path / "t.csv", rows), **columns)
 
 
+@pytest.mark.slow
 def test_what_python_brings():
     found = data.load_documents()
     assert found.class_names == tuple(sorted(found.class_names)) and "asyncio" in found.class_names

@@ -132,6 +132,7 @@ def test_batches_depend_on_their_place_alone():
             np.testing.assert_array_equal(a[name], b[name])
 
 
+@pytest.mark.slow
 def test_every_epoch_ends_inside_the_text():
     for length in range(20, 40):  # the latest beginning, and one step too many would be seen here
         lanes = data.TextLanes(np.arange(length, dtype=np.int32), 2, 5)

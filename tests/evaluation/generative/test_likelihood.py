@@ -240,6 +240,7 @@ def test_binarization_entropy_by_hand():
             evaluation.binarization_entropy(wrong)
 
 
+@pytest.mark.slow
 def test_the_floor_of_fashion_mnist():
     folder = fashion.idx_folder(None)
     if folder is None:

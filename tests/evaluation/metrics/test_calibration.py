@@ -166,6 +166,7 @@ def test_the_ends_and_logits_that_say_nothing():
         evaluation.fit_temperature(np.zeros(0, int), np.zeros((0, 2)))
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), scale=st.floats(0.1, 1e3), shift=st.floats(-1e4, 1e4))
 def test_any_logits_give_a_temperature_in_range_that_shifts_leave_alone(seed, scale, shift):

@@ -119,6 +119,7 @@ def test_confusion_matrix_writes_counts_and_colours_shares():
     drawn(figure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [1, 2, 16, 100, 250])
 def test_many_classes_with_long_names(classes):
     names = [f"$\\alpha_{i}$ a very long name of a class <b> 名前 {i}" for i in range(classes)]

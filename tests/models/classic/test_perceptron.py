@@ -64,6 +64,7 @@ def test_and_by_hand():
     assert logs["loss"] == [0.25]  # the criterion of the last example, 1, over four
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("units", [1, 3])
 @pytest.mark.parametrize("batch_size", [1, 7, 40])
 def test_the_rule_is_that_of_the_books_whatever_the_batch(units, batch_size):
@@ -128,6 +129,7 @@ def test_a_rule_that_updates_on_every_example_would_exceed_it(monkeypatch):
     assert all(found)
 
 
+@pytest.mark.slow
 def test_three_classes_keep_to_their_bound():
     rng = np.random.default_rng(2)
     for _ in range(4):
@@ -161,6 +163,7 @@ def pocket_by_numpy(x, classes, passes, ratchet=True):
     return kept
 
 
+@pytest.mark.slow
 def test_the_pocket_is_gallants_and_outlives_batches():
     x = RNG.normal(size=(60, 2)).astype("f4")
     classes = (x[:, 0] + 0.8 * RNG.normal(size=60) > 0).astype(int)
@@ -186,6 +189,7 @@ def test_without_examples_to_judge_by_the_longest_run_decides_whatever_the_batch
     np.testing.assert_allclose(weights(model)[:, 0], expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_examples_to_judge_by_may_be_set_again_after_training():
     """Keras keeps the function that it has traced, and with it the examples of then."""
     rng = np.random.default_rng(5)
@@ -202,6 +206,7 @@ def test_examples_to_judge_by_may_be_set_again_after_training():
     np.testing.assert_allclose(weights(model)[:, 0], pocket_by_numpy(x, classes, 6), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [models.perceptron, models.delta_rule])
 @pytest.mark.parametrize("classes", [2, 3])
 def test_labels_are_numbers_or_one_hot(build, classes):
@@ -258,6 +263,7 @@ def test_losses_and_metrics_that_nothing_would_look_at_are_refused(build, given)
         build((2,)).compile(keras.optimizers.SGD(0.1), **given)
 
 
+@pytest.mark.slow
 def test_the_pocket_has_three_of_four_points_of_xor():
     y, corners = targets([0, 1, 1, 0], 1), 0.31 + 0.83 * AND
     model = models.perceptron((2,), pocket=True, **ONES)
@@ -281,6 +287,7 @@ def descend(model, x, y, rate, steps):
     return before, model.evaluate(x, y, verbose=0, return_dict=True)["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("units", [1, 3])
 def test_the_delta_rule_ends_at_least_squares(units):
     x = RNG.normal(size=(50, 4)).astype("f4") + 0.5
@@ -303,6 +310,7 @@ def test_one_step_of_the_delta_rule_by_hand():
     assert logs["loss"] == [0.5] and logs["error"] == [1.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("factor", "grows"), [(0.97, False), (1.03, True)])
 @pytest.mark.parametrize("shape", [(3,), (4, 5, 1)])
 def test_the_step_size_condition_is_sharp(factor, grows, shape):
@@ -316,6 +324,7 @@ def test_the_step_size_condition_is_sharp(factor, grows, shape):
     assert (after > 10 * before) == grows and (after < before) != grows
 
 
+@pytest.mark.slow
 def test_online_steps_below_their_condition_stay_bounded():
     x = RNG.normal(size=(40, 6)).astype("f4") * np.array([5, 1, 1, 1, 1, 0.2], "f4")
     y = targets(RNG.integers(0, 2, 40), 1)

@@ -20,6 +20,7 @@ def squared_error(y, out):
     return tf.reduce_sum(tf.square(y - out), axis=-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "nesterov", "rmsprop", "adam"])
 @pytest.mark.parametrize("loss", [logistic, squared_error])
 def test_each_copy_learns_as_if_it_were_alone(optimizer, loss):
@@ -76,6 +77,7 @@ def test_mistakes(settings):
         models.stacked_loss("hinge")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("units", [1, 4])
 def test_four_hidden_units_solve_xor_and_one_does_not(units):
     keras.utils.set_random_seed(0)

@@ -58,6 +58,7 @@ def weights(model):
     return [np.array(w) for w in model.weights]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_regularizer_of_a_kernel_is_part_of_the_loss_and_of_the_step(name):
     """L2 of 3: the loss is 3 |w|^2 higher, and a step of rate r moves w by -6 r w besides."""
@@ -94,6 +95,7 @@ def test_a_regularizer_of_one_player_leaves_the_other_alone():
     assert not np.allclose(moved[0][1][0], moved[1][1][0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_activity_regularizer_counts_the_codes():
     """L1 of 2 on the posterior's mean: 2 |mean|, summed over the latents of an image."""
     plain, held = (made(MODELS["vae"][0]) for _ in range(2))
@@ -137,6 +139,7 @@ def test_sample_weights_are_refused(name):
             step((tf.constant(x), tf.constant(ones), tf.constant(ones)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONDITIONAL)
 def test_labels_may_be_integers_or_one_hot(name):
     build, x = CONDITIONAL[name]
@@ -156,6 +159,7 @@ def test_labels_may_be_integers_or_one_hot(name):
             model.train_step((tf.constant(x), tf.constant(wrong)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_loaded_model_goes_on_with_the_noise_where_it_was(name, tmp_path):
     """Draws of posteriors, corruption, dropout: the next steps of both are the same, bit by bit."""
@@ -189,6 +193,7 @@ def test_a_file_without_noise_loads_too(tmp_path):
     np.testing.assert_array_equal(model.seed_generator.state, before)
 
 
+@pytest.mark.slow
 def test_a_vq_vae_with_a_prior_is_saved_whole(tmp_path):
     whole = MODELS["vq_vae"][0]().with_prior(MODELS["code_prior"][0]())
     parts = (whole.encoder, whole.codebook, whole.decoder, whole.prior)

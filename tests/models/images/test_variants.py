@@ -59,6 +59,7 @@ def test_resnet_of_cifar(n, millions):
     assert parameters(models.resnet, f"resnet{6 * n + 2}", (32, 32, 3), 10) == expected
 
 
+@pytest.mark.slow
 def test_inception_v1_as_published():
     # Kernels and biases branch by branch from table 1; the sum is that of the BVLC GoogLeNet
     # without its auxiliary classifiers.
@@ -86,6 +87,7 @@ def test_inception_v1_as_published():
     assert parameters(*build) == 6_998_552 + outputs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, at_224, at_28",
     [
@@ -106,6 +108,7 @@ def test_last_feature_map(name, at_224, at_28):
         assert maps[-1][1:3] == (expected, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["mlp", "cnn", "vgg11", "inception_v1", "inception_small", "resnet50", "resnet20"],
@@ -118,6 +121,7 @@ def test_any_size_and_any_number_of_channels(name):
         assert model.name == name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "build, variant", [(models.resnet, "resnet8_wide"), (models.inception, "inception_small")]
 )

@@ -124,6 +124,7 @@ CONVOLUTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SWEPT)
 def test_structure(name):
     row = BACKBONES[name]
@@ -198,6 +199,7 @@ def test_stages_of_efficientnet_lite0_have_its_blocks():
         assert narrow[-1].output.shape[1:] == (64 // stride, 64 // stride, filters)
 
 
+@pytest.mark.slow
 def test_a_whole_network_ends_with_logits():
     build = (backbone.network, "mobilenet_v3_small", (64, 48, 1))
     model = without_weights(*build, include_top=True)
@@ -206,6 +208,7 @@ def test_a_whole_network_ends_with_logits():
     assert keras.activations.softmax not in activations  # with which Keras' own end
 
 
+@pytest.mark.slow
 def test_names_do_not_depend_on_what_was_built():
     def names():
         shape = (71, 71, 3)  # Xception's shortcuts are among the layers that Keras numbers
@@ -225,6 +228,7 @@ def test_a_model_that_is_no_backbone_has_no_stages():
 # Outputs and weights, against keras.applications
 
 
+@pytest.mark.slow
 def test_same_features_as_keras_from_a_file_of_its_weights(tmp_path):
     constructor = keras.applications.MobileNetV2
     theirs = constructor(include_top=False, weights=None, input_shape=(40, 33, 3))
@@ -237,6 +241,7 @@ def test_same_features_as_keras_from_a_file_of_its_weights(tmp_path):
     assert_same(ours(x, training=False), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet"])
 def test_stock_normalization(name):
     shape = (32, 32, 3)
@@ -245,6 +250,7 @@ def test_stock_normalization(name):
     assert kinds == {keras.layers.BatchNormalization}
 
 
+@pytest.mark.slow
 def test_imagenet_weights_come_through_keras(monkeypatch, tmp_path):
     """EfficientNet's are made for another preprocessing than the network has without them."""
     # A slim and shallow one.
@@ -332,6 +338,7 @@ def download_only(weights, **kwargs):
     return keras.src.utils.file_utils.get_file(name, origin, cache_subdir="models")
 
 
+@pytest.mark.slow
 def test_a_file_of_another_network_is_refused(tmp_path):
     other = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
     other.save_weights(tmp_path / "other.weights.h5")
@@ -379,6 +386,7 @@ def lite0():
     return models.pretrained_classifier()
 
 
+@pytest.mark.slow
 def test_lite0_is_the_original(lite0):
     result = json.loads((ROOT / "benchmarks/results/efficientnet_lite0.json").read_text())
     expected = result["every 50th logit of the first random picture, rounded"]
@@ -393,6 +401,7 @@ def test_lite0_is_stored_in_sixteen_bits():
         assert {stored[name].dtype for name in stored} == {np.dtype("float16")}
 
 
+@pytest.mark.slow
 def test_lite0_as_a_backbone(lite0, tmp_path):
     grey = models.backbone(input_shape=(224, 224, 1))
     features = keras.Model(lite0.input, lite0.get_layer("top_activation").output)

@@ -48,6 +48,7 @@ def test_numbers_as_scikit_learn_scales_them():
     np.testing.assert_allclose(encode({"x": column}, x=x[:, 0]), scaled, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["a", "b", "ç", "unseen"]), min_size=1, max_size=8))
 def test_categories_as_scikit_learn_encodes_them(words):
     words = np.array(words, object)

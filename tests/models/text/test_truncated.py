@@ -126,6 +126,7 @@ def by_hand(model, x, y, k1, k2):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("k1", "k2"), [(3, 3), (3, 5), (2, 7), (4, 1), (1, 3)])
 def test_every_update_is_the_one_by_hand(k1, k2):
     x, y = series(8)
@@ -155,6 +156,7 @@ def test_nothing_older_than_k2_steps_has_a_gradient(k1, k2):
     assert (gradient[:, 4 * k1 - k2 :] > 0).all()
 
 
+@pytest.mark.slow
 def test_outputs_do_not_depend_on_the_chunks():
     """The state is carried: any k1, k2 computes what one pass over the whole computes."""
     x, y = series(12)
@@ -306,6 +308,7 @@ def test_memory_is_among_the_variables():
     assert len(known) == len(model.variables)
 
 
+@pytest.mark.slow
 def test_targets_are_numbers_or_one_hot():
     tokens = np.int32([[0, 1, 2, 3, 1], [3, 3, 2, 1, 1]])
     one_hot = np.eye(4)[tokens]

@@ -24,6 +24,7 @@ HAVE = {  # what is converted, and what is not, in both formats but for what is 
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "litert"])
 @pytest.mark.parametrize("family", HAVE)
 def test_what_of_each_family_is_converted(family, format, tmp_path):
@@ -51,6 +52,7 @@ def test_an_output_named_like_an_input_is_told_from_it(tmp_path):
     assert np.abs(image - np.rint(255 * expected)).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_file_that_answers_otherwise_is_not_written(tmp_path):
     """tf2onnx makes of a masked LSTM one that reads the padding."""
     pytest.importorskip("tf2onnx")
@@ -80,6 +82,7 @@ def test_texts_of_a_table_are_places_in_its_vocabulary(tmp_path):
     np.testing.assert_allclose(said, tf.nn.softmax(logits), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_text_is_written_by_another_runtime(tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     model = models.char_rnn(UNKNOWN + "\n ab", units=5, embedding=3, lanes=2, cell="gru")

@@ -65,6 +65,7 @@ def assert_the_calls_on_the_card_run(card, version, directory, signatures):
     exec(block.replace("image.png", str(directory / "image.png")), {})  # noqa: S102
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_model_of_any_family_is_published_once(family, a_run, tmp_path, capsys):
     build, load, signatures, counted = FAMILIES[family]
@@ -92,6 +93,7 @@ def test_a_model_of_any_family_is_published_once(family, a_run, tmp_path, capsys
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_the_answers_are_calibrated(a_run):
     model = image_classifier()
     images = image_data().splits["test"].take([0, 5])
@@ -101,6 +103,7 @@ def test_the_answers_are_calibrated(a_run):
     np.testing.assert_allclose(answer["probabilities"], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_no_image_of_the_data_is_stored(a_run):
     kept, run = [], a_run()
     for build in (image_classifier, lambda: models.linear_autoencoder(SHAPE, 2)):
@@ -123,6 +126,7 @@ def test_export_false_publishes_nothing(a_run, tmp_path, capsys):
     assert not (tmp_path / "served").exists() and capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_where_to_by_default(a_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = a_run("my_recipe", export_dir=None)
@@ -130,6 +134,7 @@ def test_where_to_by_default(a_run, tmp_path, monkeypatch):
     assert version == "saved_models/my_recipe/1"
 
 
+@pytest.mark.slow
 def test_a_version_that_was_deleted_is_published_again(a_run, tmp_path):
     run = a_run()
     run.record(exported=str(tmp_path / "gone" / "4"))
@@ -137,6 +142,7 @@ def test_a_version_that_was_deleted_is_published_again(a_run, tmp_path):
     assert version == str(tmp_path / "served" / "1") == run.facts()["exported"]
 
 
+@pytest.mark.slow
 def test_each_member_of_a_run_is_published(a_run, tmp_path):
     run, model = a_run(), image_classifier()
 
@@ -169,6 +175,7 @@ def test_data_without_an_exporter(a_run, tmp_path):
     assert not (tmp_path / "served").exists()
 
 
+@pytest.mark.slow
 def test_a_model_that_diverged_is_not_noted(a_run, tmp_path):
     model, run = models.linear_autoencoder(SHAPE, 2), a_run()
     model.set_weights([np.full(w.shape, np.nan) for w in model.get_weights()])
@@ -177,6 +184,7 @@ def test_a_model_that_diverged_is_not_noted(a_run, tmp_path):
     assert "exported" not in run.facts() and not serving.versions(tmp_path / "served")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["image classifier", "VAE", "VQ-VAE", "autoencoder"])
 def test_pngs_of_sixteen_bits_are_read_as_in_training(family, a_run, tmp_path):
     """Of a sensor of 12 bits: level 4095 was white in training, and so it is when served."""

@@ -39,6 +39,7 @@ def test_serving_default_is_predict_with_softmax_and_temperature(published, imag
     assert np.ptp(published.expected, axis=0).max() > 0.05
 
 
+@pytest.mark.slow
 def test_from_bytes_reads_png_files_exactly(published, images):
     signature = serving.load(published.version).signatures["from_bytes"]
     assert list(signature.structured_input_signature[1]) == ["image_bytes"]
@@ -51,6 +52,7 @@ def test_from_bytes_reads_png_files_exactly(published, images):
         assert answer["label"].shape == (size,)
 
 
+@pytest.mark.slow
 def test_from_bytes_reads_jpeg_files_of_any_size(published):
     signature = serving.load(published.version).signatures["from_bytes"]
     grey = np.full((50, 31, 3), 130, np.uint8)  # one grey level survives JPEG and resizing
@@ -80,6 +82,7 @@ def test_every_file_of_a_version(published):
         assert words in card
 
 
+@pytest.mark.slow
 def test_the_program_on_the_card_runs(published, images, tmp_path, monkeypatch):
     card = (published.version / "model_card.md").read_text(encoding="utf-8")
     program = card.split("```python\n")[1].split("```")[0]
@@ -93,6 +96,7 @@ def test_the_program_on_the_card_runs(published, images, tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_a_second_export_is_a_second_version(tmp_path, images):
     model = build()
     first = serving.export(model, tmp_path, CLASS_NAMES)
@@ -107,6 +111,7 @@ def test_a_second_export_is_a_second_version(tmp_path, images):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 2])
 def test_other_numbers_of_channels(tmp_path, channels):
     version = serving.export(build(channels=channels), tmp_path, CLASS_NAMES)
@@ -117,6 +122,7 @@ def test_other_numbers_of_channels(tmp_path, channels):
             serving.predict(version, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_answers_in_float32_and_as_evaluated(tmp_path, images, policy):
     model = build(policy)

@@ -243,6 +243,7 @@ def test_conditional_models_take_labels(published, name):
         call(decoded, z=Z, label=LABELS - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["conditional_vae", "conditional_gan"])
 def test_labels_of_samples_beyond_the_first_part(published, name):
     model, sample = published(name).model, published(name).signatures["sample"]
@@ -257,6 +258,7 @@ def test_labels_of_samples_beyond_the_first_part(published, name):
     assert (drawn[:144] != drawn[256:]).any() and set(drawn[256:]) == {0, 1, 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vae", "gan", "vq_vae"])
 def test_no_more_samples_than_fit_into_an_answer(published, name):
     sample = published(name).signatures["sample"]
@@ -282,6 +284,7 @@ def test_files_are_read(published, name):
         np.testing.assert_array_equal(files[key], value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_only_what_is_served_is_saved(published, name):
     model, version = published(name).model, published(name).version

@@ -212,6 +212,7 @@ def trained(run=None, steps=None, name="adamw"):
     return [np.asarray(v) for v in (*model.variables, *model.optimizer.variables)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_resume_keeps_the_slots_of_every_group(tmp_path, name):
     whole = trained(name=name)

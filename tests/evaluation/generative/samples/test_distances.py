@@ -162,6 +162,7 @@ def test_features_that_cannot_be_compared(measure):
         measure(good[:3], good[:3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "shift"), [(100, 0.0), (1000, 0.0), (300, 0.05), (1000, 0.3)])
 def test_the_interval_of_the_kernel_distance_holds_the_truth(count, shift):
     """Simulation: features of a rectified random layer; the truth is the mean of many estimates."""

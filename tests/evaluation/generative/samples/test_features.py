@@ -36,6 +36,7 @@ def extract(images, where, **settings):
     )
 
 
+@pytest.mark.slow
 def test_a_trained_network_knows_its_classes(digits, tmp_path):
     extractor = extract(digits, tmp_path, epochs=15)
     assert extractor.origin == "trained" and extractor.accuracy > 0.9
@@ -67,6 +68,7 @@ def test_it_is_trained_once(digits, tmp_path, trainings):
     assert [path.suffix for path in tmp_path.iterdir()] == [".npz"]
 
 
+@pytest.mark.slow
 def test_what_it_depends_on_makes_another(digits, tmp_path, trainings, monkeypatch):
     assert extract(digits, tmp_path).sha256 != extract(digits, tmp_path, seed=1).sha256
     extract(digits, tmp_path, epochs=2)
@@ -103,6 +105,7 @@ def test_a_cache_that_cannot_be_made_is_told_before_training(digits, tmp_path, t
     assert not trainings
 
 
+@pytest.mark.slow
 def test_making_one_leaves_no_trace(digits, tmp_path):
     keras.utils.set_random_seed(3)
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -120,6 +123,7 @@ def test_making_one_leaves_no_trace(digits, tmp_path):
     assert all(layer.compute_dtype == "float32" for layer in extractor.network.layers)
 
 
+@pytest.mark.slow
 def test_what_is_drawn_next_is_as_without_it(digits, tmp_path):
     draws = []
     for make in (False, True):

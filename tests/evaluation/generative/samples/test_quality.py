@@ -197,6 +197,7 @@ def test_epochs_that_are_not_measured_are_never_the_best(real):
     assert [call[:2] for call in model.calls] == [(30, 7)] * 2
 
 
+@pytest.mark.slow
 def test_the_averages_are_measured_where_they_are_validated(real):
     model, _ = fit(real, epochs=2, ema=0.5)
     plain, _ = fit(real, epochs=2)
@@ -233,6 +234,7 @@ class Config:
     overwrite: bool = False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [4, 5])
 def test_a_resumed_training_sees_the_same_figures(real, tmp_path, step):
     whole_model, whole = fit(real, epochs=4, every=2)

@@ -117,6 +117,7 @@ def test_every_step_draws_other_noise_and_a_seed_draws_the_same():
     assert errors(0) == first and not set(errors(1)) & set(first)
 
 
+@pytest.mark.slow
 def test_a_linear_one_reaches_pca():
     """Trained to it: the weights begin at random."""
     keras.utils.set_random_seed(0)
@@ -156,6 +157,7 @@ def test_anomaly_scores_of_more_pictures_than_are_measured_at_once():
     assert model.reconstruction_error(images[:0]).shape == (0,)
 
 
+@pytest.mark.slow
 def test_a_strange_picture_has_the_higher_score():
     digits = data.load("digits", seed=0).splits["train"].take(range(300))
     model = models.linear_autoencoder((8, 8, 1), 8)
@@ -175,6 +177,7 @@ def test_pictures_of_any_shape(builder, shape):
     assert (model.image_shape, model.latent_dim, model.classes) == (shape, 3, 0)
 
 
+@pytest.mark.slow
 def test_saved_with_its_settings(tmp_path):
     settings = dict(sparsity="kl", reconstruction="bernoulli", seed=3)
     model = models.dense_autoencoder((4, 4, 1), 2, code_activation="sigmoid", **settings)

@@ -41,6 +41,7 @@ def test_any_size_of_picture(kind, shape):
     assert model.log_weights(image / np.float32(255), 4, SEED).shape == (4, 2)
 
 
+@pytest.mark.slow
 def test_a_step_moves_every_weight():
     """The prior of the lower level and pseudo-inputs too, on which no reconstruction depends."""
     model = small("hierarchical", pseudo_inputs=2)
@@ -52,6 +53,7 @@ def test_a_step_moves_every_weight():
         assert not np.array_equal(weight, old), weight.path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "objective"),
     [("dense", "iwae"), ("dense", "dreg"), ("conv", "elbo"), ("hierarchical", "iwae")],
@@ -96,6 +98,7 @@ FREE = {"likelihood": "gaussian", "scale": 0.2, "free_bits": 0.1, "beta": models
 IWAE = {"likelihood": "gaussian", "objective": "iwae", "samples": 3, "seed": 11, "beta": 0.7}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "settings"), [("dense", IWAE), ("conv", VAMP), ("hierarchical", FREE)]
 )
@@ -121,6 +124,7 @@ def test_a_saved_model_comes_back_with_weights_and_configuration(name, settings,
     )
 
 
+@pytest.mark.slow
 def test_a_loaded_model_goes_on_training(tmp_path):
     """With the state of its optimizer, and so with the weight of the KL of that step."""
     model = small("dense", beta=models.KLWarmup(3), pseudo_inputs=2)
@@ -145,6 +149,7 @@ def test_a_saved_conditional_model_comes_back(tmp_path):
     np.testing.assert_array_equal(loaded.sample(2, 0, labels), model.sample(2, 0, labels))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dense", "hierarchical"])
 def test_half_precision_keeps_what_overflows_in_float32(name):
     with training.precision_policy("mixed_bfloat16"):

@@ -486,6 +486,7 @@ def test_samples_depend_on_the_seed_and_on_nothing_else(settings, monkeypatch):
     assert model.sample(0).shape == (0, 4, 3, 1)
 
 
+@pytest.mark.slow
 def test_a_conditional_model_uses_its_labels():
     model = small(classes=3)
     assert (model.classes, small().classes) == (3, 0)
