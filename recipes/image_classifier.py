@@ -18,7 +18,7 @@ import kapps
 from kapps import command_line, data, evaluation, models, serving, training
 from kapps.errors import UserError
 
-# What reaches a given accuracy soonest; benchmarks/fast.py measures what each part brings.
+# Meant to reach a given accuracy soon. Not tuned yet: benchmarks/fast.py measures each part.
 FAST = {
     "model": "resnet8_wide",
     "batch_size": 256,
