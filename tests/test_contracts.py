@@ -177,4 +177,5 @@ def test_a_step_has_a_bounded_number_of_operations(model, nodes):
     loops = sum(isinstance(layer, keras.layers.RNN) for layer in layers)
     parts = len(layers) + len(model.weights)
     # When this was written: 4 to 9.6 a part, and 80 to 610 for the loops of a recurrent layer.
-    assert len(counted) <= 60 + 10 * parts + 700 * loops
+    texts = sum(x.dtype == "string" for x in model.inputs)  # split and looked up in the graph
+    assert len(counted) <= 60 + 10 * parts + 700 * loops + 150 * texts

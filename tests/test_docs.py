@@ -60,7 +60,9 @@ def stand_ins(tmp_path_factory):
 def test_every_command_parses(path, stand_ins, monkeypatch):
     parse = cli.command_line.parse
     nothing = types.SimpleNamespace(run=lambda: None)
-    monkeypatch.setattr(cli.command_line, "parse", lambda *given: parse(*given) and nothing)
+    monkeypatch.setattr(
+        cli.command_line, "parse", lambda *given, **named: parse(*given, **named) and nothing
+    )
     for words in pages.commands(path.read_text()):
         for name, stand_in in stand_ins.items():
             words = [word.replace(name, stand_in) for word in words]
