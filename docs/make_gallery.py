@@ -1,4 +1,4 @@
-"""The gallery: a picture and the command that makes it, thirty times.
+"""The gallery: a picture and the command that makes it.
 
     python docs/make_gallery.py              run every command, keep its picture, write gallery.md
     python docs/make_gallery.py vae gan      only these runs
@@ -51,10 +51,6 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             ("xor-widths", "success_by_width", "How many of 100 seeds solve it, by width"),
         ),
     ),
-    "sine": (
-        "python recipes/xor_mlp.py --dataset sine",
-        (("sine-approximation", "fit_and_contributions", "A hidden layer approximates a sine"),),
-    ),
     "optimizers": (
         "python recipes/optimizers.py",
         (
@@ -65,10 +61,6 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
     "lr_find": (
         "python recipes/image_classifier.py --lr-find",
         (("lr-find", "lr_find", "A learning-rate range test"),),
-    ),
-    "gradient_flow": (
-        "python recipes/image_classifier.py --model mlp --gradient-flow",
-        (("gradient-flow", "gradient_flow", "The norm of the gradient in each layer"),),
     ),
     "image_classifier": (
         "python recipes/image_classifier.py",
@@ -118,10 +110,6 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             ("autoencoder-interpolation", "interpolation", "From one picture to another"),
         ),
     ),
-    "denoise": (
-        "python recipes/autoencoder.py --denoise masking --noise 0.3",
-        (("denoising", "reconstructions", "A denoising autoencoder"),),
-    ),
     "vae": (
         "python recipes/vae.py",
         (
@@ -146,10 +134,6 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             ("gan-epochs", "samples_by_epoch", "The same latents, epoch by epoch"),
             ("gan-nearest", "nearest_training_pictures", "Are they copies? The nearest pictures"),
         ),
-    ),
-    "gan_collapse": (
-        "python recipes/gan.py --loss wasserstein --regularizer weight_clip --epochs 10",
-        (("gan-collapse", "samples", "A GAN that came to grief, by weight clipping"),),
     ),
     "tune_cnn": (
         "python recipes/tune_cnn.py --max-trials 8",
