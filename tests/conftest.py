@@ -3,7 +3,7 @@
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("kapps", deadline=None)
+hypothesis.settings.register_profile("kapps", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("kapps")
 
 

@@ -26,7 +26,7 @@ DELIMITERS = (",", ";", "\t", "|")
 _LOOKED_AT = 20  # rows by which the delimiter is told
 _LONGEST_CELL = 2**24
 _EXCEL = re.compile(r"sep=(.)\s*$", re.IGNORECASE)  # how Excel is told the separator
-_BLANK_BEFORE_QUOTE = re.compile(rb'[,;\t|] +"|^ +"', re.MULTILINE)
+_BLANK_BEFORE_QUOTE = re.compile(rb'(?:\A|[,;\t|\r\n]|\xef\xbb\xbf) +"')
 
 
 @dataclass(frozen=True)

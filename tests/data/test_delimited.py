@@ -3,7 +3,7 @@ import gzip
 import io
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from kapps.data import delimited
 from kapps.data.delimited import read_delimited, read_names
@@ -78,6 +78,8 @@ RAW = st.text(st.sampled_from(list('ab," \n\r\t;é1')), max_size=25)
 
 @settings(deadline=None, max_examples=300)
 @given(RAW)
+@example('\r ",')
+@example('\r "a","b"')
 def test_arrow_reads_as_python_does_or_not_at_all(tmp_path_factory, body):
     path = write(tmp_path_factory.mktemp("csv"), "x,y\n" + body)
     try:
