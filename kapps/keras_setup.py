@@ -58,7 +58,11 @@ CLASSES = {
         "ManyCategoriesColumn",
         "NumberColumn",
     ),
+    "kapps.models.series.inception_time": ("MaxOfSteps",),
+    "kapps.models.text.classifier": ("PoolWords", "WordMask"),
     "kapps.models.text.truncated": ("Memory", "TruncatedBPTT"),
+    "kapps.models.text.words": ("WordPlaces",),
+    "kapps.training.calibrated_loss": ("CalibratedLoss",),
     "kapps.training.optim.muon": ("GroupedMuon", "Muon"),
     "kapps.training.optim.optimizers": (
         "CycledAdam",
