@@ -64,7 +64,9 @@ def close(
     found = with_twins(found, data)
     metrics |= {name: found.metrics[name] for name in found.metrics.keys() - metrics.keys()}
     if found.label_issues:
-        training.write_rows(run.path / "label_issues.csv", list(found.label_issues))
+        training.write_rows(
+            run.path / "label_issues.csv", [dict(row) for row in found.label_issues]
+        )
     keep_predictions(run, found)
     drawn, animations = [], found.animations
     if not animations:

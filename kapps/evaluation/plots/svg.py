@@ -6,6 +6,7 @@ import html
 import io
 import re
 import warnings
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -44,7 +45,7 @@ def svg_text(figure: Figure, name: str, alt: str) -> str | None:
     if any(axes.images for axes in figure.axes):
         return None
     buffer = io.StringIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": name}
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name}
     with warnings.catch_warnings(), matplotlib.rc_context(settings):
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", append=False)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})

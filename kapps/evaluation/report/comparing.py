@@ -58,10 +58,10 @@ def paired(first: str | Path, second: str | Path) -> PairedDifference | None:
     """
     from kapps.evaluation.metrics.comparison import mcnemar  # SciPy takes a second
 
-    kept = [_predictions(Path(path)) for path in (first, second)]
-    if kept[0] is None or kept[1] is None:
+    one, another = _predictions(Path(first)), _predictions(Path(second))
+    if one is None or another is None:
         return None
-    (ours, right), (theirs, other) = kept
+    (ours, right), (theirs, other) = one, another
     return mcnemar(right, other) if ours == theirs and len(right) == len(other) else None
 
 
@@ -109,7 +109,7 @@ def side_by_side(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         if not any(is_number(value) for value in values):
             continue
         better = quantity(name).better
-        known = [float(value) for value in values if is_number(value)]
+        known = [float(value) for value in values if value is not None and is_number(value)]
         best = max(known) if better == "higher" else min(known) if better == "lower" else None
         marked = best is not None and len(set(known)) > 1
         rows.append(
