@@ -148,7 +148,11 @@ def _labeller(spec: Spec, labels, pattern) -> Labeller | None:
         raise UserError("--labels and --label-pattern are for folder:PATH")
     if labels is not None and pattern is not None:
         raise UserError("labels by a table or by a pattern, not by both")
-    return by_table(str(spec.path), labels) if pattern is None else by_pattern(str(pattern))
+    return (
+        by_table(pathlib.Path(spec.path or ""), labels)
+        if pattern is None
+        else by_pattern(str(pattern))
+    )
 
 
 def prepare(spec: str, data_dir: str | os.PathLike | None = None) -> str:
