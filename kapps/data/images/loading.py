@@ -142,17 +142,13 @@ def read(
 
 
 def _labeller(spec: Spec, labels, pattern) -> Labeller | None:
-    if labels is None and pattern is None:
-        return None
-    if spec.kind != "folder":
-        raise UserError("--labels and --label-pattern are for folder:PATH")
     if labels is not None and pattern is not None:
         raise UserError("labels by a table or by a pattern, not by both")
-    return (
-        by_table(pathlib.Path(spec.path or ""), labels)
-        if pattern is None
-        else by_pattern(str(pattern))
-    )
+    if spec.kind != "folder" and not (labels is None and pattern is None):
+        raise UserError("--labels and --label-pattern are for folder:PATH")
+    if labels is not None:
+        return by_table(pathlib.Path(spec.path or ""), labels)
+    return None if pattern is None else by_pattern(pattern)
 
 
 def prepare(spec: str, data_dir: str | os.PathLike | None = None) -> str:
