@@ -120,7 +120,7 @@ def test_numbers_are_shown_with_their_units_the_test_split_first(tmp_path):
     start = words.index("Accuracy (test)")
     assert words[start : start + len(order)] == order
     for shown in ("float32", "1.5", "–", "Learning rate high", "0.1", "92.50\u202f%", "12\u202f000",
-                  "yes", "(32, 64)", "It fits & holds.", "Well fitted"):  # fmt: skip
+                  "yes", "(32, 64)", "It fits & holds.", "well fitted"):  # fmt: skip
         assert shown in words
     assert "Accuracy low (test)" not in words
 
