@@ -236,7 +236,7 @@ def test_the_order_of_the_page(tmp_path):
     figures = [(name, figure(), "") for name in titles]
     _, page = write(tmp_path, tables=tables, figures=figures, verdict=verdict)
     words = [text.strip() for text in page.text]
-    order = ["Over-fitted", "It over-fits.", "Accuracy (test)", "What to do next", "Rest more.",
+    order = ["over-fitted", "It over-fits.", "Accuracy (test)", "What to do next", "Rest more.",
              "To know", "Curves", "Results", "Confusion matrix", "Test split, class by class",
              "Mistakes", "Worst mistakes", "Likely label errors", "More", "Calibration", "Odd",
              "Commands", "Details"]  # fmt: skip
