@@ -32,7 +32,7 @@ def picture_groups(
     if source.origins is None:
         raise UserError(f"groups of pictures are told from names of files, and {spec} has none")
     if pattern is not None:
-        expression = _compiled(pattern)
+        expression = one_group(pattern, "group", "what names the group: (patient[0-9]+)")
         found = [expression.search(name) for name in source.origins]
         groups = [match.group(1) if match else None for match in found]
         what = f"do not match the group pattern {pattern!r}"
@@ -58,15 +58,25 @@ def picture_groups(
     return numbers, [f"{len(names):,} groups of pictures: all of one are in the same split"]
 
 
-def _compiled(pattern: str) -> re.Pattern:
+def one_group(pattern: str, what: str, around: str) -> re.Pattern:
+    """A regular expression with one group.
+
+    Args:
+        pattern: as the user wrote it.
+        what: what it is for, for messages.
+        around: what its brackets stand around, with an example.
+
+    Raises:
+        UserError: it is no regular expression, or has not one group.
+    """
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise UserError(f"group pattern {pattern!r} is no regular expression: {error}") from error
+        raise UserError(f"{what} pattern {pattern!r} is no regular expression: {error}") from error
     if expression.groups != 1:
         raise UserError(
-            f"group pattern {pattern!r} has {expression.groups} groups; it needs one pair of "
-            "brackets, around what names the group: (patient[0-9]+)"
+            f"{what} pattern {pattern!r} has {expression.groups} groups; it needs one pair of "
+            f"brackets, around {around}"
         )
     return expression
 

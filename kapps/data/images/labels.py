@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import pathlib
-import re
 from collections.abc import Callable
 from typing import Any
 
 from kapps.data.delimited import read_delimited, read_names
+from kapps.data.images.grouping import one_group
 from kapps.errors import UserError
 
 METADATA = "metadata.csv"  # as Hugging Face's imagefolder has it, beside the pictures
@@ -85,15 +85,7 @@ def by_pattern(pattern: str) -> Labeller:
     Raises:
         UserError: it is none, or has not one group.
     """
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise UserError(f"label pattern {pattern!r} is no regular expression: {error}") from error
-    if expression.groups != 1:
-        raise UserError(
-            f"label pattern {pattern!r} has {expression.groups} groups; it needs one pair of "
-            "brackets, around the class: ([a-z]+)_[0-9]+"
-        )
+    expression = one_group(pattern, "label", "the class: ([a-z]+)_[0-9]+")
 
     def label_of(picture: str) -> str | None:
         found = expression.search(picture)
