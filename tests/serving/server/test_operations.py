@@ -32,7 +32,7 @@ def number(server, path=COUNTER):
 def worker(server, model):
     """The process that holds a model: its files say which."""
     children = subprocess.run(
-        ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+        ["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
     ).stdout.splitlines()
     nursery = next(
         line.split()[0] for line in children
