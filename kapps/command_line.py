@@ -194,6 +194,7 @@ def run(
         config = parse(config_class, argv, recipe_command(config_class), told)
         if check is not None:
             check(config)
+        training.check_tracker(config)
         if instead is not None and instead(config) is not None:
             return
         with training.open_run(recipe_of(main), config) as opened:
@@ -202,6 +203,7 @@ def run(
                     sys.stdout.write(_finished(config, opened))
                     return
                 print("the files of the data have changed since: they are looked at again")  # noqa: T201
+            training.track(opened)
             import_tensorflow()
             main(config, opened)
 
@@ -220,6 +222,7 @@ def call(recipe: types.ModuleType, config: Any) -> dict[str, Any]:
         UserError: A mistake in the flags, the data or the run directory.
     """
     getattr(recipe, "check", training.check)(config)
+    training.check_tracker(config)
     other = getattr(recipe, "instead", lambda config: None)(config)
     if other is not None:
         return other
@@ -227,6 +230,7 @@ def call(recipe: types.ModuleType, config: Any) -> dict[str, Any]:
     with training.open_run(recipe_of(recipe.main), config) as opened:
         if is_done(config, opened) and not opened.data_may_have_changed:
             return opened.metrics()
+        training.track(opened)
         return recipe.main(config, opened)
 
 

@@ -1,8 +1,11 @@
 """What the commands share: writing to standard output, and checks of files and directories."""
 
+import contextlib
 import io
 import json
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,35 @@ def write_table(table: Any) -> None:
     # Piped, a table has the width it needs: nothing is cut to a terminal that is not there.
     width = None if sys.stdout.isatty() else 10_000
     Console(file=sys.stdout, width=width, highlight=False).print(table)
+
+
+def keep_writing(table: Callable[[], Any], seconds: float = 2.0) -> None:
+    """Write a table of rich again and again, until Ctrl-C.
+
+    On a terminal it is redrawn in place; piped, it is written when it has changed.
+
+    Args:
+        table: makes it.
+        seconds: between two looks.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    before = ""
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as opened:
+        live = None
+        if sys.stdout.isatty():
+            live = opened.enter_context(Live(screen=True, auto_refresh=False))
+        while True:
+            if live is not None:
+                live.update(table(), refresh=True)
+            else:
+                console = Console(file=(said := io.StringIO()), width=10_000, highlight=False)
+                console.print(table())
+                if said.getvalue() != before:
+                    write(before := said.getvalue())
+                    sys.stdout.flush()
+            time.sleep(seconds)
 
 
 def check_readable(file: Path) -> None:

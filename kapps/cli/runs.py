@@ -21,10 +21,17 @@ class Runs:
     """Where to look, at any depth."""
     clean: bool = False
     """Remove the unfinished ones, after asking."""
+    watch: bool = False
+    """Keep the table up to date while runs train; Ctrl-C ends it."""
 
     def run(self) -> None:
         """Writes the table; asks and removes."""
         console.check_directory(self.root)
+        if self.watch and self.clean:
+            raise UserError("--watch looks on, --clean removes: one of the two")
+        if self.watch:
+            console.keep_writing(lambda: evaluation.runs_table(evaluation.find_runs(self.root)))
+            return
         found = evaluation.find_runs(self.root)
         if self.clean:
             found = [run for run in found if run["state"] == "unfinished"]

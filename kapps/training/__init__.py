@@ -37,6 +37,8 @@ StepProfile, Profile, step_profile
 Cells, Candidate                  many small trainings that differ in their optimizer alone
 best_rate, kept_cell, share_measurements
                                   the rate of each of them; results kept in files
+track, check_tracker              what --track tells MLflow
+EpochLines                        the line of an epoch on the terminal
 WeightAverage                     moving average of weights and statistics
 """
 

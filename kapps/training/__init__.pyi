@@ -96,6 +96,7 @@ from .profiling import (
     StepProfile as StepProfile,
     step_profile as step_profile,
 )
+from .progress import EpochLines as EpochLines
 from .rate_grid import (
     best_rate as best_rate,
     kept_cell as kept_cell,
@@ -125,3 +126,7 @@ from .setup import (
     scope as scope,
 )
 from .stateful_callbacks import WeightAverage as WeightAverage
+from .tracking import (
+    check_tracker as check_tracker,
+    track as track,
+)

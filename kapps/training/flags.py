@@ -95,6 +95,10 @@ class RunFlags:
     """publish a SavedModel"""
     overwrite: bool = False
     """throw away what is in the run directory"""
+    track: Literal["none", "mlflow"] = "none"
+    """also tell a tracker: settings, epochs, figures, report and model; needs kapps[mlflow]"""
+    tracking_uri: str | None = None
+    """where it keeps them, http://HOST:5000 or sqlite:///mlflow.db; default: MLflow's own"""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,6 +30,7 @@ from kapps.training.flags import CommonFlags
 from kapps.training.gradients import GradientFlow, gradient_flow
 from kapps.training.kept_epoch import kept_by
 from kapps.training.profiling import StepProfile, step_profile
+from kapps.training.progress import EpochLines
 from kapps.training.run import Run
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def fit(
         save_steps: steps between them instead.
         sync_batch_norm: on several devices, whether batch normalization has the statistics of the
             whole batch, as on one; see `kapps.training.patch_for_replicas`.
-        verbose: as in `keras.Model.fit`; default: a bar on a terminal, else a line per epoch.
+        verbose: as in `keras.Model.fit`; by default a line per epoch (`EpochLines`).
 
     Raises:
         UserError: no epochs, an unbuilt model, batches or a model that the devices cannot share,
@@ -147,6 +148,8 @@ def fit(
     best_path = run.checkpoints / "best.npz" if run else None
     best = kept.BestWeights(monitor, mode, best_path, average)
     table = kept.MetricsFile(run.path / "metrics.csv" if run else None)
+    phase = getattr(run, "name", "")  # a training in phases numbers the epochs of each
+    lines = [EpochLines(epochs, train.steps, best, phase)] if verbose is None else []
     chain = [
         *([average] if average else []),
         *([kept.CleanTrainMetrics(clean_train, average)] if clean_train is not None else []),
@@ -157,6 +160,7 @@ def fit(
         *filter(None, (make(run) for make in getattr(run, "callbacks", ()))),
         best,
         table,
+        *lines,
     ]
     checkpoints = _Checkpoints(train, chain, run, save_minutes * 60.0, save_steps)
     place = checkpoints.load(model)
@@ -166,16 +170,20 @@ def fit(
 
     def train_epochs(first: int, last: int, start: int) -> None:
         checkpoints.begin(start)
-        model.fit(
-            ready(train.dataset(first, last, start)),
-            steps_per_epoch=train.steps - start,
-            validation_data=validation,
-            initial_epoch=first,
-            epochs=last,
-            callbacks=[*chain, checkpoints],
-            shuffle=False,  # the batches are shuffled already
-            verbose=setup.verbosity() if verbose is None else verbose,
-        )
+        try:
+            model.fit(
+                ready(train.dataset(first, last, start)),
+                steps_per_epoch=train.steps - start,
+                validation_data=validation,
+                initial_epoch=first,
+                epochs=last,
+                callbacks=[*chain, checkpoints],
+                shuffle=False,  # the batches are shuffled already
+                verbose=verbose or 0,
+            )
+        finally:
+            for line in lines:
+                line.close()
 
     if not place.stopped and place.epoch < epochs:
         with agreement.losses_of_workers(strategy):

@@ -43,6 +43,8 @@ NOT_IDENTITY = (
     "max_minutes",
     "workers",
     "recycle",
+    "track",
+    "tracking_uri",
 )
 REPLACED = ".replaced"  # what --overwrite replaces, until the new run has a checkpoint
 FOLDS = "folds"  # runs of their own, one for each fold
@@ -66,6 +68,7 @@ class Run:
         figures: for metrics.json, found beside the training itself.
         callbacks: functions from a run, or a phase of one, to a Keras callback that its `fit` also
             has, or None; a search adds its own.
+        finishers: what is called with the run when its final figures are on the disk.
         epochs_before: those of earlier phases; 0.
         stopped: () -> whether the callbacks want no further phase to begin.
     """
@@ -76,6 +79,7 @@ class Run:
         self.notes: list[str] = []
         self.figures: dict[str, Any] = {}
         self.callbacks: list[Callable[[Any], Any]] = []
+        self.finishers: list[Callable[[Run], None]] = []
         self.epochs_before = 0
         self.stopped: Callable[[], bool] = lambda: False
         self._lock = filelock.FileLock(path / ".lock")
@@ -211,6 +215,8 @@ class Run:
     def finish(self, metrics: dict[str, Any]) -> dict[str, Any]:
         """Write the final figures, which marks the run as finished, and let go of it."""
         files.write_json(self.path / "metrics.json", metrics)
+        for tell in self.finishers:
+            tell(self)
         self.close()
         return metrics
 

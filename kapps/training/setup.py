@@ -6,7 +6,6 @@ In the order in which a recipe calls them; each is an ordinary function and serv
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -163,8 +162,3 @@ def clean_examples(counts: Mapping[str, int]) -> int:
         counts: examples in each split, with `train` and `validation`.
     """
     return min(counts["train"], max(FEWEST_CLEAN, counts["validation"]))
-
-
-def verbosity() -> int:
-    """Keras' `verbose`: a bar on a terminal, a line per epoch where the output is piped."""
-    return 1 if sys.stdout.isatty() else 2

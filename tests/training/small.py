@@ -61,6 +61,7 @@ def train(
     schedule="one-cycle",
     augment=True,
     save_minutes=5.0,
+    verbose=0,
     **settings,
 ):
     training.seed_everything(0)
@@ -99,7 +100,7 @@ def train(
         callbacks=callbacks,
         save_steps=save_steps,
         save_minutes=save_minutes,
-        verbose=0,
+        verbose=verbose,
         **settings,
     )
     return model, history

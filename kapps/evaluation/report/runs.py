@@ -158,7 +158,8 @@ def _epochs(run: dict[str, Any]) -> str:
     wanted = run["config"].get("epochs")
     if run["state"] == "unfinished" and isinstance(wanted, int):
         return f"{run['epochs']} of {wanted}"
-    return str(run["epochs"])
+    kept = run["metrics"].get("best_epoch")
+    return f"{run['epochs']}, {kept} kept" if isinstance(kept, int) else str(run["epochs"])
 
 
 def _number(value: Any, form: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import importlib.resources
 import json
@@ -38,6 +39,7 @@ _SAFE = {
     "x-content-type-options": "nosniff",
     "content-security-policy": "default-src 'self'; img-src 'self' data: blob:",
 }
+DISCARDED = 2**26  # bytes of a body that is too large
 _LONGEST_VERSION = 19  # digits of 2**63
 
 
@@ -177,6 +179,7 @@ class Server:
         find()  # what is not served is said before the body has come
         announced = request.headers.get("content-length", "0")
         if announced.isdigit() and int(announced[:20]) > self.limits.body:
+            await self._discard(request)
             raise self._too_large()
         holding = [0]
         try:
@@ -196,11 +199,30 @@ class Server:
             holding[0] += len(chunk)
             self._held += len(chunk)
             if holding[0] > self.limits.body:
+                chunks.clear()
+                await self._discard(request)
                 raise self._too_large()
             if self._held > self.limits.bodies:
                 raise Refused("RESOURCE_EXHAUSTED", "too many large requests; try again")
             chunks.append(chunk)
         return b"".join(chunks)
+
+    async def _discard(self, request: Request) -> None:
+        """Read what a client is still sending: only then does it look at the answer.
+
+        Args:
+            request: its body is too large; of more than `DISCARDED` bytes the rest is not read.
+        """
+
+        async def read() -> None:
+            seen = 0
+            async for chunk in request.stream():
+                seen += len(chunk)
+                if seen > DISCARDED:
+                    return
+
+        with contextlib.suppress(asyncio.TimeoutError, ClientDisconnect):
+            await asyncio.wait_for(read(), self.limits.seconds)
 
     def _too_large(self) -> Refused:
         return Refused(

@@ -89,7 +89,12 @@ class Version:
             asyncio.create_task(self._serve(slot, worker)) for slot, worker in enumerate(started)
         ]
         self.state = AVAILABLE
-        self._say(logging.INFO, "available", seconds=round(time.monotonic() - began, 3))
+        self._say(
+            logging.INFO,
+            "available",
+            seconds=round(time.monotonic() - began, 3),
+            processes=[worker.process for worker in started],
+        )
 
     async def ask(self, head: dict[str, Any], body: bytes) -> Answer:
         """The answer to a request.

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import threading
 import time
 from urllib.parse import urlsplit
@@ -29,16 +28,10 @@ def number(server, path=COUNTER):
     return server.post(f"{path}:predict", {"instances": [0.0]})[1]["predictions"][0]["number"]
 
 
-def worker(server, model):
-    """The process that holds a model: its files say which."""
-    children = subprocess.run(
-        ["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    nursery = next(
-        line.split()[0] for line in children
-        if "kapps.serving.server.nursery" in line and line.split()[1] == str(server.process.pid)
-    )  # fmt: skip
-    return nursery, [line.split()[0] for line in children if line.split()[1] == nursery]
+def workers(server, model, version):
+    """The processes that hold a version, as the log says."""
+    said = [e for e in server.events() if e["event"] == "available" and e["model"] == model]
+    return next(e["processes"] for e in said if e["version"] == version)
 
 
 class Clients(threading.Thread):
@@ -78,8 +71,8 @@ def test_versions_are_swapped_and_workers_killed_under_load(server, served_root)
         for version in (2, 3):
             plain_models.counter(directory, version)
             until(lambda version=version: number(server) == version)
-            for process in worker(server, "counter")[1]:
-                os.kill(int(process), signal.SIGKILL)
+            for process in workers(server, "counter", version):
+                os.kill(process, signal.SIGKILL)
             assert number(server) == version  # asked of a worker that is dead: again, of the next
         assert server.metric("kapps_worker_restarts_total", model="counter") >= before + 2
     finally:
