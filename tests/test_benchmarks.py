@@ -38,6 +38,7 @@ def toy(tmp_path):
     return lambda name, seconds=0.0: Contestant(str(program), (name, str(log), str(seconds))), log
 
 
+@pytest.mark.slow
 def test_contestants_take_turns_and_one_that_fails_does_not_stop_the_others(toy):
     make, log = toy
     contestants = {"a": make("a", 0.01), "broken": make("broken"), "b": make("b", 0.03)}
@@ -69,6 +70,7 @@ def test_a_command_is_timed_as_a_whole():
     assert found["wait"]["median"] >= 0.2 and "no" in found["wrong"]["failed"]
 
 
+@pytest.mark.slow
 def test_what_others_do_is_seen_and_what_we_do_is_not():
     burning = "import time\nend = time.monotonic() + 20\nwhile time.monotonic() < end: pass"
     process = subprocess.Popen([sys.executable, "-c", burning])

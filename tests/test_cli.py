@@ -82,6 +82,7 @@ def served(finished):
     return finished.path.parent / "served"
 
 
+@pytest.mark.slow
 def test_help_lists_the_commands():
     done = program("--help")
     assert done.returncode == 0 and done.stdout.isascii()
@@ -116,6 +117,7 @@ print(*[name for name in heavy if name in sys.modules])
     assert (done.stdout, done.stderr) == ("False\n\n", "")
 
 
+@pytest.mark.slow
 def test_recipes_lists_each_with_what_it_says_of_itself():
     done = program("recipes")
     assert done.stdout == program("recipes", "list").stdout
@@ -374,6 +376,7 @@ def search(finished, tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_search_stands_for_its_winner(finished, search, capsys, tmp_path):
     printed = run(capsys, "export", search, "--export-dir", tmp_path / "served")
     assert printed.strip() == str(tmp_path / "served" / "1")

@@ -138,6 +138,7 @@ def test_exit_code_and_message(recipe, mode, code, stdout, stderr):
     assert done.stdout == (f"{mode} 32 True auto\n" if stdout is None else stdout)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_shown_and_not_done_again(recipe):
     first = program(recipe, "--mode", "finish", "--run-dir", "done")
     assert (first.returncode, first.stdout) == (0, "finish 32 True auto\n")
@@ -189,6 +190,7 @@ def test_a_text_about_disks_in_another_exception_is_no_disk_error():
         raise RuntimeError("No space left on device")
 
 
+@pytest.mark.slow
 def test_tensorflow_starts_without_a_word_and_lets_real_messages_through():
     code = (
         "import os\n"

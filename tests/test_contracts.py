@@ -13,6 +13,8 @@ from kapps import models
 from kapps.layers import BatchNormalization
 from kapps.models.text.words import WordPlaces
 
+pytestmark = pytest.mark.slow  # every case builds a network or publishes one
+
 # What costs nothing, or stands for a weight.
 NOT_COUNTED = (
     "AssignVariableOp", "Const", "Identity", "NoOp", "Placeholder", "ReadVariableOp"
@@ -79,7 +81,6 @@ def test_every_public_builder_has_a_row():
     assert builders == {case.builder for case in CASES}
 
 
-@pytest.mark.slow
 def test_shapes_and_names(case, model):
     assert model.output_shape[0] is None and len(model.output_shape) == len(case.output_shape) + 1
     for said, length in zip(model.output_shape[1:], case.output_shape, strict=True):
@@ -91,12 +92,10 @@ def test_shapes_and_names(case, model):
     assert model.count_params() == sum(int(np.prod(w.shape)) for w in model.weights)
 
 
-@pytest.mark.slow
 def test_parameters(case, model):
     assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == case.parameters
 
 
-@pytest.mark.slow
 def test_every_weight_gets_a_gradient(case, model):
     x = case.inputs(4)
     with tf.GradientTape() as tape:
@@ -109,7 +108,6 @@ def test_every_weight_gets_a_gradient(case, model):
         assert np.any(gradient != 0), weight.path
 
 
-@pytest.mark.slow
 def test_save_and_load(case, model, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -117,7 +115,6 @@ def test_save_and_load(case, model, tmp_path):
     np.testing.assert_allclose(predict(loaded, x), predict(model, x), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_export(case, model, tmp_path):
     predict(model, case.inputs(1))  # Keras exports what has been called
     model.export(str(tmp_path), verbose=False)
@@ -129,7 +126,6 @@ def test_export(case, model, tmp_path):
         np.testing.assert_allclose(served.serve(x), predict(model, x), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.slow
 def test_mixed_precision(case, model):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")

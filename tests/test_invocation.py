@@ -68,6 +68,7 @@ def test_an_environment_that_is_not_activated(tmp_path):
     assert shlex.split(printed) == [sys.executable, "one.py"]
 
 
+@pytest.mark.slow
 def test_a_recipe_of_kapps_is_kapps_train(tmp_path, monkeypatch):
     """Also where `kapps` itself is not on the path."""
     monkeypatch.setenv("PATH", os.defpath)

@@ -159,6 +159,7 @@ def test_other_backends_are_refused(backend):
     assert f"refused: Keras is set to the backend '{backend}'" in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_channels_first_is_refused(tmp_path):
     settings = {"backend": "tensorflow", "image_data_format": "channels_first"}
     (tmp_path / "keras.json").write_text(json.dumps({"floatx": "float32"} | settings))

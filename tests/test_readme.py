@@ -4,6 +4,8 @@ import json
 import pathlib
 import re
 
+import pytest
+
 import pages
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -14,6 +16,7 @@ def test_it_is_read_in_two_minutes():
     assert len(README.split()) <= 750
 
 
+@pytest.mark.slow
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     (example,) = re.findall(r"^```python\n(.*?)^```", README, re.S | re.M)
     monkeypatch.chdir(tmp_path)

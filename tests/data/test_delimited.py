@@ -76,6 +76,7 @@ def test_a_folder_or_nothing(tmp_path):
 RAW = st.text(st.sampled_from(list('ab," \n\r\t;é1')), max_size=25)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(RAW)
 @example('\r ",')
@@ -112,6 +113,7 @@ def test_compressed(tmp_path):
         read_delimited(path)
 
 
+@pytest.mark.slow
 def test_thousands_of_columns(tmp_path):
     """What is quadratic in the columns takes minutes here."""
     names = [f"c{i}" for i in range(20_000)]

@@ -30,6 +30,7 @@ def rows(dataset):
     return [tuple(part.numpy().tolist() for part in batch) for batch in dataset]
 
 
+@pytest.mark.slow
 def test_every_epoch_is_another_order_of_examples_seen_once():
     train = batches()
     assert train.steps == 6  # 50 // 8: the incomplete batch is dropped
@@ -46,6 +47,7 @@ def test_pictures_keep_their_labels():
         assert images == labels
 
 
+@pytest.mark.slow
 def test_beginning_at_a_step_continues_the_same_stream():
     whole = rows(batches().dataset(0, 3))
     assert len(whole) == 18
@@ -130,6 +132,7 @@ def test_a_label_that_no_class_has_is_refused(label):
         next(iter(batches))
 
 
+@pytest.mark.slow
 def test_alternating_flips_show_every_picture_both_ways_in_two_epochs():
     """Pictures [[2 i, 2 i + 1]]: mirrored ones begin with the odd number."""
     count = 40

@@ -34,6 +34,7 @@ def test_tiny_classes():
     assert counts(labels, part, 4)[:3] == [0, 1, 2]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.integers(0, 4), min_size=1, max_size=60),
     st.floats(0.01, 0.99),
@@ -92,6 +93,7 @@ def test_fractions_that_are_none(fraction):
         divide(np.zeros(9, int), {"train": np.arange(9)}, fraction, 0)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.integers(0, 9), min_size=12, max_size=80).filter(lambda g: len(set(g)) > 2),
     st.integers(0, 2**31),

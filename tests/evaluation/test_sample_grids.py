@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 
 from kapps import evaluation
 from kapps.training.stateful_callbacks import WeightAverage
@@ -32,6 +33,7 @@ class Set(keras.callbacks.Callback):
         self.number = 10.0 * (epoch + 1)
 
 
+@pytest.mark.slow
 def test_every_epoch_has_a_file_and_a_resumed_training_keeps_the_older_ones(tmp_path):
     model = constant_model()
     for first, last in ((0, 2), (1, 3)):  # the second epoch is repeated
@@ -42,6 +44,7 @@ def test_every_epoch_has_a_file_and_a_resumed_training_keeps_the_older_ones(tmp_
     assert grids[0].shape == (2, 3, 3, 1) and grids[0].dtype == np.uint8
 
 
+@pytest.mark.slow
 def test_averages_draw_where_averages_are_validated(tmp_path):
     model = constant_model()
     average = WeightAverage(0.9)

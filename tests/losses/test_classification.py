@@ -54,6 +54,7 @@ def test_bfloat16_logits_are_summed_in_float32():
     np.testing.assert_allclose(value, [np.log1p(3 * np.exp(-8.0))], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_is_a_loss_of_compile_and_survives_saving(tmp_path):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     model.compile("sgd", losses.softmax_cross_entropy)

@@ -45,6 +45,7 @@ def test_is_refused(build, message):
         build()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "cnn", "vgg11", "inception_small", "resnet10"])
 @pytest.mark.parametrize(
     "kwargs, message",

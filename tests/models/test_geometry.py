@@ -20,6 +20,7 @@ windows = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(side=st.integers(1, 40), window=windows)
 def test_output_side_is_that_of_keras(side, window):
@@ -77,6 +78,7 @@ def configurations(draw):
     }
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(kwargs=configurations())
 def test_cnn_builds_from_the_smallest_picture_on(kwargs):

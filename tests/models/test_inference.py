@@ -41,6 +41,7 @@ def test_float32_the_same_weights_and_no_optimizer(build):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_a_compiled_part_is_not_compiled_any_more(tmp_path):
     """The optimizer of a part would be saved with the whole."""
     inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)], name="inner")

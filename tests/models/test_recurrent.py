@@ -185,6 +185,7 @@ def test_initial_values_of_gates():
     np.testing.assert_array_equal(bias, [0] * 5 + [1] * 5 + [0] * 10)  # input, forget, cell, output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell, gates, keeps, opposite", [("lstm", 4, 1, 0), ("gru", 3, 0, None)])
 def test_gates_can_begin_with_a_long_memory(cell, gates, keeps, opposite):
     """Keras' order of gates: input, forget, cell, output; update, reset, candidate."""
@@ -212,6 +213,7 @@ def test_gates_can_begin_with_a_long_memory(cell, gates, keeps, opposite):
     assert seen[0] > 10 * seen[1]
 
 
+@pytest.mark.slow
 def test_an_output_for_each_step():
     model = models.rnn(2, 3, units=(4, 5), return_sequences=True)
     x = series()

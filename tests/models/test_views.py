@@ -27,6 +27,7 @@ def shifted(x, rows, columns):
     return moved
 
 
+@pytest.mark.slow
 def test_logits_are_the_weighted_mean_of_those_of_the_views(tmp_path):
     model, x = models.cnn((6, 7, 3), 4, **MODEL), images()
     by_hand = {

@@ -37,6 +37,7 @@ def signature(place, name="serving_default"):
     return tf.saved_model.load(place).signatures[name]
 
 
+@pytest.mark.slow
 def test_series_of_a_csv_file_may_have_other_lengths_and_no_labels(place, tmp_path):
     path = tmp_path / "waves.csv"
     path.write_text("series,time,a,b\none,1,0.5,1\ntwo,0,2,2\none,0,-1,3\none,2,0,0\n")
@@ -71,12 +72,14 @@ def test_points(place, tmp_path):
         answers(place("points"), [tmp_path / "wide.csv"])
 
 
+@pytest.mark.slow
 def test_prompts_are_continued(place):
     first, second = answers(place("text"), ["ab", "b a"], length=7)
     assert first["prompt"] == "ab" and first["text"].startswith("ab") and len(first["text"]) == 9
     assert second["text"].startswith("b a")
 
 
+@pytest.mark.slow
 def test_seeds_draw_images_and_images_are_reconstructed(place, tmp_path):
     for family in ("VAE", "GAN", "conditional GAN"):
         (answer,) = answers(place(family), ["7"], directory=tmp_path / family)
@@ -98,6 +101,7 @@ def test_seeds_draw_images_and_images_are_reconstructed(place, tmp_path):
         answers(place("autoencoder"), ["12"])
 
 
+@pytest.mark.slow
 def test_images_that_can_be_read_are_answered_first(place, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8)
     for name in ("a.png", "c.png"):

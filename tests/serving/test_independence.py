@@ -52,6 +52,7 @@ def labels(expected):
     return names[expected.argmax(-1)].tolist()
 
 
+@pytest.mark.slow
 def test_tensorflow_alone(published, images, tmp_path):
     np.save(tmp_path / "images.npy", images)
     run("-c", TENSORFLOW_PROGRAM, published.version, tmp_path / "images.npy", tmp_path / "a.npz")

@@ -23,6 +23,7 @@ def test_centre_square(height, width, rows, columns):
     np.testing.assert_array_equal(naming.centre_square(image), image[rows, columns])
 
 
+@pytest.mark.slow
 def test_batches_labels_and_mistakes(tmp_path, monkeypatch):
     """A network that tells how red a picture is: class 0, 1, 2, ... for redness 0, 1, 2, ..."""
 

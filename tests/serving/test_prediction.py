@@ -17,6 +17,7 @@ def files(images, tmp_path):
     return paths
 
 
+@pytest.mark.slow
 def test_the_most_probable_labels_come_first(published, files):
     for path in (published.version, published.version.parent):
         answers = serving.predict(path, files, top=2)
@@ -27,6 +28,7 @@ def test_the_most_probable_labels_come_first(published, files):
             np.testing.assert_allclose([p for _, p in best], row[order], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_generative_model_is_told_from_a_classifier(files, tmp_path):
     vae = serving.export_generator(
         models.dense_vae((4, 4, 1), 2, units=(3,), classes=2), tmp_path, class_names=("a", "b")
@@ -41,6 +43,7 @@ def test_a_generative_model_is_told_from_a_classifier(files, tmp_path):
     assert "\n" not in message
 
 
+@pytest.mark.slow
 def test_more_files_than_one_batch_keep_their_order(published, files):
     many = [files[i % 3] for i in range(70)]
     answers = serving.predict(published.version, many, top=1)
@@ -48,6 +51,7 @@ def test_more_files_than_one_batch_keep_their_order(published, files):
     assert [(f, best[0][0]) for f, best in answers] == [(str(f), one[str(f)][0][0]) for f in many]
 
 
+@pytest.mark.slow
 def test_top_is_cut_to_the_number_of_classes(published, files):
     [(_, best)] = serving.predict(published.version, files[:1], top=99)
     assert len(best) == 4 and sum(p for _, p in best) == pytest.approx(1.0, abs=1e-5)
@@ -55,6 +59,7 @@ def test_top_is_cut_to_the_number_of_classes(published, files):
         serving.predict(published.version, files, top=0)
 
 
+@pytest.mark.slow
 def test_the_unreadable_files_are_named_and_the_others_answered(published, files):
     expected = serving.predict(published.version, [*files[:4], files[5]])
     files[4].write_text("not an image")
@@ -70,6 +75,7 @@ def test_the_unreadable_files_are_named_and_the_others_answered(published, files
         np.testing.assert_allclose([p for _, p in labels], [p for _, p in wanted], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_bad_file_in_a_later_batch(published, files):
     files[4].write_bytes(b"")
     with pytest.raises(
@@ -79,6 +85,7 @@ def test_a_bad_file_in_a_later_batch(published, files):
     assert len(refused.value.answers) == 42
 
 
+@pytest.mark.slow
 def test_the_missing_file_is_named(published, files, tmp_path):
     with pytest.raises(UserError, match="nowhere.png: cannot be read: No such file"):
         serving.predict(published.version, [files[0], tmp_path / "nowhere.png"])

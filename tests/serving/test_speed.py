@@ -8,6 +8,7 @@ from kapps import serving
 from kapps.errors import UserError
 
 
+@pytest.mark.slow
 def test_runtimes_and_batches(published):
     rows = serving.bench(published.version.parent, seconds=0.001, batches=(1, 3))
     asked = {(row["runtime"], row["signature"], row["batch"]) for row in rows}

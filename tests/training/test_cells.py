@@ -88,6 +88,7 @@ def test_every_epoch_has_an_order_of_its_own():
     assert all(sorted(order) == list(range(50)) for order in orders)
 
 
+@pytest.mark.slow
 def test_candidates_share_their_beginning_and_their_moments(cells):
     small, large = cells.run(SGD, 0.1, 0), cells.run(Candidate("sgd", 256), 0.1, 0)
     other = cells.run(SGD, 0.1, 1)
@@ -99,6 +100,7 @@ def test_candidates_share_their_beginning_and_their_moments(cells):
     assert lengths == {9}
 
 
+@pytest.mark.slow
 def test_the_running_loss_is_the_mean_of_the_steps(images, cells):
     """With a rate of almost nothing it is the loss of the untrained network on those pictures."""
     found = cells.run(SGD, 1e-12, 0)
@@ -121,6 +123,7 @@ def test_the_best_epochs_weights_are_kept(images, cells):
     assert kept == pytest.approx(min(ends), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_plateau_by_hand(images):
     """Nothing improves: three epochs of patience after the first, then a fifth of the rate."""
     cells = Cells(lambda: network(images), images, epochs=6, batch_sizes=(64,), measurements=1)
@@ -137,6 +140,7 @@ def test_what_diverges_ends_there(cells):
     assert np.isfinite(cells.run(SGD, 0.1, 0)["val_loss"]).all()  # and leaves nothing behind
 
 
+@pytest.mark.slow
 def test_the_test_split_is_not_touched(images):
     class Guard:
         def __getattr__(self, name):
@@ -147,6 +151,7 @@ def test_the_test_split_is_not_touched(images):
     cells.run(SGD, 0.1, 0, keep_best=True)
 
 
+@pytest.mark.slow
 def test_random_layers_begin_anew(images):
     def dropping():
         return models.mlp(images.image_shape, images.classes, units=(12,), dropout=0.5)

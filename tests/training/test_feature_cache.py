@@ -54,6 +54,7 @@ def no_backbone(monkeypatch):
     return refuse
 
 
+@pytest.mark.slow
 def test_features_are_those_of_the_backbone_and_computed_once(tmp_path, small, no_backbone):
     model = extractor()
     found = cached(model, small, tmp_path / "new/features")
@@ -87,6 +88,7 @@ def test_the_key_is_what_features_depend_on():
     assert len(set(others)) == len(others)
 
 
+@pytest.mark.slow
 def test_options_have_files_of_their_own(tmp_path, small):
     model = extractor()
     for options in ({}, {"copies": 1}, {"copies": 2}, {"copies": 2, "seed": 1}):
@@ -139,6 +141,7 @@ def test_what_another_run_is_writing_stays(tmp_path, small):
     assert made.exists() and not own.exists()
 
 
+@pytest.mark.slow
 def test_augmented_copies(small):
     model = extractor()
     found = cached(model, small, None, copies=3, augment=flip)
@@ -208,6 +211,7 @@ def probe(images, features):
     return model.get_layer("logits").get_weights(), history.rows
 
 
+@pytest.mark.slow
 def test_a_probe_on_cached_features_is_the_probe_without(digits):
     """The same order, the same units dropped; only sums are rounded in other places."""
     (weights, rows), (without, rows_without) = (probe(digits, f) for f in (True, False))

@@ -45,6 +45,7 @@ def measured(model, batch=(X, Y), epochs=1, **settings):
     return flow.rows
 
 
+@pytest.mark.slow
 def test_norms_are_those_of_the_tape():
     model = deep("tanh", depth=2)
     with tf.GradientTape() as tape:
@@ -57,6 +58,7 @@ def test_norms_are_those_of_the_tape():
         assert row[name] == pytest.approx(np.sqrt(squares), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_deep_sigmoids_vanish_and_large_weights_explode():
     rows = measured(deep("sigmoid"))
     assert rows[0]["layer00"] < 1e-6 * rows[0]["layer10"]
@@ -83,6 +85,7 @@ def test_rows_inside_an_epoch():
     assert [(row["epoch"], row["step"]) for row in rows] == [(0, 0), (0, 1), (1, 2), (1, 3), (2, 4)]
 
 
+@pytest.mark.slow
 def test_dropout_statistics_and_averages_end_with_the_same_bits():
     flow = training.GradientFlow(PICTURES, every=3)
     with_flow, _ = small.train(epochs=2, callbacks=[flow])
@@ -93,6 +96,7 @@ def test_dropout_statistics_and_averages_end_with_the_same_bits():
     assert len(first) == 3  # convolution, normalisation, dense
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [
@@ -161,6 +165,7 @@ def test_two_players_are_refused():
         model.fit(pictures(), verbose=0, callbacks=[training.GradientFlow(pictures())])
 
 
+@pytest.mark.slow
 def test_a_crash_loses_no_row(tmp_path):
     def train(path, crash=None):
         flow = training.GradientFlow(PICTURES, path=path / "gradient_flow.csv")

@@ -27,6 +27,7 @@ def stack(**settings):
     return models.dense_autoencoder((4, 4, 1), 2, units=(8, 5), **settings)
 
 
+@pytest.mark.slow
 def test_a_layer_moves_by_itself():
     model = stack(normalization="batch")
     before = kernels(model)
@@ -51,6 +52,7 @@ def test_a_layer_learns_the_codes_of_the_one_below():
     assert said == pytest.approx(np.mean((y - h1) ** 2), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_all_layers_are_trained_and_with_noise_too():
     model = stack(corruption="gaussian", corruption_amount=0.1)
     before = kernels(model)
@@ -61,6 +63,7 @@ def test_all_layers_are_trained_and_with_noise_too():
     assert all(np.any(before[name] != after[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_epochs_of_one_dataset_that_holds_them_all():
     one, other = stack(), stack()
     errors = training.greedy_pretrain(one, BATCHES, epochs=2)
@@ -68,6 +71,7 @@ def test_epochs_of_one_dataset_that_holds_them_all():
     np.testing.assert_allclose(errors, again, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_layer_by_layer_ends_with_the_same_bits():
     """A recipe that is killed before the whole is trained does it once more."""
     one, other = (stack(corruption="masking", normalization="batch") for _ in range(2))

@@ -59,6 +59,7 @@ def test_killed_and_repeated_is_bit_equal_to_uninterrupted(tmp_path):
     assert files[0] == files[1] and files[0].count(b"\n") > 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"save_steps": 4}, {"ema": 0.0}])
 def test_a_crash_changes_nothing(tmp_path, settings):
     whole, history = small.train(**{"ema": 0.98, **settings})
@@ -67,6 +68,7 @@ def test_a_crash_changes_nothing(tmp_path, settings):
     assert again.rows == history.rows and again.best_epoch == history.best_epoch
 
 
+@pytest.mark.slow
 def test_what_keras_reads_ends_at_once(monkeypatch):
     """Whatever the caller's batches are: a tuned pipeline is waited for when `fit` is over."""
     seen, fit = [], keras.Model.fit
@@ -80,6 +82,7 @@ def test_what_keras_reads_ends_at_once(monkeypatch):
     assert [batches.options().autotune.enabled for batches in seen] == [False, False]
 
 
+@pytest.mark.slow
 def test_the_clock_saves_inside_an_epoch_too(tmp_path):
     with open_run(tmp_path / "run") as run, pytest.raises(Stop):
         small.train(run, callbacks=[Crash(5)], save_minutes=0.0)
@@ -87,6 +90,7 @@ def test_the_clock_saves_inside_an_epoch_too(tmp_path):
     assert max(path.name for path in run.checkpoints.glob("state-*")) >= "state-000000000003"
 
 
+@pytest.mark.slow
 def test_half_precision_with_its_loss_scale(tmp_path):
     """The scale of mixed_float16 moves with the steps, and has to be resumed."""
     with training.precision_policy("mixed_float16"):
@@ -95,6 +99,7 @@ def test_half_precision_with_its_loss_scale(tmp_path):
     assert small.digest(model) == small.digest(whole) and again.rows == history.rows
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_ends_the_run_with_a_note():
     class Explode(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -106,6 +111,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_a_note():
     assert "not finite in epoch 2" in history.notes[0]
 
 
+@pytest.mark.slow
 def test_best_weights_that_are_damaged_are_found_at_once(tmp_path):
     with open_run(tmp_path / "run") as run, pytest.raises(Stop):
         small.train(run, callbacks=[Crash(25)])
@@ -114,6 +120,7 @@ def test_best_weights_that_are_damaged_are_found_at_once(tmp_path):
         small.train(run)
 
 
+@pytest.mark.slow
 def test_plateau_and_patience_are_remembered(tmp_path):
     """Their counters decide, and Keras resets them whenever `fit` begins."""
 
@@ -136,6 +143,7 @@ def test_plateau_and_patience_are_remembered(tmp_path):
     assert third.rows == whole.rows
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_costs_an_epoch_and_is_named(tmp_path):
     whole, _ = small.train()
     with open_run(tmp_path / "run") as run, pytest.raises(Stop):
@@ -152,6 +160,7 @@ def test_a_damaged_checkpoint_costs_an_epoch_and_is_named(tmp_path):
         small.train(run)
 
 
+@pytest.mark.slow
 def test_checkpoints_of_another_model_are_refused(tmp_path, monkeypatch):
     with open_run(tmp_path / "run") as run, pytest.raises(Stop):
         small.train(run, callbacks=[Crash(15)])
@@ -163,6 +172,7 @@ def test_checkpoints_of_another_model_are_refused(tmp_path, monkeypatch):
         small.train(run)
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_what_is_kept(tmp_path):
     """Validated again, the weights give the row of the best epoch and not of the last."""
 
@@ -181,6 +191,7 @@ def test_the_best_epoch_is_what_is_kept(tmp_path):
     assert again[0] == pytest.approx(min(losses), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_training_learns_and_reports_its_pace():
     model, history = small.train(epochs=6, augment=False, ema=0.0)
     assert history.rows[-1]["val_accuracy"] > 0.6 > history.rows[0]["val_accuracy"]
@@ -204,6 +215,7 @@ def test_mistakes_are_named():
         small.train(ema=1.5)
 
 
+@pytest.mark.slow
 def test_a_classifier_is_kept_by_its_accuracy(tmp_path):
     """Although the loss is lowest elsewhere; killed in between, too."""
 

@@ -44,6 +44,7 @@ def test_a_damaged_one_is_noticed_and_the_one_before_used(tmp_path, damage):
     assert state.meta == {"epoch": 0} and damaged == [path.name]
 
 
+@pytest.mark.slow
 def test_every_truncation_is_noticed(tmp_path):
     path = tmp_path / "x.npz"
     states.write(path, State({"a": np.arange(3)}, {}))

@@ -25,6 +25,7 @@ def program(run_dir, *arguments):
     return subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment)
 
 
+@pytest.mark.slow
 def test_a_crash_changes_nothing(tmp_path):
     """Inside the second epoch, in 16 bits: the scales of both losses are resumed, too."""
     with training.precision_policy("mixed_float16"):

@@ -94,6 +94,7 @@ def test_a_cost_that_is_unknown_or_infinite_ends_nothing(algorithm, cost, tmp_pa
     assert len(found.records) == 13 and found.front() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_trials_that_the_time_cuts_off_are_stopped_and_go_on(workers, tmp_path, monkeypatch):
     target = fakes.Slow(tmp_path / "notes", seconds=0.1, epochs=3)
@@ -238,6 +239,7 @@ def test_states_of_trials(tmp_path):
     assert seen == [["queued"], ["completed", "queued"], ["completed", "failed", "queued"]]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills processes")
 def test_a_worker_killed_from_outside_while_it_is_the_only_one(tmp_path):
     """The moment that waited for ever: nothing to create, and nobody to listen to."""

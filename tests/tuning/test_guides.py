@@ -25,6 +25,7 @@ def on_rows(tuner):
     return tuner.results.records
 
 
+@pytest.mark.slow
 def test_failed_trials_are_told_and_the_grid_is_played_to_its_end(tmp_path, capsys):
     build = guide_code.too_large(keras_tuner.errors.FailedTrialError)
     tuner = made(
@@ -45,6 +46,7 @@ def test_failed_trials_are_told_and_the_grid_is_played_to_its_end(tmp_path, caps
     assert capsys.readouterr().out.count("Score: ") == 7
 
 
+@pytest.mark.slow
 def test_a_fatal_error_ends_the_search_and_is_caught_by_its_name(tmp_path):
     build = guide_code.too_large(keras_tuner.errors.FatalError)
     tuner = made(tmp_path, build, "val_loss", tuning.GridSearch, max_trials=None)
@@ -53,6 +55,7 @@ def test_a_fatal_error_ends_the_search_and_is_caught_by_its_name(tmp_path):
     assert not any(r.status == "failed" for r in tuner.results.records)
 
 
+@pytest.mark.slow
 def test_settings_that_belong_to_one_kind_of_network(tmp_path):
     """Four points are an mlp, so that five have both kinds among them."""
     (x, y), _ = user_code.data()
@@ -65,6 +68,7 @@ def test_settings_that_belong_to_one_kind_of_network(tmp_path):
     assert not tuner.results.failures() and {v["model_type"] for v in values} == {"mlp", "cnn"}
 
 
+@pytest.mark.slow
 def test_a_setting_of_build_that_fit_uses_and_the_best_point_trained_again(tmp_path):
     (x, y), validation = user_code.data()
     tuner = made(tmp_path, guide_code.Cropped(), "val_accuracy", max_trials=3)
@@ -77,6 +81,7 @@ def test_a_setting_of_build_that_fit_uses_and_the_best_point_trained_again(tmp_p
     assert model.input_shape == (None, best.get("size"), 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "metrics"),
     [
@@ -93,6 +98,7 @@ def test_other_metrics_as_objectives(tmp_path, name, metrics):
             assert record.score == pytest.approx(record.metrics["val_loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_what_fit_returns_is_the_objective(tmp_path):
     numbers = on_rows(made(tmp_path / "a", guide_code.HyperRegressor(False)))
     objective = keras_tuner.Objective("metric_a", "max")
@@ -103,6 +109,7 @@ def test_what_fit_returns_is_the_objective(tmp_path):
     assert tuner.results.best_first()[0].score == max(r.score for r in dictionaries)
 
 
+@pytest.mark.slow
 def test_code_that_knows_nothing_of_the_tuner(tmp_path):
     tuner = made(tmp_path, None, kind=guide_code.KeepsCodeSeparate)
     tuner.folder = str(tmp_path)
@@ -123,6 +130,7 @@ def test_a_model_of_scikit_learn(tmp_path):
     assert not tuner.results.failures() and tuner.results.best_first()[0].score < -0.8
 
 
+@pytest.mark.slow
 def test_arguments_of_compile_take_the_place_of_the_models_own(tmp_path):
     tuner = made(
         tmp_path, guide_code.regressor(lambda: [keras.metrics.MeanAbsoluteError()]), "val_loss",
@@ -136,6 +144,7 @@ def test_arguments_of_compile_take_the_place_of_the_models_own(tmp_path):
     assert model.loss == "mae" and float(model.optimizer.learning_rate) == pytest.approx(1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["HyperXception", "HyperResNet", "HyperEfficientNet"])
 def test_ready_made_hypermodels(tmp_path, name, monkeypatch):
     """With one rate to seek, as in tailor_the_search_space; a small net in place of the large."""

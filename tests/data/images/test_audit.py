@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from kapps import data
 
@@ -9,6 +10,7 @@ def report_of(root):
     return data.describe(f"folder:{root}")
 
 
+@pytest.mark.slow
 def test_duplicates_by_name_and_split(make_folder, noise):
     """a0 is in train twice (once as BMP), in test once, and once under another label."""
     files = {f"{split}/{name}/{i}.png": noise(hash_of(split, name, i)) for split, name, i in rows()}
@@ -42,6 +44,7 @@ def hash_of(split, name, i):
     return ["train", "val", "test"].index(split) * 100 + "ab".index(name) * 10 + i
 
 
+@pytest.mark.slow
 def test_sizes_and_what_cannot_be_read(make_folder, noise):
     """Heights 8 (nine times) and 30; widths 8 (nine times) and 20."""
     files = {

@@ -62,6 +62,7 @@ def test_a_folder_per_class(make_folder, classes):
     assert loaded.notes == ()
 
 
+@pytest.mark.slow
 def test_test_stays_and_validation_moves_with_the_seed(make_folder, classes):
     spec = f"folder:{make_folder(classes)}"
     splits = [data.load(spec, seed=seed).splits for seed in (0, 1, 2, 3)]
@@ -110,6 +111,7 @@ def test_classes_may_be_named_like_splits(make_folder, classes):
     assert loaded.class_names == ("cat", "dog", "train")
 
 
+@pytest.mark.slow
 def test_an_unlabelled_test_folder_is_left_out(make_folder, classes):
     files = {f"train/{file}": x for file, x in classes.items()} | {
         "test/1.png": classes["cat/00.png"]
@@ -119,6 +121,7 @@ def test_an_unlabelled_test_folder_is_left_out(make_folder, classes):
     assert any("test/ holds no class folders" in note for note in loaded.notes)
 
 
+@pytest.mark.slow
 def test_odd_pictures_are_read(make_folder, classes):
     """Every kind has even colour, so that size and interpolation do not matter."""
     grey = Image.new("L", (5, 9), 100)
@@ -209,6 +212,7 @@ def broken(classes, noise):
     }
 
 
+@pytest.mark.slow
 def test_broken_files_are_named(make_folder, classes, broken):
     root = make_folder(classes | broken)
     (root / "dog/dead.png").symlink_to(root / "nowhere.png")

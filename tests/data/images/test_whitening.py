@@ -50,6 +50,7 @@ def test_the_largest_variance_comes_first_and_noise_is_not_blown_up():
     assert kernel[0, 1] * kernel[1, 1] < 0 < kernel[0, 0] * kernel[1, 0]
 
 
+@pytest.mark.slow
 def test_in_a_network_the_kernel_is_frozen_and_saved(tmp_path):
     pixels = pictures(1)
     mean, std = pixel_statistics(split_of(pixels))

@@ -63,6 +63,7 @@ def test_idx_files_in_the_data_directory(tmp_path, small, zipped, below):
     assert [original[x.tobytes()] for x in found] == labels.tolist()
 
 
+@pytest.mark.slow
 def test_prepared_is_the_same_as_idx(tmp_path, small):
     import tensorflow_datasets
 
@@ -124,6 +125,7 @@ def test_a_damaged_gzip_is_named(tmp_path, small):
         data.load("fashion_mnist", data_dir=tmp_path / "idx")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not fashion.DEBIAN.exists(),
     reason="Debian's package dataset-fashion-mnist is not installed",

@@ -55,6 +55,7 @@ def as_set(examples):
     return {(x.tobytes(), int(y)) for x, y in examples}
 
 
+@pytest.mark.slow
 def test_splits_pictures_and_labels(store):
     train, test = rows(40, 6, 5, 3), rows(10, 6, 5, 3, seed=1)
     where = store(splits={"train": train, "test": test})
@@ -67,6 +68,7 @@ def test_splits_pictures_and_labels(store):
     assert data.prepare("tfds:tiny", where).startswith("tfds:tiny is prepared in")
 
 
+@pytest.mark.slow
 def test_without_test_one_is_carved(store):
     where = store(splits={"train": rows(50, 6, 5, 3)})
     first, second = (data.load("tfds:tiny", data_dir=where, seed=seed) for seed in (0, 1))
@@ -75,6 +77,7 @@ def test_without_test_one_is_carved(store):
     np.testing.assert_array_equal(pictures(first, "test"), pictures(second, "test"))
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_read_from_a_file(store, monkeypatch):
     where = store(splits={"train": rows(40, 6, 5, 3), "test": rows(10, 6, 5, 3, seed=1)})
     held = data.load("tfds:tiny", data_dir=where)
@@ -96,6 +99,7 @@ def test_what_does_not_fit_is_read_from_a_file(store, monkeypatch):
     np.testing.assert_array_equal(pictures(again, "test"), pictures(held, "test"))
 
 
+@pytest.mark.slow
 def test_an_interrupted_file_leaves_nothing_and_is_made_again(store, monkeypatch):
     where = store(splits={"train": rows(40, 6, 5, 3), "test": rows(10, 6, 5, 3, seed=1)})
     whole = tfds._fill
@@ -119,6 +123,7 @@ def test_no_room_for_the_file(store, monkeypatch):
         data.load("tfds:tiny", data_dir=where, memory_limit=0)
 
 
+@pytest.mark.slow
 def test_pictures_of_several_sizes(store):
     """Sides 20, 30 and 60: the median 30 is nearest to 32. A size that is asked for is taken."""
     sizes = [(20, 30), (30, 30), (60, 30)] * 10
@@ -133,6 +138,7 @@ def test_pictures_of_several_sizes(store):
     assert not any("sides run" in note for note in loaded.notes)
 
 
+@pytest.mark.slow
 def test_the_stored_jpeg_is_what_is_decoded(store):
     features = tensorflow_datasets.features.Image(shape=(16, 16, 3), encoding_format="jpeg")
     patches = np.random.RandomState(0).randint(0, 256, (20, 4, 4, 3)).astype(np.uint8)
@@ -148,6 +154,7 @@ def test_the_stored_jpeg_is_what_is_decoded(store):
     assert {x.tobytes() for name in loaded.splits for x in pictures(loaded, name)} == expected
 
 
+@pytest.mark.slow
 def test_a_split_without_labels_is_left_out(store):
     hidden = [(x, -1) for x, _ in rows(10, 6, 5, 3)]
     where = store(splits={"train": rows(50, 6, 5, 3), "test": hidden})

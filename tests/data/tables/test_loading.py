@@ -221,6 +221,7 @@ def patients(count=40, each=5):
     }
 
 
+@pytest.mark.slow
 def test_groups_are_kept_together(tmp_path):
     columns = patients()
     plain = load(tmp_path, columns, target="ill")

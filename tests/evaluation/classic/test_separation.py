@@ -17,6 +17,7 @@ def test_two_points_by_hand():
     assert found.radius == pytest.approx(np.sqrt(2)) and found.bound == pytest.approx(2, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_margin_is_the_widest_of_all_directions():
     """On a line x~ has two coordinates: every direction of w can be tried."""
     rng = np.random.default_rng(0)

@@ -131,6 +131,7 @@ def test_batch_trade_goes_either_way(large, words):
     assert "no fewer steps" in standings.batch_trade([small, slower], 0.9)
 
 
+@pytest.mark.slow
 def test_pictures_of_a_comparison_are_drawn():
     from kapps.evaluation import plots
 

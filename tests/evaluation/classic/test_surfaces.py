@@ -95,6 +95,7 @@ def test_gradient_descent_in_closed_form():
     assert heights[0] < 1e-6 and heights[1] < start[1] < heights[2]
 
 
+@pytest.mark.slow
 def test_turning_the_valley_changes_nothing_for_sgd_and_much_for_adam():
     """The start in the turned valley, turned back, and the path from there in the straight one."""
     along, across = np.array([1.0, 1.0]) / np.sqrt(2), np.array([-1.0, 1.0]) / np.sqrt(2)
@@ -110,12 +111,14 @@ def test_turning_the_valley_changes_nothing_for_sgd_and_much_for_adam():
         assert np.allclose(back, paths["straight"][0], atol=1e-4) == same
 
 
+@pytest.mark.slow
 def test_every_rate_begins_with_a_fresh_optimizer():
     twice = descend(training.optimizer("adam", 1.0), [0.1, 0.1], 20)
     for paths in twice.values():
         np.testing.assert_array_equal(paths[0], paths[1])
 
 
+@pytest.mark.slow
 def test_the_path_is_that_of_single_steps():
     optimizer = training.optimizer("adadelta", 1.0)
     point = keras.Variable(SURFACES["beale"].start)

@@ -131,6 +131,7 @@ def test_weights_that_no_exponential_can_hold(level):
     assert found.error == 0
 
 
+@pytest.mark.slow
 def test_sums_are_kept_in_64_bits():
     # 1 + 4999 e^-20: in float32 the small ones vanish one by one (e^-20 is 2e-9).
     def log_weights(x, samples, seed):

@@ -43,6 +43,7 @@ def test_map_by_hand(class_index, expected):
     np.testing.assert_allclose(heat[0], expected / expected.max(), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_predicted_class_is_the_default_and_classes_may_differ():
     model = pointwise_network()
     images = np.concatenate([PICTURE, 255 - PICTURE, np.full_like(PICTURE, 30)])

@@ -58,6 +58,7 @@ def planted(temperature, count=40_000, classes=5, seed=0):
     return special.softmax(logits / temperature, axis=-1).cumsum(-1), logits, rng
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
 def test_a_planted_temperature_is_found_again(temperature):
     cumulative, logits, rng = planted(temperature)

@@ -46,6 +46,7 @@ def test_numbers_counted_by_hand():
     json.dumps(result, allow_nan=False)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 60), classes=st.integers(2, 9))
 def test_agrees_with_scikit_learn(seed, count, classes):

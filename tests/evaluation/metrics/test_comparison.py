@@ -28,6 +28,7 @@ def test_by_hand():
         evaluation.mcnemar(first, second[:5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [60, 300])
 def test_the_interval_holds_the_truth(count):
     rng = np.random.default_rng(0)
@@ -38,6 +39,7 @@ def test_the_interval_holds_the_truth(count):
     assert 0.93 <= np.mean(held) <= 0.97
 
 
+@pytest.mark.slow
 def test_the_paired_bootstrap_holds_the_truth():
     """Squared errors of two regressions that share most of their error."""
     rng, held = np.random.default_rng(0), []

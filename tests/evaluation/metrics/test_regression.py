@@ -121,3 +121,20 @@ def test_the_gaps_interval_holds_the_true_gap():
 def test_a_missing_column_is_named():
     with pytest.raises(ValueError, match="train_loss"):
         evaluation.regression_verdict([{"loss": 1, "val_loss": 1}], **FEW)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [30, 200])
+def test_the_intervals_hold_the_truth(count):
+    """Simulation: targets of variance 4 + noise of variance 1, so R2 is 0.8."""
+    random, held = np.random.default_rng(0), {"mae": 0, "rmse": 0, "r2": 0}
+    truth = {"mae": np.sqrt(2 / np.pi), "rmse": 1.0, "r2": 0.8}
+    for seed in range(400):
+        said = 2 * random.normal(size=count)
+        found = evaluation.regression_metrics(
+            said + random.normal(size=count), said, seed=seed, resamples=400
+        )
+        for name, value in truth.items():
+            held[name] += found[f"{name}_low"] <= value <= found[f"{name}_high"]
+    # Two standard errors of a share of 400 are 2.2 points.
+    assert all(0.915 <= times / 400 <= 0.98 for times in held.values()), held

@@ -59,6 +59,7 @@ def test_learning_curves_of_other_models():
     drawn(figure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rows",
     [
@@ -129,6 +130,7 @@ def test_many_classes_with_long_names(classes):
     drawn(plots.class_samples(images, np.arange(classes), names))
 
 
+@pytest.mark.slow
 def test_no_name_reaches_the_maths_parser():
     """A name such as $\\bad$ is text; matplotlib would fail to parse it as a formula."""
     bad = [r"$\bad$", r"$\frac$"]

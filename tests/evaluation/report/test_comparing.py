@@ -51,6 +51,7 @@ def test_other_examples_are_not_compared(tmp_path):
     assert comparing.paired(first, bare) is None
 
 
+@pytest.mark.slow
 def test_a_page_with_curves_settings_and_the_test(tmp_path):
     paths = [
         run(tmp_path, "a", [True] * 92 + [False] * 8, accuracy=0.92, dropout=0.5, epochs=2),

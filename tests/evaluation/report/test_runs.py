@@ -155,6 +155,7 @@ def test_compare_names_what_is_missing(root, tmp_path):
     assert not (tmp_path / "x.png").exists()
 
 
+@pytest.mark.slow
 def test_no_framework_is_loaded_for_runs_and_none_at_all_for_the_package(root, tmp_path):
     code = f"""
 import sys

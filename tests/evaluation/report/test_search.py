@@ -38,6 +38,7 @@ def results(count=40, direction="max", cost=None):
     return Results(records, "val_accuracy", direction, cost, SPACE, 1.0, True)
 
 
+@pytest.mark.slow
 def test_what_mattered_is_found():
     found = results(80)
     values = [r.values for r in found.ended_well]
@@ -58,6 +59,7 @@ def told():
     return found, evaluation.explain_search(found)
 
 
+@pytest.mark.slow
 def test_the_whole_report(tmp_path, told):
     _, explained = told
     titles = [title for title, _, _ in explained.figures]

@@ -39,6 +39,7 @@ def test_the_adding_problem_is_solved_below_a_hundredth(value, label):
     assert evaluation.memory_verdict("adding", value, 1 / 6, "MSE").label == label
 
 
+@pytest.mark.slow
 def test_a_perfect_adder_and_one_without_memory():
     adding = data.load_sequences("adding", length=8, examples=20)
 
@@ -72,6 +73,7 @@ def test_copying_counts_symbols_and_not_blanks():
     assert found.verdict.label == "not solved"
 
 
+@pytest.mark.slow
 def test_without_validation_nothing_is_said_of_over_fitting(tmp_path):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 5, 1)), np.arange(40) % 2
@@ -100,6 +102,7 @@ def test_series_are_drawn_without_their_padding():
     assert panels[2].get_title() == "series 2"
 
 
+@pytest.mark.slow
 def test_keras_models_are_asked_as_they_are():
     digits = data.load_sequences("digits")
     inputs = keras.Input((None, 8))

@@ -23,6 +23,7 @@ def bursts(count, seed):
     return values.astype("f4"), labels
 
 
+@pytest.mark.slow
 def test_counts_are_those_of_the_paper():
     """Section 3.1: 84 kernels of length 9; 9,996 features by default."""
     assert len(KERNELS) == 84
@@ -62,6 +63,7 @@ def test_padding_changes_nothing():
     )
 
 
+@pytest.mark.slow
 def test_it_learns_from_few_what_distances_do_not():
     known, labels = bursts(24, 4)
     asked, truth = bursts(120, 5)

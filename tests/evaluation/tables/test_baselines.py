@@ -25,12 +25,14 @@ def cities(tmp_path_factory):
     return load_table(f"csv:{path}", target="t")
 
 
+@pytest.mark.slow
 def test_many_categories(cities):
     assert len(cities.columns["city"]["vocabulary"]) == 300
     assert accuracy(cities, "linear") > 0.95
     assert accuracy(cities, "gradient_boosting") > 0.95
 
 
+@pytest.mark.slow
 def test_a_class_of_one_row_in_a_large_table(tmp_path):
     """Boosting stops early from 10,000 rows on, by rows that it divides by class."""
     rng = np.random.default_rng(0)

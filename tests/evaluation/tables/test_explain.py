@@ -36,6 +36,7 @@ def history(**changes):
     return [{"epoch": i, **row, **changes} for i in range(1, 11)]
 
 
+@pytest.mark.slow
 def test_a_network_with_scikit_learns_weights_gives_its_answers(cancer, logistic):
     """So the encoding, the order of the columns and the rows are all the same."""
     fitted, model = logistic
@@ -49,6 +50,7 @@ def test_a_network_with_scikit_learns_weights_gives_its_answers(cancer, logistic
         )
 
 
+@pytest.mark.slow
 def test_importance_is_scikit_learns(cancer, logistic):
     fitted, model = logistic
     split = cancer.splits["validation"]
@@ -80,6 +82,7 @@ def test_the_interval_over_rows_holds_the_truth():
     assert 0.92 <= held / 500 <= 0.98 and narrow / 500 < 0.8
 
 
+@pytest.mark.slow
 def test_a_report_on_a_classifier(cancer, logistic):
     _, model = logistic
     found = evaluation.explain_table(model, cancer, history())
@@ -102,6 +105,7 @@ def test_a_report_on_a_classifier(cancer, logistic):
         assert {len(row) for row in rows} == {len(columns)}
 
 
+@pytest.mark.slow
 def test_a_report_on_a_regression():
     """A column that says it all, and one that says nothing."""
     rng = np.random.default_rng(0)
@@ -144,6 +148,7 @@ def test_a_report_on_a_regression():
     )
 
 
+@pytest.mark.slow
 def test_baselines_take_categories_and_gaps(tmp_path):
     rng = np.random.default_rng(0)
     city = rng.choice(["a", "b", "c", "?"], 300)

@@ -50,6 +50,7 @@ def verdict(*values, train=None):
     )
 
 
+@pytest.mark.slow
 def test_bits_are_those_of_one_stream_whatever_the_parts(text, model):
     symbols = text.splits["test"]
     whole = evaluation.character_bits(model, symbols, steps=10_000)
@@ -59,6 +60,7 @@ def test_bits_are_those_of_one_stream_whatever_the_parts(text, model):
     assert found["bits_per_character"] == pytest.approx(whole.mean(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_looking_changes_no_random_state(text, model):
     before = [np.array(v) for v in model.non_trainable_variables if "seed" in v.path]
     evaluation.character_bits(model, text.splits["test"])
@@ -137,6 +139,7 @@ def test_what_is_hard_by_itself_is_no_gap():
     assert "0.60 bits" in fair.sentence
 
 
+@pytest.mark.slow
 def test_a_whole_explanation(text, model, tmp_path):
     found = evaluation.explain_text(
         model,

@@ -198,6 +198,7 @@ def test_a_real_rise_is_found_under_noise(noise):
     assert found >= 36
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.lists(

@@ -116,6 +116,7 @@ def test_a_thousand_separable_problems_never_exceed_the_bound():
     assert max(shares) > 0.2  # the bound says something
 
 
+@pytest.mark.slow
 def test_a_rule_that_updates_on_every_example_would_exceed_it(monkeypatch):
     def always(scores, classes):
         return tf.ones(tf.shape(scores)[:1])
@@ -178,6 +179,7 @@ def test_the_pocket_is_gallants_and_outlives_batches():
     assert kept <= walked and kept < np.mean(logs["error"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 15, 60])
 def test_without_examples_to_judge_by_the_longest_run_decides_whatever_the_batch(batch_size):
     rng = np.random.default_rng(4)
@@ -347,6 +349,7 @@ def test_logits_of_two_classes_are_0_and_the_score():
     assert models.class_logits(three).output_shape == (None, 3)
 
 
+@pytest.mark.slow
 def test_a_saved_pocket_goes_on(tmp_path):
     model = models.perceptron((2,), pocket=True)
     fit(model, AND, targets([0, 1, 1, 0], 1), epochs=3)

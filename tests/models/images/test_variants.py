@@ -19,6 +19,7 @@ def parameters(build, *args, **kwargs) -> int:
     return sum(math.prod(w.shape) for w in model.trainable_weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variant, expected",
     [
@@ -35,6 +36,7 @@ def test_vgg_as_published(variant, expected):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variant, expected",
     [
@@ -48,6 +50,7 @@ def test_resnet_of_imagenet(variant, expected):
     assert parameters(models.resnet, variant, (224, 224, 3), 1000) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n, millions", [(3, 0.27), (5, 0.46), (7, 0.66), (9, 0.85), (18, 1.7)])
 def test_resnet_of_cifar(n, millions):
     # 2n convolutions for each of 16, 32, 64 filters, the first of a size from half as many.
@@ -142,6 +145,7 @@ def test_names_are_unique_and_complete():
     assert set(names) == {"mlp", "cnn", *VGG, *INCEPTION, *RESNET}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "cnn", "vgg11", "inception_small", "resnet20"])
 def test_weights_have_stable_names(name):
     """Weights of one build go into another by name, however many models were built between."""

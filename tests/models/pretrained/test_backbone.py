@@ -186,6 +186,7 @@ def test_preprocessing_of_efficientnet_v2_s():
     np.testing.assert_allclose((x - means) / deviations, seen, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_stages_of_efficientnet_lite0_have_its_blocks():
     model = without_weights(models.backbone, weights="none", input_shape=(64, 64, 3))
     stages = models.backbone_stages(model)

@@ -52,6 +52,7 @@ def fine_tuned(tuned, normalization=layers.BatchNormalization, **options):
 STILL = [False] * 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [layers.BatchNormalization, keras.layers.BatchNormalization])
 def test_statistics_are_the_same_bits_after_fine_tuning(kind):
     """Whatever this version of Keras makes of `training=False` in a functional model."""
@@ -59,15 +60,18 @@ def test_statistics_are_the_same_bits_after_fine_tuning(kind):
     assert moved == {"stem": STILL, "block1": [True, *STILL[1:]], "block2": [True, *STILL[1:]]}
 
 
+@pytest.mark.slow
 def test_statistics_move_only_if_asked_for_and_only_in_tuned_stages():
     moved = fine_tuned(("block2",), update_statistics=True)
     assert moved == {"stem": STILL, "block1": STILL, "block2": [True] * 5}
 
 
+@pytest.mark.slow
 def test_a_probe_moves_the_head_alone():
     assert fine_tuned(()) == {"stem": STILL, "block1": STILL, "block2": STILL}
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_computes_the_same_in_training():
     """What a cache of features stands on."""
     base = backbone()

@@ -56,6 +56,7 @@ def test_what_stands_before_a_text():
     assert Characters(UNKNOWN + "ab").start == 1
 
 
+@pytest.mark.slow
 def test_without_temperature_the_most_probable_character_follows(model, generate):
     text = ""
     for _ in range(12):
@@ -66,6 +67,7 @@ def test_without_temperature_the_most_probable_character_follows(model, generate
     assert generate([""], 12, 3.0, seed=8, top_k=1)["text"] == [text]
 
 
+@pytest.mark.slow
 def test_texts_depend_on_prompt_row_and_seed_alone(generate):
     both = generate(["ab", "a long cab\n"], 20, seed=4)
     assert both == generate(["ab", "a long cab\n"], 20, seed=4)
@@ -81,6 +83,7 @@ def test_texts_depend_on_prompt_row_and_seed_alone(generate):
     assert twice[0] != twice[1]
 
 
+@pytest.mark.slow
 def test_prompt_and_continuation(generate):
     found = generate(["ab", "", "über"], 3)
     for text, added, prompt in zip(*found.values(), ["ab", "", "über"], strict=False):
@@ -126,6 +129,7 @@ def test_scores_are_the_cross_entropy_in_bits(model):
             assert bits == 0.0
 
 
+@pytest.mark.slow
 def test_it_learns_what_repeats():
     """A cycle of four characters is foreseen after a hundred updates."""
     keras.utils.set_random_seed(0)
@@ -139,6 +143,7 @@ def test_it_learns_what_repeats():
     assert text == "abacabacabacaba"
 
 
+@pytest.mark.slow
 def test_in_sixteen_bits_it_trains_and_writes():
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")

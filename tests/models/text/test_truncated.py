@@ -72,6 +72,7 @@ def zero_states(model, rows=LANES):
     return [tf.zeros([rows, state.shape[-1]]) for state in model.network.inputs[1:]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
 def test_as_long_as_the_sequence_it_is_back_propagation_through_all_of_it(cell):
     x, y = series(12)
@@ -86,6 +87,7 @@ def test_as_long_as_the_sequence_it_is_back_propagation_through_all_of_it(cell):
         np.testing.assert_allclose(weight.numpy(), old - 0.1 * gradient.numpy(), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k2", [12, 17])
 def test_longer_windows_than_the_stream_so_far_hold_nothing_more(k2):
     """k2 of 12 or more on a stream of 12 steps, in chunks of 4: all that has been."""
@@ -178,6 +180,7 @@ def test_windows_are_cut_where_a_stream_may_begin():
     assert _segments(4, 6) == [(0, 2), (2, 4), (4, 6)]
 
 
+@pytest.mark.slow
 def test_a_stream_that_begins_again_forgets():
     x, y = series(6)
     model = stream_model(3, 6, optimizer=keras.optimizers.SGD(0.0))
@@ -202,6 +205,7 @@ def test_lanes_are_found_by_their_number():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_validation_has_a_memory_of_its_own():
     x, y = series(6)
     model = stream_model(3, 5)
@@ -263,6 +267,7 @@ def test_clipping_sees_gradients_without_the_loss_scale():
     np.testing.assert_allclose(variable.numpy(), [3.0 - 0.6, 4.0 - 0.8], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_figures_of_characters():
     """ln 4 nats, 2 bits, for a uniform choice among four."""
     model = models.char_rnn("\ufffdabc", units=3, embedding=2, k1=5, lanes=2)
@@ -323,6 +328,7 @@ def test_targets_are_numbers_or_one_hot():
         assert each == pytest.approx(found[0], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_weights_of_rows():
     x, y = series(4)
     weight = np.float32([1.0, 0.0, 2.0])

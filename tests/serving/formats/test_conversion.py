@@ -35,6 +35,7 @@ print(type(serving.load_model(sys.argv[1])).__name__)
 """
 
 
+@pytest.mark.slow
 def test_models_of_every_module_are_loaded_without_importing_it(tmp_path):
     """Not the class alone: also the layers of its networks and the schedule of its loss."""
     beta = models.KLWarmup(10)
@@ -45,6 +46,7 @@ def test_models_of_every_module_are_loaded_without_importing_it(tmp_path):
     assert done.stdout == "VAE\n", done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize(
     ("format", "name", "ask"),
@@ -64,6 +66,7 @@ def test_another_runtime_agrees(tmp_path, images, policy, format, name, ask):
         np.testing.assert_allclose(answer, expected[:size], rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 def test_the_published_savedmodel_converts_too(published, images):
     import tensorflow as tf
 
@@ -95,6 +98,7 @@ def test_an_unknown_format_and_a_missing_package_are_named(monkeypatch):
         serving.check_format("onnx")
 
 
+@pytest.mark.slow
 def test_float16_is_half_as_large_and_nearly_the_same(tmp_path, images):
     model = build()
     whole, half = (
@@ -107,6 +111,7 @@ def test_float16_is_half_as_large_and_nearly_the_same(tmp_path, images):
     assert not np.array_equal(ask_litert(half, images), ask_litert(whole, images))
 
 
+@pytest.mark.slow
 def test_int8_computes_in_integers_over_the_ranges_it_was_shown(tmp_path, images):
     import tensorflow as tf
 
@@ -126,6 +131,7 @@ def test_int8_computes_in_integers_over_the_ranges_it_was_shown(tmp_path, images
         serving.convert(model, tmp_path, "litert", CLASS_NAMES, quantize="int8")
 
 
+@pytest.mark.slow
 def test_what_a_file_costs_is_counted(tmp_path, images):
     from kapps.serving.formats import conversion
 
@@ -168,6 +174,7 @@ def patches(count, seed=0):
     return blocks.repeat(4, axis=1).repeat(4, axis=2)
 
 
+@pytest.mark.slow
 def test_int8_tells_a_thousand_classes_apart(tmp_path):
     model, names = many_classes()
     images = patches(60)
@@ -179,6 +186,7 @@ def test_int8_tells_a_thousand_classes_apart(tmp_path):
     assert np.mean(answer.argmax(1) == expected.argmax(1)) > 0.9  # a quarter, with softmax in int8
 
 
+@pytest.mark.slow
 def test_int8_is_calibrated_on_all_that_is_shown(tmp_path):
     """The first image is black: a range of nothing, which white would leave."""
     model, names = many_classes(10)
@@ -189,6 +197,7 @@ def test_int8_is_calibrated_on_all_that_is_shown(tmp_path):
     np.testing.assert_allclose(ask_litert(path, shown[1:]), expected, rtol=0, atol=0.05)
 
 
+@pytest.mark.slow
 def test_a_file_that_loses_accuracy_is_refused(tmp_path):
     model, names = many_classes(10)
     images = patches(40)

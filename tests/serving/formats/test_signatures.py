@@ -39,6 +39,7 @@ def test_what_of_each_family_is_converted(family, format, tmp_path):
     assert all(path.stat().st_size > 100 for path in made.values())
 
 
+@pytest.mark.slow
 def test_an_output_named_like_an_input_is_told_from_it(tmp_path):
     """tf2onnx returned the input as the output."""
     runtime = pytest.importorskip("onnxruntime")

@@ -21,6 +21,7 @@ def served(version):
     return tf.saved_model.load(str(version)).signatures["serving_default"]
 
 
+@pytest.mark.slow
 def test_a_classifier_says_probabilities_and_labels(tmp_path):
     model = network(3)
     version = serving.export_points(model, tmp_path, ("a", "b", "c"), temperature=2.0, kind="toy")
@@ -35,6 +36,7 @@ def test_a_classifier_says_probabilities_and_labels(tmp_path):
     assert (version / "assets/labels.txt").read_text() == "a\nb\nc\n"
 
 
+@pytest.mark.slow
 def test_a_function_says_its_value(tmp_path):
     model = network(2)
     answer = served(serving.export_points(model, tmp_path))(points=tf.constant(POINTS))
@@ -42,6 +44,7 @@ def test_a_function_says_its_value(tmp_path):
     np.testing.assert_allclose(answer["prediction"], model(POINTS), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "settings", "words"),
     [(("a", "b"), {}, "3 logits"), (("a", "b", "c"), {"temperature": 0.0}, "positive")],

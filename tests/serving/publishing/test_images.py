@@ -159,6 +159,7 @@ class Branch(keras.layers.Layer):
         return tf.cond(bright, lambda: x + tf.random.uniform(tf.shape(x)), lambda: x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layer", "words"),
     [
@@ -173,6 +174,7 @@ def test_a_layer_that_ignores_training_false_is_refused_by_name(tmp_path, layer,
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_savedmodel_that_disagrees_is_not_published(tmp_path, monkeypatch):
     from kapps.serving.savedmodel import graph
 

@@ -20,6 +20,8 @@ sys.modules["kapps"] = sys.modules["keras"] = None
 import numpy as np
 import tensorflow as tf
 
+pytestmark = pytest.mark.slow  # every case builds a network or publishes one
+
 SCALARS = {"count": 2, "seed": 1, "length": 3, "top_k": 0, "temperature": 1.0, "label": 0}
 
 def right(spec):

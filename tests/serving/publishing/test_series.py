@@ -17,6 +17,7 @@ def served(path):
     return tf.saved_model.load(str(path)).signatures["serving_default"]
 
 
+@pytest.mark.slow
 def test_classes(tmp_path):
     keras.utils.set_random_seed(0)
     model = models.rnn(2, 3, units=4, bidirectional=True, feature_mean=1.0)
@@ -40,6 +41,7 @@ def test_classes(tmp_path):
     assert (path / "assets.extra" / "tf_serving_warmup_requests").exists()
 
 
+@pytest.mark.slow
 def test_numbers_and_steps(tmp_path):
     path = serving.export_sequences(models.rnn(2, 1, units=3, output_mean=5.0), tmp_path / "n")
     assert served(path)(sequence=tf.constant(series()))["prediction"].shape == (3, 1)

@@ -78,6 +78,7 @@ def expected(model):
     return tf.nn.softmax(logits / TEMPERATURE).numpy()
 
 
+@pytest.mark.slow
 def test_tensorflow_alone(classifier, published):
     cells = {name: values.tolist() for name, values in ROWS.items()}
     done = subprocess.run(
@@ -138,6 +139,7 @@ def test_what_lies_beside_the_graph(published):
     assert (published / "assets.extra/tf_serving_warmup_requests").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_a_regression(price):
     model, version = price
     answer = ask(version)
@@ -146,6 +148,7 @@ def test_a_regression(price):
     np.testing.assert_allclose(answer["prediction"], known[:, 0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_files(published, price, tmp_path, capsys):
     path = tmp_path / "new.csv"
     path.write_text(
@@ -198,6 +201,7 @@ def test_mistakes(classifier, tmp_path):
     assert serving.is_tabular(classifier) and not serving.is_tabular(models.mlp((8, 8, 1), 2))
 
 
+@pytest.mark.slow
 def test_files_are_read_as_in_training(tmp_path, capsys):
     """By what the model keeps of its training data: titles, formats, spellings."""
     columns = {

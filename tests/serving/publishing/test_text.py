@@ -41,6 +41,7 @@ PROGRAM = """
 """
 
 
+@pytest.mark.slow
 def test_it_writes_the_same_text_without_kapps_and_keras(model, published):
     program = textwrap.dedent(PROGRAM).format(path=str(published), request=REQUEST)
     answer = subprocess.run(
@@ -54,6 +55,7 @@ def test_it_writes_the_same_text_without_kapps_and_keras(model, published):
     )
 
 
+@pytest.mark.slow
 def test_numbers_may_have_a_dimension_and_seeds_matter(published):
     loaded = tf.saved_model.load(str(published))
     assert set(loaded.signatures) == {"serving_default", "generate", "score"}
@@ -71,6 +73,7 @@ def test_numbers_may_have_a_dimension_and_seeds_matter(published):
     assert len(call(1).decode()) == 30
 
 
+@pytest.mark.slow
 def test_a_text_has_an_end(published):
     loaded = tf.saved_model.load(str(published))
     given = {"prompt": tf.constant(["a"]), "length": tf.constant(10_001)}
@@ -88,6 +91,7 @@ def test_the_card_says_how_to_call_it(published):
     assert (published / "assets.extra/tf_serving_warmup_requests").stat().st_size > 100
 
 
+@pytest.mark.slow
 def test_it_is_exported_as_any_generative_model(model, tmp_path):
     assert serving.is_generative(model)
     model.save(tmp_path / "model.keras")

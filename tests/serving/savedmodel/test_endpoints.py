@@ -150,6 +150,7 @@ def test_vae(published, size):
     close(call(signatures["decode"], z=Z[:size])["pixels"], model.decode(Z[:size]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 5])
 def test_gan(published, size):
     model, signatures = published("gan").model, published("gan").signatures
@@ -310,6 +311,7 @@ def test_only_what_is_served_is_saved(published, name):
     assert len(variables) == len(saved) + 1  # and the graph of objects
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_the_graph_has_no_state(published, name):
     for signature in published(name).signatures.values():
@@ -336,6 +338,7 @@ def test_a_version_has_a_card_and_warm_up_requests(published):
     assert "-1 draws a class" in card
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["autoencoder", "vae", "conditional_vae", "gan"])
 def test_the_program_on_the_card_runs(published, name, tmp_path, monkeypatch):
     card = (published(name).version / "model_card.md").read_text(encoding="utf-8")

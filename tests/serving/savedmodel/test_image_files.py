@@ -86,6 +86,7 @@ def test_a_frame_may_be_larger_than_the_screen_of_a_gif():
     assert measure(bytes(contents))[0] == 65535**2
 
 
+@pytest.mark.slow
 def test_the_pixels_are_those_of_the_decoder(decoder):
     images = decoder(list(FILES.values())).numpy()
     for image, contents in zip(images, FILES.values(), strict=True):
@@ -93,6 +94,7 @@ def test_the_pixels_are_those_of_the_decoder(decoder):
     assert decoder(tf.constant([], tf.string)).shape == (0, *SHAPE)
 
 
+@pytest.mark.slow
 def test_bad_images_are_named_by_their_place_in_the_batch(decoder):
     good, cut = FILES["jpeg"], FILES["png"][:-300]
     large = png(8000, 7000)
@@ -105,6 +107,7 @@ def test_bad_images_are_named_by_their_place_in_the_batch(decoder):
     assert "image 0" not in message and "image 2" not in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "contents", [b"\xff\xd8\xff", b"\x89PNG", b"GIF89a", b"BM", b"\xff\xd8\xff\xe0" * 5000, b"\0"]
 )
@@ -125,6 +128,7 @@ except tf.errors.InvalidArgumentError:
 """
 
 
+@pytest.mark.slow
 def test_a_small_file_of_many_pixels_takes_no_memory(published, tmp_path):
     bomb = png(22_000, 22_000)
     assert len(bomb) < 60_000

@@ -34,6 +34,7 @@ def served(monkeypatch):
     return change
 
 
+@pytest.mark.slow
 def test_labels_of_other_classes(tmp_path, served):
     rolled = tf.constant(CLASS_NAMES[1:] + CLASS_NAMES[:1])
 
@@ -45,6 +46,7 @@ def test_labels_of_other_classes(tmp_path, served):
     refused(tmp_path, RuntimeError, "labels of the SavedModel do not belong")
 
 
+@pytest.mark.slow
 def test_answers_that_are_wrong_in_a_batch_only(tmp_path, served):
     def alter(image, answer):
         wrong = tf.reverse(answer["probabilities"], axis=[0])
@@ -54,6 +56,7 @@ def test_answers_that_are_wrong_in_a_batch_only(tmp_path, served):
     refused(tmp_path, RuntimeError, "differs from the model by")
 
 
+@pytest.mark.slow
 def test_answers_that_are_wrong_for_one_image_only(tmp_path, served):
     def alter(image, answer):
         alone = tf.equal(tf.shape(image)[0], 1)
@@ -64,6 +67,7 @@ def test_answers_that_are_wrong_for_one_image_only(tmp_path, served):
     refused(tmp_path, RuntimeError, r"differs from the model by .*batch of 1,")
 
 
+@pytest.mark.slow
 def test_answers_that_change_with_the_clock(tmp_path, served):
     """No random number and no variable; the operation is one that nobody would list."""
 
@@ -75,6 +79,7 @@ def test_answers_that_change_with_the_clock(tmp_path, served):
     refused(tmp_path, RuntimeError, "differently when asked twice")
 
 
+@pytest.mark.slow
 def test_files_that_are_decoded_otherwise(tmp_path, monkeypatch):
     decode = image_files.decode_files
     monkeypatch.setattr(
@@ -83,6 +88,7 @@ def test_files_that_are_decoded_otherwise(tmp_path, monkeypatch):
     refused(tmp_path, RuntimeError, "differently for the same image as PNG")
 
 
+@pytest.mark.slow
 def test_a_model_that_diverged_is_called_that(tmp_path):
     model = build()
     model.get_layer("logits").bias.assign([0.0, np.nan, 0.0, 0.0])
@@ -91,6 +97,7 @@ def test_a_model_that_diverged_is_called_that(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 5])
 def test_functions_that_are_wrong_for_some_batches(tmp_path, monkeypatch, batch):
     layer = keras.layers.Dense(2)

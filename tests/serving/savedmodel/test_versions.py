@@ -195,6 +195,7 @@ def _publish_five(root, start):
         write_version(root, write_content(str(os.getpid())))
 
 
+@pytest.mark.slow
 def test_processes_that_publish_at_once_lose_nothing(tmp_path):
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(3)

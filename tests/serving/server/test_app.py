@@ -112,6 +112,7 @@ def command(*argv):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_versions_are_listed_taken_back_and_deleted(tmp_path):
     for number in (1, 2, 10):
         version(tmp_path, "m", number)
@@ -142,6 +143,7 @@ def test_mistakes_end_with_a_message(tmp_path, argv, words):
     assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_connections_that_make_no_request_are_closed(monkeypatch):
     import uvicorn
 

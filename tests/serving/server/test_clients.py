@@ -35,6 +35,7 @@ def served(server, served_root, published, images, tmp_path_factory):
     return picture
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [[sys.executable, "client.py"], ["sh", "client.sh"], ["node", "client.mjs"]]
 )
@@ -53,6 +54,7 @@ def test_clients_over_rest(server, served, published, command):
     assert min(abs(n - published.expected[0, best]) for n in numbers) < 1e-4
 
 
+@pytest.mark.slow
 def test_c_program_without_a_server(published, images, tmp_path):
     compiler = shutil.which("cc") or shutil.which("gcc")
     wheel = Path(tf.__file__).parent

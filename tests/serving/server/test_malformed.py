@@ -24,6 +24,7 @@ def healthy(server):
     assert answer == (200, {"predictions": [2.5, 3.0, 4.5]})
 
 
+@pytest.mark.slow
 def test_requests(server):
     address = urlsplit(server.url).netloc
     connection = http.client.HTTPConnection(address, timeout=60)

@@ -61,6 +61,7 @@ class Clients(threading.Thread):
         connection.close()
 
 
+@pytest.mark.slow
 def test_versions_are_swapped_and_workers_killed_under_load(server, served_root):
     clients = [Clients(server) for _ in range(4)]
     for client in clients:
@@ -104,6 +105,7 @@ def test_labels_keep_a_version(server, served_root):
     until(lambda: server.post(f"{COUNTER}/versions/1:predict", {"instances": [0]})[0] == 404)
 
 
+@pytest.mark.slow
 def test_rollback_goes_back(server, served_root):
     highest = int(number(server))
     directory = served_root / "counter"
@@ -113,6 +115,7 @@ def test_rollback_goes_back(server, served_root):
     until(lambda: number(server) == highest)
 
 
+@pytest.mark.slow
 def test_a_version_that_cannot_be_loaded_replaces_nothing(server, served_root):
     good = int(number(server))
     broken = served_root / "counter" / "70"
@@ -134,6 +137,7 @@ def test_a_version_that_cannot_be_loaded_replaces_nothing(server, served_root):
     until(lambda: server.post(f"{status}:predict", {"instances": [0]})[0] == 404)
 
 
+@pytest.mark.slow
 def test_a_request_that_aborts_its_worker_costs_nobody_else_anything(server):
     """The kernel of a convolution ends the process where a tensor has three axes."""
     path = "/v1/models/fragile:predict"
@@ -192,6 +196,7 @@ def test_a_body_that_is_too_large(server):
     connection.close()
 
 
+@pytest.mark.slow
 def test_nothing_outside_the_root_is_read(server, served_root, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     shutil.copytree(served_root / "half_plus_two" / "123", elsewhere / "1")

@@ -109,6 +109,7 @@ def shown(page, selector):
     return page.run(f"document.querySelector('{selector}').innerText")
 
 
+@pytest.mark.slow
 def test_a_picture_is_named_and_explained(page, tmp_path):
     left = np.zeros((70, 70), np.uint8)
     left[:, :35] = 255

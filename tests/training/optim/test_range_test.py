@@ -19,6 +19,7 @@ def test_the_suggestion_on_a_curve_by_hand():
     assert found.highest == pytest.approx(1e-2, rel=0.15)  # a tenth of where it is lowest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_the_model_is_put_back_and_the_rates_are_tried(seed):
     keras.utils.set_random_seed(seed)

@@ -22,6 +22,7 @@ def test_one_cycle_by_hand():
     assert np.all(np.diff(curve[:20]) > 0) and np.all(np.diff(curve[21:]) < 0)
 
 
+@pytest.mark.slow
 def test_momentum_moves_against_the_rate():
     rate = np.array(values(learning_rate_schedule("one-cycle", 1.0, steps=100), range(100)))
     momentum = np.array(values(momentum_cycle(100), range(100)))
@@ -68,6 +69,7 @@ def test_first_middle_and_last_step_by_hand(name, first, middle, last):
     np.testing.assert_allclose(found, [first, middle, last], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_one_cycle_survives_saving():
     cycle = OneCycle(0.1, 50, start=0.01, end=0.001)
     config = keras.optimizers.schedules.serialize(cycle)

@@ -27,6 +27,7 @@ def sizes(model):
     return model.count_params(), work
 
 
+@pytest.mark.slow
 @settings(max_examples=6)
 @given(shape=SHAPES, seed=st.integers(0, 10**6))
 def test_every_point_of_the_cnn_space_can_be_built_and_costs_what_was_said(shape, seed):

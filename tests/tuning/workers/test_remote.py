@@ -144,6 +144,7 @@ def noise(*content):
 HELLO = json.dumps({"is": "hello"}).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "strangers",
     [
@@ -213,6 +214,7 @@ def test_who_talks_of_something_else_is_sent_away(message, variables):
         one.close()
 
 
+@pytest.mark.slow
 def test_half_a_message_of_a_worker_that_hangs_does_not_stop_the_chief(monkeypatch, variables):
     monkeypatch.setattr(wire, "SILENCE", 1.0)
     entrance = chief.Entrance()
@@ -224,6 +226,7 @@ def test_half_a_message_of_a_worker_that_hangs_does_not_stop_the_chief(monkeypat
         one.close()
 
 
+@pytest.mark.slow
 def test_a_worker_waits_for_an_order_as_long_as_it_takes(monkeypatch, variables):
     monkeypatch.setattr(wire, "SILENCE", 1.0)
     entrance = chief.Entrance()

@@ -58,6 +58,7 @@ def test_a_trained_network_knows_its_classes(digits, tmp_path):
     np.testing.assert_array_equal(both[1], probabilities)
 
 
+@pytest.mark.slow
 def test_it_is_trained_once(digits, tmp_path, trainings):
     first = extract(digits, tmp_path)
     again = extract(digits, tmp_path)
@@ -79,6 +80,7 @@ def test_what_it_depends_on_makes_another(digits, tmp_path, trainings, monkeypat
     assert len(trainings) == 5
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_made_again(digits, tmp_path, trainings):
     first = extract(digits, tmp_path)
     (path,) = tmp_path.iterdir()

@@ -84,6 +84,7 @@ def test_what_is_cut_comes_from_all_over():
     assert 0 < found["frechet_floor"] < 0.9 * black
 
 
+@pytest.mark.slow
 def test_real_images_reach_their_floor():
     """Simulation: as many of each, so that coverage is 1 - 2^-5 for both (arXiv:2002.09797)."""
     found = evaluation.sample_quality(Few(), pictures(2000, 1), pictures(2000, 2), pictures(900, 3))
@@ -91,6 +92,7 @@ def test_real_images_reach_their_floor():
         assert found[f"coverage{end}"] == pytest.approx(1 - 2**-5, abs=0.025)
 
 
+@pytest.mark.slow
 def test_collapsed_and_noisy_samples_are_seen():
     real, floor = pictures(300, 2), pictures(300, 3)
     good = evaluation.sample_quality(Few(), pictures(300, 1), real, floor)
@@ -177,6 +179,7 @@ def fit(real, *, epochs=3, every=1, run=None, ema=0.0, crash=None, **settings):
     return model, history
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_chosen_by_the_samples(real):
     model, history = fit(real)
     assert {f"val_{name}" for name in FIGURES} < set(history.rows[0])
@@ -189,6 +192,7 @@ def test_the_best_epoch_is_chosen_by_the_samples(real):
     assert values[-1] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_epochs_that_are_not_measured_are_never_the_best(real):
     model, history = fit(real, epochs=5, every=2, count=30, seed=7)
     measured = [np.isfinite(row["val_frechet"]) for row in history.rows]
@@ -205,6 +209,7 @@ def test_the_averages_are_measured_where_they_are_validated(real):
     assert model.calls[0][2] < plain.calls[0][2] - 1e-3
 
 
+@pytest.mark.slow
 def test_without_validation_data_it_measures_all_the_same(real):
     model = Brightness()
     model.compile(optimizer="sgd", loss="mean_squared_error")

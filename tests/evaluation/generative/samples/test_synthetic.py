@@ -14,6 +14,7 @@ def digits():
     return data.load("digits")
 
 
+@pytest.mark.slow
 def test_real_pictures_as_samples_teach_as_real_ones(digits):
     train = digits.splits["train"]
     samples = train.take(range(len(train)))
@@ -26,6 +27,7 @@ def test_real_pictures_as_samples_teach_as_real_ones(digits):
     assert (found.low, found.high) == wilson_interval(hits, tests)
 
 
+@pytest.mark.slow
 def test_labels_that_lie_teach_lies(digits):
     train = digits.splits["train"]
     samples = train.take(range(len(train)))

@@ -83,6 +83,7 @@ def test_functions_and_success():
     assert frame.shape == (30, 40, 3) and (frame != 255).any()
 
 
+@pytest.mark.slow
 def test_gradient_flow_is_drawn_for_few_and_many_layers():
     rows = [
         {"epoch": e, "step": 9 * e, **{f"$l{i}$": 10.0**-i for i in range(3)}} for e in range(4)

@@ -29,6 +29,7 @@ def pictures(figure):
     return [np.asarray(image.get_array()) for image in figure.axes[0].images]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [GREY, COLOUR, GREY / 255.0, GREY[..., 0]])
 def test_every_grid_draws_every_kind_of_picture(images):
     drawn(plots.sample_grid(images))
@@ -87,6 +88,7 @@ def test_traversals_name_dimension_and_value():
     assert {"z4", "z17", "-3.0", "+0.0", "+3.0"} <= set(texts(figure))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dimensions", [1, 2, 3, 40])
 def test_latent_scatter(dimensions):
     means = RNG.normal(size=(200, dimensions)) * np.arange(dimensions, 0, -1) ** 2
@@ -109,6 +111,7 @@ def test_latent_scatter(dimensions):
     drawn(plots.latent_scatter(means[:3] * math.nan, np.arange(3)))
 
 
+@pytest.mark.slow
 def test_kl_bars_are_sorted_and_tell_the_active_units():
     figure = plots.kl_bars([0.5, 3.0, 0.001], [True, True, False])
     bars = figure.axes[0].patches

@@ -1,6 +1,7 @@
 """The pictures of tables: what they hold, and that odd inputs draw without a warning."""
 
 import numpy as np
+import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from kapps.evaluation import plots
@@ -10,6 +11,7 @@ def titles(figure):
     return [axes.get_title(loc="left") for axes in figure.axes]
 
 
+@pytest.mark.slow
 def test_thresholds():
     rng = np.random.default_rng(0)
     positive = rng.random(200) < 0.3
@@ -29,6 +31,7 @@ def test_thresholds():
     assert plots.png_bytes(plots.threshold_curves([True, False], [0.1, 0.2], "x"))  # none is said
 
 
+@pytest.mark.slow
 def test_regressions():
     targets, predictions = np.array([1.0, 2.0, 4.0]), np.array([1.5, 2.0, 3.0])
     figure = plots.predicted_against_true(targets, predictions, "$price")

@@ -8,6 +8,7 @@ from kapps import models
 from kapps.errors import UserError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["conv", "dense"])
 def test_it_builds_what_its_parts_do(architecture):
     """The same weights as the two networks built one after the other, generator first."""

@@ -30,6 +30,7 @@ def kind(request):
     return request.param
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(5, 7, 1), (9, 6, 3), (1, 2, 1)])
 def test_any_size_of_picture(kind, shape):
     likelihood = "discretized_logistic" if shape[2] == 3 else "bernoulli"
@@ -140,6 +141,7 @@ def test_a_loaded_model_goes_on_training(tmp_path):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_saved_conditional_model_comes_back(tmp_path):
     model = small("conv", classes=4)
     model.save(tmp_path / "model.keras")
@@ -171,6 +173,7 @@ def test_half_precision_keeps_what_overflows_in_float32(name):
     assert not np.array_equal(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["elbo", "dreg"])
 def test_float16_scales_its_loss(objective):
     """Small gradients survive, and the step is that of float32."""

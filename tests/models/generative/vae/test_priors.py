@@ -75,6 +75,7 @@ def test_the_kl_is_the_mean_of_log_ratios(kind):
     assert estimates.mean() == pytest.approx(expected, abs=1e-4 if kind == "gaussian" else 0.02)
 
 
+@pytest.mark.slow
 def test_the_prior_of_a_vae_is_never_nothing(tmp_path):
     for count, kind in ((0, priors.StandardNormal), (3, priors.VampPrior)):
         model = models.dense_vae((2, 2, 1), 2, units=(3,), pseudo_inputs=count)
@@ -83,6 +84,7 @@ def test_the_prior_of_a_vae_is_never_nothing(tmp_path):
         assert type(model.prior) is type(loaded.prior) is kind
 
 
+@pytest.mark.slow
 def test_pseudo_inputs_are_pixels_and_learn():
     model = models.dense_vae((4, 3, 1), 2, units=(6,), pseudo_inputs=7, seed=3)
     before = np.array(model.prior.pseudo_inputs)

@@ -83,6 +83,7 @@ def test_an_undecided_decoder_costs_784_ln_2_nats():
         assert found["loss"] == pytest.approx(found["reconstruction"] + found["kl"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_kl_is_summed_over_latents_and_averaged_over_the_batch():
     """A posterior N(1, 1) in two dimensions is one nat from the prior."""
     model = linear()

@@ -50,6 +50,7 @@ def train(run=None, callbacks=(), ema=0.9):
     return model, history
 
 
+@pytest.mark.slow
 def test_a_crash_inside_an_epoch_changes_nothing(tmp_path):
     whole, history = train()
     for step in (3, 4):  # after a checkpoint inside the first epoch, and in the second epoch

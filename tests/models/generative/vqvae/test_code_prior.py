@@ -22,6 +22,7 @@ def biased(shares, shape=(2, 3), classes=0):
     return prior
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [0, 3])
 def test_a_code_depends_on_those_before_and_on_all_of_them(classes):
     keras.utils.set_random_seed(0)
@@ -62,6 +63,7 @@ def test_how_far_a_position_sees(depth):
     assert not seen[: i - depth - 2].any()
 
 
+@pytest.mark.slow
 def test_nats_per_picture_by_hand():
     codes = np.array([[[0, 1, 1], [1, 0, 1]]])
     nll = biased([0.25, 0.75]).negative_log_likelihood(codes)
@@ -100,6 +102,7 @@ def test_each_code_is_drawn_given_the_one_before():
     assert set(drawn[:, :, 0].ravel()) == set(range(codes))  # nothing is left of those
 
 
+@pytest.mark.slow
 def test_a_conditional_one_learns_the_class():
     keras.utils.set_random_seed(0)
     labels = np.repeat(LABELS, 40, axis=0)

@@ -57,6 +57,7 @@ def test_gradients_of_both_terms_by_hand():
     assert np.ravel(to_decoder)[0] == pytest.approx((2 * -0.3 * 1) / 2 / 0.5, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_step_moves_the_codebook_by_its_averages_and_not_by_the_optimizer():
     model = by_hand()
     model.compile(keras.optimizers.SGD(0.0))
@@ -83,6 +84,7 @@ def trained():
     return digits, model, history, model.with_prior(prior)
 
 
+@pytest.mark.slow
 def test_it_learns_and_uses_its_codes(trained):
     digits, model, history, _ = trained
     assert history["mse"][-1] < 0.5 * history["mse"][0]
@@ -94,6 +96,7 @@ def test_it_learns_and_uses_its_codes(trained):
     np.testing.assert_allclose(model.decode(codes), model.predict(digits, verbose=0), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_samples_are_a_function_of_the_seed(trained, tmp_path):
     _, model, _, whole = trained
     pictures = whole.sample(5, seed=1)
@@ -110,6 +113,7 @@ def test_samples_are_a_function_of_the_seed(trained, tmp_path):
     np.testing.assert_array_equal(loaded.sample(5, seed=1), pictures)
 
 
+@pytest.mark.slow
 def test_the_first_step_puts_the_vectors_onto_the_batch():
     model = models.vq_vae((4, 4, 1), codes=6, code_dim=2, filters=(4,))
     model.compile(keras.optimizers.SGD(0.0))
