@@ -17,10 +17,10 @@ SIDE = 224
 
 
 def network():
-    """Untrained: what it answers is not looked at."""
+    """As it was trained on ImageNet; what it answers is not looked at."""
     from kapps import models
 
-    return models.pretrained_classifier(weights="none", input_shape=(SIDE, SIDE, 3))
+    return models.pretrained_classifier(input_shape=(SIDE, SIDE, 3))
 
 
 def prepare():

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 SAMPLES_PER_CLASS = 8
 MOST_CLASSES_DRAWN = 60
 WORST = 16
+ISSUES = "Likely label errors"
 
 
 def explain_classifier(
@@ -130,17 +131,27 @@ def explain_classifier(
 def without_validation(found: Explanation) -> Explanation:
     """What is left to say where the validation split was trained on, too.
 
-    It tells nothing of over-fitting or calibration then.
+    It tells nothing of over-fitting, calibration or its labels then.
     """
+    issues = [each for each in found.label_issues if each["split"] != "validation"]
     metrics = {
         **found.metrics,
         "verdict": None,
+        "label_issues": len(issues),
         "test_ece": found.metrics["test_ece_before_temperature"],
         "temperature": 1.0,
     }
     headline = accuracy_headline(metrics, "images")
     return dataclasses.replace(
-        found, metrics=metrics, verdict=None, headline=headline, temperature=1.0
+        found,
+        metrics=metrics,
+        verdict=None,
+        headline=headline,
+        temperature=1.0,
+        label_issues=issues,
+        # Those of validation are among their pictures.
+        figures=[each for each in found.figures if each[0] != ISSUES],
+        tables=[each for each in found.tables if not each[0].startswith(ISSUES)],
     )
 
 
@@ -180,7 +191,7 @@ def _issue_figures(images: ImageData, issues) -> list[tuple[str, Figure, str]]:
         f"{len(issues)} labels of validation and test are likely wrong, by confident learning "
         "(arXiv:1911.00068): the surest of them. All are in label_issues.csv."
     )
-    return [("Likely label errors", plots.image_grid(np.stack(pictures), captions), words)]
+    return [(ISSUES, plots.image_grid(np.stack(pictures), captions), words)]
 
 
 def _issues_table(images: ImageData, issues) -> list[tuple]:
@@ -194,7 +205,7 @@ def _issues_table(images: ImageData, issues) -> list[tuple]:
         for each in issues[:WORST]
     ]
     columns = ("picture", "label", "suggested", "share of the probability")
-    return [("Likely label errors, the surest", columns, rows)] if rows else []
+    return [(f"{ISSUES}, the surest", columns, rows)] if rows else []
 
 
 def _mistakes_table(images: ImageData, logits, temperature: float) -> tuple:

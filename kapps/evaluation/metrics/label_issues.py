@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+# Cohen's kappa: an agreement below 0.2 is called slight (Landis and Koch 1977).
+LEAST_AGREEMENT = 0.2
+
 
 class LabelIssue(NamedTuple):
     """One label that is likely wrong."""
@@ -31,6 +34,9 @@ def label_issues(labels: np.ndarray, probabilities: np.ndarray) -> list[LabelIss
     whose most probable likely class is not its label is an issue (equation 1). They are ordered by
     the probability of the label minus that of the suggestion.
 
+    A network that has learned next to nothing disagrees with labels of all kinds: where what is
+    likely agrees with them little more often than by chance, it judges none.
+
     Args:
         labels: int [n].
         probabilities: [n, classes], of a network that was not trained on these examples.
@@ -45,9 +51,13 @@ def label_issues(labels: np.ndarray, probabilities: np.ndarray) -> list[LabelIss
             for i in range(classes)
         ]
     )
-    likely = np.where(probabilities >= thresholds, probabilities, -1.0)
+    # The mean of equal numbers may be above them by a rounding.
+    likely = np.where(probabilities >= thresholds - 1e-12, probabilities, -1.0)
     suggested = likely.argmax(axis=-1)
-    rows = np.flatnonzero((likely.max(axis=-1) >= 0) & (suggested != labels))
+    counted = likely.max(axis=-1) >= 0
+    if not counted.any() or _kappa(labels[counted], suggested[counted]) < LEAST_AGREEMENT:
+        return []
+    rows = np.flatnonzero(counted & (suggested != labels))
     found = [
         LabelIssue(
             int(i),
@@ -59,3 +69,12 @@ def label_issues(labels: np.ndarray, probabilities: np.ndarray) -> list[LabelIss
         for i in rows
     ]
     return sorted(found, key=lambda issue: issue.given - issue.other)
+
+
+def _kappa(labels: np.ndarray, said: np.ndarray) -> float:
+    """Cohen's kappa: agreement beyond chance, 1 for all of it."""
+    classes = max(labels.max(), said.max()) + 1
+    agreed = np.mean(labels == said)
+    shares = (np.bincount(each, minlength=classes) / len(labels) for each in (labels, said))
+    by_chance = float(np.dot(*shares))
+    return float((agreed - by_chance) / (1 - by_chance)) if by_chance < 1 else 1.0

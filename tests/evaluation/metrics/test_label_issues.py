@@ -37,3 +37,14 @@ def test_a_class_that_is_never_sure_needs_less():
     timid = np.r_[np.full(49, 0.1), 0.45, np.full(50, 0.42)]
     found = label_issues(labels, np.stack([1 - timid, timid], axis=1))
     assert [issue[:3] for issue in found] == [(49, 0, 1)]
+
+
+def test_a_network_that_has_learned_nothing_judges_no_labels():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 5, 2000)
+    noise = random.normal(0, 1, (2000, 5))
+    assert label_issues(labels, special.softmax(noise, axis=-1)) == []
+    # One that has half of them right, of labels of which 40 % are wrong, does.
+    true = np.where(random.random(2000) < 0.4, random.integers(0, 5, 2000), labels)
+    found = label_issues(labels, special.softmax(noise + 3 * np.eye(5)[true], axis=-1))
+    assert np.mean([true[issue.row] != labels[issue.row] for issue in found]) > 0.8
