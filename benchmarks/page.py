@@ -34,9 +34,9 @@ CLASSIFIERS = {
 SEEN = {"ArrowHead-lstm_fcn": 0.723, "ItalyPowerDemand-lstm_fcn": 0.958}
 NAMES = {"random": "random", "tpe": "TPE and neighbours (`tpe_local`), median rule"}
 
-BESIDE_WORDS = """In turns on one machine by `python benchmarks/run.py`: the same shapes, batches and
-numbers of steps. The machine was a virtual one whose processors were lent out in part while it was
-timed ("others used"), without units for sixteen bits: read the ratios, not the milliseconds.
+BESIDE_WORDS = """In turns on one machine by `python benchmarks/run.py`: the same shapes, batches
+and numbers of steps. The machine was a virtual one whose processors were lent out in part while it
+was timed ("others used"), without units for sixteen bits: read ratios, not milliseconds.
 
 * Where ours is slower: a dense VAE takes twice PyTorch's time once that is compiled; Muon costs a
   fifth more than AdamW; two LSTM layers take a tenth more than PyTorch's.
