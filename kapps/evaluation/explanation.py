@@ -151,8 +151,9 @@ def most_confused_words(found: Mapping[str, Any]) -> str:
     if not found["most_confused"]:
         return "No example was taken for another class."
     most = found["most_confused"][0]
+    times = "once" if most["count"] == 1 else f"{most['count']} times"
     return (
-        f"Most often {most['true']} was taken for {most['predicted']}: {most['count']} times, "
+        f"Most often {most['true']} was taken for {most['predicted']}: {times}, "
         f"{most['share']:.1%} of its examples."
     )
 

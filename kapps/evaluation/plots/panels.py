@@ -32,7 +32,23 @@ TOGETHER = {
     "Logits": ("real_logits", "fake_logits"),
     "Learning rates": ("learning_rate", "discriminator_learning_rate"),
 }
-WORDS = {"kl": "KL", "elbo": "ELBO", "nll": "NLL", "fd": "FD", "kid": "KID", "mse": "MSE"}
+WORDS = {
+    "kl": "KL",
+    "elbo": "ELBO",
+    "nll": "NLL",
+    "fd": "FD",
+    "kid": "KID",
+    "mse": "MSE",
+    "frechet": "Fréchet distance",
+}
+    "kl": "KL",
+    "elbo": "ELBO",
+    "nll": "NLL",
+    "fd": "FD",
+    "kid": "KID",
+    "mse": "MSE",
+    "frechet": "Fréchet distance",
+}
 LOOKS = {prefix: {"linewidth": 1.6} | look for prefix, _, look in CURVES}
 FURTHER = (GREEN, PINK, YELLOW, GREY, "#000000")
 NOT_DRAWN = ("epoch", "seconds", "examples_per_second")

@@ -9,6 +9,7 @@ import PIL.Image
 import pytest
 
 from kapps.evaluation import plots
+from kapps.evaluation.plots import svg
 from kapps.evaluation.plots.figure import short_names, shorten
 
 
@@ -117,6 +118,10 @@ def test_confusion_matrix_writes_counts_and_colours_shares():
     assert [cell.get_xy() for cell in cells[:2]] == [(-0.5, -0.5), (0.5, -0.5)]  # along a row
     assert cells[1].get_gid() == "hover:a taken for b: 10, 10.0 %"
     assert {"90", "10"} <= set(texts(figure)) and "0" not in texts(figure)
+    # Cells keep their colours on a dark page, so what is written on them does, too.
+    counts = [text for text in figure.axes[0].texts if text.get_text() in ("90", "10")]
+    assert len(counts) == 2
+    assert not {text.get_color() for text in counts} & {*svg.COLOURS, "white", "black"}
     drawn(figure)
 
 

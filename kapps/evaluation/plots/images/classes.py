@@ -26,6 +26,7 @@ from kapps.evaluation.plots.figure import (
     short_names,
 )
 
+ON_DARK, ON_LIGHT = "#fefefe", "#222222"  # on a cell: none of the page's colours, which change
 MOST_CELLS = 30  # classes; with more of them the page would grow by megabytes
 
 
@@ -75,7 +76,7 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
                 ha="center",
                 va="center",
                 fontsize=min(points, 8 if matrix.max() < 1000 else 6.5),
-                color="white" if shares[i, j] > 0.3 else "#222222",
+                color=ON_DARK if shares[i, j] > 0.3 else ON_LIGHT,
             )
     return figure
 

@@ -162,7 +162,7 @@ def gan_rows(epochs=5):
 def test_every_recorded_quantity_gets_a_panel():
     figure = plots.training_curves(gan_rows(), monitor="val_frechet")
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles == ["Players", "Frechet", "KL", "Learning rates"]
+    assert titles == ["Players", "Fréchet distance", "KL", "Learning rates"]
     assert [len(axes.lines) for axes in figure.axes] == [3, 2, 3, 3]  # one marks the best epoch
     np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), [1, 2, 3, 4, 5])
     assert {axes.lines[-1].get_xdata()[0] for axes in figure.axes} == {2}
