@@ -41,14 +41,6 @@ WORDS = {
     "mse": "MSE",
     "frechet": "Fréchet distance",
 }
-    "kl": "KL",
-    "elbo": "ELBO",
-    "nll": "NLL",
-    "fd": "FD",
-    "kid": "KID",
-    "mse": "MSE",
-    "frechet": "Fréchet distance",
-}
 LOOKS = {prefix: {"linewidth": 1.6} | look for prefix, _, look in CURVES}
 FURTHER = (GREEN, PINK, YELLOW, GREY, "#000000")
 NOT_DRAWN = ("epoch", "seconds", "examples_per_second")
