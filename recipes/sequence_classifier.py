@@ -318,7 +318,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     )
     if config.peers and found.test_logits is not None:
         labels, peers = series.splits["test"].labels, evaluation.series_peers(series)
-        found = evaluation.beside_peers(found, labels, found.test_logits, peers)
+        found = evaluation.beside_peers(found, labels, peers)
     what = f"A recurrent network ({config.network})"
     published = serving.publish(model, run, series, found, what=what)
     return evaluation.close(

@@ -23,6 +23,7 @@ from kapps import command_line, data, evaluation, models, serving, training
 class Config(
     training.AveragingFlags,
     training.OptimizationFlags,
+    training.TargetFlags,
     training.PeerFlags,
     training.FoldFlags,
     training.CommonFlags,
@@ -53,10 +54,6 @@ class Config(
     """words of a text that are read"""
     dropout: training.Rate = 0.4
     """part of the features of words, and of the text, that is dropped"""
-    label_smoothing: training.Rate = 0.0
-    """part of the target that is spread over all classes"""
-    class_weights: bool = False
-    """give every class the same share of the loss"""
     validation_fraction: training.OpenFraction = 0.15
     """part of the texts outside test that is kept for validation"""
 
@@ -163,7 +160,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     found = evaluation.explain_documents(model, documents, history.rows)
     if config.peers:
         labels, peers = documents.splits["test"].labels, evaluation.document_peers(documents)
-        found = evaluation.beside_peers(found, labels, found.test_logits, peers)
+        found = evaluation.beside_peers(found, labels, peers)
     what = f"A text classifier ({config.model})"
     published = serving.publish(model, run, documents, found, what=what)
     return evaluation.close(

@@ -47,7 +47,7 @@ column_importance, predict_table, fit_baselines
                           what a model of a table rests on; its answers; others to compare with
 explain_documents, text_logits
                           the same for a classifier of texts
-beside_peers, Peer, picture_peers, series_peers, document_peers
+beside_peers, Peer, picture_peers, backbone_peers, series_peers, document_peers
                           what simple models say of the same test examples, by pairs
 explain_sequences, memory_verdict
                           the same for series; was a memory task solved?

@@ -118,7 +118,10 @@ from .images.gradcam import (
     grad_cam as grad_cam,
     overlay as overlay,
 )
-from .images.peers import picture_peers as picture_peers
+from .images.peers import (
+    backbone_peers as backbone_peers,
+    picture_peers as picture_peers,
+)
 from .images.phases import explain_transfer as explain_transfer
 from .metrics.calibration import (
     Calibration as Calibration,

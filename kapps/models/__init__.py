@@ -82,7 +82,8 @@ backprop              module: back-propagation by hand, against tf.GradientTape
 Several devices:
     see `kapps.training.patch_for_replicas`
 
-multiply_adds(model) says what one forward pass costs.
+multiply_adds(model) says what one forward pass costs, trainable_parameters(model) how many numbers
+training moves.
 """
 
 import lazy_loader as lazy

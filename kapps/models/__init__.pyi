@@ -7,7 +7,11 @@ from .classic.stacked import (
     stacked_loss as stacked_loss,
     stacked_mlp as stacked_mlp,
 )
-from .cost import multiply_adds as multiply_adds, size as size
+from .cost import (
+    multiply_adds as multiply_adds,
+    size as size,
+    trainable_parameters as trainable_parameters,
+)
 from .generative.autoencoders.autoencoder import Autoencoder as Autoencoder
 from .generative.autoencoders.corruption import corrupt as corrupt
 from .generative.autoencoders.networks import (

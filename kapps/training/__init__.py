@@ -3,7 +3,7 @@
 fit, History                      training that a killed process can go on with, bit for bit
 fit_phase, join_histories, Phase   a training in phases, each with a `fit` of its own
 best_epoch, kept_by, CalibratedLoss which epoch's weights are kept
-cached_features, FeatureBatches, gatherer
+cached_features, features_by_split, cached_batches, FeatureBatches, feature_directory, gatherer
                                   what a frozen backbone makes of pictures, computed once
 open_run, Run, read_json          the run directory
 write_rows                        metrics.csv
@@ -20,14 +20,17 @@ choose_precision, precision_policy
                                   which number format to train in
 seed_everything                   one seed for everything
 CommonFlags, ImageFlags, AugmentationFlags, OptimizationFlags, AveragingFlags, ClassifierFlags,
-FoldFlags, PeerFlags, FastFlags
+TargetFlags, FoldFlags, PeerFlags, FastFlags
                                   flags that recipes share, for a Config to inherit
 Fraction, Positive, PositiveInt ...
                                   types of flags with a range; Range makes others
 check, check_ranges, changed, command
                                   what is wrong with flags before TensorFlow is imported
-begin, scope, optimizer_from, callbacks, clean_examples
+only_for, check_exclusions        flags that do not go together
+begin, scope, optimizer_from, callbacks
                                   from flags to devices, precision, optimizer and callbacks
+image_batches, classifier_batches, training_targets, clean_examples
+                                  what `fit` is given of images: to train on, and to measure
 patch_for_replicas, order_for_replicas
                                   makes N devices give what one gives
 greedy_pretrain                   a dense autoencoder, layer by layer

@@ -17,7 +17,15 @@ from .feature_cache import (
     FeatureBatches as FeatureBatches,
     cached_batches as cached_batches,
     cached_features as cached_features,
+    feature_directory as feature_directory,
+    features_by_split as features_by_split,
     gatherer as gatherer,
+)
+from .flag_rules import (
+    Exclusions as Exclusions,
+    changed as changed,
+    check_exclusions as check_exclusions,
+    only_for as only_for,
 )
 from .flags import (
     AugmentationFlags as AugmentationFlags,
@@ -27,7 +35,6 @@ from .flags import (
     Decay as Decay,
     Degrees as Degrees,
     ElementwiseOptimizer as ElementwiseOptimizer,
-    Exclusions as Exclusions,
     FastFlags as FastFlags,
     FoldFlags as FoldFlags,
     Fraction as Fraction,
@@ -45,13 +52,11 @@ from .flags import (
     Rate as Rate,
     RunFlags as RunFlags,
     ScheduleName as ScheduleName,
-    changed as changed,
+    TargetFlags as TargetFlags,
     check as check,
     check_directories as check_directories,
-    check_exclusions as check_exclusions,
     check_ranges as check_ranges,
     command as command,
-    exclusions as exclusions,
     load_images as load_images,
 )
 from .gradients import (
@@ -59,6 +64,11 @@ from .gradients import (
     gradient_flow as gradient_flow,
 )
 from .greedy import greedy_pretrain as greedy_pretrain
+from .image_pipeline import (
+    classifier_batches as classifier_batches,
+    image_batches as image_batches,
+    training_targets as training_targets,
+)
 from .kept_epoch import (
     best_epoch as best_epoch,
     kept_by as kept_by,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import threadpoolctl
 
-from kapps import models
+from kapps import models, training
 from kapps.data import folds
 from kapps.evaluation.peers import Peer
 
@@ -63,6 +64,25 @@ def picture_peers(
         name: Peer(title, logistic_labels(x["train"], labels, x["test"], seed), asked)
         for name, (title, x) in found.items()
     }
+
+
+def backbone_peers(
+    images: ImageData,
+    extractor: keras.Model,
+    name: str,
+    directory: str | os.PathLike | None = None,
+) -> dict[str, Peer]:
+    """`picture_peers` on what a backbone makes of the images as they are, untouched by training.
+
+    Args:
+        images: what a classifier was trained on.
+        extractor: images -> features [batch, features].
+        name: of the backbone.
+        directory: where its features are kept for runs to come, `training.feature_directory` for
+            one; None keeps none.
+    """
+    features = training.features_by_split(extractor, images, directory, {"backbone": name})
+    return picture_peers(images, lambda split: features(split)[0], words=name)
 
 
 def logistic_labels(
