@@ -21,14 +21,6 @@ from kapps import command_line, data, evaluation, models, serving, training
 
 # Hidden layers of the encoder, unless --units says.
 UNITS = {"dense": (512,), "stacked": (512, 256, 128)}
-ONLY_FOR = {  # flags that shape one kind of network
-    "units": tuple(UNITS),
-    "pretrain": tuple(UNITS),
-    "filters": ("conv",),
-    "width": ("residual",),
-    "depth": ("residual",),
-    "dropout": ("residual",),
-}
 # Of a linear network, divided by the values of an image: Adam moves every weight by about the
 # learning rate, and a code by as many times that as there are weights to it.
 LINEAR_LEARNING_RATE = 3.0
@@ -81,12 +73,16 @@ class Config(
     """passes over the training data"""
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
-        *(
-            (
-                lambda c, flag=flag, of=of: c.model not in of and training.changed(c, flag),
-                f"--{flag} is for --model {' and '.join(of)}, not {{model}}",
-            )
-            for flag, of in ONLY_FOR.items()
+        *training.only_for(
+            "--model dense and stacked, not {model}",
+            lambda c: c.model in UNITS,
+            ("units", "pretrain"),
+        ),
+        *training.only_for("--model conv, not {model}", lambda c: c.model == "conv", ("filters",)),
+        *training.only_for(
+            "--model residual, not {model}",
+            lambda c: c.model == "residual",
+            ("width", "depth", "dropout"),
         ),
         (
             lambda c: c.denoise in ("masking", "salt_and_pepper") and c.noise > 1,
@@ -101,17 +97,11 @@ class Config(
 
 def batches(config: Config, images: data.ImageData) -> tuple:
     """Training batches, validation batches, and a part of the training split: images alone."""
-    train, validation = images.splits["train"], images.splits["validation"]
 
-    def prepare(pixels, labels, seed=None):
+    def alone(pixels, labels, seed=None):
         return pixels
 
-    evaluate, limit = data.evaluation_batches, training.clean_examples(images.counts)
-    return (
-        data.TrainingBatches(train, config.batch_size, seed=config.seed, prepare=prepare),
-        evaluate(validation, 256, prepare=prepare),
-        evaluate(train, 256, prepare=prepare, limit=limit, seed=config.seed),
-    )
+    return training.image_batches(images.splits, config.batch_size, seed=config.seed, prepare=alone)
 
 
 def network(config: Config, images: data.ImageData) -> models.Autoencoder:

@@ -15,7 +15,6 @@ shows the result of one that is finished.
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Annotated, Literal
 
 from kapps import command_line, data, evaluation, models, serving, training
@@ -154,11 +153,12 @@ def fit(config: Config, run: training.Run) -> tuple:
         alone = dataclasses.replace(config, clip=0.0)  # the model clips by itself
         steps = config.epochs * train.steps
         model.compile(training.optimizer_from(alone, steps, run, learning_rate=rate))
+    count = models.trainable_parameters(model)
     run.announce(
         text,
-        f"{config.layers} x {config.cell} of {config.units}: {parameters(model):,} parameters, "
-        f"{precision}\nlanes     {config.batch_size}, an update every {config.k1} steps through "
-        f"the last {config.k2 or config.k1}",
+        f"{config.layers} x {config.cell} of {config.units}: {count:,} parameters, {precision}\n"
+        f"lanes     {config.batch_size}, an update every {config.k1} steps through the last "
+        f"{config.k2 or config.k1}",
     )
     history = training.fit(
         model,
@@ -199,14 +199,9 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         found,
         published,
         title=f"{config.cell} writing {text.spec}",
-        parameters=parameters(model),
+        parameters=models.trainable_parameters(model),
         characters_per_second=history.examples_per_second * config.k1,
     )
-
-
-def parameters(model: models.TruncatedBPTT) -> int:
-    """How many numbers are trained."""
-    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from kapps import command_line, data, evaluation, models, serving, training
 from kapps.errors import UserError
 
@@ -63,13 +61,8 @@ class Config(training.ImageFlags, training.CommonFlags):
     """passes over the training data"""
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
-        *(
-            (
-                lambda c, flag=flag, of=of: c.model != of and training.changed(c, flag),
-                f"--{flag} is for --model {of}, not {{model}}",
-            )
-            for flag, of in (("units", "mlp"), ("filters", "cnn"))
-        ),
+        *training.only_for("--model mlp, not {model}", lambda c: c.model == "mlp", ("units",)),
+        *training.only_for("--model cnn, not {model}", lambda c: c.model == "cnn", ("filters",)),
         (lambda c: not c.optimizers, "--optimizers: name at least one"),
         (
             lambda c: not training.share_measurements((c.batch_size, *c.batch_sizes)),
@@ -161,50 +154,27 @@ def entries(config: Config) -> list[Entry]:
     return list(found.values())
 
 
-def compete(
-    config: Config, run: training.Run, cells, entry: Entry, seconds: dict[str, float]
-) -> evaluation.Contestant:
-    """All seeds of a candidate, at every rate that is worth a try; `seconds` are noted by cell."""
+def compete(config: Config, run: training.Run, cells, entry: Entry) -> tuple:
+    """All seeds of a candidate at every rate that is worth a try; the seconds of each training."""
     candidate = entry.candidate
-    usual = config.learning_rate or training.usual_learning_rate(candidate.optimizer)
-    curves: dict[float, list[dict]] = {}
-
-    def measure(rate: float) -> float:
-        """Mean over the seeds of the lowest validation loss at the end of an epoch."""
-        kind = f"{candidate.optimizer}-{candidate.batch_size}-{candidate.schedule}-{rate:.3g}"
-        curves[rate] = []
-        for seed in range(config.seed, config.seed + config.seeds):
-            name = f"{kind}-{seed}"
-            curve = training.kept_cell(run, name, lambda s=seed: cells.run(candidate, rate, s))
-            curves[rate].append(curve)
-            seconds[name] = curve["seconds"]
-        return float(np.mean(losses(rate)))
-
-    def losses(rate: float) -> np.ndarray:
-        ends = [curve["val_loss"][:: cells.measurements][1:] for curve in curves[rate]]
-        return np.where(np.isfinite(ends), ends, np.inf).min(1)
-
-    if entry.rate is not None or not config.tune_rates:
-        rate, at_edge = entry.rate or usual, ""
-        measure(rate)
-    else:
-        rate, at_edge = training.best_rate(measure, usual)
-    standing = evaluation.standing(
+    tried = training.try_rates(
+        run,
+        cells,
+        candidate,
+        range(config.seed, config.seed + config.seeds),
+        entry.rate or config.learning_rate or training.usual_learning_rate(candidate.optimizer),
+        tune=config.tune_rates and entry.rate is None,
+    )
+    found = evaluation.contestant(
         entry.label,
-        curves[rate],
+        entry.groups,
+        tried,
         batch_size=candidate.batch_size,
-        learning_rate=rate,
-        at_edge=at_edge,
         measurements=cells.measurements,
         target=config.target_accuracy,
     )
-    print(
-        f"{entry.label:<24}rate {rate:<8.3g} of {len(curves)} tried   validation loss "
-        f"{standing.val_loss.mean():.4f}   accuracy {standing.val_accuracy.mean():.2%}",
-        flush=True,
-    )
-    tried = {rate: losses(rate) for rate in curves}
-    return evaluation.Contestant(entry.groups, standing, curves[rate], tried)
+    print(found.line, flush=True)
+    return found, tried.seconds
 
 
 def fit(config: Config, run: training.Run) -> tuple:
@@ -234,7 +204,9 @@ def fit(config: Config, run: training.Run) -> tuple:
             f"{cells.pictures} images an epoch",
         )
         for entry in entered:
-            contestants.append(compete(config, run, cells, entry, seconds))
+            contestant, taken = compete(config, run, cells, entry)
+            contestants.append(contestant)
+            seconds |= taken  # some entries share a training
             rows = evaluation.comparison_rows(contestants, config.seed, cells.measurements)
             training.write_rows(run.path / "metrics.csv", rows)
         walks = evaluation.surface_walks(
@@ -246,7 +218,10 @@ def fit(config: Config, run: training.Run) -> tuple:
         winner = evaluation.best_contestant(contestants)
         seed = int(winner.standing.val_loss.argmin())
         print(f"training {winner.standing.label} again, to keep it: seed {config.seed + seed}")
-        flow = gradient_flow(config, run, images)
+        plain = training.classifier_batches(
+            images, config.batch_size, data.Augmentation(), seed=config.seed
+        )
+        flow = training.gradient_flow(config, run, plain[0])
         again = cells.run(
             entered[contestants.index(winner)].candidate,
             winner.standing.learning_rate,
@@ -254,31 +229,15 @@ def fit(config: Config, run: training.Run) -> tuple:
             keep_best=True,
             callbacks=flow,
         )
-    notes = ()
-    if again["val_loss"] != winner.curves[seed]["val_loss"]:
-        notes = ("the winner trained again did not give the same bits: figures differ a little",)
-    rows, total = evaluation.epoch_rows(again, cells.measurements), sum(seconds.values())
-    history = training.History(
-        rows,
-        best_epoch=1 + min(range(len(rows)), key=lambda i: rows[i]["val_loss"]),
-        train_seconds=total,
-        examples_per_second=len(seconds) * cells.pictures * config.epochs / total,
-        notes=notes,
-        gradient_flow=tuple(flow),
+    history = evaluation.winner_history(
+        again,
+        winner.curves[seed],
+        cells.measurements,
+        images=cells.pictures * config.epochs,
+        seconds=tuple(seconds.values()),
+        flow=flow,
     )
     return again["model"], images, history, (contestants, *walks), len(seconds)
-
-
-def gradient_flow(config: Config, run: training.Run, images: data.ImageData) -> list:
-    """What --gradient-flow adds while the winner is trained again."""
-    exact = data.classification_targets(images.classes)
-    batches = data.TrainingBatches(
-        images.splits["train"],
-        config.batch_size,
-        seed=config.seed,
-        prepare=lambda pixels, labels, seed: (pixels, exact(labels)),
-    )
-    return training.gradient_flow(config, run, batches)
 
 
 def main(config: Config, run: training.Run) -> dict[str, object]:

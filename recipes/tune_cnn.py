@@ -69,24 +69,9 @@ def check(config: Config) -> None:
 
 def batches(config: Config, images: data.ImageData, how: dict[str, Any], seed: int) -> tuple:
     """Training batches, validation batches, and training images as they are."""
-    # Mirrored digits and letters are other ones, or none.
-    flip = any(len(name) > 1 and not name.isdigit() for name in images.class_names)
-    augmentation = data.Augmentation(crop=how["crop"], flip=config.augment and flip)
-    one_hot = data.classification_targets(images.classes)
-    train, validation = images.splits["train"], images.splits["validation"]
-
-    def augmented(pixels, labels, key):
-        return augmentation(pixels, one_hot(labels), key)
-
-    def as_they_are(pixels, labels):
-        return pixels, one_hot(labels)
-
-    evaluate, limit = data.evaluation_batches, training.clean_examples(images.counts)
-    return (
-        data.TrainingBatches(train, how["batch_size"], seed=seed, prepare=augmented),
-        evaluate(validation, 256, prepare=as_they_are),
-        evaluate(train, 256, prepare=as_they_are, limit=limit, seed=seed),
-    )
+    flags = training.AugmentationFlags(augment=config.augment, crop=how["crop"])
+    augmentation = flags.augmentation(images.class_names)
+    return training.classifier_batches(images, how["batch_size"], augmentation, seed=seed)
 
 
 @dataclasses.dataclass

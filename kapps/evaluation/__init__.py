@@ -19,7 +19,7 @@ lerp, slerp, traversal, normal_grid
 nearest_neighbours        the training pictures most like a sample, by pixel
 feature_extractor, wanted_extractor, Features, random_features, to_uint8
                           frozen networks whose features stand for pictures
-sample_quality, quality_table, SampleQuality, check_enough
+sample_quality, quality_table, SampleQuality, watch_samples, check_enough
                           samples against real pictures, each figure beside its floor; the same
                           after every epoch
 frechet_distance, kernel_distance, precision_recall, density_coverage
@@ -65,8 +65,8 @@ explain_perceptron, perceptron_frames, features_of
                           a network of one layer: its film, its figures, what its layer sees
 explain_stacked, stacked_frames, stacked_kind, stacked_targets, stacked_losses, measure_stacked,
 stacked_cell              the same for many small networks that are trained at once
-explain_comparison, best_contestant, comparison_rows, epoch_rows, Contestant, comparison_figures,
-comparison_table, optimizer_findings, judge_standings, standing
+explain_comparison, contestant, Contestant, best_contestant, comparison_rows, epoch_rows,
+winner_history, comparison_figures, comparison_table, optimizer_findings, judge_standings, standing
                           what a comparison of optimizers shows, settled by pairs of seeds
 SURFACES, PAPER, descend, surface_walks, surface_figures, surface_table, surface_findings
                           paths of optimizers on functions of two variables

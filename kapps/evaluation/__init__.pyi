@@ -19,12 +19,14 @@ from .classic.optimizers import (
     comparison_figures as comparison_figures,
     comparison_rows as comparison_rows,
     comparison_table as comparison_table,
+    contestant as contestant,
     epoch_rows as epoch_rows,
     explain_comparison as explain_comparison,
     optimizer_findings as optimizer_findings,
     surface_figures as surface_figures,
     surface_findings as surface_findings,
     surface_table as surface_table,
+    winner_history as winner_history,
 )
 from .classic.separation import (
     Separation as Separation,
@@ -107,6 +109,7 @@ from .generative.samples.quality import (
     check_enough as check_enough,
     quality_table as quality_table,
     sample_quality as sample_quality,
+    watch_samples as watch_samples,
 )
 from .generative.samples.synthetic import train_on_synthetic as train_on_synthetic
 from .generative.samples.two_sample import nearest_neighbour_test as nearest_neighbour_test

@@ -38,7 +38,7 @@ GradientFlow, gradient_flow       the norm of the gradient in each layer; what -
 StepProfile, Profile, step_profile
                                   where the time of a step goes; what --profile adds
 Cells, Candidate                  many small trainings that differ in their optimizer alone
-best_rate, kept_cell, share_measurements
+try_rates, TriedRates, best_rate, lowest_losses, kept_cell, share_measurements
                                   the rate of each of them; results kept in files
 track, check_tracker              what --track tells MLflow
 EpochLines                        the line of an epoch on the terminal

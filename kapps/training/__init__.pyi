@@ -108,9 +108,12 @@ from .profiling import (
 )
 from .progress import EpochLines as EpochLines
 from .rate_grid import (
+    TriedRates as TriedRates,
     best_rate as best_rate,
     kept_cell as kept_cell,
+    lowest_losses as lowest_losses,
     share_measurements as share_measurements,
+    try_rates as try_rates,
 )
 from .resumable import (
     History as History,
