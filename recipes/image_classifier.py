@@ -16,7 +16,6 @@ from typing import ClassVar, Literal
 
 import kapps
 from kapps import command_line, data, evaluation, models, serving, training
-from kapps.errors import UserError
 
 # Meant to reach a given accuracy soon. Not tuned yet: benchmarks/fast.py measures each part.
 FAST = {
@@ -81,9 +80,7 @@ class Config(
 
 def check(config: Config) -> None:
     """What can be found wrong before TensorFlow is imported."""
-    if config.model not in models.classifier_names():
-        known = ", ".join(models.classifier_names())
-        raise UserError(f"unknown model {config.model!r}: it is one of {known}")
+    models.check_classifier(config.model)
     training.check(config)
 
 

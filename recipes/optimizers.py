@@ -88,9 +88,7 @@ class Config(training.ImageFlags, training.CommonFlags):
 
 def check(config: Config) -> None:
     """What can be found wrong before TensorFlow is imported."""
-    if config.model not in models.classifier_names():
-        known = ", ".join(models.classifier_names())
-        raise UserError(f"unknown model {config.model!r}: it is one of {known}")
+    models.check_classifier(config.model)
     training.check(
         config,
         several_machines=False,

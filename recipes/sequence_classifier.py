@@ -17,43 +17,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import kapps
 from kapps import command_line, data, evaluation, models, serving, training
 from kapps.errors import UserError
 
 KINDS = ("digits", "fashion_mnist", "npz", "csv", "ts")
-MEMORY_TASKS = ("adding", "copy")
+# Flags of --model rnn, beside its cell: arguments of `models.rnn`.
 RNN_ONLY = ("bidirectional", "residual", "projection", "activation", "frame", "pooling")
 RNN_ONLY += ("recurrent_dropout", "memory")
-AUGMENTATION = ("window", "warp", "scale", "jitter")
-# Flags of one kind of network, or of one kind of data: what they belong to.
-ONLY_FOR = (
-    ((*RNN_ONLY, "cell"), lambda c: c.model == "rnn", "--model rnn"),
-    (("units",), lambda c: c.model != "inception_time", "recurrent layers"),
-    (("shuffle",), lambda c: c.model.endswith("_fcn"), "--model lstm_fcn and gru_fcn"),
-    (
-        ("length", "examples", "fresh"),
-        lambda c: c.dataset in MEMORY_TASKS,
-        "the memory tasks adding and copy",
-    ),
-    (("group",), lambda c: c.dataset.startswith("csv:"), "csv:PATH"),
-    (
-        (*AUGMENTATION, "label_smoothing", "folds"),
-        lambda c: c.dataset not in MEMORY_TASKS,
-        "data that are not made here",
-    ),
-)
 TOGETHER = 250  # series evaluated at a time
 SHORT = 20  # steps; an epoch of fewer is repeated, because what follows an epoch takes longer
-Part = Annotated[float, training.Range(0, 0.9, "between 0 and 0.9")]
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(
     training.AveragingFlags,
     training.OptimizationFlags,
+    training.SeriesAugmentationFlags,
+    training.SeriesFlags,
     training.PeerFlags,
     training.FoldFlags,
     training.ClassifierFlags,
@@ -96,46 +79,29 @@ class Config(
     """part of a layer's inputs that is dropped, the same at every step (arXiv:1512.05287)"""
     recurrent_dropout: training.Rate = 0.0
     """the same of what a layer hands on to itself"""
-    length: Annotated[int, training.Range(3, math.inf, "4 or more", ends=False)] = 50
-    """steps of a memory task: 200 is the usual, and takes longer than the default is for"""
-    examples: training.PositiveInt = 10_000
-    """training series of a memory task"""
-    fresh: bool = False
-    """memory tasks: new training series at every step"""
-    window: Part = 0.0
-    """cut up to this part off the ends of training series, and stretch the rest"""
-    warp: Part = 0.0
-    """let time run up to this part faster and slower"""
-    scale: training.NonNegative = 0.0
-    """deviation of a factor for each series and feature"""
-    jitter: training.NonNegative = 0.0
-    """deviation of noise, relative to that of the feature"""
     label_smoothing: training.Rate = 0.0
     """part of the target that is spread over all classes"""
     optimizer: training.OptimizerName = "adam"
     """how weights move"""
     clip: training.NonNegative = 1.0
     """highest global norm of the gradient; 0 is off"""
-    validation_fraction: training.Rate = 0.2
-    """part of the training series kept for validation; 0 trains on all, and the epoch with the
-    lowest loss on the training series is taken"""
-    group: str | None = None
-    """csv: a column (patient, recording): all series with the same value are in one split"""
     repeats: training.NonNegativeInt = 0
     """passes over the training series in an epoch; 0: one, or as many as make 20 steps"""
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
-        *(
-            (
-                lambda c, name=name, fits=fits: not fits(c) and training.changed(c, name),
-                f"--{name.replace('_', '-')} is for {words}",
-            )
-            for names, fits, words in ONLY_FOR
-            for name in names
+        *training.only_for("--model rnn", lambda c: c.model == "rnn", ("cell", *RNN_ONLY)),
+        *training.only_for("recurrent layers", lambda c: c.model != "inception_time", ("units",)),
+        *training.only_for(
+            "--model lstm_fcn and gru_fcn", lambda c: c.model.endswith("_fcn"), ("shuffle",)
+        ),
+        *training.only_for(
+            "data that are not made here",
+            lambda c: c.dataset not in training.MEMORY_TASKS,
+            ("label_smoothing",),
         ),
         (lambda c: not c.units, "--units: at least one layer of at least one unit is needed"),
         (
-            lambda c: c.model != "rnn" and c.dataset in MEMORY_TASKS,
+            lambda c: c.model != "rnn" and c.dataset in training.MEMORY_TASKS,
             "--model {model} classifies series; {dataset} asks for more",
         ),
         (
@@ -169,23 +135,14 @@ class Config(
 
 def check(config: Config) -> None:
     """What can be found wrong before TensorFlow is imported."""
-    training.check(config, KINDS, (*MEMORY_TASKS, *data.PACKAGED_SERIES))
+    training.check(config, KINDS, (*training.MEMORY_TASKS, *data.PACKAGED_SERIES))
     if config.dataset in data.PACKAGED_SERIES:
         data.packaged_path(config.dataset)
 
 
 def load(config: Config) -> data.SequenceData:
     """The series."""
-    series = data.load_sequences(
-        config.dataset,
-        data_dir=config.data_dir,
-        validation_fraction=config.validation_fraction,
-        seed=config.seed,
-        length=config.length,
-        examples=config.examples,
-        group=config.group,
-        fold=config.which_fold,
-    )
+    series = training.load_series(config)
     if not series.classes and config.model != "rnn":
         raise UserError(f"--model {config.model} classifies series; {config.dataset} has numbers")
     return series
@@ -200,8 +157,7 @@ def batches(config: Config, series: data.SequenceData) -> tuple:
     with tf.device("CPU:0"):
         values, labels = tf.constant(train.values), tf.constant(train.labels)
     _, std = data.sequence_statistics(train)
-    strengths = {name: getattr(config, name) for name in AUGMENTATION}
-    augmentation = data.SeriesAugmentation(**strengths, std=tuple(std.tolist()))
+    augmentation = config.augmentation(std.tolist())
     count = len(train)
     size = min(config.batch_size, count)
 
@@ -210,7 +166,7 @@ def batches(config: Config, series: data.SequenceData) -> tuple:
             x, y = data.memory_task(config.dataset, size, config.length, seed)
         else:
             x, y = tf.gather(values, rows % count), tf.gather(labels, rows % count)
-        if any(strengths.values()):
+        if augmentation is not None:
             x = augmentation(x, seed)
         y = one_hot(y)
         if series.classes:
@@ -312,7 +268,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model = models.for_inference(model)
     model.save(run.path / "model.keras")
     print("evaluating on the test split, once")
-    memory_task = config.dataset in MEMORY_TASKS
+    memory_task = config.dataset in training.MEMORY_TASKS
     found = evaluation.explain_sequences(
         model, series, history.rows, memory_task=memory_task, kept=history.best_epoch
     )

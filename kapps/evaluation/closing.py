@@ -122,6 +122,7 @@ def close_search(
     commands: dict[str, str],
     notes: Sequence[str],
     winner: Explanation | None = None,
+    history: training.History | None = None,
 ) -> dict[str, Any]:
     """The same at the end of a search for hyperparameters.
 
@@ -133,10 +134,15 @@ def close_search(
         commands: what each does -> the command line.
         notes: sentences on the winner, and on what the reader should know.
         winner: what was found about it, unless it has a report of its own.
+        history: of its training; its times are among the metrics, its notes in the report.
 
     Returns:
         The metrics.
     """
+    if history is not None:
+        metrics["train_seconds"] = history.train_seconds
+        metrics["examples_per_second"] = history.examples_per_second
+        notes = (*notes, *history.notes)
     found = explain_search(results, metrics)
     figures, tables = found.figures, found.tables
     if winner is not None:

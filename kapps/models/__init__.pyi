@@ -53,7 +53,10 @@ from .images.cnn import cnn as cnn
 from .images.inception import inception as inception
 from .images.mlp import mlp as mlp
 from .images.resnet import resnet as resnet
-from .images.variants import classifier_names as classifier_names
+from .images.variants import (
+    check_classifier as check_classifier,
+    classifier_names as classifier_names,
+)
 from .images.vgg import vgg as vgg
 from .inference import for_inference as for_inference
 from .pretrained import backbone_table as backbone_table, transfer as transfer

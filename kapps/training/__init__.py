@@ -22,6 +22,9 @@ seed_everything                   one seed for everything
 CommonFlags, ImageFlags, AugmentationFlags, OptimizationFlags, AveragingFlags, ClassifierFlags,
 TargetFlags, FoldFlags, PeerFlags, FastFlags
                                   flags that recipes share, for a Config to inherit
+SeriesFlags, SeriesAugmentationFlags, MEMORY_TASKS
+                                  the same for recipes of series
+load_images, load_series          the data that these flags ask for
 Fraction, Positive, PositiveInt ...
                                   types of flags with a range; Range makes others
 check, check_ranges, changed, command

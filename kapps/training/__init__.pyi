@@ -131,6 +131,12 @@ from .run import (
     write_rows as write_rows,
 )
 from .seeds import seed_everything as seed_everything
+from .series_flags import (
+    MEMORY_TASKS as MEMORY_TASKS,
+    SeriesAugmentationFlags as SeriesAugmentationFlags,
+    SeriesFlags as SeriesFlags,
+    load_series as load_series,
+)
 from .setup import (
     begin as begin,
     callbacks as callbacks,
