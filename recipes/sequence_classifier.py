@@ -16,7 +16,6 @@ The same command resumes a run that was killed, and shows the result of one that
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import ClassVar, Literal
 
 import kapps
@@ -27,8 +26,6 @@ KINDS = ("digits", "fashion_mnist", "npz", "csv", "ts")
 # Flags of --model rnn, beside its cell: arguments of `models.rnn`.
 RNN_ONLY = ("bidirectional", "residual", "projection", "activation", "frame", "pooling")
 RNN_ONLY += ("recurrent_dropout", "memory")
-TOGETHER = 250  # series evaluated at a time
-SHORT = 20  # steps; an epoch of fewer is repeated, because what follows an epoch takes longer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,39 +147,19 @@ def load(config: Config) -> data.SequenceData:
 
 def batches(config: Config, series: data.SequenceData) -> tuple:
     """Training batches, validation batches, and a clean part of the training split."""
-    import tensorflow as tf
+    _, std = data.sequence_statistics(series.splits["train"])
 
-    train, validation = series.splits["train"], series.splits["validation"]
-    one_hot = data.classification_targets(series.classes) if series.classes else lambda y: y
-    with tf.device("CPU:0"):
-        values, labels = tf.constant(train.values), tf.constant(train.labels)
-    _, std = data.sequence_statistics(train)
-    augmentation = config.augmentation(std.tolist())
-    count = len(train)
-    size = min(config.batch_size, count)
+    def fresh(count, seed):
+        return data.memory_task(config.dataset, count, config.length, seed)
 
-    def load_rows(rows, seed):
-        if config.fresh:
-            x, y = data.memory_task(config.dataset, size, config.length, seed)
-        else:
-            x, y = tf.gather(values, rows % count), tf.gather(labels, rows % count)
-        if augmentation is not None:
-            x = augmentation(x, seed)
-        y = one_hot(y)
-        if series.classes:
-            y = data.smooth(y, config.label_smoothing)
-        return tf.ensure_shape(x, [size, *train.values.shape[1:]]), y
-
-    def once(split):
-        rows = tf.data.Dataset.from_tensor_slices((split.values, split.labels))
-        return rows.batch(TOGETHER).map(lambda x, y: (x, one_hot(y))).prefetch(1)
-
-    repeats = config.repeats or math.ceil(SHORT / max(1, count // size))
-    steps = data.IndexedBatches(count * repeats, size, seed=config.seed, load=load_rows)
-    return (
-        steps,
-        once(validation),
-        once(train.some(training.clean_examples(series.counts), config.seed)),
+    return training.series_batches(
+        series,
+        config.batch_size,
+        seed=config.seed,
+        augmentation=config.augmentation(std.tolist()),
+        label_smoothing=config.label_smoothing,
+        repeats=config.repeats,
+        fresh=fresh if config.fresh else None,
     )
 
 

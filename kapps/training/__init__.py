@@ -32,8 +32,8 @@ check, check_ranges, changed, command
 only_for, check_exclusions        flags that do not go together
 begin, scope, optimizer_from, callbacks
                                   from flags to devices, precision, optimizer and callbacks
-image_batches, classifier_batches, training_targets, clean_examples
-                                  what `fit` is given of images: to train on, and to measure
+image_batches, classifier_batches, training_targets, series_batches, clean_examples
+                                  what `fit` is given: to train on, and to measure
 patch_for_replicas, order_for_replicas
                                   makes N devices give what one gives
 greedy_pretrain                   a dense autoencoder, layer by layer

@@ -1,3 +1,17 @@
+from .batches.feature_cache import (
+    FeatureBatches as FeatureBatches,
+    cached_batches as cached_batches,
+    cached_features as cached_features,
+    feature_directory as feature_directory,
+    features_by_split as features_by_split,
+    gatherer as gatherer,
+)
+from .batches.images import (
+    classifier_batches as classifier_batches,
+    image_batches as image_batches,
+    training_targets as training_targets,
+)
+from .batches.series import series_batches as series_batches
 from .calibrated_loss import CalibratedLoss as CalibratedLoss
 from .cells import (
     Candidate as Candidate,
@@ -13,21 +27,7 @@ from .distributed.devices import (
 )
 from .distributed.ordering import order_for_replicas as order_for_replicas
 from .distributed.patch import patch_for_replicas as patch_for_replicas
-from .feature_cache import (
-    FeatureBatches as FeatureBatches,
-    cached_batches as cached_batches,
-    cached_features as cached_features,
-    feature_directory as feature_directory,
-    features_by_split as features_by_split,
-    gatherer as gatherer,
-)
-from .flag_rules import (
-    Exclusions as Exclusions,
-    changed as changed,
-    check_exclusions as check_exclusions,
-    only_for as only_for,
-)
-from .flags import (
+from .flags.groups import (
     AugmentationFlags as AugmentationFlags,
     AveragingFlags as AveragingFlags,
     ClassifierFlags as ClassifierFlags,
@@ -59,16 +59,23 @@ from .flags import (
     command as command,
     load_images as load_images,
 )
+from .flags.rules import (
+    Exclusions as Exclusions,
+    changed as changed,
+    check_exclusions as check_exclusions,
+    only_for as only_for,
+)
+from .flags.series import (
+    MEMORY_TASKS as MEMORY_TASKS,
+    SeriesAugmentationFlags as SeriesAugmentationFlags,
+    SeriesFlags as SeriesFlags,
+    load_series as load_series,
+)
 from .gradients import (
     GradientFlow as GradientFlow,
     gradient_flow as gradient_flow,
 )
 from .greedy import greedy_pretrain as greedy_pretrain
-from .image_pipeline import (
-    classifier_batches as classifier_batches,
-    image_batches as image_batches,
-    training_targets as training_targets,
-)
 from .kept_epoch import (
     best_epoch as best_epoch,
     kept_by as kept_by,
@@ -131,12 +138,6 @@ from .run import (
     write_rows as write_rows,
 )
 from .seeds import seed_everything as seed_everything
-from .series_flags import (
-    MEMORY_TASKS as MEMORY_TASKS,
-    SeriesAugmentationFlags as SeriesAugmentationFlags,
-    SeriesFlags as SeriesFlags,
-    load_series as load_series,
-)
 from .setup import (
     begin as begin,
     callbacks as callbacks,

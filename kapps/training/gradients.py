@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from kapps.errors import UserError
 from kapps.training import run as runs
-from kapps.training.flags import CommonFlags
+from kapps.training.flags.groups import CommonFlags
 
 if TYPE_CHECKING:
     from kapps.training.phases import Phase

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from kapps import files
 from kapps.training import run as runs
-from kapps.training.flags import CommonFlags
+from kapps.training.flags.groups import CommonFlags
 
 if TYPE_CHECKING:
     from kapps.training.phases import Phase

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 from kapps import data
-from kapps.training.flag_rules import Exclusions, only_for
-from kapps.training.flags import NonNegative, PositiveInt, Range, Rate
+from kapps.training.flags.groups import NonNegative, PositiveInt, Range, Rate
+from kapps.training.flags.rules import Exclusions, only_for
 
 MEMORY_TASKS = ("adding", "copy")
 Part = Annotated[float, Range(0, 0.9, "between 0 and 0.9")]

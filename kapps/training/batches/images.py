@@ -1,4 +1,4 @@
-"""What `fit` is given of images: batches to train on, and batches to measure."""
+"""Batches of images: augmented ones to train on, and plain ones to measure."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@
     FastFlags           what makes an image classifier good in few epochs
 
 A field's range stands in its type (`Fraction`, `Positive`, ...), and what does not go together in
-the class variable `EXCLUSIONS` (`flag_rules`). `check` looks at both, over all the classes that a
+the class variable `EXCLUSIONS` (`rules`). `check` looks at both, over all the classes that a
 `Config` is made of. Nothing here imports TensorFlow.
 """
 
@@ -31,7 +31,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from kapps import data
 from kapps.errors import UserError
 from kapps.training.distributed.devices import check_batch, check_devices, cluster, named_devices
-from kapps.training.flag_rules import Exclusions, changed, check_exclusions
+from kapps.training.flags.rules import Exclusions, changed, check_exclusions
 
 Presets = Mapping[str, Mapping[str, Any]]  # values of fields, by the name of the preset
 
