@@ -5,6 +5,8 @@
     python recipes/autoencoder.py --denoise masking --noise 0.3
     python recipes/autoencoder.py --dataset fashion_mnist --latent-dim 64 --anomaly-class Bag
 
+    image -> encoder -> code -> decoder -> image        loss: how far the two are apart
+
 Networks: linear (what principal component analysis does), dense, stacked (deep; layer by layer
 first with --pretrain: Hinton and Salakhutdinov 2006, Bengio et al. 2007), residual (dense blocks),
 convolutional. Denoising: Vincent et al. 2010. The same command resumes a run that was killed, to

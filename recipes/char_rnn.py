@@ -4,6 +4,8 @@
     python recipes/char_rnn.py --dataset text:BOOK.txt --units 384 --epochs 5
     python recipes/char_rnn.py --cell lstm --layers 2 --residual --dropout 0.1 --k1 32 --k2 128
 
+    character -> embedding -> recurrent layers -> logits of the next character
+
 Graves 2013 (arXiv:1308.0850), trained by truncated back-propagation through time (Williams and
 Peng 1990). The text is read in as many lanes as a batch has rows, each of which goes on from batch
 to batch. Judged by bits per character on the end of the text, in one continuous stream, beside

@@ -6,6 +6,8 @@
     python recipes/gan.py --loss hinge --regularizer none --discriminator-normalization spectral
     python recipes/gan.py --conditioning projection
 
+    z ~ N(0, I) -> generator -> image        image, real or not -> discriminator -> logit
+
 Goodfellow et al. 2014 (arXiv:1406.2661). Losses, regularizers, normalisation, conditioning and
 augmentation combine freely; where two exclude each other the message says why. The best epoch is
 the one whose samples are nearest to the validation split, by the Fréchet distance of a classifier's

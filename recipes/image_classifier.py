@@ -4,6 +4,9 @@
     python recipes/image_classifier.py --dataset fashion_mnist --model resnet8_wide --batch-size 256
     python recipes/image_classifier.py --dataset folder:PATH --model resnet18 --image-size 96
 
+    image -> (convolution, batch normalization, relu) x 2, pool; once for each of --filters
+          -> mean over the map -> dropout -> dense -> logits
+
 Networks: multilayer perceptron; a plain CNN (LeCun 1998); VGG (arXiv:1409.1556), GoogLeNet
 (arXiv:1409.4842) and ResNet (arXiv:1512.03385). The same command resumes a run that was killed, to
 the same bits, and shows the result of one that is finished.

@@ -6,6 +6,8 @@
     python recipes/sequence_classifier.py --dataset GunPoint --frame 10 --units 64 64 --residual
     python recipes/sequence_classifier.py --dataset ts:NAME_TRAIN.ts --model lstm_fcn
 
+    series [steps, features] -> recurrent layers -> last valid step -> dense -> logits, or a number
+
 The default is the adding problem (Hochreiter and Schmidhuber 1997), made of random numbers: two of
 many are marked, and their sum is asked for at the end; `copy` is the other memory task. Both show
 whether gradients reach far enough back: a simple cell fails where LSTM (1997) and GRU

@@ -4,6 +4,8 @@
     python recipes/tabular.py --dataset diabetes
     python recipes/tabular.py --dataset csv:PATH --target COLUMN
 
+    columns -> encoder (standardize, impute, one-hot) -> hidden layers -> logits, or a quantity
+
 Classification or regression, as the target says. Numbers are standardised and missing ones imputed
 with the training median, categories are one-hot, all inside the model (keras.utils.FeatureSpace),
 so that the published one takes raw columns by name. Beside it stand scikit-learn's gradient

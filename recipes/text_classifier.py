@@ -4,6 +4,8 @@
     python recipes/text_classifier.py --dataset csv:FILE.csv --text COLUMN --target COLUMN
     python recipes/text_classifier.py --dataset folder:PATH --model gru
 
+    text -> words -> embeddings -> weighted mean -> dense -> logits
+
 Embedded words, pooled by attention; read in both directions before by --model gru or lstm. Beside
 it stands a linear model on TF-IDF, which is hard to beat on small data. The default texts are the
 docstrings of Python's own library: from which package is one? The same command resumes a run that

@@ -4,6 +4,8 @@
     python recipes/transfer_learning.py --dataset folder:PATH
     python recipes/transfer_learning.py --dataset folder:PATH --class-weights --test-time-flip
 
+    image -> backbone, trained on ImageNet -> mean over its map -> dropout -> dense -> logits
+
 First a linear probe: the head alone, on features that are computed once and kept. Then its last
 stages follow, slower the nearer they are to the input (Kumar et al. 2022, arXiv:2202.10054; Howard
 and Ruder 2018, arXiv:1801.06146). EfficientNet-Lite0 comes with its ImageNet weights; no network is

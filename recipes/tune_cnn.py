@@ -4,6 +4,8 @@
     python recipes/tune_cnn.py --dataset fashion_mnist --algorithm hyperband --epochs 9 --workers 2
     python recipes/tune_cnn.py --algorithm tpe --max-minutes 30 --cost multiply_adds
 
+    image -> stages of (convolution, normalization, activation), pool -> dense -> logits
+
 Filters, windows, strides, padding, pooling, depth, dropout, normalization, optimizer, learning
 rate, schedule, batch size and shifts of the training images are sought on validation data; every
 point of the space can be built.

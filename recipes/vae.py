@@ -5,6 +5,9 @@
     python recipes/vae.py --objective iwae --samples 50
     python recipes/vae.py --likelihood discretized_logistic --conditional
 
+    image -> encoder -> mean, log_var of q(z | x)        z ~ q -> decoder -> pixels
+    loss = -log p(x | z) + beta KL(q || prior)
+
 Kingma and Welling 2013 (arXiv:1312.6114); networks of Tomczak and Welling 2018 (arXiv:1705.07120).
 The Bernoulli likelihood models binary images. They are drawn from the grey levels: anew in every
 training step, once for validation and test (arXiv:2004.04795). Reports give the negative

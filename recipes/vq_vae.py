@@ -4,7 +4,9 @@
     python recipes/vq_vae.py --dataset fashion_mnist --epochs 20
     python recipes/vq_vae.py --conditional --codes 128
 
-Van den Oord et al. 2017 (arXiv:1711.00937): a image becomes a small map of codes, each the number
+    image -> encoder -> map of vectors -> the nearest of the codebook -> decoder -> image
+
+Van den Oord et al. 2017 (arXiv:1711.00937): an image becomes a small map of codes, each the number
 of a vector in a codebook. Then a gated PixelCNN (arXiv:1606.05328) learns which maps there are;
 drawing one code after the other and decoding them makes new images. The same command goes on with
 a run that was killed in either phase, to the same bits, and shows the result of one that is

@@ -5,6 +5,8 @@
     python recipes/xor_mlp.py --dataset sine
     python recipes/xor_mlp.py --dataset step --units 32
 
+    x -> tanh(W1 x + b1) -> W2 h + b2
+
 No plane gives the four points of exclusive or their classes (Minsky and Papert 1969): the best has
 three of four on the right side. A hidden layer of four units can, and back-propagation (Rumelhart,
 Hinton and Williams 1986) finds its weights: how often, by width and optimizer, is shown by a table
