@@ -199,9 +199,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, images, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
-    print("evaluating on the test split, once")
+    model = evaluation.begin(model, run)
     found = evaluation.explain_autoencoder(
         model,
         images,
@@ -212,14 +210,13 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         layer_errors=run.facts().get("layer_errors", ()),
         seed=config.seed,
     )
-    what = f"A {config.model} autoencoder with codes of {config.latent_dim}"
-    published = serving.publish(model, run, images, found, what=what)
-    return evaluation.close(
+    return serving.publish_and_close(
+        model,
         run,
         images,
         history,
         found,
-        published,
+        what=f"A {config.model} autoencoder with codes of {config.latent_dim}",
         title=f"{config.model} autoencoder on {images.spec}",
         parameters=model.count_params(),
     )

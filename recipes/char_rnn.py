@@ -179,9 +179,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, text, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
-    print("evaluating on the test part, once")
+    model = evaluation.begin(model, run)
     drawn, epochs = evaluation.samples_of(run.path)
     found = evaluation.explain_text(
         model,
@@ -192,14 +190,13 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         train_characters=text.counts["validation"],
         kept=history.best_epoch,
     )
-    what = f"A character model ({config.layers} x {config.cell} of {config.units} units)"
-    published = serving.publish(model, run, text, found, what=what)
-    return evaluation.close(
+    return serving.publish_and_close(
+        model,
         run,
         text,
         history,
         found,
-        published,
+        what=f"A character model ({config.layers} x {config.cell} of {config.units} units)",
         title=f"{config.cell} writing {text.spec}",
         parameters=models.trainable_parameters(model),
         characters_per_second=history.examples_per_second * config.k1,

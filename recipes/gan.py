@@ -248,22 +248,19 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, images, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
-    print("evaluating on the test split, once")
+    model = evaluation.begin(model, run)
     extractor = evaluation.feature_extractor(images, seed=config.seed, verbose=0)
     found = evaluation.explain_gan(
         model, images, history.rows, extractor, tstr=config.tstr, seed=config.seed
     )
     batch = config.batch_size * config.n_critic
-    what = f"A GAN ({config.loss}, {config.regularizer}, conditioning {config.conditioning})"
-    published = serving.publish(model, run, images, found, what=what)
-    return evaluation.close(
+    return serving.publish_and_close(
+        model,
         run,
         images,
         history,
         found,
-        published,
+        what=f"A GAN ({config.loss}, {config.regularizer}, conditioning {config.conditioning})",
         title=f"{config.loss} GAN on {images.spec}",
         generator_steps=len(history.rows) * (images.counts["train"] // batch),
         parameters=model.generator.count_params() + model.discriminator.count_params(),

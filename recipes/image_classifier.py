@@ -171,13 +171,13 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     if config.peers:
         labels, peers = images.splits["test"].labels, evaluation.picture_peers(images)
         found = evaluation.beside_peers(found, labels, peers)
-    published = serving.publish(model, run, images, found, what=f"A {config.model}")
-    return evaluation.close(
+    return serving.publish_and_close(
+        model,
         run,
         images,
         history,
         found,
-        published,
+        what=f"A {config.model}",
         title=f"{config.model} on {images.spec}",
         predict="IMAGE.png",
         parameters=model.count_params(),

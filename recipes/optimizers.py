@@ -241,9 +241,7 @@ def fit(config: Config, run: training.Run) -> tuple:
 def main(config: Config, run: training.Run) -> dict[str, object]:
     """Compare, evaluate and publish the winner, and report; the figures of metrics.json."""
     model, images, history, compared, trainings = fit(config, run)
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
-    print("evaluating the winner on the test split, once")
+    model = evaluation.begin(model, run)
     measured = min(images.counts["validation"], images.counts["train"])
     found = evaluation.explain_comparison(
         *compared,
@@ -254,15 +252,14 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         seed=config.seed,
     )
     winner = found.metrics["winner"]
-    what = f"A {config.model} whose optimizer ({winner}) was the best of a comparison,"
-    published = serving.publish(model, run, images, found, what=what)
-    print("\n".join([found.verdict.sentence, *found.notes]))
-    return evaluation.close(
+    print(found.verdict.sentence)
+    return serving.publish_and_close(
+        model,
         run,
         images,
         history,
         found,
-        published,
+        what=f"A {config.model} whose optimizer ({winner}) was the best of a comparison,",
         title=f"Optimizers of {config.model} on {images.spec}",
         predict="IMAGE.png",
         parameters=model.count_params(),

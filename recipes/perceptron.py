@@ -203,15 +203,14 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         highest_rate=run.facts().get("highest_learning_rate"),
     )
     generated = config.dataset in data.POINT_SETS
-    kind = {"kind": "linear classifier of points"} if generated else {}
-    what = f"A network of one layer ({config.rule} rule)"
-    published = serving.publish(classifier, run, points, found, what=what, **kind)
-    return evaluation.close(
+    return serving.publish_and_close(
+        classifier,
         run,
         points,
         history,
         found,
-        published,
+        what=f"A network of one layer ({config.rule} rule)",
+        kind="linear classifier of points" if generated else None,
         title=f"{config.rule} on {points.name}",
         predict=None if generated else "IMAGE.png",
         parameters=model.count_params(),

@@ -244,9 +244,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, series, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
-    print("evaluating on the test split, once")
+    model = evaluation.begin(model, run)
     memory_task = config.dataset in training.MEMORY_TASKS
     found = evaluation.explain_sequences(
         model, series, history.rows, memory_task=memory_task, kept=history.best_epoch
@@ -254,14 +252,13 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     if config.peers and found.test_logits is not None:
         labels, peers = series.splits["test"].labels, evaluation.series_peers(series)
         found = evaluation.beside_peers(found, labels, peers)
-    what = f"A recurrent network ({config.network})"
-    published = serving.publish(model, run, series, found, what=what)
-    return evaluation.close(
+    return serving.publish_and_close(
+        model,
         run,
         series,
         history,
         found,
-        published,
+        what=f"A recurrent network ({config.network})",
         title=f"{config.network} on {series.spec}",
         parameters=model.count_params(),
     )

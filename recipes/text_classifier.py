@@ -156,21 +156,18 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, documents, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
-    print("evaluating on the test split, once")
+    model = evaluation.begin(model, run)
     found = evaluation.explain_documents(model, documents, history.rows)
     if config.peers:
         labels, peers = documents.splits["test"].labels, evaluation.document_peers(documents)
         found = evaluation.beside_peers(found, labels, peers)
-    what = f"A text classifier ({config.model})"
-    published = serving.publish(model, run, documents, found, what=what)
-    return evaluation.close(
+    return serving.publish_and_close(
+        model,
         run,
         documents,
         history,
         found,
-        published,
+        what=f"A text classifier ({config.model})",
         title=f"{config.model} on {documents.spec}",
         predict="'A TEXT'",
         parameters=model.count_params(),

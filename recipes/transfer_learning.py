@@ -261,20 +261,14 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
             training.feature_directory(run, config.cache_dir) if config.cache else None,
         )
         found = evaluation.beside_peers(found, labels, peers)
-    published = serving.publish(
+    return serving.publish_and_close(
         model,
-        run,
-        images,
-        found,
-        what=f"{config.backbone} (weights: {config.weights}) with a new head, by {history.kept},",
-        caveats=found.notes,
-    )
-    return evaluation.close(
         run,
         images,
         history,
         found,
-        published,
+        what=f"{config.backbone} (weights: {config.weights}) with a new head, by {history.kept},",
+        caveats=found.notes,
         title=f"{config.backbone} on {images.spec}",
         predict="IMAGE.jpg",
         commands={"For phones": f"kapps export {run.path} --format litert --quantize int8"},

@@ -217,10 +217,8 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     """Search, train the winner, evaluate, publish and report; returns metrics.json."""
     model, images, history, results = fit(config, run)
     winner, everything = results.best_first()[0], config.refit == "all"
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
+    model = evaluation.begin(model, run)
     training.write_rows(run.path / "metrics.csv", history.rows)
-    print("evaluating on the test split, once")
     found = evaluation.explain_classifier(model, images, history.rows, kept=history.best_epoch)
     best = history.best_epoch
     if everything:  # validation was trained on: it says nothing of over-fitting or calibration

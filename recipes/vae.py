@@ -207,9 +207,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, images, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
-    print("evaluating on the test split, once")
+    model = evaluation.begin(model, run)
     found = evaluation.explain_vae(
         model,
         images,
@@ -219,14 +217,14 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         extractor=evaluation.wanted_extractor(images, config.sample_quality, seed=config.seed),
         seed=config.seed,
     )
-    what = f"A {config.model} VAE with {config.latent_dim} latents, likelihood {config.likelihood}"
-    published = serving.publish(model, run, images, found, what=what)
-    return evaluation.close(
+    return serving.publish_and_close(
+        model,
         run,
         images,
         history,
         found,
-        published,
+        what=f"A {config.model} VAE with {config.latent_dim} latents, likelihood "
+        f"{config.likelihood}",
         title=f"{config.model} VAE on {images.spec}",
         parameters=models.trainable_parameters(model),
     )

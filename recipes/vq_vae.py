@@ -213,9 +213,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, images, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
-    print("evaluating on the test split, once")
+    model = evaluation.begin(model, run)
     found = evaluation.explain_vq_vae(
         model,
         images,
@@ -228,13 +226,13 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     )
     height, width = model.code_shape
     what = f"A VQ-VAE whose code of an image is {height}x{width} numbers of {model.codes} vectors,"
-    published = serving.publish(model, run, images, found, what=f"{what} with a prior,")
-    return evaluation.close(
+    return serving.publish_and_close(
+        model,
         run,
         images,
         history,
         found,
-        published,
+        what=f"{what} with a prior,",
         title=f"VQ-VAE on {images.spec}",
         prior_best_epoch=history.phases[PRIOR].best_epoch,
         parameters=sum(

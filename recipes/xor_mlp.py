@@ -241,14 +241,14 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         activation=config.activation,
         run=run.path,
     )
-    what, kind = f"A network of {units} hidden units", "multilayer perceptron of points"
-    published = serving.publish(served, run, points, found, what=what, kind=kind)
-    return evaluation.close(
+    return serving.publish_and_close(
+        served,
         run,
         points,
         history,
         found,
-        published,
+        what=f"A network of {units} hidden units",
+        kind="multilayer perceptron of points",
         title=f"{config.dataset} by {units} hidden units",
         learning_rate=run.facts()["learning_rate"],
         parameters=one.count_params(),

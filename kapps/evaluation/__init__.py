@@ -73,6 +73,8 @@ SURFACES, PAPER, descend, surface_walks, surface_figures, surface_table, surface
 explain_text, language_verdict, text_baselines, harder_by
                           a character model beside counts and xz
 explain_search            what a search for hyperparameters has found
+begin, close, close_search
+                          the model that is evaluated; what ends every recipe: figures, report
 summary, file_name        the last lines on the terminal; a title as a file name
 write_report              one self-contained HTML page
 find_runs, read_history, runs_table, compare

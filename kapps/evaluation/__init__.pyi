@@ -49,6 +49,7 @@ from .classic.verdicts import (
     mlp_verdict as mlp_verdict,
 )
 from .closing import (
+    begin as begin,
     close as close,
     close_search as close_search,
     commands_after as commands_after,

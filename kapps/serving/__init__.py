@@ -1,6 +1,7 @@
 """A trained model is published where TensorFlow Serving reads it, and asked.
 
 publish(model, run, data, found, ...)    publish the model of a run, whatever its family
+publish_and_close(model, run, ...)        the same, and its report: how a recipe ends
 export(model, export_dir, class_names)   the next version of an image classifier, checked by
                                          reloading it
 export_generator(model, export_dir)      the same for a VAE, VQ-VAE, GAN or autoencoder: encode,
