@@ -162,8 +162,6 @@ def compiled(config, points: data.PointData, units: int, name: str, rate: float,
 
 def fit(config: Config, run: training.Run) -> tuple:
     """Train; returns the model, the data and the history."""
-    import keras
-
     devices = training.begin(config)
     points = load(config)
     run.record_data(points)
@@ -180,19 +178,13 @@ def fit(config: Config, run: training.Run) -> tuple:
         f"{model.count_params() // networks} parameters each; {name}, rate {rate:g}",
     )
 
-    def measure(epoch, logs):
-        logs.update(evaluation.measure_stacked(model, points, "validation", "val_"))
-
     history = training.fit(
         model,
         train,
         validation,
         config=config,
         run=run,
-        callbacks=[
-            keras.callbacks.LambdaCallback(on_epoch_end=measure),
-            evaluation.SampleGrids(lambda: evaluation.stacked_frames(model, points), run.path),
-        ],
+        callbacks=evaluation.watch_stacked(model, points, run.path),
     )
     return model, points, history
 

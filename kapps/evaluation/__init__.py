@@ -64,7 +64,8 @@ SampleGrids, samples_of     images drawn after every epoch, samples of fixed noi
 explain_perceptron, perceptron_frames, features_of
                           a network of one layer: its film, its figures, what its layer sees
 explain_stacked, stacked_frames, stacked_kind, stacked_targets, stacked_losses, measure_stacked,
-stacked_cell              the same for many small networks that are trained at once
+stacked_cell, watch_stacked
+                          the same for many small networks that are trained at once
 explain_comparison, contestant, Contestant, best_contestant, comparison_rows, epoch_rows,
 winner_history, comparison_figures, comparison_table, optimizer_findings, judge_standings, standing
                           what a comparison of optimizers shows, settled by pairs of seeds

@@ -12,6 +12,7 @@ from .classic.explain_stacked import (
     stacked_kind as stacked_kind,
     stacked_losses as stacked_losses,
     stacked_targets as stacked_targets,
+    watch_stacked as watch_stacked,
 )
 from .classic.optimizers import (
     Contestant as Contestant,
