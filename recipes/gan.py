@@ -8,7 +8,7 @@
 
     z ~ N(0, I) -> generator -> image        image, real or not -> discriminator -> logit
 
-Goodfellow et al. 2014 (arXiv:1406.2661). Losses, regularizers, normalisation, conditioning and
+Goodfellow et al. 2014 (arXiv:1406.2661). Losses, regularizers, normalization, conditioning and
 augmentation combine freely; where two exclude each other the message says why. The best epoch is
 the one whose samples are nearest to the validation split, by the Fréchet distance of a classifier's
 features: losses of the players say nothing about quality. The same command resumes a run that was
@@ -43,7 +43,7 @@ class Config(training.ImageFlags, training.CommonFlags):
     """What is trained, on what, and how."""
 
     loss: LOSSES = "relativistic"
-    """what the players minimise; minimax is the saturating one, relativistic that of R3GAN"""
+    """what the players minimize; minimax is the saturating one, relativistic that of R3GAN"""
     label_smoothing: training.Rate | None = None
     """bce: real images have a target of 1 minus this; default: 0.1"""
     regularizer: Literal["none", "r1", "r2", "r1_r2", "gradient_penalty", "weight_clip"] = "r1_r2"

@@ -170,7 +170,7 @@ def network(config: Config, series: data.SequenceData):
     mean, std = (
         statistic.tolist() for statistic in data.sequence_statistics(series.splits["train"])
     )
-    if config.per_series:  # each is normalised by itself
+    if config.per_series:  # each is normalized by itself
         mean, std = [0.0] * series.features, [1.0] * series.features
     shared = {
         "feature_mean": mean,

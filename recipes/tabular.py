@@ -6,7 +6,7 @@
 
     columns -> encoder (standardize, impute, one-hot) -> hidden layers -> logits, or a quantity
 
-Classification or regression, as the target says. Numbers are standardised and missing ones imputed
+Classification or regression, as the target says. Numbers are standardized and missing ones imputed
 with the training median, categories are one-hot, all inside the model (keras.utils.FeatureSpace),
 so that the published one takes raw columns by name. Beside it stand scikit-learn's gradient
 boosting and a linear model on the same rows: on small tables they are hard to beat

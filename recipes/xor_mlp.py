@@ -137,7 +137,7 @@ def batches(config: Config, points: data.PointData) -> tuple:
 
 
 def network(config: Config, points: data.PointData, units: int):
-    """All networks as one, points -> [batch, networks, 1]; their points are standardised inside."""
+    """All networks as one, points -> [batch, networks, 1]; their points are standardized inside."""
     x = points.x["train"]
     return models.stacked_mlp(
         chosen(config, "seeds"),

@@ -31,7 +31,7 @@ nearest_neighbour_test
 importance_nll, Likelihood, bits_per_dimension
                           negative log-likelihood of a VAE by importance sampling
 binarization_entropy, floor_note
-                          what no model of binarised pictures can be below
+                          what no model of binarized pictures can be below
 active_units, kl_per_dimension, mutual_information
                           does a VAE use its latent variables?
 train_on_synthetic        are samples of a conditional model good enough to learn from?

@@ -110,7 +110,7 @@ def test_again_is_quick_and_another_config_is_refused(finished):
         call(transfer_learning, dataclasses.replace(config, stage_decay=0.9))
 
 
-def test_quantised_for_phones(finished, capsys):
+def test_quantized_for_phones(finished, capsys):
     config, metrics = finished
     capsys.readouterr()
     cli.main(["export", config.run_dir, "--format", "litert", "--quantize", "int8"])

@@ -90,7 +90,7 @@ def test_dropout_statistics_and_averages_end_with_the_same_bits():
     assert small.digest(with_flow) == small.digest(without)
     assert len(flow.rows) > 5 and all(row["step"] >= 0 for row in flow.rows)
     first = [name for name in flow.rows[0] if name not in ("epoch", "step")]
-    assert len(first) == 3  # convolution, normalisation, dense
+    assert len(first) == 3  # convolution, normalization, dense
 
 
 @pytest.mark.parametrize(

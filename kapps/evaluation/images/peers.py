@@ -91,7 +91,7 @@ def logistic_labels(
     """Labels int [m] by a logistic regression whose penalty is chosen in three folds.
 
     Args:
-        known: features float [n, f]; they are standardised.
+        known: features float [n, f]; they are standardized.
         labels: int [n].
         asked: features float [m, f].
         seed: of the folds.

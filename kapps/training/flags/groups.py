@@ -286,7 +286,7 @@ class FastFlags:
     whitening: Annotated[int, Range(0, 7, "between 0 and 7")] = 0
     """side of the patches that a frozen first layer whitens (2 or 3 is usual); 0 is off"""
     identity_start: bool = False
-    """convolutions begin by handing on what they get (Dirac initialisation)"""
+    """convolutions begin by handing on what they get (Dirac initialization)"""
     alternate_flips: bool = False
     """mirror each image in every second epoch, instead of by chance"""
     test_views: bool = False
