@@ -194,7 +194,7 @@ def fit(config: Config, run: training.Run) -> tuple:
     results = search(config, run, trials)
     winner, everything = results.best_first()[0], config.refit == "all"
     hp = tuning.hyperparameters(results.space, winner.values)
-    epochs, last = config.epochs_of(winner)
+    epochs, last = config.epochs_of(winner, config.epochs)
     used = data.with_validation(images) if everything else images
     model, (train, validation, clean) = trials.build(hp, used, config.seed, epochs)
     print(f"winner    trial {winner.number}: {models.size(model)}; {config.told(last)}")
@@ -222,7 +222,8 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     found = evaluation.explain_classifier(model, images, history.rows, kept=history.best_epoch)
     best = history.best_epoch
     if everything:  # validation was trained on: it says nothing of over-fitting or calibration
-        found, best = evaluation.without_validation(found), config.epochs_of(winner)[1]
+        found = evaluation.without_validation(found)
+        best = config.epochs_of(winner, config.epochs)[1]
     published = serving.publish(
         model,
         run,

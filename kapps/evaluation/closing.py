@@ -157,8 +157,11 @@ def close_search(
         The metrics.
     """
     if history is not None:
-        metrics["train_seconds"] = history.train_seconds
-        metrics["examples_per_second"] = history.examples_per_second
+        metrics = {
+            **metrics,
+            "train_seconds": history.train_seconds,
+            "examples_per_second": history.examples_per_second,
+        }
         notes = (*notes, *history.notes)
     found = explain_search(results, metrics)
     figures, tables = found.figures, found.tables

@@ -55,7 +55,7 @@ class SearchFlags:
 
 @dataclasses.dataclass(frozen=True)
 class RefitFlags:
-    """How the winner is trained anew; goes with `epochs`, those of a trial."""
+    """How the winner is trained anew."""
 
     refit: Literal["validation", "all"] = "validation"
     """train the winner with validation kept (best epoch, calibration), or on train and validation
@@ -63,7 +63,7 @@ class RefitFlags:
     winner_epochs: training.NonNegativeInt = 0
     """epochs of the winner; 0: three times those of a trial, with --refit all those of its trial"""
 
-    def epochs_of(self, winner: Record) -> tuple[int, int]:
+    def epochs_of(self, winner: Record, epochs: int) -> tuple[int, int]:
         """Epochs of the winner's schedule, and how many of them are trained.
 
         A trial only has to be told from others. On all data nothing says when to stop, so there
@@ -71,9 +71,10 @@ class RefitFlags:
 
         Args:
             winner: the trial.
+            epochs: those of a trial.
         """
         everything = self.refit == "all"
-        epochs = self.winner_epochs or self.epochs * (1 if everything else 3)  # type: ignore[attr-defined]
+        epochs = self.winner_epochs or epochs * (1 if everything else 3)
         return epochs, min(epochs, winner.best_epoch or epochs) if everything else epochs
 
     def told(self, epochs: int) -> str:

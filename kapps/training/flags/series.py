@@ -12,6 +12,7 @@ from kapps.training.flags.groups import NonNegative, PositiveInt, Range, Rate
 from kapps.training.flags.rules import Exclusions, only_for
 
 MEMORY_TASKS = ("adding", "copy")
+AUGMENTATIONS = ("window", "warp", "scale", "jitter")
 Part = Annotated[float, Range(0, 0.9, "between 0 and 0.9")]
 
 
@@ -60,7 +61,7 @@ class SeriesAugmentationFlags:
     EXCLUSIONS: ClassVar[Exclusions] = only_for(
         "data that are not made here",
         lambda c: c.dataset not in MEMORY_TASKS,
-        ("window", "warp", "scale", "jitter"),
+        AUGMENTATIONS,
     )
 
     def augmentation(self, std: Sequence[float]) -> data.SeriesAugmentation | None:
@@ -69,17 +70,10 @@ class SeriesAugmentationFlags:
         Args:
             std: deviation of each feature.
         """
-        strengths = {
-            "window": self.window,
-            "warp": self.warp,
-            "scale": self.scale,
-            "jitter": self.jitter,
-        }
-        return (
-            data.SeriesAugmentation(**strengths, std=tuple(std))
-            if any(strengths.values())
-            else None
-        )
+        strengths = {name: getattr(self, name) for name in AUGMENTATIONS}
+        if not any(strengths.values()):
+            return None
+        return data.SeriesAugmentation(**strengths, std=tuple(std))
 
 
 def load_series(config: Any) -> data.SequenceData:
