@@ -1,4 +1,4 @@
-"""Test likelihoods of VAEs on dynamically binarised Fashion-MNIST, in nats per picture.
+"""Test likelihoods of VAEs on dynamically binarized Fashion-MNIST, in nats per picture.
 
     python benchmarks/likelihoods.py              every row, one after the other
     python benchmarks/likelihoods.py dense vamp   these rows

@@ -29,7 +29,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     last, a mask, `renorm=True`, float64.
 
     With `synchronized=True` the batch is that of all replicas. The kernel finds each replica's
-    statistics and normalises with those of all; two short messages go between the replicas, and
+    statistics and normalizes with those of all; two short messages go between the replicas, and
     one on the way back. Its gradients cannot be differentiated once more.
 
     One case differs on purpose: a replica that gets no example of the last, smaller batch adds
@@ -106,7 +106,7 @@ def _moments_of_all(inputs, count):
     """Mean, variance of the sample and number of values per channel, over all replicas."""
     channels = inputs.shape[-1]
     one, zero = tf.ones([channels]), tf.zeros([channels])
-    # For its statistics, in one pass over the values; what it normalises is not used.
+    # For its statistics, in one pass over the values; what it normalizes is not used.
     _, mean, variance = tf.compat.v1.nn.fused_batch_norm(
         tf.stop_gradient(inputs), one, zero, is_training=True
     )
@@ -217,13 +217,13 @@ class SpectralNormalization(keras.layers.Wrapper):
         sigma(W) = v' W u,    the layer computes with  W / sigma(W),
 
     where the gradient goes through sigma and not through u and v, so it is orthogonal to W as long
-    as those have converged. The stored kernel is the unnormalised one, and calling the layer
+    as those have converged. The stored kernel is the unnormalized one, and calling the layer
     changes nothing, as often as one may do so. `update()` makes one step of the power iteration;
     call it once before each step of the optimizer (`kapps.models.GAN` does). sigma is computed in
     float32 under every policy. A kernel of zeros stays one.
 
     `keras.layers.SpectralNormalization` is another thing: it overwrites the kernel with the
-    normalised one at every call that trains, so its gradient lacks the term of sigma, and two
+    normalized one at every call that trains, so its gradient lacks the term of sigma, and two
     calls in a step are two changes of the weights.
 
     Miyato et al. 2018, arXiv:1802.05957, algorithm 1 and section 2.1.
@@ -255,7 +255,7 @@ class SpectralNormalization(keras.layers.Wrapper):
 
     @property
     def kernel(self) -> keras.Variable:
-        """The kernel of the wrapped layer, not normalised."""
+        """The kernel of the wrapped layer, not normalized."""
         for name in ("kernel", "embeddings"):
             if isinstance(getattr(self.layer, name, None), keras.Variable):
                 return getattr(self.layer, name)
@@ -277,7 +277,7 @@ class SpectralNormalization(keras.layers.Wrapper):
         return tf.tensordot(v, tf.linalg.matvec(matrix, tf.stop_gradient(u)), 1)
 
     def call(self, inputs):
-        """The wrapped layer, computing with the normalised kernel."""
+        """The wrapped layer, computing with the normalized kernel."""
         sigma = self.sigma()
         kernel = tf.convert_to_tensor(self.kernel.value)
         kernel = kernel / tf.cast(tf.where(sigma > 0.0, sigma, 1.0), kernel.dtype)

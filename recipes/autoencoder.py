@@ -5,6 +5,8 @@
     python recipes/autoencoder.py --denoise masking --noise 0.3
     python recipes/autoencoder.py --dataset fashion_mnist --latent-dim 64 --anomaly-class Bag
 
+    image -> encoder -> code -> decoder -> image        loss: how far the two are apart
+
 Networks: linear (what principal component analysis does), dense, stacked (deep; layer by layer
 first with --pretrain: Hinton and Salakhutdinov 2006, Bengio et al. 2007), residual (dense blocks),
 convolutional. Denoising: Vincent et al. 2010. The same command resumes a run that was killed, to
@@ -21,14 +23,6 @@ from kapps import command_line, data, evaluation, models, serving, training
 
 # Hidden layers of the encoder, unless --units says.
 UNITS = {"dense": (512,), "stacked": (512, 256, 128)}
-ONLY_FOR = {  # flags that shape one kind of network
-    "units": tuple(UNITS),
-    "pretrain": tuple(UNITS),
-    "filters": ("conv",),
-    "width": ("residual",),
-    "depth": ("residual",),
-    "dropout": ("residual",),
-}
 # Of a linear network, divided by the values of an image: Adam moves every weight by about the
 # learning rate, and a code by as many times that as there are weights to it.
 LINEAR_LEARNING_RATE = 3.0
@@ -81,12 +75,16 @@ class Config(
     """passes over the training data"""
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
-        *(
-            (
-                lambda c, flag=flag, of=of: c.model not in of and training.changed(c, flag),
-                f"--{flag} is for --model {' and '.join(of)}, not {{model}}",
-            )
-            for flag, of in ONLY_FOR.items()
+        *training.only_for(
+            "--model dense and stacked, not {model}",
+            lambda c: c.model in UNITS,
+            ("units", "pretrain"),
+        ),
+        *training.only_for("--model conv, not {model}", lambda c: c.model == "conv", ("filters",)),
+        *training.only_for(
+            "--model residual, not {model}",
+            lambda c: c.model == "residual",
+            ("width", "depth", "dropout"),
         ),
         (
             lambda c: c.denoise in ("masking", "salt_and_pepper") and c.noise > 1,
@@ -101,17 +99,11 @@ class Config(
 
 def batches(config: Config, images: data.ImageData) -> tuple:
     """Training batches, validation batches, and a part of the training split: images alone."""
-    train, validation = images.splits["train"], images.splits["validation"]
 
-    def prepare(pixels, labels, seed=None):
+    def alone(pixels, labels, seed=None):
         return pixels
 
-    evaluate, limit = data.evaluation_batches, training.clean_examples(images.counts)
-    return (
-        data.TrainingBatches(train, config.batch_size, seed=config.seed, prepare=prepare),
-        evaluate(validation, 256, prepare=prepare),
-        evaluate(train, 256, prepare=prepare, limit=limit, seed=config.seed),
-    )
+    return training.image_batches(images.splits, config.batch_size, seed=config.seed, prepare=alone)
 
 
 def network(config: Config, images: data.ImageData) -> models.Autoencoder:
@@ -207,9 +199,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, images, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
-    print("evaluating on the test split, once")
+    model = evaluation.begin(model, run)
     found = evaluation.explain_autoencoder(
         model,
         images,
@@ -220,14 +210,13 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         layer_errors=run.facts().get("layer_errors", ()),
         seed=config.seed,
     )
-    what = f"A {config.model} autoencoder with codes of {config.latent_dim}"
-    published = serving.publish(model, run, images, found, what=what)
-    return evaluation.close(
+    return serving.publish_and_close(
+        model,
         run,
         images,
         history,
         found,
-        published,
+        what=f"A {config.model} autoencoder with codes of {config.latent_dim}",
         title=f"{config.model} autoencoder on {images.spec}",
         parameters=model.count_params(),
     )

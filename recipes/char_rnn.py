@@ -4,6 +4,8 @@
     python recipes/char_rnn.py --dataset text:BOOK.txt --units 384 --epochs 5
     python recipes/char_rnn.py --cell lstm --layers 2 --residual --dropout 0.1 --k1 32 --k2 128
 
+    character -> embedding -> recurrent layers -> logits of the next character
+
 Graves 2013 (arXiv:1308.0850), trained by truncated back-propagation through time (Williams and
 Peng 1990). The text is read in as many lanes as a batch has rows, each of which goes on from batch
 to batch. Judged by bits per character on the end of the text, in one continuous stream, beside
@@ -15,7 +17,6 @@ shows the result of one that is finished.
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Annotated, Literal
 
 from kapps import command_line, data, evaluation, models, serving, training
@@ -154,11 +155,12 @@ def fit(config: Config, run: training.Run) -> tuple:
         alone = dataclasses.replace(config, clip=0.0)  # the model clips by itself
         steps = config.epochs * train.steps
         model.compile(training.optimizer_from(alone, steps, run, learning_rate=rate))
+    count = models.trainable_parameters(model)
     run.announce(
         text,
-        f"{config.layers} x {config.cell} of {config.units}: {parameters(model):,} parameters, "
-        f"{precision}\nlanes     {config.batch_size}, an update every {config.k1} steps through "
-        f"the last {config.k2 or config.k1}",
+        f"{config.layers} x {config.cell} of {config.units}: {count:,} parameters, {precision}\n"
+        f"lanes     {config.batch_size}, an update every {config.k1} steps through the last "
+        f"{config.k2 or config.k1}",
     )
     history = training.fit(
         model,
@@ -177,9 +179,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, text, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
-    print("evaluating on the test part, once")
+    model = evaluation.begin(model, run)
     drawn, epochs = evaluation.samples_of(run.path)
     found = evaluation.explain_text(
         model,
@@ -190,23 +190,17 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         train_characters=text.counts["validation"],
         kept=history.best_epoch,
     )
-    what = f"A character model ({config.layers} x {config.cell} of {config.units} units)"
-    published = serving.publish(model, run, text, found, what=what)
-    return evaluation.close(
+    return serving.publish_and_close(
+        model,
         run,
         text,
         history,
         found,
-        published,
+        what=f"A character model ({config.layers} x {config.cell} of {config.units} units)",
         title=f"{config.cell} writing {text.spec}",
-        parameters=parameters(model),
+        parameters=models.trainable_parameters(model),
         characters_per_second=history.examples_per_second * config.k1,
     )
-
-
-def parameters(model: models.TruncatedBPTT) -> int:
-    """How many numbers are trained."""
-    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
 if __name__ == "__main__":

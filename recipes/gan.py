@@ -6,7 +6,9 @@
     python recipes/gan.py --loss hinge --regularizer none --discriminator-normalization spectral
     python recipes/gan.py --conditioning projection
 
-Goodfellow et al. 2014 (arXiv:1406.2661). Losses, regularizers, normalisation, conditioning and
+    z ~ N(0, I) -> generator -> image        image, real or not -> discriminator -> logit
+
+Goodfellow et al. 2014 (arXiv:1406.2661). Losses, regularizers, normalization, conditioning and
 augmentation combine freely; where two exclude each other the message says why. The best epoch is
 the one whose samples are nearest to the validation split, by the Fréchet distance of a classifier's
 features: losses of the players say nothing about quality. The same command resumes a run that was
@@ -31,8 +33,6 @@ REGULARIZERS = {
     "weight_clip": (("weight_clip",), 0.01),  # arXiv:1701.07875
 }
 WITHOUT_SLOPES = ("none", "weight_clip")
-ONLY_FOR = {"filters": "conv", "dense_units": "conv", "upsampling": "conv", "units": "dense"}
-SAMPLES_SHOWN = 64
 LOSSES = Literal[
     "minimax", "non_saturating", "bce", "least_squares", "hinge", "wasserstein", "relativistic"
 ]
@@ -43,7 +43,7 @@ class Config(training.ImageFlags, training.CommonFlags):
     """What is trained, on what, and how."""
 
     loss: LOSSES = "relativistic"
-    """what the players minimise; minimax is the saturating one, relativistic that of R3GAN"""
+    """what the players minimize; minimax is the saturating one, relativistic that of R3GAN"""
     label_smoothing: training.Rate | None = None
     """bce: real images have a target of 1 minus this; default: 0.1"""
     regularizer: Literal["none", "r1", "r2", "r1_r2", "gradient_penalty", "weight_clip"] = "r1_r2"
@@ -98,29 +98,25 @@ class Config(training.ImageFlags, training.CommonFlags):
     """passes over the training data"""
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
-        *(
-            (
-                lambda c, name=name, kind=kind: c.model != kind and training.changed(c, name),
-                f"--{name.replace('_', '-')} is for --model {kind}, not {{model}}",
-            )
-            for name, kind in ONLY_FOR.items()
+        *training.only_for(
+            "--model conv, not {model}",
+            lambda c: c.model == "conv",
+            ("filters", "dense_units", "upsampling"),
+        ),
+        *training.only_for("--model dense, not {model}", lambda c: c.model == "dense", ("units",)),
+        *training.only_for("--loss bce", lambda c: c.loss == "bce", ("label_smoothing",)),
+        *training.only_for(
+            "a --regularizer, and there is none", lambda c: c.regularizer != "none", ("penalty",)
+        ),
+        *training.only_for(
+            "regularizers that look at slopes",
+            lambda c: c.regularizer not in WITHOUT_SLOPES,
+            ("penalty_interval",),
         ),
         (
             lambda c: c.gradient_flow,
             "--gradient-flow: a GAN is not trained on one loss whose gradient could be shown; its "
             "report shows the losses of both players",
-        ),
-        (
-            lambda c: c.label_smoothing is not None and c.loss != "bce",
-            "--label-smoothing is for --loss bce",
-        ),
-        (
-            lambda c: c.penalty is not None and c.regularizer == "none",
-            "--penalty belongs to a --regularizer, and there is none",
-        ),
-        (
-            lambda c: c.penalty_interval != 1 and c.regularizer in WITHOUT_SLOPES,
-            "--penalty-interval is for regularizers that look at slopes",
         ),
         (
             lambda c: (
@@ -200,20 +196,15 @@ def optimizers(config: Config, steps: int, devices) -> tuple:
     """Adam for the generator, and for the discriminator with n_critic times as many steps."""
     import keras
 
-    rates = (config.learning_rate, config.discriminator_learning_rate or config.learning_rate)
-    return tuple(
-        keras.optimizers.Adam(
-            training.learning_rate_schedule(
-                config.schedule,
-                training.scaled_learning_rate(rate, config.scale_learning_rate, devices),
-                steps=count,
-                warmup=config.warmup,
-            ),
-            beta_1=config.beta_1,
-            beta_2=config.beta_2,
+    def adam(rate, steps):
+        rate = training.scaled_learning_rate(rate, config.scale_learning_rate, devices)
+        rates = training.learning_rate_schedule(
+            config.schedule, rate, steps=steps, warmup=config.warmup
         )
-        for rate, count in zip(rates, (steps, steps * config.n_critic), strict=True)
-    )
+        return keras.optimizers.Adam(rates, beta_1=config.beta_1, beta_2=config.beta_2)
+
+    of_discriminator = config.discriminator_learning_rate or config.learning_rate
+    return adam(config.learning_rate, steps), adam(of_discriminator, steps * config.n_critic)
 
 
 def fit(config: Config, run: training.Run) -> tuple:
@@ -237,15 +228,6 @@ def fit(config: Config, run: training.Run) -> tuple:
         f"{models.size(model.discriminator)}; {precision}\n"
         f"game      {config.loss}, {config.regularizer}, conditioning {config.conditioning}",
     )
-    held = images.splits["validation"]
-    quality = evaluation.SampleQuality(
-        extractor,
-        model.sample,
-        held.take(range(len(held))),
-        every=config.measure_every,
-        seed=config.seed,
-    )
-    grids = evaluation.SampleGrids(lambda: model.sample(SAMPLES_SHOWN, config.seed), run.path)
     history = training.fit(
         model,
         train,
@@ -254,7 +236,9 @@ def fit(config: Config, run: training.Run) -> tuple:
         run=run,
         ema=0.0,  # the model averages its generator itself
         monitor="val_frechet",
-        callbacks=[quality, grids],
+        callbacks=evaluation.watch_samples(
+            model, images, extractor, run.path, every=config.measure_every, seed=config.seed
+        ),
     )
     return model, images, history
 
@@ -264,22 +248,19 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, images, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
-    print("evaluating on the test split, once")
+    model = evaluation.begin(model, run)
     extractor = evaluation.feature_extractor(images, seed=config.seed, verbose=0)
     found = evaluation.explain_gan(
         model, images, history.rows, extractor, tstr=config.tstr, seed=config.seed
     )
     batch = config.batch_size * config.n_critic
-    what = f"A GAN ({config.loss}, {config.regularizer}, conditioning {config.conditioning})"
-    published = serving.publish(model, run, images, found, what=what)
-    return evaluation.close(
+    return serving.publish_and_close(
+        model,
         run,
         images,
         history,
         found,
-        published,
+        what=f"A GAN ({config.loss}, {config.regularizer}, conditioning {config.conditioning})",
         title=f"{config.loss} GAN on {images.spec}",
         generator_steps=len(history.rows) * (images.counts["train"] // batch),
         parameters=model.generator.count_params() + model.discriminator.count_params(),

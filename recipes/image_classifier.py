@@ -4,6 +4,9 @@
     python recipes/image_classifier.py --dataset fashion_mnist --model resnet8_wide --batch-size 256
     python recipes/image_classifier.py --dataset folder:PATH --model resnet18 --image-size 96
 
+    image -> (convolution, batch normalization, relu) x 2, pool; once for each of --filters
+          -> mean over the map -> dropout -> dense -> logits
+
 Networks: multilayer perceptron; a plain CNN (LeCun 1998); VGG (arXiv:1409.1556), GoogLeNet
 (arXiv:1409.4842) and ResNet (arXiv:1512.03385). The same command resumes a run that was killed, to
 the same bits, and shows the result of one that is finished.
@@ -16,7 +19,6 @@ from typing import ClassVar, Literal
 
 import kapps
 from kapps import command_line, data, evaluation, models, serving, training
-from kapps.errors import UserError
 
 # Meant to reach a given accuracy soon. Not tuned yet: benchmarks/fast.py measures each part.
 FAST = {
@@ -40,6 +42,7 @@ class Config(
     training.AveragingFlags,
     training.OptimizationFlags,
     training.ClassifierFlags,
+    training.TargetFlags,
     training.AugmentationFlags,
     training.ImageFlags,
     training.PeerFlags,
@@ -52,11 +55,11 @@ class Config(
 
     model: str = "cnn"
     """mlp, cnn, or a variant of vgg, inception or resnet (an unknown name lists them all)"""
-    filters: tuple[int, ...] = (16, 32, 64)
+    filters: tuple[training.PositiveInt, ...] = (16, 32, 64)
     """cnn: number of filters of each stage (two convolutions and a pool)"""
-    kernel_size: int = 3
+    kernel_size: training.PositiveInt = 3
     """cnn: side of the filters"""
-    strides: int = 1
+    strides: training.PositiveInt = 1
     """cnn: stride of the first convolution of each stage"""
     padding: Literal["same", "valid"] = "same"
     """cnn: zeros around the image, or none"""
@@ -64,27 +67,23 @@ class Config(
     """cnn: what closes a stage"""
     dropout: training.Rate = 0.0
     """part of the features that is dropped before the last layer"""
-    label_smoothing: training.Rate = 0.0
-    """part of the target that is spread over all classes"""
-    class_weights: bool = False
-    """give every class the same share of the loss"""
     lr_find: bool = False
     """only run the learning-rate range test, and draw it"""
 
-    EXCLUSIONS: ClassVar[training.Exclusions] = tuple(
+    EXCLUSIONS: ClassVar[training.Exclusions] = (
+        *training.only_for(
+            "--model cnn; {model} has a shape of its own", lambda c: c.model == "cnn", CNN_ONLY
+        ),
         (
-            lambda config, name=name: config.model != "cnn" and training.changed(config, name),
-            f"--{name.replace('_', '-')} shapes --model cnn; {{model}} has a shape of its own",
-        )
-        for name in CNN_ONLY
+            lambda c: c.model == "cnn" and not c.filters,
+            "--filters: name at least one, for the first stage",
+        ),
     )
 
 
 def check(config: Config) -> None:
     """What can be found wrong before TensorFlow is imported."""
-    if config.model not in models.classifier_names():
-        known = ", ".join(models.classifier_names())
-        raise UserError(f"unknown model {config.model!r}: it is one of {known}")
+    models.check_classifier(config.model)
     training.check(config)
 
 
@@ -94,31 +93,14 @@ def batches(config: Config, images: data.ImageData) -> tuple:
     alternate = config.alternate_flips and augmentation.flip
     if alternate:
         augmentation = dataclasses.replace(augmentation, flip=False)
-    one_hot = data.classification_targets(images.classes)
-    train, validation = images.splits["train"], images.splits["validation"]
-    weights = data.class_weights(train.labels, images.classes) if config.class_weights else None
-
-    def prepare(pixels, labels, seed):
-        pixels, targets = augmentation(pixels, one_hot(labels), seed)
-        smoothed = data.smooth(targets, config.label_smoothing)
-        if weights is None:
-            return pixels, smoothed
-        return pixels, smoothed, targets @ weights[:, None]  # of the classes that are there
-
-    def as_they_are(pixels, labels):
-        return pixels, one_hot(labels)
-
-    evaluate, limit = data.evaluation_batches, training.clean_examples(images.counts)
-    return (
-        data.TrainingBatches(
-            train,
-            config.batch_size,
-            seed=config.seed,
-            prepare=prepare,
-            alternate_flips=alternate,
-        ),
-        evaluate(validation, 256, prepare=as_they_are),
-        evaluate(train, 256, prepare=as_they_are, limit=limit, seed=config.seed),
+    return training.classifier_batches(
+        images,
+        config.batch_size,
+        augmentation,
+        seed=config.seed,
+        label_smoothing=config.label_smoothing,
+        class_weights=config.class_weights,
+        alternate_flips=alternate,
     )
 
 
@@ -188,14 +170,14 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     )
     if config.peers:
         labels, peers = images.splits["test"].labels, evaluation.picture_peers(images)
-        found = evaluation.beside_peers(found, labels, found.test_logits, peers)
-    published = serving.publish(model, run, images, found, what=f"A {config.model}")
-    return evaluation.close(
+        found = evaluation.beside_peers(found, labels, peers)
+    return serving.publish_and_close(
+        model,
         run,
         images,
         history,
         found,
-        published,
+        what=f"A {config.model}",
         title=f"{config.model} on {images.spec}",
         predict="IMAGE.png",
         parameters=model.count_params(),

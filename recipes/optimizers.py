@@ -17,8 +17,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from kapps import command_line, data, evaluation, models, serving, training
 from kapps.errors import UserError
 
@@ -63,13 +61,8 @@ class Config(training.ImageFlags, training.CommonFlags):
     """passes over the training data"""
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
-        *(
-            (
-                lambda c, flag=flag, of=of: c.model != of and training.changed(c, flag),
-                f"--{flag} is for --model {of}, not {{model}}",
-            )
-            for flag, of in (("units", "mlp"), ("filters", "cnn"))
-        ),
+        *training.only_for("--model mlp, not {model}", lambda c: c.model == "mlp", ("units",)),
+        *training.only_for("--model cnn, not {model}", lambda c: c.model == "cnn", ("filters",)),
         (lambda c: not c.optimizers, "--optimizers: name at least one"),
         (
             lambda c: not training.share_measurements((c.batch_size, *c.batch_sizes)),
@@ -95,9 +88,7 @@ class Config(training.ImageFlags, training.CommonFlags):
 
 def check(config: Config) -> None:
     """What can be found wrong before TensorFlow is imported."""
-    if config.model not in models.classifier_names():
-        known = ", ".join(models.classifier_names())
-        raise UserError(f"unknown model {config.model!r}: it is one of {known}")
+    models.check_classifier(config.model)
     training.check(
         config,
         several_machines=False,
@@ -161,50 +152,27 @@ def entries(config: Config) -> list[Entry]:
     return list(found.values())
 
 
-def compete(
-    config: Config, run: training.Run, cells, entry: Entry, seconds: dict[str, float]
-) -> evaluation.Contestant:
-    """All seeds of a candidate, at every rate that is worth a try; `seconds` are noted by cell."""
+def compete(config: Config, run: training.Run, cells, entry: Entry) -> tuple:
+    """All seeds of a candidate at every rate that is worth a try; the seconds of each training."""
     candidate = entry.candidate
-    usual = config.learning_rate or training.usual_learning_rate(candidate.optimizer)
-    curves: dict[float, list[dict]] = {}
-
-    def measure(rate: float) -> float:
-        """Mean over the seeds of the lowest validation loss at the end of an epoch."""
-        kind = f"{candidate.optimizer}-{candidate.batch_size}-{candidate.schedule}-{rate:.3g}"
-        curves[rate] = []
-        for seed in range(config.seed, config.seed + config.seeds):
-            name = f"{kind}-{seed}"
-            curve = training.kept_cell(run, name, lambda s=seed: cells.run(candidate, rate, s))
-            curves[rate].append(curve)
-            seconds[name] = curve["seconds"]
-        return float(np.mean(losses(rate)))
-
-    def losses(rate: float) -> np.ndarray:
-        ends = [curve["val_loss"][:: cells.measurements][1:] for curve in curves[rate]]
-        return np.where(np.isfinite(ends), ends, np.inf).min(1)
-
-    if entry.rate is not None or not config.tune_rates:
-        rate, at_edge = entry.rate or usual, ""
-        measure(rate)
-    else:
-        rate, at_edge = training.best_rate(measure, usual)
-    standing = evaluation.standing(
+    tried = training.try_rates(
+        run,
+        cells,
+        candidate,
+        range(config.seed, config.seed + config.seeds),
+        entry.rate or config.learning_rate or training.usual_learning_rate(candidate.optimizer),
+        tune=config.tune_rates and entry.rate is None,
+    )
+    found = evaluation.contestant(
         entry.label,
-        curves[rate],
+        entry.groups,
+        tried,
         batch_size=candidate.batch_size,
-        learning_rate=rate,
-        at_edge=at_edge,
         measurements=cells.measurements,
         target=config.target_accuracy,
     )
-    print(
-        f"{entry.label:<24}rate {rate:<8.3g} of {len(curves)} tried   validation loss "
-        f"{standing.val_loss.mean():.4f}   accuracy {standing.val_accuracy.mean():.2%}",
-        flush=True,
-    )
-    tried = {rate: losses(rate) for rate in curves}
-    return evaluation.Contestant(entry.groups, standing, curves[rate], tried)
+    print(found.line, flush=True)
+    return found, tried.seconds
 
 
 def fit(config: Config, run: training.Run) -> tuple:
@@ -234,7 +202,9 @@ def fit(config: Config, run: training.Run) -> tuple:
             f"{cells.pictures} images an epoch",
         )
         for entry in entered:
-            contestants.append(compete(config, run, cells, entry, seconds))
+            contestant, taken = compete(config, run, cells, entry)
+            contestants.append(contestant)
+            seconds |= taken  # some entries share a training
             rows = evaluation.comparison_rows(contestants, config.seed, cells.measurements)
             training.write_rows(run.path / "metrics.csv", rows)
         walks = evaluation.surface_walks(
@@ -246,7 +216,10 @@ def fit(config: Config, run: training.Run) -> tuple:
         winner = evaluation.best_contestant(contestants)
         seed = int(winner.standing.val_loss.argmin())
         print(f"training {winner.standing.label} again, to keep it: seed {config.seed + seed}")
-        flow = gradient_flow(config, run, images)
+        plain = training.classifier_batches(
+            images, config.batch_size, data.Augmentation(), seed=config.seed
+        )
+        flow = training.gradient_flow(config, run, plain[0])
         again = cells.run(
             entered[contestants.index(winner)].candidate,
             winner.standing.learning_rate,
@@ -254,39 +227,21 @@ def fit(config: Config, run: training.Run) -> tuple:
             keep_best=True,
             callbacks=flow,
         )
-    notes = ()
-    if again["val_loss"] != winner.curves[seed]["val_loss"]:
-        notes = ("the winner trained again did not give the same bits: figures differ a little",)
-    rows, total = evaluation.epoch_rows(again, cells.measurements), sum(seconds.values())
-    history = training.History(
-        rows,
-        best_epoch=1 + min(range(len(rows)), key=lambda i: rows[i]["val_loss"]),
-        train_seconds=total,
-        examples_per_second=len(seconds) * cells.pictures * config.epochs / total,
-        notes=notes,
-        gradient_flow=tuple(flow),
+    history = evaluation.winner_history(
+        again,
+        winner.curves[seed],
+        cells.measurements,
+        images=cells.pictures * config.epochs,
+        seconds=tuple(seconds.values()),
+        flow=flow,
     )
     return again["model"], images, history, (contestants, *walks), len(seconds)
-
-
-def gradient_flow(config: Config, run: training.Run, images: data.ImageData) -> list:
-    """What --gradient-flow adds while the winner is trained again."""
-    exact = data.classification_targets(images.classes)
-    batches = data.TrainingBatches(
-        images.splits["train"],
-        config.batch_size,
-        seed=config.seed,
-        prepare=lambda pixels, labels, seed: (pixels, exact(labels)),
-    )
-    return training.gradient_flow(config, run, batches)
 
 
 def main(config: Config, run: training.Run) -> dict[str, object]:
     """Compare, evaluate and publish the winner, and report; the figures of metrics.json."""
     model, images, history, compared, trainings = fit(config, run)
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
-    print("evaluating the winner on the test split, once")
+    model = evaluation.begin(model, run)
     measured = min(images.counts["validation"], images.counts["train"])
     found = evaluation.explain_comparison(
         *compared,
@@ -297,15 +252,14 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         seed=config.seed,
     )
     winner = found.metrics["winner"]
-    what = f"A {config.model} whose optimizer ({winner}) was the best of a comparison,"
-    published = serving.publish(model, run, images, found, what=what)
-    print("\n".join([found.verdict.sentence, *found.notes]))
-    return evaluation.close(
+    print(found.verdict.sentence)
+    return serving.publish_and_close(
+        model,
         run,
         images,
         history,
         found,
-        published,
+        what=f"A {config.model} whose optimizer ({winner}) was the best of a comparison,",
         title=f"Optimizers of {config.model} on {images.spec}",
         predict="IMAGE.png",
         parameters=model.count_params(),

@@ -5,7 +5,7 @@
     python recipes/perceptron.py --dataset moons --rule pocket
     python recipes/perceptron.py --dataset blobs --rule delta --batch-size 300
 
-An example x, standardised and with a constant 1 for the bias, is taken for class 1 where w.x > 0
+An example x, standardized and with a constant 1 for the bias, is taken for class 1 where w.x > 0
 (of more classes: for the one whose w.x is largest). Example after example,
 
     perceptron   w <- w + x    if class 1 was missed              (Rosenblatt 1958)
@@ -121,7 +121,7 @@ def batches(config: Config, points: data.PointData) -> tuple:
 
 
 def network(config: Config, points: data.PointData) -> models.Perceptron | models.DeltaRule:
-    """One layer, its weights 0, on standardised inputs; a score, or of more classes one each."""
+    """One layer, its weights 0, on standardized inputs; a score, or of more classes one each."""
     shape = points.x["train"].shape[1:], len(points.class_names)
     if config.rule == "delta":
         return models.delta_rule(*shape, **points.statistics)
@@ -203,15 +203,14 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         highest_rate=run.facts().get("highest_learning_rate"),
     )
     generated = config.dataset in data.POINT_SETS
-    kind = {"kind": "linear classifier of points"} if generated else {}
-    what = f"A network of one layer ({config.rule} rule)"
-    published = serving.publish(classifier, run, points, found, what=what, **kind)
-    return evaluation.close(
+    return serving.publish_and_close(
+        classifier,
         run,
         points,
         history,
         found,
-        published,
+        what=f"A network of one layer ({config.rule} rule)",
+        kind="linear classifier of points" if generated else None,
         title=f"{config.rule} on {points.name}",
         predict=None if generated else "IMAGE.png",
         parameters=model.count_params(),

@@ -6,6 +6,8 @@
     python recipes/sequence_classifier.py --dataset GunPoint --frame 10 --units 64 64 --residual
     python recipes/sequence_classifier.py --dataset ts:NAME_TRAIN.ts --model lstm_fcn
 
+    series [steps, features] -> recurrent layers -> last valid step -> dense -> logits, or a number
+
 The default is the adding problem (Hochreiter and Schmidhuber 1997), made of random numbers: two of
 many are marked, and their sum is asked for at the end; `copy` is the other memory task. Both show
 whether gradients reach far enough back: a simple cell fails where LSTM (1997) and GRU
@@ -16,44 +18,24 @@ The same command resumes a run that was killed, and shows the result of one that
 from __future__ import annotations
 
 import dataclasses
-import math
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import kapps
 from kapps import command_line, data, evaluation, models, serving, training
 from kapps.errors import UserError
 
 KINDS = ("digits", "fashion_mnist", "npz", "csv", "ts")
-MEMORY_TASKS = ("adding", "copy")
+# Flags of --model rnn, beside its cell: arguments of `models.rnn`.
 RNN_ONLY = ("bidirectional", "residual", "projection", "activation", "frame", "pooling")
 RNN_ONLY += ("recurrent_dropout", "memory")
-AUGMENTATION = ("window", "warp", "scale", "jitter")
-# Flags of one kind of network, or of one kind of data: what they belong to.
-ONLY_FOR = (
-    ((*RNN_ONLY, "cell"), lambda c: c.model == "rnn", "--model rnn"),
-    (("units",), lambda c: c.model != "inception_time", "recurrent layers"),
-    (("shuffle",), lambda c: c.model.endswith("_fcn"), "--model lstm_fcn and gru_fcn"),
-    (
-        ("length", "examples", "fresh"),
-        lambda c: c.dataset in MEMORY_TASKS,
-        "the memory tasks adding and copy",
-    ),
-    (("group",), lambda c: c.dataset.startswith("csv:"), "csv:PATH"),
-    (
-        (*AUGMENTATION, "label_smoothing", "folds"),
-        lambda c: c.dataset not in MEMORY_TASKS,
-        "data that are not made here",
-    ),
-)
-TOGETHER = 250  # series evaluated at a time
-SHORT = 20  # steps; an epoch of fewer is repeated, because what follows an epoch takes longer
-Part = Annotated[float, training.Range(0, 0.9, "between 0 and 0.9")]
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(
     training.AveragingFlags,
     training.OptimizationFlags,
+    training.SeriesAugmentationFlags,
+    training.SeriesFlags,
     training.PeerFlags,
     training.FoldFlags,
     training.ClassifierFlags,
@@ -96,46 +78,29 @@ class Config(
     """part of a layer's inputs that is dropped, the same at every step (arXiv:1512.05287)"""
     recurrent_dropout: training.Rate = 0.0
     """the same of what a layer hands on to itself"""
-    length: Annotated[int, training.Range(3, math.inf, "4 or more", ends=False)] = 50
-    """steps of a memory task: 200 is the usual, and takes longer than the default is for"""
-    examples: training.PositiveInt = 10_000
-    """training series of a memory task"""
-    fresh: bool = False
-    """memory tasks: new training series at every step"""
-    window: Part = 0.0
-    """cut up to this part off the ends of training series, and stretch the rest"""
-    warp: Part = 0.0
-    """let time run up to this part faster and slower"""
-    scale: training.NonNegative = 0.0
-    """deviation of a factor for each series and feature"""
-    jitter: training.NonNegative = 0.0
-    """deviation of noise, relative to that of the feature"""
     label_smoothing: training.Rate = 0.0
     """part of the target that is spread over all classes"""
     optimizer: training.OptimizerName = "adam"
     """how weights move"""
     clip: training.NonNegative = 1.0
     """highest global norm of the gradient; 0 is off"""
-    validation_fraction: training.Rate = 0.2
-    """part of the training series kept for validation; 0 trains on all, and the epoch with the
-    lowest loss on the training series is taken"""
-    group: str | None = None
-    """csv: a column (patient, recording): all series with the same value are in one split"""
     repeats: training.NonNegativeInt = 0
     """passes over the training series in an epoch; 0: one, or as many as make 20 steps"""
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
-        *(
-            (
-                lambda c, name=name, fits=fits: not fits(c) and training.changed(c, name),
-                f"--{name.replace('_', '-')} is for {words}",
-            )
-            for names, fits, words in ONLY_FOR
-            for name in names
+        *training.only_for("--model rnn", lambda c: c.model == "rnn", ("cell", *RNN_ONLY)),
+        *training.only_for("recurrent layers", lambda c: c.model != "inception_time", ("units",)),
+        *training.only_for(
+            "--model lstm_fcn and gru_fcn", lambda c: c.model.endswith("_fcn"), ("shuffle",)
+        ),
+        *training.only_for(
+            "data that are not made here",
+            lambda c: c.dataset not in training.MEMORY_TASKS,
+            ("label_smoothing",),
         ),
         (lambda c: not c.units, "--units: at least one layer of at least one unit is needed"),
         (
-            lambda c: c.model != "rnn" and c.dataset in MEMORY_TASKS,
+            lambda c: c.model != "rnn" and c.dataset in training.MEMORY_TASKS,
             "--model {model} classifies series; {dataset} asks for more",
         ),
         (
@@ -169,23 +134,14 @@ class Config(
 
 def check(config: Config) -> None:
     """What can be found wrong before TensorFlow is imported."""
-    training.check(config, KINDS, (*MEMORY_TASKS, *data.PACKAGED_SERIES))
+    training.check(config, KINDS, (*training.MEMORY_TASKS, *data.PACKAGED_SERIES))
     if config.dataset in data.PACKAGED_SERIES:
         data.packaged_path(config.dataset)
 
 
 def load(config: Config) -> data.SequenceData:
     """The series."""
-    series = data.load_sequences(
-        config.dataset,
-        data_dir=config.data_dir,
-        validation_fraction=config.validation_fraction,
-        seed=config.seed,
-        length=config.length,
-        examples=config.examples,
-        group=config.group,
-        fold=config.which_fold,
-    )
+    series = training.load_series(config)
     if not series.classes and config.model != "rnn":
         raise UserError(f"--model {config.model} classifies series; {config.dataset} has numbers")
     return series
@@ -193,40 +149,19 @@ def load(config: Config) -> data.SequenceData:
 
 def batches(config: Config, series: data.SequenceData) -> tuple:
     """Training batches, validation batches, and a clean part of the training split."""
-    import tensorflow as tf
+    _, std = data.sequence_statistics(series.splits["train"])
 
-    train, validation = series.splits["train"], series.splits["validation"]
-    one_hot = data.classification_targets(series.classes) if series.classes else lambda y: y
-    with tf.device("CPU:0"):
-        values, labels = tf.constant(train.values), tf.constant(train.labels)
-    _, std = data.sequence_statistics(train)
-    strengths = {name: getattr(config, name) for name in AUGMENTATION}
-    augmentation = data.SeriesAugmentation(**strengths, std=tuple(std.tolist()))
-    count = len(train)
-    size = min(config.batch_size, count)
+    def fresh(count, seed):
+        return data.memory_task(config.dataset, count, config.length, seed)
 
-    def load_rows(rows, seed):
-        if config.fresh:
-            x, y = data.memory_task(config.dataset, size, config.length, seed)
-        else:
-            x, y = tf.gather(values, rows % count), tf.gather(labels, rows % count)
-        if any(strengths.values()):
-            x = augmentation(x, seed)
-        y = one_hot(y)
-        if series.classes:
-            y = data.smooth(y, config.label_smoothing)
-        return tf.ensure_shape(x, [size, *train.values.shape[1:]]), y
-
-    def once(split):
-        rows = tf.data.Dataset.from_tensor_slices((split.values, split.labels))
-        return rows.batch(TOGETHER).map(lambda x, y: (x, one_hot(y))).prefetch(1)
-
-    repeats = config.repeats or math.ceil(SHORT / max(1, count // size))
-    steps = data.IndexedBatches(count * repeats, size, seed=config.seed, load=load_rows)
-    return (
-        steps,
-        once(validation),
-        once(train.some(training.clean_examples(series.counts), config.seed)),
+    return training.series_batches(
+        series,
+        config.batch_size,
+        seed=config.seed,
+        augmentation=config.augmentation(std.tolist()),
+        label_smoothing=config.label_smoothing,
+        repeats=config.repeats,
+        fresh=fresh if config.fresh else None,
     )
 
 
@@ -235,7 +170,7 @@ def network(config: Config, series: data.SequenceData):
     mean, std = (
         statistic.tolist() for statistic in data.sequence_statistics(series.splits["train"])
     )
-    if config.per_series:  # each is normalised by itself
+    if config.per_series:  # each is normalized by itself
         mean, std = [0.0] * series.features, [1.0] * series.features
     shared = {
         "feature_mean": mean,
@@ -309,24 +244,21 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, series, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
-    print("evaluating on the test split, once")
-    memory_task = config.dataset in MEMORY_TASKS
+    model = evaluation.begin(model, run)
+    memory_task = config.dataset in training.MEMORY_TASKS
     found = evaluation.explain_sequences(
         model, series, history.rows, memory_task=memory_task, kept=history.best_epoch
     )
     if config.peers and found.test_logits is not None:
         labels, peers = series.splits["test"].labels, evaluation.series_peers(series)
-        found = evaluation.beside_peers(found, labels, found.test_logits, peers)
-    what = f"A recurrent network ({config.network})"
-    published = serving.publish(model, run, series, found, what=what)
-    return evaluation.close(
+        found = evaluation.beside_peers(found, labels, peers)
+    return serving.publish_and_close(
+        model,
         run,
         series,
         history,
         found,
-        published,
+        what=f"A recurrent network ({config.network})",
         title=f"{config.network} on {series.spec}",
         parameters=model.count_params(),
     )

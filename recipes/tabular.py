@@ -4,7 +4,9 @@
     python recipes/tabular.py --dataset diabetes
     python recipes/tabular.py --dataset csv:PATH --target COLUMN
 
-Classification or regression, as the target says. Numbers are standardised and missing ones imputed
+    columns -> encoder (standardize, impute, one-hot) -> hidden layers -> logits, or a quantity
+
+Classification or regression, as the target says. Numbers are standardized and missing ones imputed
 with the training median, categories are one-hot, all inside the model (keras.utils.FeatureSpace),
 so that the published one takes raw columns by name. Beside it stand scikit-learn's gradient
 boosting and a linear model on the same rows: on small tables they are hard to beat
@@ -208,9 +210,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, table, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
-    print("evaluating on the test split, once, beside scikit-learn")
+    model = evaluation.begin(model, run)
     found = evaluation.explain_table(
         model,
         table,
@@ -219,14 +219,13 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         weighted=config.class_weights,
         seed=config.seed,
     )
-    what = f"A multilayer perceptron that predicts '{table.target}'"
-    published = serving.publish(model, run, table, found, what=what)
-    metrics = evaluation.close(
+    metrics = serving.publish_and_close(
+        model,
         run,
         table,
         history,
         found,
-        published,
+        what=f"A multilayer perceptron that predicts '{table.target}'",
         title=f"{table.target} of {table.spec}",
         predict="FILE.csv",
         parameters=model.count_params(),

@@ -4,6 +4,8 @@
     python recipes/text_classifier.py --dataset csv:FILE.csv --text COLUMN --target COLUMN
     python recipes/text_classifier.py --dataset folder:PATH --model gru
 
+    text -> words -> embeddings -> weighted mean -> dense -> logits
+
 Embedded words, pooled by attention; read in both directions before by --model gru or lstm. Beside
 it stands a linear model on TF-IDF, which is hard to beat on small data. The default texts are the
 docstrings of Python's own library: from which package is one? The same command resumes a run that
@@ -23,6 +25,7 @@ from kapps import command_line, data, evaluation, models, serving, training
 class Config(
     training.AveragingFlags,
     training.OptimizationFlags,
+    training.TargetFlags,
     training.PeerFlags,
     training.FoldFlags,
     training.CommonFlags,
@@ -53,10 +56,6 @@ class Config(
     """words of a text that are read"""
     dropout: training.Rate = 0.4
     """part of the features of words, and of the text, that is dropped"""
-    label_smoothing: training.Rate = 0.0
-    """part of the target that is spread over all classes"""
-    class_weights: bool = False
-    """give every class the same share of the loss"""
     validation_fraction: training.OpenFraction = 0.15
     """part of the texts outside test that is kept for validation"""
 
@@ -157,21 +156,18 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, documents, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
-    print("evaluating on the test split, once")
+    model = evaluation.begin(model, run)
     found = evaluation.explain_documents(model, documents, history.rows)
     if config.peers:
         labels, peers = documents.splits["test"].labels, evaluation.document_peers(documents)
-        found = evaluation.beside_peers(found, labels, found.test_logits, peers)
-    what = f"A text classifier ({config.model})"
-    published = serving.publish(model, run, documents, found, what=what)
-    return evaluation.close(
+        found = evaluation.beside_peers(found, labels, peers)
+    return serving.publish_and_close(
+        model,
         run,
         documents,
         history,
         found,
-        published,
+        what=f"A text classifier ({config.model})",
         title=f"{config.model} on {documents.spec}",
         predict="'A TEXT'",
         parameters=model.count_params(),

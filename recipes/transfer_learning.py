@@ -4,6 +4,8 @@
     python recipes/transfer_learning.py --dataset folder:PATH
     python recipes/transfer_learning.py --dataset folder:PATH --class-weights --test-time-flip
 
+    image -> backbone, trained on ImageNet -> mean over its map -> dropout -> dense -> logits
+
 First a linear probe: the head alone, on features that are computed once and kept. Then its last
 stages follow, slower the nearer they are to the input (Kumar et al. 2022, arXiv:2202.10054; Howard
 and Ruder 2018, arXiv:1801.06146). EfficientNet-Lite0 comes with its ImageNet weights; no network is
@@ -14,22 +16,19 @@ one that is finished.
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from typing import Annotated, ClassVar, Literal
 
 import kapps
 from kapps import command_line, data, evaluation, models, serving, training
-from kapps.errors import UserError
 
 PROBE, FINE_TUNING = "probe", "fine-tuning"
-OF_FINE_TUNING = ("fine_tune_learning_rate", "stage_decay", "batch_norm")
-SMALLEST = 64  # side that smaller images are enlarged to
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(
     training.OptimizationFlags,
     training.ClassifierFlags,
+    training.TargetFlags,
     training.AugmentationFlags,
     training.ImageFlags,
     training.PeerFlags,
@@ -68,10 +67,6 @@ class Config(
     """answer with the mean of an image and its mirror image, at twice the cost"""
     dropout: training.Rate = 0.2
     """part of the features that is dropped before the last layer"""
-    label_smoothing: training.Rate = 0.0
-    """part of the target that is spread over all classes"""
-    class_weights: bool = False
-    """give every class the same share of the loss"""
     batch_size: training.PositiveInt = 32
     """examples per step, over all devices"""
 
@@ -80,13 +75,10 @@ class Config(
             lambda c: not any(c.phases.values()),
             "--probe-epochs 0 and --fine-tune-epochs 0 leave nothing to train",
         ),
-        *(
-            (
-                lambda c, name=name: not c.phases[FINE_TUNING] and training.changed(c, name),
-                f"--{name.replace('_', '-')} is for fine-tuning, which --fine-tune-epochs 0 leaves "
-                "out",
-            )
-            for name in OF_FINE_TUNING
+        *training.only_for(
+            "fine-tuning, which --fine-tune-epochs 0 leaves out",
+            lambda c: c.phases[FINE_TUNING],
+            ("fine_tune_learning_rate", "stage_decay", "batch_norm"),
         ),
         (
             lambda c: not c.fine_tune_stages and c.fine_tune_epochs,
@@ -119,97 +111,54 @@ def check(config: Config) -> None:
     training.check(config)
     shape = (config.image_size, config.image_size, 3) if config.image_size else None
     models.check_backbone(config.backbone, config.weights, shape)
-    names = [name for name, _ in models.backbone_table.BACKBONES[config.backbone].stages]
-    if config.fine_tune_stages != "all" and not 0 <= config.fine_tune_stages <= len(names):
-        raise UserError(
-            f"--fine-tune-stages {config.fine_tune_stages}: {config.backbone} has {len(names)}: "
-            + ", ".join(names)
-        )
+    models.backbone_table.check_stages(config.backbone, config.fine_tune_stages)
 
 
 def load(config: Config) -> data.ImageData:
     """The data, in images of the size that the backbone gets."""
-    row, size = models.backbone_table.BACKBONES[config.backbone], config.image_size
-    if size is None:
-        size = row.size
-        if not config.dataset.startswith("folder:"):
-            # 60,000 images of 28 pixels are not enlarged to 224.
-            own = max(training.load_images(config).image_shape[:2])
-            size = min(row.size, max(SMALLEST, row.minimum, 2 * own))
+    size = config.image_size
+    if size is None and config.dataset.startswith("folder:"):
+        size = models.backbone_table.BACKBONES[config.backbone].size
+    elif size is None:  # 60,000 images of 28 pixels are not enlarged to 224
+        own = max(training.load_images(config).image_shape[:2])
+        size = models.backbone_table.input_size(config.backbone, own)
     return training.load_images(config, image_size=size)
 
 
 def batches(config: Config, images: data.ImageData) -> tuple:
     """Training batches, validation batches, and training images as they are."""
-    augmentation = config.augmentation(images.class_names)
-    one_hot, weigh = targets(config, images)
-    train, validation = images.splits["train"], images.splits["validation"]
-
-    def prepare(pixels, labels, seed):
-        pixels, mixed = augmentation(pixels, one_hot(labels), seed)
-        return pixels, *weigh(mixed)
-
-    def as_they_are(pixels, labels):
-        return pixels, one_hot(labels)
-
-    evaluate, limit = data.evaluation_batches, training.clean_examples(images.counts)
-    return (
-        data.TrainingBatches(train, config.batch_size, seed=config.seed, prepare=prepare),
-        evaluate(validation, 64, prepare=as_they_are),
-        evaluate(train, 64, prepare=as_they_are, limit=limit, seed=config.seed),
+    return training.classifier_batches(
+        images,
+        config.batch_size,
+        config.augmentation(images.class_names),
+        seed=config.seed,
+        label_smoothing=config.label_smoothing,
+        class_weights=config.class_weights,
+        together=64,
     )
 
 
 def feature_batches(config: Config, run: training.Run, images: data.ImageData, model) -> tuple:
     """The same of features that are computed once: the backbone is run once for each image."""
-    one_hot, weigh = targets(config, images)
-    directory = pathlib.Path(config.cache_dir or run.path.parent / "features")
-    # What mixes images needs other targets for every copy: it waits for phase 2.
-    alone = dataclasses.replace(config.augmentation(images.class_names), mixup=0.0, cutmix=0.0)
     return training.cached_batches(
         models.transfer.features_of(model),
         images,
-        # Each worker has its own, lest two write the same file.
-        directory if run.chief else directory / str(run.worker),
+        training.feature_directory(run, config.cache_dir),
         {"backbone": config.backbone},
         batch_size=config.batch_size,
         seed=config.seed,
-        one_hot=one_hot,
-        weigh=weigh,
+        targets=training.training_targets(images, config.label_smoothing, config.class_weights),
         copies=config.cache_copies,
-        augmentation=alone,
+        augmentation=config.augmentation(images.class_names),
     )
 
 
-def backbone_features(config: Config, run: training.Run, images: data.ImageData):
-    """A function from the name of a split to what the backbone makes of it, untouched."""
-    shape = images.image_shape
-    backbone = models.backbone(config.backbone, weights=config.weights, input_shape=shape)
-    model = models.transfer_classifier(backbone, images.classes, dropout=config.dropout)
-    extractor = models.transfer.features_of(model)
-    directory = pathlib.Path(config.cache_dir or run.path.parent / "features")
-    about = {"backbone": config.backbone, "data": images.fingerprint}
-
-    def features(name):
-        facts = {**about, "split": name, "augmentation": repr(None)}
-        kept = directory if config.cache else None
-        return training.cached_features(extractor, images.splits[name], kept, facts)[0]
-
-    return features
-
-
-def targets(config: Config, images: data.ImageData) -> tuple:
-    """Labels -> one-hot targets, and these -> what follows the images in a training batch."""
-    labels, weights = images.splits["train"].labels, None
-    if config.class_weights:
-        weights = data.class_weights(labels, images.classes)
-
-    def weigh(one_hot):
-        smoothed = data.smooth(one_hot, config.label_smoothing)
-        # Of the classes that are there: mixed images have several.
-        return (smoothed,) if weights is None else (smoothed, one_hot @ weights[:, None])
-
-    return data.classification_targets(images.classes), weigh
+def network(config: Config, images: data.ImageData):
+    """The backbone as it comes, under a new head."""
+    backbone = models.backbone(
+        config.backbone, weights=config.weights, input_shape=images.image_shape
+    )
+    return models.transfer_classifier(backbone, images.classes, dropout=config.dropout)
 
 
 def fit(config: Config, run: training.Run) -> tuple:
@@ -219,14 +168,11 @@ def fit(config: Config, run: training.Run) -> tuple:
     run.record_data(images)
     pixel_batches = batches(config, images)
 
-    def network():
-        backbone = models.backbone(
-            config.backbone, weights=config.weights, input_shape=images.image_shape
-        )
-        return models.transfer_classifier(backbone, images.classes, dropout=config.dropout)
+    def build_network():
+        return network(config, images)
 
-    with training.scope(config, run, devices, network, pixel_batches[0]) as precision:
-        model = network()
+    with training.scope(config, run, devices, build_network, pixel_batches[0]) as precision:
+        model = build_network()
     stages = models.transfer.stages_of(model, config.backbone)
     rates = learning_rates(config)
     run.record(learning_rates=rates)
@@ -307,25 +253,22 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         learning_rates=learning_rates(config),
     )
     if config.peers:
-        peers = evaluation.picture_peers(
-            images, backbone_features(config, run, images), words=config.backbone
-        )
         labels = images.splits["test"].labels
-        found = evaluation.beside_peers(found, labels, found.test_logits, peers)
-    published = serving.publish(
+        peers = evaluation.backbone_peers(
+            images,
+            models.transfer.features_of(network(config, images)),
+            config.backbone,
+            training.feature_directory(run, config.cache_dir) if config.cache else None,
+        )
+        found = evaluation.beside_peers(found, labels, peers)
+    return serving.publish_and_close(
         model,
-        run,
-        images,
-        found,
-        what=f"{config.backbone} (weights: {config.weights}) with a new head, by {history.kept},",
-        caveats=found.notes,
-    )
-    return evaluation.close(
         run,
         images,
         history,
         found,
-        published,
+        what=f"{config.backbone} (weights: {config.weights}) with a new head, by {history.kept},",
+        caveats=found.notes,
         title=f"{config.backbone} on {images.spec}",
         predict="IMAGE.jpg",
         commands={"For phones": f"kapps export {run.path} --format litert --quantize int8"},

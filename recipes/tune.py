@@ -75,7 +75,7 @@ def check(config: Config) -> None:
     for one in config.fix:
         if "=" not in one:
             raise UserError(f"--fix {one}: it is FIELD=VALUE")
-    goal(config)
+    spaces.objective(config.recipe, config.objective)
     known = {field.name for field in dataclasses.fields(recipe.Config)}
     sought = [entry["name"] for entry in entries(config)]
     for name in (*config.fixed, *sought):
@@ -103,21 +103,6 @@ def entries(config: Config) -> list[dict[str, Any]]:
         return tuning.read_space(config.space)
     own = spaces.space_of(config.recipe, load_recipe(config.recipe).Config)
     return [entry for entry in own if entry["name"] not in config.fixed]
-
-
-def goal(config: Config) -> tuple[str, str]:
-    """Name and direction of the objective.
-
-    Raises:
-        UserError: no direction, or not measured on validation.
-    """
-    said = config.objective or spaces.OBJECTIVES.get(config.recipe, "val_loss:min")
-    name, _, direction = said.partition(":")
-    if direction not in ("min", "max"):
-        raise UserError(f"--objective {said}: it is NAME:max or NAME:min")
-    if not name.startswith("val_"):
-        raise UserError(f"--objective {name}: it is a figure of validation, val_...")
-    return name, direction
 
 
 def settings(config: Config, values: dict[str, Any], **others: Any) -> Any:
@@ -201,7 +186,7 @@ def search(config: Config, run: training.Run) -> tuning.Results:
     """Try points until the budget is used up."""
     import keras_tuner
 
-    name, direction = goal(config)
+    name, direction = spaces.objective(config.recipe, config.objective)
     space = keras_tuner.HyperParameters()
     tuning.declare(space, entries(config))
     sought = ", ".join(parameter.name for parameter in space.space)

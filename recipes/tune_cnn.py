@@ -4,6 +4,8 @@
     python recipes/tune_cnn.py --dataset fashion_mnist --algorithm hyperband --epochs 9 --workers 2
     python recipes/tune_cnn.py --algorithm tpe --max-minutes 30 --cost multiply_adds
 
+    image -> stages of (convolution, normalization, activation), pool -> dense -> logits
+
 Filters, windows, strides, padding, pooling, depth, dropout, normalization, optimizer, learning
 rate, schedule, batch size and shifts of the training images are sought on validation data; every
 point of the space can be built.
@@ -26,7 +28,7 @@ AtLeastTwo = Annotated[int, training.Range(1, 2**31, "at least 2: half of it is 
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(tuning.SearchFlags, training.ImageFlags, training.CommonFlags):
+class Config(tuning.RefitFlags, tuning.SearchFlags, training.ImageFlags, training.CommonFlags):
     """What is sought, on what, and for how long."""
 
     epochs: training.PositiveInt = 8
@@ -45,11 +47,6 @@ class Config(tuning.SearchFlags, training.ImageFlags, training.CommonFlags):
     """the same for the work of one image"""
     augment: bool = True
     """seek how far images are shifted, and mirror them unless they are digits or letters"""
-    refit: Literal["validation", "all"] = "validation"
-    """train the winner with validation kept (best epoch, calibration), or on train and validation
-    for as many epochs as were best"""
-    winner_epochs: training.NonNegativeInt = 0
-    """epochs of the winner; 0: three times those of a trial, with --refit all those of its trial"""
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
         (
@@ -69,24 +66,9 @@ def check(config: Config) -> None:
 
 def batches(config: Config, images: data.ImageData, how: dict[str, Any], seed: int) -> tuple:
     """Training batches, validation batches, and training images as they are."""
-    # Mirrored digits and letters are other ones, or none.
-    flip = any(len(name) > 1 and not name.isdigit() for name in images.class_names)
-    augmentation = data.Augmentation(crop=how["crop"], flip=config.augment and flip)
-    one_hot = data.classification_targets(images.classes)
-    train, validation = images.splits["train"], images.splits["validation"]
-
-    def augmented(pixels, labels, key):
-        return augmentation(pixels, one_hot(labels), key)
-
-    def as_they_are(pixels, labels):
-        return pixels, one_hot(labels)
-
-    evaluate, limit = data.evaluation_batches, training.clean_examples(images.counts)
-    return (
-        data.TrainingBatches(train, how["batch_size"], seed=seed, prepare=augmented),
-        evaluate(validation, 256, prepare=as_they_are),
-        evaluate(train, 256, prepare=as_they_are, limit=limit, seed=seed),
-    )
+    flags = training.AugmentationFlags(augment=config.augment, crop=how["crop"])
+    augmentation = flags.augmentation(images.class_names)
+    return training.classifier_batches(images, how["batch_size"], augmentation, seed=seed)
 
 
 @dataclasses.dataclass
@@ -197,17 +179,6 @@ def search(config: Config, run: training.Run, trials: CnnTrials) -> tuning.Resul
     )
 
 
-def winner_epochs(config: Config, winner: tuning.Record) -> tuple[int, int]:
-    """Epochs of the winner's schedule, and how many of them are trained.
-
-    A trial only has to be told from others. On all data nothing says when to stop, so there the
-    schedule is that of the trial, and ends where the trial was best.
-    """
-    everything = config.refit == "all"
-    epochs = config.winner_epochs or config.epochs * (1 if everything else 3)
-    return epochs, min(epochs, winner.best_epoch) if everything else epochs
-
-
 def fit(config: Config, run: training.Run) -> tuple:
     """Search, and train the winner; returns the model, the data, the history and the results."""
     trials = CnnTrials(config)
@@ -223,10 +194,10 @@ def fit(config: Config, run: training.Run) -> tuple:
     results = search(config, run, trials)
     winner, everything = results.best_first()[0], config.refit == "all"
     hp = tuning.hyperparameters(results.space, winner.values)
-    epochs, last = winner_epochs(config, winner)
+    epochs, last = config.epochs_of(winner, config.epochs)
     used = data.with_validation(images) if everything else images
     model, (train, validation, clean) = trials.build(hp, used, config.seed, epochs)
-    print(f"winner    trial {winner.number}: {models.size(model)}; {told(config, last)}")
+    print(f"winner    trial {winner.number}: {models.size(model)}; {config.told(last)}")
     directory = run.path / f"winner-{winner.number:04d}-{config.refit}-{last}"
     history = training.fit(
         model,
@@ -246,21 +217,20 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     """Search, train the winner, evaluate, publish and report; returns metrics.json."""
     model, images, history, results = fit(config, run)
     winner, everything = results.best_first()[0], config.refit == "all"
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
+    model = evaluation.begin(model, run)
     training.write_rows(run.path / "metrics.csv", history.rows)
-    print("evaluating on the test split, once")
     found = evaluation.explain_classifier(model, images, history.rows, kept=history.best_epoch)
     best = history.best_epoch
     if everything:  # validation was trained on: it says nothing of over-fitting or calibration
-        found, best = evaluation.without_validation(found), winner_epochs(config, winner)[1]
+        found = evaluation.without_validation(found)
+        best = config.epochs_of(winner, config.epochs)[1]
     published = serving.publish(
         model,
         run,
         images,
         found,
         what=f"A convolutional network found by {config.algorithm} search (trial {winner.number} "
-        f"of {len(results.records)}, {told(config, best)}),",
+        f"of {len(results.records)}, {config.told(best)}),",
         member=str(winner.number),
     )
     return evaluation.close_search(
@@ -272,27 +242,15 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
             "parameters": model.count_params(),
             "multiply_adds": models.multiply_adds(model),
             **tuning.search_metrics(results, config),
-            "train_seconds": history.train_seconds,
-            "examples_per_second": history.examples_per_second,
             "refit": config.refit,
             "exported": published,
         },
         title=f"Search for a network on {images.spec}",
         commands={"Predict": f"kapps predict {published} IMAGE.png"} if published else {},
-        notes=(
-            *tuning.winner_notes(results, f"It was {told(config, best)}."),
-            *images.notes,
-            *history.notes,
-        ),
+        notes=(*tuning.winner_notes(results, f"It was {config.told(best)}."), *images.notes),
         winner=found,
+        history=history,
     )
-
-
-def told(config: Config, epochs: int) -> str:
-    """How the winner is trained, in words."""
-    if config.refit == "all":
-        return f"trained anew on train and validation, {epochs} epochs (those that were best)"
-    return f"trained anew on train, {epochs} epochs, the best one chosen on validation"
 
 
 is_done = tuning.search_is_done

@@ -5,6 +5,9 @@
     python recipes/vae.py --objective iwae --samples 50
     python recipes/vae.py --likelihood discretized_logistic --conditional
 
+    image -> encoder -> mean, log_var of q(z | x)        z ~ q -> decoder -> pixels
+    loss = -log p(x | z) + beta KL(q || prior)
+
 Kingma and Welling 2013 (arXiv:1312.6114); networks of Tomczak and Welling 2018 (arXiv:1705.07120).
 The Bernoulli likelihood models binary images. They are drawn from the grey levels: anew in every
 training step, once for validation and test (arXiv:2004.04795). Reports give the negative
@@ -16,7 +19,6 @@ is finished.
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import ClassVar, Literal
 
 from kapps import command_line, data, evaluation, models, serving, training
@@ -79,9 +81,8 @@ class Config(
     """passes over the training data"""
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
-        (
-            lambda c: c.model == "dense" and training.changed(c, "filters"),
-            "--filters shapes --model conv and hierarchical, not dense",
+        *training.only_for(
+            "--model conv and hierarchical, not dense", lambda c: c.model != "dense", ("filters",)
         ),
         (
             lambda c: c.model != "dense" and len(c.units) > 1,
@@ -113,10 +114,7 @@ class Config(
             ),
             "--objective dreg is for one level of latents and --prior standard",
         ),
-        (
-            lambda c: c.prior != "vamp" and training.changed(c, "pseudo_inputs"),
-            "--pseudo-inputs is for --prior vamp",
-        ),
+        *training.only_for("--prior vamp", lambda c: c.prior == "vamp", ("pseudo_inputs",)),
         (
             lambda c: c.conditional and c.model == "hierarchical",
             "--conditional is for --model dense and conv",
@@ -140,12 +138,8 @@ def batches(config: Config, images: data.ImageData) -> tuple:
     def prepare(pixels, labels, seed=None):
         return (pixels, one_hot(labels)) if config.conditional else pixels
 
-    evaluate, limit = data.evaluation_batches, training.clean_examples(images.counts)
-    return (
-        data.TrainingBatches(train, config.batch_size, seed=config.seed, prepare=prepare),
-        evaluate(validation, 256, prepare=prepare),
-        evaluate(train, 256, prepare=prepare, limit=limit, seed=config.seed),
-    )
+    splits = {"train": train, "validation": validation}
+    return training.image_batches(splits, config.batch_size, seed=config.seed, prepare=prepare)
 
 
 def network(config: Config, images: data.ImageData, steps: int) -> models.VAE:
@@ -192,8 +186,8 @@ def fit(config: Config, run: training.Run) -> tuple:
         model.compile(training.optimizer_from(config, steps, run))
     run.announce(
         images,
-        f"{config.model}: {parameters(model):,} parameters, {model.latent_dim} latents, "
-        f"{config.likelihood}, {precision}",
+        f"{config.model}: {models.trainable_parameters(model):,} parameters, {model.latent_dim} "
+        f"latents, {config.likelihood}, {precision}",
     )
     grids = evaluation.SampleGrids(lambda: model.sample(SAMPLES_SHOWN, config.seed), run.path)
     history = training.fit(
@@ -213,9 +207,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, images, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
-    print("evaluating on the test split, once")
+    model = evaluation.begin(model, run)
     found = evaluation.explain_vae(
         model,
         images,
@@ -225,22 +217,17 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         extractor=evaluation.wanted_extractor(images, config.sample_quality, seed=config.seed),
         seed=config.seed,
     )
-    what = f"A {config.model} VAE with {config.latent_dim} latents, likelihood {config.likelihood}"
-    published = serving.publish(model, run, images, found, what=what)
-    return evaluation.close(
+    return serving.publish_and_close(
+        model,
         run,
         images,
         history,
         found,
-        published,
+        what=f"A {config.model} VAE with {config.latent_dim} latents, likelihood "
+        f"{config.likelihood}",
         title=f"{config.model} VAE on {images.spec}",
-        parameters=parameters(model),
+        parameters=models.trainable_parameters(model),
     )
-
-
-def parameters(model: models.VAE) -> int:
-    """How many numbers are trained."""
-    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
 if __name__ == "__main__":

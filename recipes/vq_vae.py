@@ -4,7 +4,9 @@
     python recipes/vq_vae.py --dataset fashion_mnist --epochs 20
     python recipes/vq_vae.py --conditional --codes 128
 
-Van den Oord et al. 2017 (arXiv:1711.00937): a image becomes a small map of codes, each the number
+    image -> encoder -> map of vectors -> the nearest of the codebook -> decoder -> image
+
+Van den Oord et al. 2017 (arXiv:1711.00937): an image becomes a small map of codes, each the number
 of a vector in a codebook. Then a gated PixelCNN (arXiv:1606.05328) learns which maps there are;
 drawing one code after the other and decoding them makes new images. The same command goes on with
 a run that was killed in either phase, to the same bits, and shows the result of one that is
@@ -14,8 +16,7 @@ finished.
 from __future__ import annotations
 
 import dataclasses
-import math
-from typing import Any, Literal
+from typing import Literal
 
 from kapps import command_line, data, evaluation, models, serving, training
 
@@ -107,17 +108,11 @@ def code_prior(config: Config, images: data.ImageData, model: models.VQVAE) -> m
 
 def batches(config: Config, images: data.ImageData) -> tuple:
     """Training batches, validation batches, and a part of the training split: images alone."""
-    train, validation = images.splits["train"], images.splits["validation"]
 
-    def prepare(pixels, labels, seed=None):
+    def alone(pixels, labels, seed=None):
         return pixels
 
-    evaluate, limit = data.evaluation_batches, training.clean_examples(images.counts)
-    return (
-        data.TrainingBatches(train, config.batch_size, seed=config.seed, prepare=prepare),
-        evaluate(validation, 256, prepare=prepare),
-        evaluate(train, 256, prepare=prepare, limit=limit, seed=config.seed),
-    )
+    return training.image_batches(images.splits, config.batch_size, seed=config.seed, prepare=alone)
 
 
 def code_batches(config: Config, images: data.ImageData, model: models.VQVAE) -> tuple:
@@ -179,10 +174,11 @@ def fit(config: Config, run: training.Run) -> tuple:
     rates = {AUTOENCODER: rate, PRIOR: config.prior_learning_rate or rate}
     run.record(learning_rates=rates)
     height, width = model.code_shape
+    counts = [models.trainable_parameters(part) for part in (model, prior)]
     run.announce(
         images,
-        f"{height}x{width} of {config.codes} codes; autoencoder {parameters(model):,} parameters, "
-        f"prior {parameters(prior):,}; {precision}",
+        f"{height}x{width} of {config.codes} codes; autoencoder {counts[0]:,} parameters, "
+        f"prior {counts[1]:,}; {precision}",
     )
 
     def train(name, part, examples, epochs, **settings):
@@ -217,9 +213,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, images, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    model = models.for_inference(model)
-    model.save(run.path / "model.keras")
-    print("evaluating on the test split, once")
+    model = evaluation.begin(model, run)
     found = evaluation.explain_vq_vae(
         model,
         images,
@@ -232,22 +226,19 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     )
     height, width = model.code_shape
     what = f"A VQ-VAE whose code of an image is {height}x{width} numbers of {model.codes} vectors,"
-    published = serving.publish(model, run, images, found, what=f"{what} with a prior,")
-    return evaluation.close(
+    return serving.publish_and_close(
+        model,
         run,
         images,
         history,
         found,
-        published,
+        what=f"{what} with a prior,",
         title=f"VQ-VAE on {images.spec}",
         prior_best_epoch=history.phases[PRIOR].best_epoch,
-        parameters=sum(map(parameters, (model.encoder, model.decoder, model.prior))),
+        parameters=sum(
+            map(models.trainable_parameters, (model.encoder, model.decoder, model.prior))
+        ),
     )
-
-
-def parameters(model: Any) -> int:
-    """How many numbers training moves; the codebook, which averages move, is not among them."""
-    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@
     python recipes/xor_mlp.py --dataset sine
     python recipes/xor_mlp.py --dataset step --units 32
 
+    x -> tanh(W1 x + b1) -> W2 h + b2
+
 No plane gives the four points of exclusive or their classes (Minsky and Papert 1969): the best has
 three of four on the right side. A hidden layer of four units can, and back-propagation (Rumelhart,
 Hinton and Williams 1986) finds its weights: how often, by width and optimizer, is shown by a table
@@ -135,7 +137,7 @@ def batches(config: Config, points: data.PointData) -> tuple:
 
 
 def network(config: Config, points: data.PointData, units: int):
-    """All networks as one, points -> [batch, networks, 1]; their points are standardised inside."""
+    """All networks as one, points -> [batch, networks, 1]; their points are standardized inside."""
     x = points.x["train"]
     return models.stacked_mlp(
         chosen(config, "seeds"),
@@ -160,8 +162,6 @@ def compiled(config, points: data.PointData, units: int, name: str, rate: float,
 
 def fit(config: Config, run: training.Run) -> tuple:
     """Train; returns the model, the data and the history."""
-    import keras
-
     devices = training.begin(config)
     points = load(config)
     run.record_data(points)
@@ -178,19 +178,13 @@ def fit(config: Config, run: training.Run) -> tuple:
         f"{model.count_params() // networks} parameters each; {name}, rate {rate:g}",
     )
 
-    def measure(epoch, logs):
-        logs.update(evaluation.measure_stacked(model, points, "validation", "val_"))
-
     history = training.fit(
         model,
         train,
         validation,
         config=config,
         run=run,
-        callbacks=[
-            keras.callbacks.LambdaCallback(on_epoch_end=measure),
-            evaluation.SampleGrids(lambda: evaluation.stacked_frames(model, points), run.path),
-        ],
+        callbacks=evaluation.watch_stacked(model, points, run.path),
     )
     return model, points, history
 
@@ -239,14 +233,14 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         activation=config.activation,
         run=run.path,
     )
-    what, kind = f"A network of {units} hidden units", "multilayer perceptron of points"
-    published = serving.publish(served, run, points, found, what=what, kind=kind)
-    return evaluation.close(
+    return serving.publish_and_close(
+        served,
         run,
         points,
         history,
         found,
-        published,
+        what=f"A network of {units} hidden units",
+        kind="multilayer perceptron of points",
         title=f"{config.dataset} by {units} hidden units",
         learning_rate=run.facts()["learning_rate"],
         parameters=one.count_params(),

@@ -1,7 +1,15 @@
 """The one table of model builders. `test_contracts.py` sweeps every row over every contract.
 
-A new model family adds one row per variant that is worth the seconds. The number of parameters is
-worked out by hand, layer by layer, so that it also checks the architecture.
+A new model family adds one row per variant that is worth the seconds: a `Case`, or what
+`image_cases`, `autoencoder_cases`, `vae_cases`, `gan_case` and `series_case` make of a builder and
+its arguments. The number of parameters is worked out by hand, layer by layer, so that it also
+checks the architecture. These functions count the trainable ones of a layer or block:
+
+    dense, gated, gates                     dense, gated and recurrent layers
+    conv, biased                            a convolution with batch normalization, or with offsets
+    bottleneck, inception, inception_module, fcn
+                                            blocks of EfficientNet, GoogLeNet, series networks
+    downwards, upwards                      both halves of the hierarchical VAE
 """
 
 import math
@@ -29,23 +37,30 @@ def weighed_outputs(model: keras.Model, x) -> tf.Tensor:
 class Case:
     """A public builder with arguments, and what is known of its model.
 
-    `parameters` counts trainable weights; the moving averages are not among them.
+    Attributes:
+        name: of the row; `pytest tests/test_contracts.py -k NAME` sweeps it alone.
+        builder: the public function that the row is of.
+        build: makes the model.
+        inputs: number of examples -> a batch, or a list or a dictionary of them for several inputs.
+        output_shape: of one example.
+        parameters: trainable ones; the moving averages are not among them.
+        objective: what a gradient of every weight is taken of: the prior of a VAE does not touch
+            its outputs.
+        training_inputs: what it is trained on, where that is not what it is called on.
     """
 
     name: str
     builder: Callable
     build: Callable[[], keras.Model]
-    # Number of examples -> a batch, or a list or a dictionary of them for several inputs.
     inputs: Callable[[int], Inputs]
-    output_shape: tuple[int, ...]  # of one example
+    output_shape: tuple[int, ...]
     parameters: int
-    # What a gradient of every weight is taken of: the prior of a VAE does not touch its outputs.
     objective: Callable[[keras.Model, Inputs], tf.Tensor] = weighed_outputs
-    # What it is trained on, where that is not what it is called on.
     training_inputs: Callable[[int], Inputs] | None = None
 
 
 def images(count: int, shape: tuple[int, int, int]) -> np.ndarray:
+    """Noise of all grey levels, uint8 [count, *shape], the same for the same count."""
     return np.random.default_rng(count).integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
@@ -169,12 +184,16 @@ def few_texts(count: int) -> tf.Tensor:
 
 
 def inception_module(channels, filters):
-    """Narrowed, three kernels over that, one step over the maximum; scale and offset of all."""
+    """Of a series: narrowed, filters of 40, 20 and 10 steps over that, one step over the maximum.
+
+    Scale and offset of all four, arXiv:1909.04939.
+    """
     kernels = filters * filters * (40 + 20 + 10)
     return 2 * channels * filters + kernels + 2 * 4 * filters
 
 
 def dense(units_in, units):
+    """A kernel and its offsets."""
     return units_in * units + units
 
 
@@ -196,6 +215,7 @@ def upwards(channels):
 
 
 def inception(channels, a, b_reduce, b, c_reduce, c, d):
+    """GoogLeNet's module: 1 x 1, 3 x 3 and 5 x 5 filters and a pool, table 1 of arXiv:1409.4842."""
     return (
         conv(channels, a, 1)
         + (conv(channels, b_reduce, 1) + conv(b_reduce, b))

@@ -3,12 +3,9 @@
 python small_transfer.py RUN_DIR STEP_TO_DIE_AT
 """
 
-import os
-import signal
 import sys
 
-import keras
-
+from crashes import Die
 from kapps import models
 from kapps.command_line import call
 from kapps.training import setup
@@ -42,19 +39,6 @@ def install(set_attribute=setattr):
 
     models.backbone_table.BACKBONES["small"] = ROW
     set_attribute(models, "backbone", backbone)
-
-
-class Die(keras.callbacks.Callback):
-    """SIGKILL after that many steps of this process."""
-
-    def __init__(self, step):
-        super().__init__()
-        self.left = step
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def killed(run_dir, step):

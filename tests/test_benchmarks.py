@@ -56,7 +56,7 @@ def test_medians_quartiles_and_ratios_by_hand():
         "x": {"seconds": [4.0, 1.0, 2.0, 3.0, 5.0]},
         "y": {"seconds": [6.0]},
     }
-    found = turns.summarised(found)
+    found = turns.summarized(found)
     assert [found["x"][k] for k in ("low", "median", "high", "ratio")] == [2.0, 3.0, 4.0, 1.0]
     assert [found["y"][k] for k in ("low", "median", "high", "ratio")] == [6.0, 6.0, 6.0, 2.0]
 

@@ -363,7 +363,7 @@ def test_gradient_is_the_one_of_w_over_its_norm(spectral):
     kernel = layer.kernel.numpy()
     cosine = np.sum(gradient * kernel) / np.linalg.norm(gradient) / np.linalg.norm(kernel)
     assert abs(cosine) < 1e-4
-    # Central differences, each kernel normalised by NumPy.
+    # Central differences, each kernel normalized by NumPy.
     direction = np.random.default_rng(3).normal(size=kernel.shape).astype("float32")
     step = 1e-2 * np.std(kernel)
     values = []

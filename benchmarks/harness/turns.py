@@ -150,10 +150,10 @@ def compete(
     for name, player in players.items():
         found[name]["facts"] = player.facts
         player.close()
-    return summarised(found)
+    return summarized(found)
 
 
-def summarised(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def summarized(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Medians, quartiles and ratios to the first contestant that has not failed."""
     first = None
     for row in found.values():

@@ -19,7 +19,7 @@ lerp, slerp, traversal, normal_grid
 nearest_neighbours        the training pictures most like a sample, by pixel
 feature_extractor, wanted_extractor, Features, random_features, to_uint8
                           frozen networks whose features stand for pictures
-sample_quality, quality_table, SampleQuality, check_enough
+sample_quality, quality_table, SampleQuality, watch_samples, check_enough
                           samples against real pictures, each figure beside its floor; the same
                           after every epoch
 frechet_distance, kernel_distance, precision_recall, density_coverage
@@ -31,7 +31,7 @@ nearest_neighbour_test
 importance_nll, Likelihood, bits_per_dimension
                           negative log-likelihood of a VAE by importance sampling
 binarization_entropy, floor_note
-                          what no model of binarised pictures can be below
+                          what no model of binarized pictures can be below
 active_units, kl_per_dimension, mutual_information
                           does a VAE use its latent variables?
 train_on_synthetic        are samples of a conditional model good enough to learn from?
@@ -47,7 +47,7 @@ column_importance, predict_table, fit_baselines
                           what a model of a table rests on; its answers; others to compare with
 explain_documents, text_logits
                           the same for a classifier of texts
-beside_peers, Peer, picture_peers, series_peers, document_peers
+beside_peers, Peer, picture_peers, backbone_peers, series_peers, document_peers
                           what simple models say of the same test examples, by pairs
 explain_sequences, memory_verdict
                           the same for series; was a memory task solved?
@@ -64,15 +64,18 @@ SampleGrids, samples_of     images drawn after every epoch, samples of fixed noi
 explain_perceptron, perceptron_frames, features_of
                           a network of one layer: its film, its figures, what its layer sees
 explain_stacked, stacked_frames, stacked_kind, stacked_targets, stacked_losses, measure_stacked,
-stacked_cell              the same for many small networks that are trained at once
-explain_comparison, best_contestant, comparison_rows, epoch_rows, Contestant, comparison_figures,
-comparison_table, optimizer_findings, judge_standings, standing
+stacked_cell, watch_stacked
+                          the same for many small networks that are trained at once
+explain_comparison, contestant, Contestant, best_contestant, comparison_rows, epoch_rows,
+winner_history, comparison_figures, comparison_table, optimizer_findings, judge_standings, standing
                           what a comparison of optimizers shows, settled by pairs of seeds
 SURFACES, PAPER, descend, surface_walks, surface_figures, surface_table, surface_findings
                           paths of optimizers on functions of two variables
 explain_text, language_verdict, text_baselines, harder_by
                           a character model beside counts and xz
 explain_search            what a search for hyperparameters has found
+begin, close, close_search
+                          the model that is evaluated; what ends every recipe: figures, report
 summary, file_name        the last lines on the terminal; a title as a file name
 write_report              one self-contained HTML page
 find_runs, read_history, runs_table, compare

@@ -12,6 +12,7 @@ from .classic.explain_stacked import (
     stacked_kind as stacked_kind,
     stacked_losses as stacked_losses,
     stacked_targets as stacked_targets,
+    watch_stacked as watch_stacked,
 )
 from .classic.optimizers import (
     Contestant as Contestant,
@@ -19,12 +20,14 @@ from .classic.optimizers import (
     comparison_figures as comparison_figures,
     comparison_rows as comparison_rows,
     comparison_table as comparison_table,
+    contestant as contestant,
     epoch_rows as epoch_rows,
     explain_comparison as explain_comparison,
     optimizer_findings as optimizer_findings,
     surface_figures as surface_figures,
     surface_findings as surface_findings,
     surface_table as surface_table,
+    winner_history as winner_history,
 )
 from .classic.separation import (
     Separation as Separation,
@@ -47,6 +50,7 @@ from .classic.verdicts import (
     mlp_verdict as mlp_verdict,
 )
 from .closing import (
+    begin as begin,
     close as close,
     close_search as close_search,
     commands_after as commands_after,
@@ -107,6 +111,7 @@ from .generative.samples.quality import (
     check_enough as check_enough,
     quality_table as quality_table,
     sample_quality as sample_quality,
+    watch_samples as watch_samples,
 )
 from .generative.samples.synthetic import train_on_synthetic as train_on_synthetic
 from .generative.samples.two_sample import nearest_neighbour_test as nearest_neighbour_test
@@ -118,7 +123,10 @@ from .images.gradcam import (
     grad_cam as grad_cam,
     overlay as overlay,
 )
-from .images.peers import picture_peers as picture_peers
+from .images.peers import (
+    backbone_peers as backbone_peers,
+    picture_peers as picture_peers,
+)
 from .images.phases import explain_transfer as explain_transfer
 from .metrics.calibration import (
     Calibration as Calibration,

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kapps import training
+from kapps import models, training
 from kapps.data import ImageData, near_duplicates
 from kapps.evaluation.plots.figure import save_png
 from kapps.evaluation.report.comparing import beside_previous, keep_predictions
@@ -20,7 +20,24 @@ from kapps.evaluation.verdicts.caveats import near_duplicate_findings
 from kapps.invocation import recipe_command
 
 if TYPE_CHECKING:
+    import keras
+
     from kapps.evaluation.explanation import Explanation
+
+
+def begin(model: keras.Model, run: training.Run) -> keras.Model:
+    """The end of training: the model for inference, kept as model.keras.
+
+    From here on the test split may be looked at, once.
+
+    Args:
+        model: as it was trained.
+        run: the run.
+    """
+    model = models.for_inference(model)
+    model.save(run.path / "model.keras")
+    print("evaluating on the test split, once")  # noqa: T201
+    return model
 
 
 def close(
@@ -122,6 +139,7 @@ def close_search(
     commands: dict[str, str],
     notes: Sequence[str],
     winner: Explanation | None = None,
+    history: training.History | None = None,
 ) -> dict[str, Any]:
     """The same at the end of a search for hyperparameters.
 
@@ -133,10 +151,18 @@ def close_search(
         commands: what each does -> the command line.
         notes: sentences on the winner, and on what the reader should know.
         winner: what was found about it, unless it has a report of its own.
+        history: of its training; its times are among the metrics, its notes in the report.
 
     Returns:
         The metrics.
     """
+    if history is not None:
+        metrics = {
+            **metrics,
+            "train_seconds": history.train_seconds,
+            "examples_per_second": history.examples_per_second,
+        }
+        notes = (*notes, *history.notes)
     found = explain_search(results, metrics)
     figures, tables = found.figures, found.tables
     if winner is not None:

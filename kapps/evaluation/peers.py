@@ -35,23 +35,20 @@ class Peer(NamedTuple):
     rows: np.ndarray | None = None
 
 
-def beside_peers(
-    found: Explanation, labels: np.ndarray, logits: np.ndarray, peers: Mapping[str, Peer]
-) -> Explanation:
+def beside_peers(found: Explanation, labels: np.ndarray, peers: Mapping[str, Peer]) -> Explanation:
     """An explanation of a classifier, with what simple models say of the same test examples.
 
     `metrics` get `NAME_accuracy` and `ahead_of_NAME_accuracy` with its interval (`_low`, `_high`)
     and p; a table goes before all others. Where a peer surely wins, the verdict and a note say so.
 
     Args:
-        found: of the network.
+        found: of the network, with its `test_logits`; without them nothing is added.
         labels: class numbers int [n] of the test split.
-        logits: of the network, [n, classes].
         peers: by name.
     """
-    if not peers:
+    if not peers or found.test_logits is None:
         return found
-    labels, said = np.asarray(labels), np.asarray(logits).argmax(axis=-1)
+    labels, said = np.asarray(labels), np.asarray(found.test_logits).argmax(axis=-1)
     own = _row("this network", said == labels)
     rows, metrics, winners = [(*own, "", "")], dict(found.metrics), []
     for name, peer in peers.items():

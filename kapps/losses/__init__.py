@@ -1,7 +1,7 @@
 """Losses: pure functions on logits that return one value per example, computed in float32.
 
 adversarial      adversarial_loss(name): what generators and discriminators minimize
-bounds           ELBO, IWAE and DReG: what VAEs maximise, and free bits
+bounds           ELBO, IWAE and DReG: what VAEs maximize, and free bits
 classification   softmax_cross_entropy
 gaussians        densities and divergences of diagonal Gaussians
 likelihoods      likelihood(name): of pixels, given the output of a decoder

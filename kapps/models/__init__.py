@@ -7,7 +7,7 @@ Image classifiers (raw pixels of 0..255 in, logits out):
     inception         GoogLeNet, and a small one
     resnet            ResNet-18 to 101, ResNet-20 to 110 for small images, two for fast training
     classifier        any of them by name
-    classifier_names  the names (does not import Keras)
+    classifier_names  the names; check_classifier refuses others (both without Keras)
     start_at_identity convolutions that begin by handing on what they get
     with_views        any of them, answering with the mean over shifted and mirrored images
 
@@ -82,7 +82,8 @@ backprop              module: back-propagation by hand, against tf.GradientTape
 Several devices:
     see `kapps.training.patch_for_replicas`
 
-multiply_adds(model) says what one forward pass costs.
+multiply_adds(model) says what one forward pass costs, trainable_parameters(model) how many numbers
+training moves.
 """
 
 import lazy_loader as lazy
@@ -93,7 +94,14 @@ _load, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
 
 # Tables of names, which flags and `--help` read. All else is Keras.
 _WITHOUT_KERAS = frozenset(
-    ("backbone_names", "backbone_table", "check_backbone", "classifier_names", "imagenet_names")
+    (
+        "backbone_names",
+        "backbone_table",
+        "check_backbone",
+        "check_classifier",
+        "classifier_names",
+        "imagenet_names",
+    )
 )
 
 

@@ -7,7 +7,11 @@ from .classic.stacked import (
     stacked_loss as stacked_loss,
     stacked_mlp as stacked_mlp,
 )
-from .cost import multiply_adds as multiply_adds, size as size
+from .cost import (
+    multiply_adds as multiply_adds,
+    size as size,
+    trainable_parameters as trainable_parameters,
+)
 from .generative.autoencoders.autoencoder import Autoencoder as Autoencoder
 from .generative.autoencoders.corruption import corrupt as corrupt
 from .generative.autoencoders.networks import (
@@ -49,7 +53,10 @@ from .images.cnn import cnn as cnn
 from .images.inception import inception as inception
 from .images.mlp import mlp as mlp
 from .images.resnet import resnet as resnet
-from .images.variants import classifier_names as classifier_names
+from .images.variants import (
+    check_classifier as check_classifier,
+    classifier_names as classifier_names,
+)
 from .images.vgg import vgg as vgg
 from .inference import for_inference as for_inference
 from .pretrained import backbone_table as backbone_table, transfer as transfer

@@ -33,6 +33,11 @@ def size(model: keras.Model) -> str:
     return f"{model.count_params():,} parameters, {multiply_adds(model) / 1e6:.1f} M multiply-adds"
 
 
+def trainable_parameters(model: keras.Model) -> int:
+    """How many numbers training moves; averages and other statistics are not among them."""
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+
+
 def multiply_adds(model: keras.Model, steps: int = 1) -> int:
     """Multiply-adds of the layers with kernels, and of attention, for one example.
 

@@ -29,7 +29,7 @@ class _Float32(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("kapps")
 class ValidSteps(_Float32):
-    """Series padded with NaN -> (normalised values, lengths).
+    """Series padded with NaN -> (normalized values, lengths).
 
     A step is valid unless all its features are NaN; a series is as long as its last valid step
     says. Values become `(x - mean) / std`, with the statistics of the training split; with
@@ -40,7 +40,7 @@ class ValidSteps(_Float32):
     Args:
         mean: one number per feature.
         std: one positive number per feature.
-        per_series: normalise each series by itself.
+        per_series: normalize each series by itself.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], per_series=False, **kwargs):
@@ -204,10 +204,10 @@ class ValidMask(keras.layers.Layer):
 def sequence_input(
     features: int, feature_mean, feature_std, per_series: bool = False
 ) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
-    """The input layer "sequence", its normalised values, and the length of each series.
+    """The input layer "sequence", its normalized values, and the length of each series.
 
     `feature_mean` and `feature_std` are those of the training split, one number or one per feature
-    (with `per_series`, of the series after each was normalised by itself: 0 and 1).
+    (with `per_series`, of the series after each was normalized by itself: 0 and 1).
 
     Raises:
         UserError: an argument is out of its range.

@@ -1,6 +1,7 @@
 """A trained model is published where TensorFlow Serving reads it, and asked.
 
 publish(model, run, data, found, ...)    publish the model of a run, whatever its family
+publish_and_close(model, run, ...)        the same, and its report: how a recipe ends
 export(model, export_dir, class_names)   the next version of an image classifier, checked by
                                          reloading it
 export_generator(model, export_dir)      the same for a VAE, VQ-VAE, GAN or autoencoder: encode,
@@ -17,10 +18,10 @@ ask(path, arguments)                     what a published model of any family sa
 load(path)                               the SavedModel of a version, or of the highest one
 predict(path, files)                     the most probable labels of image files
 name_pictures(files)                     what is in them, by a network trained on ImageNet
-convert(model, directory, format, ...)   an ONNX or LiteRT file, quantised if asked for
+convert(model, directory, format, ...)   an ONNX or LiteRT file, quantized if asked for
 convert_signatures(model, directory, format, ...)
                                          the same for each signature of a model of any family
-convert_run(run, model, ...)             the same for a run, with what quantising costs
+convert_run(run, model, ...)             the same for a run, with what quantizing costs
 load_model(path)                         a `.keras` file with the layers of kapps in it
 write_version(export_dir, write)         what all of them stand on: a version appears whole
 prune(root, keep), rollback(root)        fewer versions; the one before (no TensorFlow)

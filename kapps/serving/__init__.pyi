@@ -1,4 +1,5 @@
 from .asking import ask as ask
+from .closing import publish_and_close as publish_and_close
 from .formats.conversion import (
     convert as convert,
     load_model as load_model,

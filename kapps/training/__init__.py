@@ -3,7 +3,7 @@
 fit, History                      training that a killed process can go on with, bit for bit
 fit_phase, join_histories, Phase   a training in phases, each with a `fit` of its own
 best_epoch, kept_by, CalibratedLoss which epoch's weights are kept
-cached_features, FeatureBatches, gatherer
+cached_features, features_by_split, cached_batches, FeatureBatches, feature_directory, gatherer
                                   what a frozen backbone makes of pictures, computed once
 open_run, Run, read_json          the run directory
 write_rows                        metrics.csv
@@ -20,14 +20,20 @@ choose_precision, precision_policy
                                   which number format to train in
 seed_everything                   one seed for everything
 CommonFlags, ImageFlags, AugmentationFlags, OptimizationFlags, AveragingFlags, ClassifierFlags,
-FoldFlags, PeerFlags, FastFlags
+TargetFlags, FoldFlags, PeerFlags, FastFlags
                                   flags that recipes share, for a Config to inherit
+SeriesFlags, SeriesAugmentationFlags, MEMORY_TASKS
+                                  the same for recipes of series
+load_images, load_series          the data that these flags ask for
 Fraction, Positive, PositiveInt ...
                                   types of flags with a range; Range makes others
 check, check_ranges, changed, command
                                   what is wrong with flags before TensorFlow is imported
-begin, scope, optimizer_from, callbacks, clean_examples
+only_for, check_exclusions        flags that do not go together
+begin, scope, optimizer_from, callbacks
                                   from flags to devices, precision, optimizer and callbacks
+image_batches, classifier_batches, training_targets, series_batches, clean_examples
+                                  what `fit` is given: to train on, and to measure
 patch_for_replicas, order_for_replicas
                                   makes N devices give what one gives
 greedy_pretrain                   a dense autoencoder, layer by layer
@@ -35,7 +41,7 @@ GradientFlow, gradient_flow       the norm of the gradient in each layer; what -
 StepProfile, Profile, step_profile
                                   where the time of a step goes; what --profile adds
 Cells, Candidate                  many small trainings that differ in their optimizer alone
-best_rate, kept_cell, share_measurements
+try_rates, TriedRates, best_rate, lowest_losses, kept_cell, share_measurements
                                   the rate of each of them; results kept in files
 track, check_tracker              what --track tells MLflow
 EpochLines                        the line of an epoch on the terminal

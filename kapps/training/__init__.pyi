@@ -1,3 +1,17 @@
+from .batches.feature_cache import (
+    FeatureBatches as FeatureBatches,
+    cached_batches as cached_batches,
+    cached_features as cached_features,
+    feature_directory as feature_directory,
+    features_by_split as features_by_split,
+    gatherer as gatherer,
+)
+from .batches.images import (
+    classifier_batches as classifier_batches,
+    image_batches as image_batches,
+    training_targets as training_targets,
+)
+from .batches.series import series_batches as series_batches
 from .calibrated_loss import CalibratedLoss as CalibratedLoss
 from .cells import (
     Candidate as Candidate,
@@ -13,13 +27,7 @@ from .distributed.devices import (
 )
 from .distributed.ordering import order_for_replicas as order_for_replicas
 from .distributed.patch import patch_for_replicas as patch_for_replicas
-from .feature_cache import (
-    FeatureBatches as FeatureBatches,
-    cached_batches as cached_batches,
-    cached_features as cached_features,
-    gatherer as gatherer,
-)
-from .flags import (
+from .flags.groups import (
     AugmentationFlags as AugmentationFlags,
     AveragingFlags as AveragingFlags,
     ClassifierFlags as ClassifierFlags,
@@ -27,7 +35,6 @@ from .flags import (
     Decay as Decay,
     Degrees as Degrees,
     ElementwiseOptimizer as ElementwiseOptimizer,
-    Exclusions as Exclusions,
     FastFlags as FastFlags,
     FoldFlags as FoldFlags,
     Fraction as Fraction,
@@ -45,14 +52,24 @@ from .flags import (
     Rate as Rate,
     RunFlags as RunFlags,
     ScheduleName as ScheduleName,
-    changed as changed,
+    TargetFlags as TargetFlags,
     check as check,
     check_directories as check_directories,
-    check_exclusions as check_exclusions,
     check_ranges as check_ranges,
     command as command,
-    exclusions as exclusions,
     load_images as load_images,
+)
+from .flags.rules import (
+    Exclusions as Exclusions,
+    changed as changed,
+    check_exclusions as check_exclusions,
+    only_for as only_for,
+)
+from .flags.series import (
+    MEMORY_TASKS as MEMORY_TASKS,
+    SeriesAugmentationFlags as SeriesAugmentationFlags,
+    SeriesFlags as SeriesFlags,
+    load_series as load_series,
 )
 from .gradients import (
     GradientFlow as GradientFlow,
@@ -98,9 +115,12 @@ from .profiling import (
 )
 from .progress import EpochLines as EpochLines
 from .rate_grid import (
+    TriedRates as TriedRates,
     best_rate as best_rate,
     kept_cell as kept_cell,
+    lowest_losses as lowest_losses,
     share_measurements as share_measurements,
+    try_rates as try_rates,
 )
 from .resumable import (
     History as History,

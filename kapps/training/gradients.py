@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from kapps.errors import UserError
 from kapps.training import run as runs
-from kapps.training.flags import CommonFlags
+from kapps.training.flags.groups import CommonFlags
 
 if TYPE_CHECKING:
     from kapps.training.phases import Phase
@@ -145,7 +145,7 @@ def gradient_flow(
 
 
 def loss_of(model: keras.Model) -> Objective:
-    """The function from a model and a batch to the loss that training minimises.
+    """The function from a model and a batch to the loss that training minimizes.
 
     Raises:
         UserError: the model has a `train_step` of its own and no `training_loss`.

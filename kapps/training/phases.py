@@ -17,7 +17,7 @@ import tensorflow as tf
 from kapps import files
 from kapps.data import TrainingBatches
 from kapps.training import run as runs
-from kapps.training.flags import CommonFlags
+from kapps.training.flags.groups import CommonFlags
 from kapps.training.kept_epoch import best_epoch
 from kapps.training.resumable import History, fit
 

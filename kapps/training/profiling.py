@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from kapps import files
 from kapps.training import run as runs
-from kapps.training.flags import CommonFlags
+from kapps.training.flags.groups import CommonFlags
 
 if TYPE_CHECKING:
     from kapps.training.phases import Phase
@@ -120,7 +120,7 @@ class StepProfile(keras.callbacks.Callback):
             events = events_of(path)
         names = {layer.name for layer in self.model._flatten_layers()}
         precision = self.model.dtype_policy.name
-        self.found = summarise(events, steps, seconds, precision, names=names)
+        self.found = summarize(events, steps, seconds, precision, names=names)
         if self.path is not None:
             files.write_json(self.path, dataclasses.asdict(self.found))
 
@@ -166,7 +166,7 @@ def events_of(directory: str) -> list[tuple[str, float]]:
     ]
 
 
-def summarise(
+def summarize(
     events: Iterable[tuple[str, float]],
     steps: int,
     seconds: float,

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from kapps import files
 from kapps.training.run import Run
+
+if TYPE_CHECKING:
+    from kapps.training.cells import Candidate, Cells
 
 FIRST_RATES = (-1, 0, 1)  # half decades around the usual rate
 WIDEST = 4  # half decades from the usual rate that are tried at most
@@ -40,6 +45,76 @@ def best_rate(measure: Callable[[float], float], usual: float) -> tuple[float, s
         else:
             edge = "lowest" if best == low else "highest" if best == high else ""
             return float(f"{usual * 10 ** (best / 2):.3g}"), edge
+
+
+class TriedRates(NamedTuple):
+    """What a candidate has done at each rate.
+
+    Attributes:
+        rate: the best one.
+        at_edge: "lowest" or "highest" if it is at the edge of the widest grid, else "".
+        curves: by rate, one per seed, as `Cells.run` returns them.
+        seconds: that each cell took, by a name that says candidate, rate and seed.
+    """
+
+    rate: float
+    at_edge: str
+    curves: dict[float, list[dict[str, Any]]]
+    seconds: dict[str, float]
+
+
+def try_rates(
+    run: Run,
+    cells: Cells,
+    candidate: Candidate,
+    seeds: Sequence[int],
+    usual: float,
+    *,
+    tune: bool = True,
+) -> TriedRates:
+    """All seeds of a candidate, at every rate that is worth a try.
+
+    The best rate has the lowest loss, in the mean over the seeds, at the end of each seed's best
+    epoch.
+
+    Args:
+        run: where each cell is kept.
+        cells: trains them.
+        candidate: what is trained.
+        seeds: of weights and order.
+        usual: the rate to begin with.
+        tune: whether others are tried, as `best_rate` does.
+    """
+    curves: dict[float, list[dict[str, Any]]] = {}
+    seconds: dict[str, float] = {}
+    kind = f"{candidate.optimizer}-{candidate.batch_size}-{candidate.schedule}"
+
+    def measure(rate: float) -> float:
+        curves[rate] = []
+        for seed in seeds:
+            name = f"{kind}-{rate:.3g}-{seed}"
+            curve = kept_cell(run, name, lambda s=seed: cells.run(candidate, rate, s))
+            curves[rate].append(curve)
+            seconds[name] = curve["seconds"]
+        return float(lowest_losses(curves[rate], cells.measurements).mean())
+
+    if tune:
+        rate, at_edge = best_rate(measure, usual)
+    else:
+        rate, at_edge = usual, ""
+        measure(rate)
+    return TriedRates(rate, at_edge, curves, seconds)
+
+
+def lowest_losses(curves: Sequence[dict[str, Any]], measurements: int) -> np.ndarray:
+    """The lowest validation loss at the end of an epoch, [seeds]; infinite where none is finite.
+
+    Args:
+        curves: one per seed, as `Cells.run` returns them.
+        measurements: how many there are in an epoch.
+    """
+    ends = [curve["val_loss"][measurements::measurements] for curve in curves]
+    return np.where(np.isfinite(ends), ends, np.inf).min(axis=1)
 
 
 def kept_cell(run: Run, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:

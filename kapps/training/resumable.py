@@ -26,7 +26,7 @@ from kapps.training import setup, state as states, stateful_callbacks as kept
 from kapps.training.distributed import agreement
 from kapps.training.distributed.devices import check_batch
 from kapps.training.distributed.patch import patch_for_replicas, several_machines
-from kapps.training.flags import CommonFlags
+from kapps.training.flags.groups import CommonFlags
 from kapps.training.gradients import GradientFlow, gradient_flow
 from kapps.training.kept_epoch import kept_by
 from kapps.training.profiling import StepProfile, step_profile

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from kapps.data import TrainingBatches
 from kapps.training.distributed.devices import check_batch, scaled_learning_rate, strategy
-from kapps.training.flags import CommonFlags
+from kapps.training.flags.groups import CommonFlags
 from kapps.training.optim.optimizers import (
     optimizer,
     usual_learning_rate,

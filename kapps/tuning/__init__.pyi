@@ -4,6 +4,7 @@ from .callbacks import (
     Reporter as Reporter,
 )
 from .flags import (
+    RefitFlags as RefitFlags,
     SearchFlags as SearchFlags,
     check_hyperband as check_hyperband,
     check_search as check_search,

@@ -15,7 +15,7 @@ from kapps import training
 from kapps.errors import UserError
 from kapps.tuning.oracles.brackets import rounds_for
 from kapps.tuning.oracles.pruning import can_prune, check_rule
-from kapps.tuning.results import Results
+from kapps.tuning.results import Record, Results
 from kapps.tuning.workers.wire import remote_role
 
 # Why TF_CONFIG is refused, and what to do instead.
@@ -51,6 +51,41 @@ class SearchFlags:
             "--stop-early: Hyperband stops poor trials itself",
         ),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class RefitFlags:
+    """How the winner is trained anew."""
+
+    refit: Literal["validation", "all"] = "validation"
+    """train the winner with validation kept (best epoch, calibration), or on train and validation
+    for as many epochs as were best"""
+    winner_epochs: training.NonNegativeInt = 0
+    """epochs of the winner; 0: three times those of a trial, with --refit all those of its trial"""
+
+    def epochs_of(self, winner: Record, epochs: int) -> tuple[int, int]:
+        """Epochs of the winner's schedule, and how many of them are trained.
+
+        A trial only has to be told from others. On all data nothing says when to stop, so there
+        the schedule is that of the trial, and ends where the trial was best.
+
+        Args:
+            winner: the trial.
+            epochs: those of a trial.
+        """
+        everything = self.refit == "all"
+        epochs = self.winner_epochs or epochs * (1 if everything else 3)
+        return epochs, min(epochs, winner.best_epoch or epochs) if everything else epochs
+
+    def told(self, epochs: int) -> str:
+        """How the winner is trained, in words.
+
+        Args:
+            epochs: that are trained.
+        """
+        if self.refit == "all":
+            return f"trained anew on train and validation, {epochs} epochs (those that were best)"
+        return f"trained anew on train, {epochs} epochs, the best one chosen on validation"
 
 
 def check_search(config: SearchFlags) -> None:

@@ -12,13 +12,16 @@ def network(right, count=100):
     labels = np.arange(count) % 2
     said = np.where(np.arange(count) < right, labels, 1 - labels)
     verdict = evaluation.Judgement("well fitted", "It is.")
-    return labels, np.eye(2)[said], evaluation.Explanation({"a": 1}, verdict, [], [("t", (), [])])
+    logits = np.eye(2)[said]
+    return labels, evaluation.Explanation(
+        {"a": 1}, verdict, [], [("t", (), [])], test_logits=logits
+    )
 
 
 def test_a_peer_that_surely_wins_is_named_in_the_verdict():
-    labels, logits, found = network(right=60)
+    labels, found = network(right=60)
     peer = evaluation.Peer("a rule of thumb", labels)
-    told = evaluation.beside_peers(found, labels, logits, {"rule": peer})
+    told = evaluation.beside_peers(found, labels, {"rule": peer})
     assert told.metrics["rule_accuracy"] == 1
     assert told.metrics["ahead_of_rule_accuracy"] == pytest.approx(-0.4)
     assert told.metrics["ahead_of_rule_high"] < 0 and told.metrics["a"] == 1
@@ -29,17 +32,17 @@ def test_a_peer_that_surely_wins_is_named_in_the_verdict():
 
 
 def test_one_that_may_win_by_chance_is_not():
-    labels, logits, found = network(right=97)
-    told = evaluation.beside_peers(found, labels, logits, {"rule": evaluation.Peer("x", labels)})
+    labels, found = network(right=97)
+    told = evaluation.beside_peers(found, labels, {"rule": evaluation.Peer("x", labels)})
     assert told.verdict.sentence == "It is." and not told.notes
     assert told.metrics["ahead_of_rule_accuracy"] == pytest.approx(-0.03)
 
 
 def test_only_those_asked_are_compared():
-    labels, logits, found = network(right=60)
+    labels, found = network(right=60)
     rows = np.arange(50, 100)  # the network is right on ten of them
     peer = evaluation.Peer("x", labels[rows], rows)
-    told = evaluation.beside_peers(found, labels, logits, {"rule": peer})
+    told = evaluation.beside_peers(found, labels, {"rule": peer})
     assert told.metrics["ahead_of_rule_accuracy"] == pytest.approx(0.2 - 1)
     assert told.tables[0][2][1][0] == "x, of 50 examples"
 

@@ -124,14 +124,14 @@ def test_both_ways_read_where_each_direction_has_seen_everything():
     np.testing.assert_allclose(predict(model, x)[0], read @ out + offset, rtol=1e-4, atol=1e-5)
 
 
-def test_normalisation_is_inside():
+def test_normalization_is_inside():
     keras.utils.set_random_seed(0)
     model = models.rnn(2, 3, feature_mean=(1.0, -2.0), feature_std=(2.0, 0.5))
     plain = models.rnn(2, 3)
     plain.set_weights(model.get_weights())
     x = series()
-    normalised = (x - np.float32([1, -2])) / np.float32([2, 0.5])
-    np.testing.assert_allclose(predict(model, x), predict(plain, normalised), rtol=1e-5, atol=1e-6)
+    normalized = (x - np.float32([1, -2])) / np.float32([2, 0.5])
+    np.testing.assert_allclose(predict(model, x), predict(plain, normalized), rtol=1e-5, atol=1e-6)
 
 
 def test_per_series_knows_no_offset_and_no_scale():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from crashes import Crash, Crashed
 from kapps import data, evaluation, models, training
 from kapps.command_line import call
 from kapps.errors import UserError
@@ -95,21 +96,6 @@ def test_again_is_quick_and_changes_nothing(finished):
         call(autoencoder, dataclasses.replace(config, latent_dim=3))
 
 
-class Killed(Exception):
-    pass
-
-
-class Kill(keras.callbacks.Callback):
-    def __init__(self, step):
-        super().__init__()
-        self.left = step
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if self.left == 0:
-            raise Killed
-
-
 def fit(run, *callbacks):
     """A denoising autoencoder, three epochs of ten steps, a checkpoint every three."""
     training.seed_everything(0)
@@ -145,8 +131,8 @@ def test_a_killed_denoising_one_ends_with_the_same_bits(tmp_path):
         whole = fit(run)
     path = str(tmp_path / "killed")
     for step in (14, 9):  # in the second epoch, four steps in; in the third one
-        with training.open_run("test", Directory(path)) as run, pytest.raises(Killed):
-            fit(run, Kill(step))
+        with training.open_run("test", Directory(path)) as run, pytest.raises(Crashed):
+            fit(run, Crash(step))
     with training.open_run("test", Directory(path)) as run:
         killed = fit(run)
     for one, other in zip(whole.variables, killed.variables, strict=True):
@@ -162,8 +148,8 @@ def test_layer_by_layer_then_killed_then_on(tmp_path, monkeypatch):
     settings = dict(model="stacked", units=(12, 8), latent_dim=4, pretrain=2, epochs=2)
     config = Config(run_dir=str(tmp_path), export=False, **settings)
     with monkeypatch.context() as patch:
-        patch.setattr(training.setup, "callbacks", lambda *_: [Kill(25)])  # in the second epoch
-        with pytest.raises(Killed):
+        patch.setattr(training.setup, "callbacks", lambda *_: [Crash(25)])  # in the second epoch
+        with pytest.raises(Crashed):
             call(autoencoder, config)
     errors = json.loads((tmp_path / "config.json").read_text())["layer_errors"]
     assert len(errors) == 3 and min(errors) > 0

@@ -214,7 +214,7 @@ def test_flags_reach_the_model(settings, expected):
     ("settings", "words"),
     [
         (dict(loss="hinge", label_smoothing=0.1), "--label-smoothing"),
-        (dict(regularizer="none", penalty=1.0), "--penalty belongs"),
+        (dict(regularizer="none", penalty=1.0), "--penalty is for a --regularizer"),
         (dict(regularizer="weight_clip", penalty_interval=2), "--penalty-interval"),
         (dict(discriminator_normalization="batch"), "depend on other images"),
         (dict(model="dense", filters=8), "--filters"),

@@ -179,10 +179,11 @@ class FakeCells:
 
 
 def competed(tmp_path, config, label):
-    cells, seconds = FakeCells(), {}
+    cells = FakeCells()
     (entry,) = (entry for entry in optimizers.entries(config) if entry.label == label)
     run = types.SimpleNamespace(checkpoints=tmp_path)
-    return optimizers.compete(config, run, cells, entry, seconds), cells.asked, seconds
+    found, seconds = optimizers.compete(config, run, cells, entry)
+    return found, cells.asked, seconds
 
 
 def test_rates_are_chosen_by_all_seeds(tmp_path):

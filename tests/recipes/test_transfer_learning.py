@@ -110,7 +110,7 @@ def test_again_is_quick_and_another_config_is_refused(finished):
         call(transfer_learning, dataclasses.replace(config, stage_decay=0.9))
 
 
-def test_quantised_for_phones(finished, capsys):
+def test_quantized_for_phones(finished, capsys):
     config, metrics = finished
     capsys.readouterr()
     cli.main(["export", config.run_dir, "--format", "litert", "--quantize", "int8"])
@@ -218,6 +218,7 @@ def test_small_pictures_are_enlarged_and_large_ones_fit_the_backbone(tmp_path):
         ({"weights": "/does/not/exist.weights.h5"}, "/does/not/exist.weights.h5"),
         ({"image_size": 16}, "32x32"),
         ({"fine_tune_stages": 10}, "has 9: stem, block1"),
+        ({"fine_tune_stages": -1}, "--fine-tune-stages -1"),
         ({"fine_tune_stages": 0, "fine_tune_epochs": 3}, "leaves nothing"),
         ({"probe_epochs": 0, "fine_tune_epochs": 0}, "leave nothing to train"),
         ({"probe_epochs": -1}, "--probe-epochs"),

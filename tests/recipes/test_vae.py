@@ -159,7 +159,7 @@ def test_other_models(tmp_path, settings):
     assert model.classes == (10 if settings.get("conditional") else 0)
 
 
-def test_binarised_pictures_are_given_as_the_flags_say(tmp_path):
+def test_binarized_pictures_are_given_as_the_flags_say(tmp_path):
     images = data.load("digits", seed=0)
     pixels = {}
     for binarization in ("dynamic", "static"):

@@ -5,13 +5,12 @@ python small.py RUN_DIR SAVE_STEPS [STEP_TO_DIE_AT]
 
 import dataclasses
 import hashlib
-import os
-import signal
 import sys
 
 import keras
 import numpy as np
 
+from crashes import Die
 from kapps import data, losses, training
 
 EPOCHS = 4
@@ -21,19 +20,6 @@ EPOCHS = 4
 class Config:
     run_dir: str
     overwrite: bool = False
-
-
-class Die(keras.callbacks.Callback):
-    """SIGKILL after that many steps of this process."""
-
-    def __init__(self, step):
-        super().__init__()
-        self.left = step
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def network():

@@ -17,7 +17,7 @@ def examples(n=300, classes=5, seed=0):
 
 
 def best_loss(labels, logits):
-    """The lowest loss over all temperatures, by SciPy's minimisation."""
+    """The lowest loss over all temperatures, by SciPy's minimization."""
 
     def loss(log_t):
         log_p = special.log_softmax(logits.astype("float64") / np.exp(log_t), axis=-1)

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from crashes import Crash, Crashed
 from kapps import data, evaluation, models, training
 from kapps.errors import UserError
 from kapps.training import gradients, run as runs
 from models.generative.small_gans import gan, pictures
 from training import small
-from training.test_resumable import Crash, Stop, open_run
+from training.test_resumable import open_run
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(32, 6)).astype("f4")
@@ -93,7 +94,7 @@ def test_dropout_statistics_and_averages_end_with_the_same_bits():
     assert small.digest(with_flow) == small.digest(without)
     assert len(flow.rows) > 5 and all(row["step"] >= 0 for row in flow.rows)
     first = [name for name in flow.rows[0] if name not in ("epoch", "step")]
-    assert len(first) == 3  # convolution, normalisation, dense
+    assert len(first) == 3  # convolution, normalization, dense
 
 
 @pytest.mark.slow
@@ -175,7 +176,7 @@ def test_a_crash_loses_no_row(tmp_path):
         return flow.rows
 
     whole = train(tmp_path / "whole")
-    with pytest.raises(Stop):
+    with pytest.raises(Crashed):
         train(tmp_path / "killed", 14)
     again = train(tmp_path / "killed")
     plain = [[list(row.values()) for row in rows] for rows in (whole, again)]

@@ -8,7 +8,7 @@ import pytest
 
 from kapps import evaluation, training
 from kapps.evaluation.report.profile import explain_profile, profile_advice
-from kapps.training.profiling import Profile, StepProfile, kind_of, layer_of, summarise
+from kapps.training.profiling import Profile, StepProfile, kind_of, layer_of, summarize
 from training import small
 
 STEP = "StatefulPartitionedCall/cnn_1/"
@@ -28,7 +28,7 @@ EVENTS = [  # of two steps: name, milliseconds
 
 
 def test_sums_by_hand():
-    found = summarise(EVENTS, 2, 0.05, names=("conv1", "bn"))
+    found = summarize(EVENTS, 2, 0.05, names=("conv1", "bn"))
     assert found.step_milliseconds == 25.0 and found.waiting_milliseconds == 3.0
     assert found.kinds == {
         "convolution": 10.0,

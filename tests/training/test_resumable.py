@@ -1,3 +1,4 @@
+import os
 import pathlib
 import subprocess
 import sys
@@ -6,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from crashes import Crash, Crashed
 from kapps import training
 from kapps.errors import UserError
 from training import small
@@ -15,32 +17,19 @@ PROGRAM = pathlib.Path(small.__file__)
 
 def program(run_dir, save_steps, *die):
     command = [sys.executable, str(PROGRAM), str(run_dir), str(save_steps), *map(str, die)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=PROGRAM.parents[2])
+    root = PROGRAM.parents[2]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(root), str(root / "tests")))}
+    return subprocess.run(command, capture_output=True, text=True, cwd=root, env=env)
 
 
 def open_run(path):
     return training.open_run("small", small.Config(str(path)))
 
 
-class Stop(Exception):
-    """Ends a training in the middle, as a crash does."""
-
-
-class Crash(keras.callbacks.Callback):
-    def __init__(self, step):
-        super().__init__()
-        self.left = step
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if self.left == 0:
-            raise Stop
-
-
 def interrupted(path, steps, **settings):
     """Train with crashes after so many steps each, then to the end."""
     for step in steps:
-        with open_run(path) as run, pytest.raises(Stop):
+        with open_run(path) as run, pytest.raises(Crashed):
             small.train(run, callbacks=[Crash(step)], **settings)
     with open_run(path) as run:
         return small.train(run, **settings)
@@ -84,7 +73,7 @@ def test_what_keras_reads_ends_at_once(monkeypatch):
 
 @pytest.mark.slow
 def test_the_clock_saves_inside_an_epoch_too(tmp_path):
-    with open_run(tmp_path / "run") as run, pytest.raises(Stop):
+    with open_run(tmp_path / "run") as run, pytest.raises(Crashed):
         small.train(run, callbacks=[Crash(5)], save_minutes=0.0)
     assert [path.name for path in run.checkpoints.glob("state-*")][-1:] != []
     assert max(path.name for path in run.checkpoints.glob("state-*")) >= "state-000000000003"
@@ -113,7 +102,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_a_note():
 
 @pytest.mark.slow
 def test_best_weights_that_are_damaged_are_found_at_once(tmp_path):
-    with open_run(tmp_path / "run") as run, pytest.raises(Stop):
+    with open_run(tmp_path / "run") as run, pytest.raises(Crashed):
         small.train(run, callbacks=[Crash(25)])
     (run.checkpoints / "best.npz").write_bytes(b"")
     with open_run(tmp_path / "run") as run, pytest.raises(UserError, match="best.npz"):
@@ -133,7 +122,7 @@ def test_plateau_and_patience_are_remembered(tmp_path):
     settings = dict(schedule="constant", epochs=8)
     _, whole = small.train(callbacks=callbacks(), **settings)
     assert len(whole.rows) == 4 and whole.rows[-1]["learning_rate"] < 0.01
-    with open_run(tmp_path / "run") as run, pytest.raises(Stop):
+    with open_run(tmp_path / "run") as run, pytest.raises(Crashed):
         small.train(run, callbacks=[*callbacks(), Crash(25)], **settings)
     with open_run(tmp_path / "run") as run:
         _, again = small.train(run, callbacks=callbacks(), **settings)
@@ -146,7 +135,7 @@ def test_plateau_and_patience_are_remembered(tmp_path):
 @pytest.mark.slow
 def test_a_damaged_checkpoint_costs_an_epoch_and_is_named(tmp_path):
     whole, _ = small.train()
-    with open_run(tmp_path / "run") as run, pytest.raises(Stop):
+    with open_run(tmp_path / "run") as run, pytest.raises(Crashed):
         small.train(run, callbacks=[Crash(25)])
     newest = sorted(run.checkpoints.glob("state-*"))[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
@@ -162,7 +151,7 @@ def test_a_damaged_checkpoint_costs_an_epoch_and_is_named(tmp_path):
 
 @pytest.mark.slow
 def test_checkpoints_of_another_model_are_refused(tmp_path, monkeypatch):
-    with open_run(tmp_path / "run") as run, pytest.raises(Stop):
+    with open_run(tmp_path / "run") as run, pytest.raises(Crashed):
         small.train(run, callbacks=[Crash(15)])
     other = keras.Sequential(
         [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
@@ -229,7 +218,7 @@ def test_a_classifier_is_kept_by_its_accuracy(tmp_path):
     assert history.best_epoch == 2
     _, history = small.train(callbacks=[Written()], monitor="val_accuracy", mode="max")
     assert history.best_epoch == 4
-    with open_run(tmp_path / "run") as run, pytest.raises(Stop):
+    with open_run(tmp_path / "run") as run, pytest.raises(Crashed):
         small.train(run, callbacks=[Written(), Crash(37)], monitor="val_accuracy", mode="max")
     with open_run(tmp_path / "run") as run:
         _, again = small.train(run, callbacks=[Written()], monitor="val_accuracy", mode="max")

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
+from crashes import Crash, Crashed
 from kapps import training
 from training import small, small_gan
-from training.test_resumable import Crash, Stop
 
 PROGRAM = pathlib.Path(small_gan.__file__)
 
@@ -30,7 +30,7 @@ def test_a_crash_changes_nothing(tmp_path):
     """Inside the second epoch, in 16 bits: the scales of both losses are resumed, too."""
     with training.precision_policy("mixed_float16"):
         whole, history = small_gan.train()
-        with open_run(tmp_path) as run, pytest.raises(Stop):
+        with open_run(tmp_path) as run, pytest.raises(Crashed):
             small_gan.train(run, callbacks=[Crash(9)], save_steps=3)
         with open_run(tmp_path) as run:
             model, again = small_gan.train(run, save_steps=3)

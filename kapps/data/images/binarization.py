@@ -1,8 +1,8 @@
-"""Pictures of zeros and ones, drawn once: what likelihoods of binarised pictures are measured on.
+"""Pictures of zeros and ones, drawn once: what likelihoods of binarized pictures are measured on.
 
-A model that is trained on pictures that are drawn anew in every step (dynamic binarisation) is
+A model that is trained on pictures that are drawn anew in every step (dynamic binarization) is
 measured on pictures that are drawn once (as in arXiv:2004.04795), so that two measurements
-are of the same pictures. Training on fixed ones, too (static binarisation), over-fits: about two
+are of the same pictures. Training on fixed ones, too (static binarization), over-fits: about two
 nats on MNIST (github.com/yburda/iwae).
 """
 

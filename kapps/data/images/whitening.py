@@ -9,7 +9,7 @@ from kapps.errors import UserError
 
 _SAMPLE = 5_000  # images; each has hundreds of patches
 _CHUNK = 256
-# Added to the variances, those of normalised pixels being about 1: a direction in which patches
+# Added to the variances, those of normalized pixels being about 1: a direction in which patches
 # hardly vary holds noise, and is not blown up to the size of the others.
 EPSILON = 5e-4
 

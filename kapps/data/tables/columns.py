@@ -34,7 +34,7 @@ from kapps.data.tables.numbers import (
     MOST_WORDS,
     are_codes,
     parse_numbers,
-    recognise_numbers,
+    recognize_numbers,
 )
 from kapps.errors import UserError
 
@@ -120,7 +120,7 @@ def describe_column(
         return f"its only value is {cells.most_frequent(there, 1)[0][0]!r}"
     distinct = bool(there.sum() == total > 2)
     if not categories and not are_codes(cells):
-        found = recognise_numbers(cells, delimiter)
+        found = recognize_numbers(cells, delimiter)
         numeric = ~np.isnan(found.numbers) & there
         share = cells.present[numeric].sum() / total
         if found.problem and there.sum() > total / 2:

@@ -35,7 +35,7 @@ _PATTERNS = {
 }
 
 
-def recognise_dates(cells: Cells) -> tuple[str, str]:
+def recognize_dates(cells: Cells) -> tuple[str, str]:
     """The order of a column's dates, and what is wrong with them.
 
     Args:
@@ -81,7 +81,7 @@ def parse_dates(values: pyarrow.Array, order: str) -> tuple[np.ndarray, np.ndarr
 
     Args:
         values: texts.
-        order: of the parts, as `recognise_dates` finds it.
+        order: of the parts, as `recognize_dates` finds it.
     """
     import pyarrow as pa
     from pyarrow import compute

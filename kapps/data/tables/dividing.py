@@ -11,8 +11,8 @@ from kapps.data import split
 from kapps.data.delimited import Delimited
 from kapps.data.tables import columns as kinds
 from kapps.data.tables.cells import Cells, shown
-from kapps.data.tables.dates import parse_dates, recognise_dates
-from kapps.data.tables.numbers import recognise_numbers
+from kapps.data.tables.dates import parse_dates, recognize_dates
+from kapps.data.tables.numbers import recognize_numbers
 from kapps.data.tables.targets import Target
 from kapps.errors import UserError
 
@@ -82,7 +82,7 @@ def read_weights(table: Delimited, name: str | None, rows: np.ndarray) -> np.nda
     if name is None:
         return None
     cells = Cells.of(table.column(name)).take(rows)
-    weights = recognise_numbers(cells, table.delimiter).numbers[cells.codes]
+    weights = recognize_numbers(cells, table.delimiter).numbers[cells.codes]
     if not (weights >= 0).all() or not weights.any():
         bad = int((~(weights >= 0)).sum())
         raise UserError(
@@ -137,13 +137,13 @@ def _read_groups(table: Delimited, name: str, rows: np.ndarray, notes: list[str]
 
 def _read_times(table: Delimited, name: str, rows: np.ndarray) -> np.ndarray:
     cells = Cells.of(table.column(name)).take(rows)
-    order, problem = recognise_dates(cells)
+    order, problem = recognize_dates(cells)
     if problem:
         raise UserError(f"column '{name}': {problem}")
     if order:
         values = parse_dates(cells.values, order)[0]
     else:
-        values = recognise_numbers(cells, table.delimiter).numbers
+        values = recognize_numbers(cells, table.delimiter).numbers
     times = values[cells.codes]
     if np.isnan(times).any():
         odd = np.isnan(values)

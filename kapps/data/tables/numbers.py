@@ -53,7 +53,7 @@ _MAGNITUDES = {"k", "K", "M", "m", "B", "bn", "mn", "Mio", "Mio.", "Mrd", "Mrd."
 
 
 @dataclass(frozen=True)
-class Recognised:
+class Recognized:
     """How the cells of a column are numbers.
 
     Attributes:
@@ -102,7 +102,7 @@ def parse_numbers(values: pyarrow.Array, format: dict[str, Any] | None = None) -
     return parts.numbers(decimal, fits)
 
 
-def recognise_numbers(cells: Cells, delimiter: str = "") -> Recognised:
+def recognize_numbers(cells: Cells, delimiter: str = "") -> Recognized:
     """Finds how a column writes its numbers.
 
     Args:
@@ -114,14 +114,14 @@ def recognise_numbers(cells: Cells, delimiter: str = "") -> Recognised:
     plain[cells.missing] = np.nan
     whole = counts[~np.isnan(plain)].sum()
     if whole == total and not _grouping_points(cells):
-        return Recognised(plain)
+        return Recognized(plain)
     parts = _Parts(cells.values)
     there = parts.there & (counts > 0)
     if counts[there].sum() < 0.5 * total:
-        return Recognised(plain)
+        return Recognized(plain)
     unit, problem = _common_unit(parts.units, counts, there)
     if problem:
-        return Recognised(plain, problem=problem)
+        return Recognized(plain, problem=problem)
     there &= _fitting_units(parts.units, unit)
     english, german = (matches(parts.core, _core(sign)) & there for sign in ".,")
     needs_point, needs_comma = english & ~german, german & ~english
@@ -129,7 +129,7 @@ def recognise_numbers(cells: Cells, delimiter: str = "") -> Recognised:
     notes: list[str] = []
     if needs_point.any() and needs_comma.any():
         few, many = sorted((needs_point, needs_comma), key=lambda mask: counts[mask].sum())
-        return Recognised(
+        return Recognized(
             plain,
             problem=f"its numbers are written in two ways, {shown(cells.most_frequent(many, 1))} "
             f"and {shown(cells.most_frequent(few, 1))}",
@@ -143,13 +143,13 @@ def recognise_numbers(cells: Cells, delimiter: str = "") -> Recognised:
     numbers = parts.numbers(decimal, english if decimal == "." else german)
     numbers[cells.missing] = np.nan
     if np.array_equal(numbers, plain, equal_nan=True):
-        return Recognised(plain, notes=tuple(notes))
+        return Recognized(plain, notes=tuple(notes))
     format = {"decimal": decimal, "unit": unit}
     other = np.flatnonzero(~np.isnan(numbers) & (numbers != plain) & (numbers != 0) & (counts > 0))
     if len(other):
         text = cells.texts(other[:1])[0]
         notes.append(f"{text!r} is read as {numbers[other[0]]:.12g}")
-    return Recognised(numbers, format, notes=tuple(notes))
+    return Recognized(numbers, format, notes=tuple(notes))
 
 
 class _Parts:

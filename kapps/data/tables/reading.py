@@ -15,8 +15,8 @@ import numpy as np
 from kapps.data.delimited import Delimited
 from kapps.data.tables import columns as kinds
 from kapps.data.tables.cells import MISSING, Cells, shown
-from kapps.data.tables.dates import date_part, parse_dates, recognise_dates
-from kapps.data.tables.numbers import recognise_numbers
+from kapps.data.tables.dates import date_part, parse_dates, recognize_dates
+from kapps.data.tables.numbers import recognize_numbers
 from kapps.errors import UserError
 
 _SHOWN = 3
@@ -88,7 +88,7 @@ def describe_columns(
     about: dict[str, Any] = {"title": name}
     if tuple(words) != MISSING:
         about["words"] = list(words)
-    order, problem = ("", "") if categories else recognise_dates(train)
+    order, problem = ("", "") if categories else recognize_dates(train)
     if problem:
         raise UserError(f"column '{name}': {problem}, or leave the column out: --drop '{name}'")
     if not order:
@@ -188,14 +188,14 @@ def _as_written(cells: Cells, column, reading, table: Delimited, notes: list[str
     column = {**column, "reading": reading}
     if column["kind"] == "string" or "part" in reading:
         if "part" in reading:
-            order, _ = recognise_dates(cells)
+            order, _ = recognize_dates(cells)
             days, _ = parse_dates(cells.values, reading["date"])
             if order and np.isnan(days[~cells.missing]).mean() > 0.5:
                 reading["date"] = order
         return column
     _, odd = kinds.parse_cells(cells, column)
     if odd:
-        here = recognise_numbers(cells, table.delimiter)
+        here = recognize_numbers(cells, table.delimiter)
         unit = (reading.get("format") or {}).get("unit", "")
         same = here.format is None or here.format["unit"] in ("", unit)
         if here.problem:

@@ -9,7 +9,7 @@ import numpy as np
 
 from kapps.data.tables import booleans
 from kapps.data.tables.cells import Cells, shown
-from kapps.data.tables.numbers import MOST_WORDS, are_codes, recognise_numbers
+from kapps.data.tables.numbers import MOST_WORDS, are_codes, recognize_numbers
 from kapps.errors import UserError
 
 MOST_CLASSES = 20  # of a target of whole numbers; with more of them it is a quantity
@@ -46,7 +46,7 @@ def read_target(spec: str, name: str, cells: Cells, task: str, delimiter: str = 
     """
     blank = np.array([text == "" for text in cells.values.to_pylist()], bool)
     # Words for "missing" are missing beside numbers alone: there may be a class called none.
-    found = recognise_numbers(cells, delimiter)
+    found = recognize_numbers(cells, delimiter)
     there = (cells.counts > 0) & ~blank
     if not there.any() or (there.sum() == 1 and cells.missing[there].all()):
         raise UserError(f"{spec}: column '{name}' has no values")

@@ -14,7 +14,7 @@ from kapps.evaluation import plots
 from kapps.evaluation.classic.separation import best_linear_accuracy
 from kapps.evaluation.classic.verdicts import mlp_verdict
 from kapps.evaluation.explanation import Explanation, Figures, Tables
-from kapps.evaluation.sample_grids import learning_film
+from kapps.evaluation.sample_grids import SampleGrids, learning_film
 
 if TYPE_CHECKING:
     from kapps.data import PointData
@@ -124,6 +124,26 @@ def stacked_losses(model: keras.Model, points: PointData, split: str) -> np.ndar
     """The mean loss of every network, float32 [networks]."""
     out, y = model(points.x[split]), stacked_targets(points, split)
     return np.asarray(models.losses_of_copies(stacked_kind(points), y, out)).mean(axis=0)
+
+
+def watch_stacked(
+    model: keras.Model, points: PointData, run: pathlib.Path
+) -> list[keras.callbacks.Callback]:
+    """Callbacks that measure all networks on the validation points, and draw them, as they learn.
+
+    Args:
+        model: of `models.stacked_mlp`.
+        points: what it is trained on.
+        run: the run directory, for `SampleGrids`.
+    """
+
+    def measure(epoch, logs):
+        logs.update(measure_stacked(model, points, "validation", "val_"))
+
+    return [
+        keras.callbacks.LambdaCallback(on_epoch_end=measure),
+        SampleGrids(lambda: stacked_frames(model, points), run),
+    ]
 
 
 def measure_stacked(

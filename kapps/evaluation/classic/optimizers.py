@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from kapps import training
 from kapps.errors import UserError
 from kapps.evaluation import plots
 from kapps.evaluation.classic import standings
-from kapps.evaluation.classic.standings import Standing, judge_standings
+from kapps.evaluation.classic.standings import Standing, judge_standings, standing
 from kapps.evaluation.classic.surfaces import SURFACES
 from kapps.evaluation.explanation import Explanation
 from kapps.evaluation.report.terminal import file_name
@@ -37,6 +38,82 @@ class Contestant:
     standing: Standing
     curves: Sequence[Mapping[str, Any]]
     tried: Mapping[float, np.ndarray]
+
+    @property
+    def line(self) -> str:
+        """What the terminal says when it has trained."""
+        found = self.standing
+        return (
+            f"{found.label:<24}rate {found.learning_rate:<8.3g} of {len(self.tried)} tried   "
+            f"validation loss {found.val_loss.mean():.4f}   "
+            f"accuracy {found.val_accuracy.mean():.2%}"
+        )
+
+
+def contestant(
+    label: str,
+    groups: tuple[str, ...],
+    tried: training.TriedRates,
+    *,
+    batch_size: int,
+    measurements: int,
+    target: float,
+) -> Contestant:
+    """A candidate by what it has done at all rates.
+
+    Args:
+        label: what it is called.
+        groups: comparisons that it is part of.
+        tried: what `training.try_rates` returns.
+        batch_size: images per step.
+        measurements: how many there are in an epoch.
+        target: validation accuracy until which steps are counted.
+    """
+    found = standing(
+        label,
+        tried.curves[tried.rate],
+        batch_size=batch_size,
+        learning_rate=tried.rate,
+        at_edge=tried.at_edge,
+        measurements=measurements,
+        target=target,
+    )
+    losses = {
+        rate: training.lowest_losses(curves, measurements) for rate, curves in tried.curves.items()
+    }
+    return Contestant(groups, found, tried.curves[tried.rate], losses)
+
+
+def winner_history(
+    again: Mapping[str, Any],
+    first: Mapping[str, Any],
+    measurements: int,
+    *,
+    images: int,
+    seconds: Sequence[float],
+    flow: Sequence[Any] = (),
+) -> training.History:
+    """The history of a winner that was trained again, to keep its model.
+
+    Args:
+        again: what `training.Cells.run` has returned this time.
+        first: what it had returned in the comparison.
+        measurements: how many there are in an epoch.
+        images: that a training of the comparison has seen.
+        seconds: that each of these trainings took.
+        flow: what `--gradient-flow` has added.
+    """
+    rows, notes = epoch_rows(again, measurements), ()
+    if again["val_loss"] != first["val_loss"]:
+        notes = ("the winner trained again did not give the same bits: figures differ a little",)
+    return training.History(
+        rows,
+        best_epoch=1 + min(range(len(rows)), key=lambda i: rows[i]["val_loss"]),
+        train_seconds=sum(seconds),
+        examples_per_second=len(seconds) * images / sum(seconds),
+        notes=notes,
+        gradient_flow=tuple(flow),
+    )
 
 
 def explain_comparison(

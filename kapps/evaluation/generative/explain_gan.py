@@ -172,7 +172,7 @@ def _sample_figures(model, images, train, seed) -> list[tuple[str, Figure, str]]
         (
             "Nearest training pictures",
             plots.neighbour_grid(samples[:COLUMNS], train[near], distances),
-            "Samples, and the training pictures most like each by pixel: learned, or memorised?",
+            "Samples, and the training pictures most like each by pixel: learned, or memorized?",
         ),
         (
             "Samples without averaging",

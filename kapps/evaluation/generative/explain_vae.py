@@ -40,7 +40,7 @@ class _Test(NamedTuple):
     """The test split and its posteriors."""
 
     grey: np.ndarray  # uint8 [n, H, W, C]
-    given: np.ndarray  # what the model is made for: binarised for a Bernoulli likelihood
+    given: np.ndarray  # what the model is made for: binarized for a Bernoulli likelihood
     labels: np.ndarray  # int [n]
     condition: np.ndarray | None  # one-hot labels of a conditional model
     mean: np.ndarray
@@ -60,7 +60,7 @@ def explain_vae(
 ) -> Explanation:
     """Measure a VAE, once, on the test split, and draw what explains it.
 
-    Binarised test pictures are those of `data.binarized`; the squared error of reconstruction is
+    Binarized test pictures are those of `data.binarized`; the squared error of reconstruction is
     that of the greys. `test_nll` is the importance-sampled bound on -log p(x), in nats.
 
     Args:
@@ -237,14 +237,14 @@ def sample_figures(
         (
             "Nearest training pictures",
             plots.neighbour_grid(samples[:COLUMNS], train[near], distances),
-            "Samples, and the training pictures most like each by pixel: learned, or memorised?",
+            "Samples, and the training pictures most like each by pixel: learned, or memorized?",
         ),
     ]
 
 
 def _picture_figures(test: _Test) -> list[tuple[str, Figure, str]]:
     chosen = one_of_each(test.labels)[:COLUMNS]
-    others = [] if test.given is test.grey else [("binarised", test.given[chosen])]
+    others = [] if test.given is test.grey else [("binarized", test.given[chosen])]
     grid = plots.reconstruction_grid(test.grey[chosen], test.made[chosen], others)
     words = "Test pictures, what the model makes of the greys, and where the two differ."
     return [("Reconstructions", grid, words)]

@@ -143,7 +143,7 @@ def importance_nll(
 def bits_per_dimension(nats: float, dimensions: int) -> float:
     """Nats of a picture as bits per pixel and channel: `nats / (dimensions log 2)`.
 
-    For a density on pixels of 0..1 (dequantised, or a Gaussian likelihood) add 8 to compare with
+    For a density on pixels of 0..1 (dequantized, or a Gaussian likelihood) add 8 to compare with
     codes of 8-bit pictures: a level is 1/256 wide.
     """
     return float(nats) / (dimensions * math.log(2.0))
@@ -152,7 +152,7 @@ def bits_per_dimension(nats: float, dimensions: int) -> float:
 def binarization_entropy(pixels: np.ndarray) -> float:
     """Mean entropy in nats of pictures drawn pixel by pixel as Bernoulli(grey value).
 
-    No model can have a lower negative log-likelihood of randomly binarised pictures on average:
+    No model can have a lower negative log-likelihood of randomly binarized pictures on average:
     it would know which way the coins fall. 189.86 nats for Fashion-MNIST's test split.
 
     Args:
@@ -182,7 +182,7 @@ def floor_note(nll: float, floor: float) -> str | None:
         return None
     return (
         f"The negative log-likelihood of {nll:.2f} nats is below {floor:.2f} nats, the entropy of "
-        "the binarisation itself: no model can be that good. Something is measured wrongly, "
+        "the binarization itself: no model can be that good. Something is measured wrongly, "
         "for example grey values where 0 and 1 are meant."
     )
 

@@ -52,7 +52,7 @@ def pca_mse(
     """Mean squared error of a pixel when pictures are reconstructed from principal components.
 
     What a linear autoencoder with so many units reaches at best (Baldi and Hornik 1989), and
-    every other has to beat. The decomposition is exact, not randomised, in float64.
+    every other has to beat. The decomposition is exact, not randomized, in float64.
 
     Args:
         train: pictures [n, ...] that the components are taken from, uint8 or floats of 0..1.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import threadpoolctl
 
-from kapps import models
+from kapps import models, training
 from kapps.data import folds
 from kapps.evaluation.peers import Peer
 
@@ -65,13 +66,32 @@ def picture_peers(
     }
 
 
+def backbone_peers(
+    images: ImageData,
+    extractor: keras.Model,
+    name: str,
+    directory: str | os.PathLike | None = None,
+) -> dict[str, Peer]:
+    """`picture_peers` on what a backbone makes of the images as they are, untouched by training.
+
+    Args:
+        images: what a classifier was trained on.
+        extractor: images -> features [batch, features].
+        name: of the backbone.
+        directory: where its features are kept for runs to come, `training.feature_directory` for
+            one; None keeps none.
+    """
+    features = training.features_by_split(extractor, images, directory, {"backbone": name})
+    return picture_peers(images, lambda split: features(split)[0], words=name)
+
+
 def logistic_labels(
     known: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: int = 0
 ) -> np.ndarray:
     """Labels int [m] by a logistic regression whose penalty is chosen in three folds.
 
     Args:
-        known: features float [n, f]; they are standardised.
+        known: features float [n, f]; they are standardized.
         labels: int [n].
         asked: features float [m, f].
         seed: of the folds.

@@ -37,7 +37,7 @@ def gradient_story(rows: Sequence[Mapping[str, float]]) -> tuple[str, str]:
         epoch = rows[int(np.argmax(broken))]["epoch"]
         return "exploding", (
             f"The gradient is no finite number from epoch {epoch:g} on: a lower learning rate, "
-            "clipping (--clip) or another initialisation may help."
+            "clipping (--clip) or another initialization may help."
         )
     first, later = 0, len(names) - (2 if len(names) > 2 else 1)
     if first == later:
@@ -50,12 +50,12 @@ def gradient_story(rows: Sequence[Mapping[str, float]]) -> tuple[str, str]:
     if ratios[0] < 1 / FACTOR or (ratios[-1] < 1 / FACTOR and norms[-1, later] > GONE):
         return "vanishing", (
             f"{told}: it vanishes on its way back, and the first layers hardly learn. ReLU with He "
-            "initialisation, residual connections, normalisation or fewer layers help."
+            "initialization, residual connections, normalization or fewer layers help."
         )
     if ratios[0] > FACTOR or ratios[-1] > FACTOR:
         return "exploding", (
             f"{told}: it grows on its way back. Clipping (--clip), smaller initial weights or "
-            "normalisation help."
+            "normalization help."
         )
     return "healthy", f"{told}: it neither vanishes nor explodes."
 

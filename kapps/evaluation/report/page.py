@@ -60,7 +60,7 @@ TONES = {
     "cannot tell": "fair",
     "validation differs": "bad",
     "under-trained": "fair",
-    "memorised": "bad",
+    "memorized": "bad",
     "blurred": "bad",
     "partly collapsed": "fair",
     "no better than PCA": "fair",

@@ -24,7 +24,7 @@ def series_peers(series: SequenceData, seed: int = 0) -> dict[str, Peer]:
 
     `minirocket`: a ridge classifier on the features of MiniRocket, its penalty by leave-one-out
     (Dempster et al. 2020, arXiv:2012.08791). `nearest_neighbour`: the label of the nearest
-    training series by Euclidean distance, both standardised by the training split, padding as
+    training series by Euclidean distance, both standardized by the training split, padding as
     zeros. Of large splits a seeded part is used.
 
     Args:

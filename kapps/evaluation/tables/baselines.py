@@ -30,7 +30,7 @@ def fit_baselines(table: TableData, seed: int = 0) -> dict[str, Any]:
     All are fitted on the training split alone, with scikit-learn's own preprocessing and usual
     settings: `HistGradientBoosting*`, which takes missing values and categories as they are, but
     for columns of more categories than it can bin: these become cross-fitted target means
-    (`TargetEncoder`); `LogisticRegression`, or `RidgeCV`, on imputed, standardised and one-hot
+    (`TargetEncoder`); `LogisticRegression`, or `RidgeCV`, on imputed, standardized and one-hot
     columns, every category a column.
 
     Args:
@@ -130,7 +130,7 @@ def _folds_of(seed: int) -> dict[str, Any]:
 def _linear(numbers: list[bool], estimator: Any) -> Any:
     from sklearn import compose, impute, pipeline, preprocessing
 
-    standardised = pipeline.make_pipeline(
+    standardized = pipeline.make_pipeline(
         impute.SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
         preprocessing.StandardScaler(),
     )
@@ -141,7 +141,7 @@ def _linear(numbers: list[bool], estimator: Any) -> Any:
     return pipeline.make_pipeline(
         compose.ColumnTransformer(
             [
-                ("numbers", standardised, np.flatnonzero(numbers)),
+                ("numbers", standardized, np.flatnonzero(numbers)),
                 ("categories", one_hot, np.flatnonzero(~np.array(numbers))),
             ]
         ),

@@ -9,7 +9,7 @@ too short to say     fewer than three epochs
 cannot tell          no accuracy is a number; or so few examples that no gap and one of ten points
                      are both possible; or nothing says what the accuracy is worth
 unstable             training *and* validation loss rose together: the steps are too large
-validation differs   the gap was there after the first epoch, before anything can be memorised
+validation differs   the gap was there after the first epoch, before anything can be memorized
 over-fitted          the gap is surely ten points or more, on validation or on test; or surely five,
                      and the validation loss rose by 20 % after its minimum; or training examples
                      alone are learned, while validation stays at chance
@@ -50,7 +50,7 @@ TOGETHER = 0.5  # of the rise of the validation loss that the training loss show
 SKILL = 0.5  # below which one asks whether the network is too small
 SHORT = 0.10  # of the score below a known ceiling
 BEHIND = 0.05  # of the score below a simple model
-MEMORISED = 10.0  # validation loss / training loss, where the second half gained nothing
+MEMORIZED = 10.0  # validation loss / training loss, where the second half gained nothing
 
 
 @dataclass(frozen=True)
@@ -188,14 +188,14 @@ def _differs(run: Measured) -> bool:
     return run.terms.interval(fresh, *map(float, rest))[0] > 0
 
 
-def _only_memorised(run: Measured) -> bool:
+def _only_memorized(run: Measured) -> bool:
     return run.terms.chance(run) and run.interval_at(-1)[0] >= STRONG_GAP
 
 
 def _over_fitted(run: Measured) -> bool:
     low = run.gap_interval[0]
     risen = low >= SLIGHT_GAP and run.rise >= STRONG_RISE
-    return low >= STRONG_GAP or run.below_train[0] >= STRONG_GAP or risen or _only_memorised(run)
+    return low >= STRONG_GAP or run.below_train[0] >= STRONG_GAP or risen or _only_memorized(run)
 
 
 def _slightly(run: Measured) -> bool:
@@ -207,12 +207,12 @@ def _slightly(run: Measured) -> bool:
         or (run.gap >= STRONG_GAP and there)
         or run.rise >= STRONG_RISE
         or (run.rise >= SLIGHT_RISE and (there or at_the_end))
-        or (run.stalled() and _memorised(run) and at_the_end)
+        or (run.stalled() and _memorized(run) and at_the_end)
     )
 
 
-def _memorised(run: Measured) -> bool:
-    return run.val_loss[-1] >= MEMORISED * max(float(run.train_loss[-1]), 1e-12)
+def _memorized(run: Measured) -> bool:
+    return run.val_loss[-1] >= MEMORIZED * max(float(run.train_loss[-1]), 1e-12)
 
 
 def _under_fitted(run: Measured) -> bool:
@@ -290,7 +290,7 @@ def _differs_words(run: Measured) -> str:
 
 
 def _over_words(run: Measured) -> str:
-    if _only_memorised(run):
+    if _only_memorized(run):
         return (
             "The network learned its training examples by heart, and nothing that holds for "
             f"others: by the last epoch the gap was {points(run.gap_at(-1), run.interval_at(-1))}, "

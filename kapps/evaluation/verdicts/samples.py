@@ -4,7 +4,7 @@ In the order in which they are tried:
 
 diverged             pixels, or the losses at the end, are not finite numbers
 collapsed            (almost) the same image for every latent vector
-memorised            samples are copies of training images, or lie nearer to them than to others
+memorized            samples are copies of training images, or lie nearer to them than to others
 not learned          the samples vary, but hardly a real image has one nearby
 mode collapse in part
                      classes are missing or far from their shares, the samples spread half as far as
@@ -122,7 +122,7 @@ def _judge(numbers: dict[str, float], missing: list[str], saturated: bool) -> tu
         return "collapsed", words, advice
     if copied >= COPIED or numbers.get("nearer_train", 0.5) >= NEARER:
         return (
-            "memorised",
+            "memorized",
             f"The generator repeats its training images: {100 * copied:.0f} % of the samples are "
             "as good as one of them.",
             "Try more training images, augmentation that is applied to real and generated images "
@@ -194,7 +194,7 @@ def _advice(saturated: bool) -> str:
     first = "a lower learning rate of the discriminator, " if saturated else ""
     return (
         f"Try {first}another loss (the non-saturating one instead of minimax, or a relativistic "
-        "one), R1 and R2 penalties, spectral normalisation, or larger batches."
+        "one), R1 and R2 penalties, spectral normalization, or larger batches."
     )
 
 

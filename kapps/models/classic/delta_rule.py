@@ -109,7 +109,7 @@ class DeltaRule(keras.Model):
         return self.trackers
 
     def training_loss(self, data: Any) -> tf.Tensor:
-        """What a step on this batch would minimise, float32 []: for `training.GradientFlow`."""
+        """What a step on this batch would minimize, float32 []: for `training.GradientFlow`."""
         x, targets, weight = keras.utils.unpack_x_y_sample_weight(data)
         return self._objective(self._figures(x, targets, training=True)[0], weight)
 

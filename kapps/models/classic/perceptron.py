@@ -1,6 +1,6 @@
 """The perceptron, and the pocket: a network of one layer that learns from its mistakes.
 
-An image or a point x, standardised and with a constant 1 appended for the bias, gets a score w.x;
+An image or a point x, standardized and with a constant 1 appended for the bias, gets a score w.x;
 with two classes there is one score, whose sign is the class (targets 0 and 1), with more there is
 one score per class, and the largest wins.
 

@@ -2,21 +2,21 @@
 
 import keras
 
-from kapps.errors import UserError
 from kapps.models.images.cnn import cnn
 from kapps.models.images.inception import inception
 from kapps.models.images.mlp import mlp
 from kapps.models.images.resnet import resnet
-from kapps.models.images.variants import INCEPTION, RESNET, VGG, classifier_names
+from kapps.models.images.variants import INCEPTION, VGG, check_classifier
 from kapps.models.images.vgg import vgg
 
 
 def classifier(name: str, image_shape: tuple[int, int, int], classes: int, **kwargs) -> keras.Model:
-    """The image classifier `name`, one of `classifier_names()`; `kwargs` are its builder's.
+    """The image classifier `name`, one of `models.classifier_names()`; `kwargs` are its builder's.
 
     Raises:
         UserError: the name is unknown, or what the builder raises.
     """
+    check_classifier(name)
     if name == "mlp":
         return mlp(image_shape, classes, **kwargs)
     if name == "cnn":
@@ -25,6 +25,4 @@ def classifier(name: str, image_shape: tuple[int, int, int], classes: int, **kwa
         return vgg(name, image_shape, classes, **kwargs)
     if name in INCEPTION:
         return inception(name, image_shape, classes, **kwargs)
-    if name in RESNET:
-        return resnet(name, image_shape, classes, **kwargs)
-    raise UserError(f"model {name!r} is unknown; known: {', '.join(classifier_names())}.")
+    return resnet(name, image_shape, classes, **kwargs)

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from kapps.errors import UserError
+
 
 class ResNetVariant(NamedTuple):
     """A row of a residual network's table.
@@ -101,3 +103,13 @@ RESNET = {
 def classifier_names() -> tuple[str, ...]:
     """The names `classifier` accepts, family by family."""
     return ("mlp", "cnn", *VGG, *INCEPTION, *RESNET)
+
+
+def check_classifier(name: str) -> None:
+    """Refuses a name that `classifier` does not know.
+
+    Raises:
+        UserError: with all names.
+    """
+    if name not in classifier_names():
+        raise UserError(f"model {name!r} is unknown; known: {', '.join(classifier_names())}.")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from kapps.errors import UserError
 
 PACKAGED = pathlib.Path(__file__).parent / "weights"
+SMALLEST = 64  # side that smaller images are enlarged to
 WEIGHT_FILES = (".weights.h5", ".keras", ".h5")
 
 
@@ -187,6 +188,32 @@ def imagenet_names() -> tuple[str, ...]:
     The two cranes and the two maillots have the broader term in brackets.
     """
     return tuple((PACKAGED / "imagenet_names.txt").read_text(encoding="utf-8").splitlines())
+
+
+def input_size(name: str, side: int) -> int:
+    """The side that images are enlarged to: twice their own, from 64 to what the network is for.
+
+    Args:
+        name: of the network.
+        side: the longer one of the images.
+    """
+    row = BACKBONES[name]
+    return min(row.size, max(SMALLEST, row.minimum, 2 * side))
+
+
+def check_stages(name: str, count: int | str) -> None:
+    """Refuses to fine-tune more stages than a network has.
+
+    Args:
+        name: of the network.
+        count: of stages from its output, or "all".
+
+    Raises:
+        UserError: fewer than none, or more than there are.
+    """
+    names = [stage for stage, _ in BACKBONES[name].stages]
+    if count != "all" and not 0 <= int(count) <= len(names):
+        raise UserError(f"--fine-tune-stages {count}: {name} has {len(names)}: {', '.join(names)}")
 
 
 def check_backbone(

@@ -5,7 +5,7 @@ import keras
 from kapps.layers import BatchNormalization
 
 # Kernel size, blocks, filters, expansion, strides: table 1 of arXiv:1905.11946. EfficientNet-Lite
-# leaves out squeeze-and-excitation and takes relu6 for swish, so that it quantises well.
+# leaves out squeeze-and-excitation and takes relu6 for swish, so that it quantizes well.
 _STAGES = (
     (3, 1, 16, 1, 1),
     (3, 2, 24, 6, 2),

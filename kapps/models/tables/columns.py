@@ -44,15 +44,15 @@ class NumberColumn(keras.layers.Layer):
         self.wide, self.reading = wide, dict(reading or {})
 
     def call(self, x):
-        """The numbers, standardised."""
+        """The numbers, standardized."""
         missing = tf.math.is_nan(x)
         # The mean goes first: dividing large numbers before would cost what makes them differ.
         known = tf.where(missing, tf.constant(self.median, x.dtype), x)
-        standardised = (known - tf.constant(self.mean, x.dtype)) / tf.constant(self.std, x.dtype)
-        standardised = tf.cast(standardised, self.compute_dtype)
+        standardized = (known - tf.constant(self.mean, x.dtype)) / tf.constant(self.std, x.dtype)
+        standardized = tf.cast(standardized, self.compute_dtype)
         if not self.indicator:
-            return standardised
-        return tf.concat([standardised, tf.cast(missing, standardised.dtype)], axis=-1)
+            return standardized
+        return tf.concat([standardized, tf.cast(missing, standardized.dtype)], axis=-1)
 
     def compute_output_shape(self, input_shape):
         """[batch, 1 or 2]."""
@@ -124,7 +124,7 @@ class ManyCategoriesColumn(CategoryColumn):
 
     0 is none of the vocabulary, 1 the first category, and the last stands for a missing value, if
     there was any in training. It is found by bisection in a constant that holds the hashes of the
-    vocabulary: there is no table to be initialised in a SavedModel.
+    vocabulary: there is no table to be initialized in a SavedModel.
 
     Args:
         vocabulary: the categories.

@@ -83,7 +83,7 @@ def tabular_mlp(
     else:
         if dropout > 0:
             x = keras.layers.Dropout(dropout, name="dropout")(x)
-        y = keras.layers.Dense(1, dtype="float32", name="standardised")(x)
+        y = keras.layers.Dense(1, dtype="float32", name="standardized")(x)
         y = keras.layers.Rescaling(target_std, target_mean, dtype="float32", name="prediction")(y)
     network = keras.Model(encoded, y, name="network")
     inputs = {

@@ -49,7 +49,7 @@ class TruncatedBPTT(keras.Model):
     A pair (x, y), or (x, y, weight), stands for streams that are one batch long. Validation takes
     batches of any length and of up to `validation_lanes` rows. Metrics: `loss` per step, and for
     "cross_entropy" (in nats) also `bits_per_character` and `accuracy`. Regularizers of the network
-    are part of what a step minimises, and not of `loss`.
+    are part of what a step minimizes, and not of `loss`.
 
     On several replicas each moves the lanes whose rows it got, and all remember all lanes. The
     network's layers draw a dropout mask per call, which is one per piece of a window (`unroll`);
@@ -178,7 +178,7 @@ class TruncatedBPTT(keras.Model):
         return self.trackers
 
     def training_loss(self, data: Any) -> tf.Tensor:
-        """What `train_step` minimises, this replica's part, float32 []; nothing is remembered."""
+        """What `train_step` minimizes, this replica's part, float32 []; nothing is remembered."""
         return self._window_loss(self._batch(data), training=True)[0]
 
     def answer(self, x: tf.Tensor, states: Sequence[tf.Tensor]) -> list[tf.Tensor]:

@@ -1,1 +1,1 @@
-"""Other formats: ONNX and LiteRT, quantised if asked for."""
+"""Other formats: ONNX and LiteRT, quantized if asked for."""

@@ -3,7 +3,7 @@
 Both take `image` uint8 [N, H, W, C] and return `probabilities` float32 [N, classes], from float32
 graphs: few of their runtimes know bfloat16. The labels are in labels.txt beside the file.
 
-A LiteRT file may be quantised: weights in float16 (half the size), or weights and activations in
+A LiteRT file may be quantized: weights in float16 (half the size), or weights and activations in
 int8 (a quarter, and integer arithmetic; ranges are those of images that are shown while it is
 made). Inputs and outputs stay what they are, and the softmax is computed in float: in steps of
 1/256 it could not tell a thousand classes apart. How much accuracy that costs is measured, see
@@ -28,7 +28,7 @@ from kapps.serving.savedmodel import graph
 
 _NAMES = {"onnx": "model.onnx", "litert": "model.tflite"}
 OPSET = 18
-ACCURACY_LOSS = 0.02  # of a quantised file
+ACCURACY_LOSS = 0.02  # of a quantized file
 _TOLERANCE = 1e-4  # other kernels, other order of summation
 
 
@@ -58,7 +58,7 @@ def convert(
 ) -> Path:
     """Writes a classifier as `model.onnx` or `model.tflite` and asks it once.
 
-    A quantised one is `model_float16.tflite` or `model_int8.tflite`.
+    A quantized one is `model_float16.tflite` or `model_int8.tflite`.
 
     Args:
         model: Images [N, H, W, C] of 0..255 -> logits [N, classes].
@@ -68,19 +68,19 @@ def convert(
         temperature: The logits are divided by it before the softmax.
         quantize: "none", or for LiteRT "float16" or "int8".
         representative: For int8: training images, uint8 [n, H, W, C], a hundred or more.
-        checked: For a quantised file: validation images, uint8 [n, H, W, C], and their labels,
+        checked: For a quantized file: validation images, uint8 [n, H, W, C], and their labels,
             int [n], on which it may not lose more than `accuracy_loss`.
-        accuracy_loss: Largest part of the accuracy that quantising may cost; a loss of one image
+        accuracy_loss: Largest part of the accuracy that quantizing may cost; a loss of one image
             is always allowed.
 
     Returns:
         The path of the file.
 
     Raises:
-        UserError: the model or the format cannot be used, a package is missing, or quantising
+        UserError: the model or the format cannot be used, a package is missing, or quantizing
             costs too much accuracy. Nothing is written.
         RuntimeError: the written model disagrees with the model in float32 by more than 1e-4 in a
-            probability, or is quantised and gives no probabilities. Nothing is written.
+            probability, or is quantized and gives no probabilities. Nothing is written.
     """
     check_quantize(format, quantize)
     if quantize == "int8" and (representative is None or not len(representative)):
@@ -200,7 +200,7 @@ def _litert(
 
 
 def _but_for_softmax(converter: tf.lite.TFLiteConverter) -> bytes:
-    """Quantises what comes before the softmax: its answers would be multiples of 1/256."""
+    """Quantizes what comes before the softmax: its answers would be multiples of 1/256."""
     debugger = tf.lite.experimental.QuantizationDebugger(
         converter=converter,
         debug_dataset=converter.representative_dataset,

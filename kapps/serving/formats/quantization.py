@@ -1,4 +1,4 @@
-"""A run's model for other runtimes; what quantising costs is measured on the run's own images."""
+"""A run's model for other runtimes; what quantizing costs is measured on the run's own images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def convert_run(
 ) -> tuple[pathlib.Path, dict[str, Any] | None]:
     """Writes the classifier of a run into its `export/`.
 
-    For a quantised file the run's data is loaded again: int8 is calibrated on training images, a
+    For a quantized file the run's data is loaded again: int8 is calibrated on training images, a
     file that loses too much accuracy on validation images is refused, and the accuracy before and
     after is measured on test images and written beside the file.
 
@@ -43,10 +43,10 @@ def convert_run(
         format: "onnx" or "litert".
         quantize: "none", "float16" or "int8".
         temperature: the logits are divided by it.
-        accuracy_loss: what quantising may cost on validation images.
+        accuracy_loss: what quantizing may cost on validation images.
 
     Returns:
-        The file, and what `compare` says of a quantised one.
+        The file, and what `compare` says of a quantized one.
 
     Raises:
         UserError: the data is gone or has changed, or what `convert` raises.
@@ -78,7 +78,7 @@ def _data_of(run_dir, facts) -> data.ImageData:
     images = data.load_as_configured(config, image_size=(shape[0], shape[1]))
     if images.fingerprint != facts["data"]["fingerprint"]:
         raise UserError(
-            f"{config['dataset']} is not what {run_dir} was trained on any more: quantising needs "
+            f"{config['dataset']} is not what {run_dir} was trained on any more: quantizing needs "
             "the same images. Put them back, or train again."
         )
     return images

@@ -24,13 +24,13 @@ def check_format(name: str) -> None:
 
 
 def check_quantize(format: str, quantize: str) -> None:
-    """Finds an unknown format or quantisation, or one that the other does not have, at once.
+    """Finds an unknown format or quantization, or one that the other does not have, at once.
 
     Raises:
         UserError: naming the known ones.
     """
     check_format(format)
     if quantize not in QUANTIZED:
-        raise UserError(f"unknown quantisation {quantize!r}: it is one of {', '.join(QUANTIZED)}")
+        raise UserError(f"unknown quantization {quantize!r}: it is one of {', '.join(QUANTIZED)}")
     if quantize != "none" and format != "litert":
         raise UserError(f"--quantize {quantize} is for --format litert, not for {format}")

@@ -239,7 +239,7 @@ def _card(name: str, dtypes: Mapping[str, tf.DType], names: Sequence[str], card:
         beginning(name, card),
         "## How to call it",
         "`serving_default` takes every column by name, each of shape [N] or [N, 1]. Numbers are "
-        "raw: they are imputed and standardised inside. Categories that the training data did not "
+        "raw: they are imputed and standardized inside. Categories that the training data did not "
         f"have are taken as none of the known ones. {returns}",
         "\n".join(["| column | type | if it is missing |", "|---|---|---|", *rows]),
         python_block(f'answer = model.signatures["serving_default"]({example}{dots})'),

@@ -22,8 +22,8 @@ _MEANINGS = {
     "top_k": "only the so many most probable characters are drawn; 0 is all",
     "text": "UTF-8; of an answer the prompt and its continuation",
     "bits_per_character": "what a text costs the model, a new line being before it",
-    "sequence": "series as they are, not standardised; shorter ones end in steps of NaN",
-    "points": "coordinates as they are, not standardised",
+    "sequence": "series as they are, not standardized; shorter ones end in steps of NaN",
+    "points": "coordinates as they are, not standardized",
     "probabilities": "of the classes, in the order of assets/labels.txt",
     "prediction": "number that was learned",
 }

@@ -157,7 +157,7 @@ def save(directory: Path, endpoints: Mapping[str, Callable], class_names: Sequen
 def trackable(functions: Iterable[Callable]) -> tf.Module:
     """What `tf.saved_model.save` finds the variables of the functions on.
 
-    Keras' own variables would be saved as well, but converters do not recognise them as constants:
+    Keras' own variables would be saved as well, but converters do not recognize them as constants:
     LiteRT then answers NaN.
     """
     served = tf.Module()

@@ -165,7 +165,7 @@ def _cpus(count: int) -> Any:
     if count == 1:
         return SingleDevice("cpu:0")
     physical = tf.config.list_physical_devices("CPU")[0]
-    if len(tf.config.list_logical_devices("CPU") if _initialised() else []) < count:
+    if len(tf.config.list_logical_devices("CPU") if _initialized() else []) < count:
         try:
             tf.config.set_logical_device_configuration(
                 physical, [tf.config.LogicalDeviceConfiguration()] * count
@@ -220,7 +220,7 @@ def _wait_for_chief(workers: Cluster) -> None:
     )
 
 
-def _initialised() -> bool:
+def _initialized() -> bool:
     from tensorflow.python.eager import context  # TensorFlow has no public way to ask
 
     return context.context()._initialized

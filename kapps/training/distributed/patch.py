@@ -19,7 +19,7 @@ What is put right, each a row of `PATCHES`:
                     same units and turn its images by the same angles
     clipping        Keras clips the gradient of each device, before they are summed
     loss_scale      under float16 Keras asks one device whether its gradients have overflowed
-    masks           of series with padding, Keras normalises each device's part of a batch by itself
+    masks           of series with padding, Keras normalizes each device's part of a batch by itself
 
 Batch normalization is told to have the statistics of the whole batch, unless one asks it not to.
 What cannot be put right is refused: gradients added up over several steps, XLA compilation.
@@ -68,9 +68,9 @@ def patch_for_replicas(model: keras.Model, synchronize: bool = True) -> None:
     Args:
         model: compiled in the scope of the strategy. Nothing happens if that has one replica, or
             if the model is patched already.
-        synchronize: whether batch normalization normalises with the statistics of the whole batch,
+        synchronize: whether batch normalization normalizes with the statistics of the whole batch,
             as one device does; it costs a message per layer and direction. Else each device
-            normalises its part of the batch, and its moving averages are its own.
+            normalizes its part of the batch, and its moving averages are its own.
 
     Raises:
         UserError: it is to add up gradients over several steps, or to be compiled by XLA; or

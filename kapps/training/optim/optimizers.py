@@ -35,7 +35,7 @@ from kapps.errors import UserError
 from kapps.training.optim.muon import GroupedMuon, Muon
 from kapps.training.optim.parameter_groups import RateFactors
 
-# Biases and the scales and offsets of normalisations: shrinking them only shifts the function
+# Biases and the scales and offsets of normalizations: shrinking them only shifts the function
 # (arXiv:1812.01187, sec. 3.1). Keras' TensorFlow backend matches the pattern against the names of
 # the tf.Variables, which end in ":0": the plain "bias$" would spare nothing.
 SPARED = [r"(bias|gamma|beta)(:\d+)?$"]
@@ -202,7 +202,7 @@ def optimizer(
         learning_rate: a number or a schedule; None takes the usual one of the optimizer.
         momentum_schedule: momentum (beta_1 of Adam) by step; ignored by those without one.
         weight_decay: decoupled decay per step and unit of learning rate, of everything but
-            biases and normalisation parameters; 0 is none.
+            biases and normalization parameters; 0 is none.
         global_clipnorm: gradients are scaled so that their common norm is at most this; 0 is off.
         rate_factors: one per trainable variable, on the learning rate; see
             `kapps.training.optim.parameter_groups.rate_factors`.

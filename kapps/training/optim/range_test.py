@@ -76,10 +76,10 @@ def range_test(
     finally:
         for variable, value in zip(variables, before, strict=True):
             variable.assign(value)
-    return summarise(rates[: len(losses)], np.asarray(losses))
+    return summarize(rates[: len(losses)], np.asarray(losses))
 
 
-def summarise(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
+def summarize(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
     """The suggestion that a curve of losses makes.
 
     Raises:

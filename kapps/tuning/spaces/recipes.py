@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from kapps.errors import UserError
+
 # Those whose training has phases: a round of Hyperband would cut each of them short.
 IN_PHASES = ("transfer_learning",)
 # The phase that is sought in; those after it are cut short, but for the winner.
@@ -24,6 +26,25 @@ OBJECTIVES = {
     "gan": "val_frechet:min",
     "vq_vae": "val_mse:min",
 }
+
+
+def objective(recipe: str, said: str | None = None) -> tuple[str, str]:
+    """Name and direction of the figure that is sought for.
+
+    Args:
+        recipe: its name.
+        said: NAME:max or NAME:min in the place of the recipe's own.
+
+    Raises:
+        UserError: no direction, or not measured on validation.
+    """
+    said = said or OBJECTIVES.get(recipe, "val_loss:min")
+    name, _, direction = said.partition(":")
+    if direction not in ("min", "max"):
+        raise UserError(f"--objective {said}: it is NAME:max or NAME:min")
+    if not name.startswith("val_"):
+        raise UserError(f"--objective {name}: it is a figure of validation, val_...")
+    return name, direction
 
 
 def choice(name: str, *values: Any, default: Any = None) -> dict[str, Any]:

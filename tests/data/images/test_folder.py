@@ -422,7 +422,7 @@ def test_preparing_a_folder_checks_it(make_folder, classes):
 
 @pytest.mark.slow
 def test_loaded_again_by_the_flags_of_its_run(make_folder, noise):
-    """What quantises or looks at a run later has its splits, groups and folds included."""
+    """What quantizes or looks at a run later has its splits, groups and folds included."""
     files = {
         f"{c}/p{p}_{i}.png": noise(1000 * p + i + 50 * (c == "dog"))
         for c in ("cat", "dog")

@@ -30,13 +30,13 @@ def test_features_of_the_layer_are_uncorrelated_with_variance_one(side, channels
     kernel = whitening_kernel(split_of(pixels), side, mean, std)
     size = side * side * channels
     assert kernel.shape == (side, side, channels, 2 * size) and kernel.dtype == np.float32
-    normalised = (pixels / 255 - mean) / std
-    found = keras.ops.conv(normalised.astype("f4"), kernel, padding="valid")
+    normalized = (pixels / 255 - mean) / std
+    found = keras.ops.conv(normalized.astype("f4"), kernel, padding="valid")
     features = np.asarray(found).reshape(-1, 2 * size)
     np.testing.assert_allclose(features[:, size:], -features[:, :size], rtol=1e-4, atol=1e-4)
     covariance = np.cov(features[:, :size].T)
     np.testing.assert_allclose(covariance, np.eye(size), atol=0.02)
-    assert np.abs(np.cov(normalised[:, 3, 3:5, 0].T)[0, 1]) > 0.3  # as they were
+    assert np.abs(np.cov(normalized[:, 3, 3:5, 0].T)[0, 1]) > 0.3  # as they were
 
 
 def test_the_largest_variance_comes_first_and_noise_is_not_blown_up():

@@ -253,7 +253,7 @@ def test_the_floor_of_fashion_mnist():
     assert floors["train"] == pytest.approx(188.28, abs=0.01)
 
 
-def test_random_binarisation_costs_at_least_its_entropy():
+def test_random_binarization_costs_at_least_its_entropy():
     # The best model of coins of known bias: its cross-entropy averages to the entropy.
     generator = np.random.default_rng(0)
     bias = generator.random((400, 50))

@@ -1,4 +1,4 @@
-"""Calibration against bins filled by hand and an independent minimiser."""
+"""Calibration against bins filled by hand and an independent minimizer."""
 
 import numpy as np
 import pytest

@@ -125,7 +125,7 @@ ISSUE = [
         FASHION, ("loss rose on training examples",), ("fits well",),
     ),
     History(
-        "memorised by epoch 3 with tiny losses, validation up 67 %", "over-fitted",
+        "memorized by epoch 3 with tiny losses, validation up 67 %", "over-fitted",
         "The training loss wobbles around nothing; only validation got worse.",
         rows(20, train_loss=[0.5, 0.01, 1e-5, *np.linspace(1.2e-5, 3e-5, 17)],
              val_loss={1: 0.6, 3: 0.30, 15: 0.50},

@@ -261,11 +261,11 @@ def test_45_percent_of_one_image_is_a_collapse_in_part():
 def test_800_copies_of_training_images_are_memory():
     train = PICTURES[OTHER]
     exact = gan(train[:800], DIGITS.target[OTHER][:800], coverage=0.95, train=train)
-    assert exact.label == "memorised" and "100 % of the samples" in exact.sentence
+    assert exact.label == "memorized" and "100 % of the samples" in exact.sentence
     # Three images are in both halves: copies that the data make by themselves.
     assert exact.numbers["copies"] > 0.98 and exact.numbers["nearer_train"] > 0.98
     noise = 0.005 * np.random.default_rng(0).normal(size=(800, 8, 8, 1))
-    assert gan(np.clip(train[:800] + noise, 0, 1), train=train).label == "memorised"
+    assert gan(np.clip(train[:800] + noise, 0, 1), train=train).label == "memorized"
 
 
 def test_unseen_images_are_no_copies():
@@ -402,7 +402,7 @@ def test_every_label_has_a_colour():
         "collapsed",
         "mode collapse in part",
         "not learned",
-        "memorised",
+        "memorized",
         "under-trained",
         "blurred",
         "dead code",

@@ -90,12 +90,12 @@ def test_order_of_columns_does_not_matter():
 
 def test_a_regression_answers_in_the_units_of_its_target():
     model = models.tabular_mlp({"x": NUMBER}, units=(4,), target_mean=100.0, target_std=10.0)
-    standardised = keras.Model(
+    standardized = keras.Model(
         model.get_layer("network").input,
-        model.get_layer("network").get_layer("standardised").output,
+        model.get_layer("network").get_layer("standardized").output,
     )
     x = {"x": tf.constant([[1.0], [5.0]])}
-    y = standardised(model.get_layer("encoder")(x))
+    y = standardized(model.get_layer("encoder")(x))
     np.testing.assert_allclose(model(x), 100.0 + 10.0 * y, rtol=1e-6)
 
 

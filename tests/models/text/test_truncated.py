@@ -340,7 +340,7 @@ def test_weights_of_rows():
     assert logs["loss"][0] == pytest.approx(expected, rel=1e-5)
 
 
-def test_regularizers_of_the_network_are_part_of_what_is_minimised():
+def test_regularizers_of_the_network_are_part_of_what_is_minimized():
     x, y = series(4)
     model = stream_model(4)
     plain = float(model.training_loss(batch(x, y, True)))

@@ -152,7 +152,7 @@ def test_what_a_file_costs_is_counted(tmp_path, images):
     }
 
 
-def test_a_quantisation_that_there_is_not():
+def test_a_quantization_that_there_is_not():
     with pytest.raises(UserError, match="none, float16, int8"):
         serving.check_quantize("litert", "int4")
     with pytest.raises(UserError, match="for --format litert, not for savedmodel"):

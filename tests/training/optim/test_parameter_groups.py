@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from crashes import Crash, Crashed
 from kapps import data, losses, training
 from kapps.errors import UserError
 from training.optim.test_optimizers import GRADIENTS, OPTIMIZERS, adam_by_hand, momentum_by_hand
@@ -161,21 +162,6 @@ class Config:
     overwrite: bool = False
 
 
-class Stop(Exception):
-    """Instead of SIGKILL: nothing is written after it."""
-
-
-class StopAfter(keras.callbacks.Callback):
-    def __init__(self, steps):
-        super().__init__()
-        self.left = steps
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if self.left == 0:
-            raise Stop
-
-
 def trained(run=None, steps=None, name="adamw"):
     training.seed_everything(0)
     images = data.load("digits", seed=0)
@@ -198,7 +184,7 @@ def trained(run=None, steps=None, name="adamw"):
         ),
         losses.softmax_cross_entropy,
     )
-    callbacks = [StopAfter(steps)] if steps else []
+    callbacks = [Crash(steps)] if steps else []
     training.fit(
         model,
         batches,
@@ -216,7 +202,7 @@ def trained(run=None, steps=None, name="adamw"):
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_resume_keeps_the_slots_of_every_group(tmp_path, name):
     whole = trained(name=name)
-    with training.open_run("groups", Config(str(tmp_path))) as run, pytest.raises(Stop):
+    with training.open_run("groups", Config(str(tmp_path))) as run, pytest.raises(Crashed):
         trained(run, steps=8, name=name)
     with training.open_run("groups", Config(str(tmp_path))) as run:
         again = trained(run, name=name)

@@ -14,7 +14,7 @@ def test_the_suggestion_on_a_curve_by_hand():
     position = np.log10(rates)
     losses = 2.0 - 1.0 / (1.0 + np.exp(-8.0 * (position + 2.0)))
     losses = np.where(position > -1, 1.0 + 3.0 * (position + 1), losses)
-    found = module.summarise(rates, losses)
+    found = module.summarize(rates, losses)
     assert found.suggestion == pytest.approx(1e-2, rel=0.15)
     assert found.highest == pytest.approx(1e-2, rel=0.15)  # a tenth of where it is lowest
 
@@ -47,4 +47,4 @@ def test_a_schedule_or_a_broken_loss_is_named():
     with pytest.raises(UserError, match="constant learning rate"):
         range_test(model, batches)
     with pytest.raises(UserError, match="not finite"):
-        module.summarise(np.geomspace(1e-6, 1, 20), np.full(20, np.nan))
+        module.summarize(np.geomspace(1e-6, 1, 20), np.full(20, np.nan))

@@ -1,4 +1,4 @@
-"""The training pictures that look most like a sample: has the model learned, or memorised?"""
+"""The training pictures that look most like a sample: has the model learned, or memorized?"""
 
 from __future__ import annotations
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -18,6 +19,10 @@ from kapps.evaluation.generative.samples.manifolds import (
     precision_recall,
 )
 from kapps.evaluation.generative.samples.two_sample import nearest_neighbour_test
+from kapps.evaluation.sample_grids import SampleGrids
+
+if TYPE_CHECKING:
+    from kapps.data import ImageData
 
 # What a row of the table is called, and what is good.
 MEANINGS = {
@@ -31,7 +36,8 @@ MEANINGS = {
     "classifier_score": ("classifier score", "as real"),
     "class_balance_kl": ("class balance (KL, nats)", "about 0"),
 }
-MOST_SAMPLES = 5000  # drawn after an epoch, unless told otherwise
+MOST_SAMPLES = 5000  # measured after an epoch, unless told otherwise
+DRAWN = 64  # after an epoch
 
 
 def sample_quality(
@@ -123,6 +129,35 @@ def quality_table(figures: Mapping[str, Any]) -> tuple[str, Sequence[str], Seque
         if name in figures
     ]
     return "Samples against real pictures", columns, rows
+
+
+def watch_samples(
+    model: Any,
+    images: ImageData,
+    extractor: Features,
+    run: pathlib.Path,
+    *,
+    every: int = 1,
+    seed: int = 0,
+) -> list[keras.callbacks.Callback]:
+    """Callbacks that measure and draw what a model makes, as it learns.
+
+    `SampleQuality` against the whole validation split, and `SampleGrids` of 64 samples.
+
+    Args:
+        model: has `sample(count, seed)`.
+        images: what it is trained on.
+        extractor: where features come from.
+        run: the run directory.
+        every: measure after so many epochs; they are drawn after each.
+        seed: of the samples.
+    """
+    held = images.splits["validation"]
+    real = held.take(range(len(held)))
+    return [
+        SampleQuality(extractor, model.sample, real, every=every, seed=seed),
+        SampleGrids(lambda: model.sample(DRAWN, seed), run),
+    ]
 
 
 class SampleQuality(keras.callbacks.Callback):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from crashes import Crash, Crashed
 from kapps import data, evaluation, training
 from kapps.errors import UserError
 
@@ -218,21 +219,6 @@ def test_without_validation_data_it_measures_all_the_same(real):
     assert len(history.history["val_frechet"]) == 2 and len(model.calls) == 2
 
 
-class Stopped(Exception):
-    """Ends a training in the middle, as a crash does."""
-
-
-class Crash(keras.callbacks.Callback):
-    def __init__(self, step):
-        super().__init__()
-        self.left = step
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if self.left == 0:
-            raise Stopped
-
-
 @dataclasses.dataclass(frozen=True)
 class Config:
     run_dir: str
@@ -244,7 +230,7 @@ class Config:
 def test_a_resumed_training_sees_the_same_figures(real, tmp_path, step):
     whole_model, whole = fit(real, epochs=4, every=2)
     with training.open_run("small", Config(str(tmp_path / "run"))) as run:
-        with pytest.raises(Stopped):
+        with pytest.raises(Crashed):
             fit(real, epochs=4, every=2, run=run, crash=Crash(step))
     with training.open_run("small", Config(str(tmp_path / "run"))) as run:
         resumed_model, resumed = fit(real, epochs=4, every=2, run=run)

@@ -4,23 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from crashes import Crash, Crashed
 from kapps import data, models, training
 from training import small
-
-
-class Stop(Exception):
-    """Ends a training in the middle, as a crash does."""
-
-
-class Crash(keras.callbacks.Callback):
-    def __init__(self, step):
-        super().__init__()
-        self.left = step
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if self.left == 0:
-            raise Stop
 
 
 def train(run=None, callbacks=(), ema=0.9):
@@ -55,7 +41,7 @@ def test_a_crash_inside_an_epoch_changes_nothing(tmp_path):
     whole, history = train()
     for step in (3, 4):  # after a checkpoint inside the first epoch, and in the second epoch
         with training.open_run("small", small.Config(str(tmp_path / "run"))) as run:
-            with pytest.raises(Stop):
+            with pytest.raises(Crashed):
                 train(run, [Crash(step)])
     with training.open_run("small", small.Config(str(tmp_path / "run"))) as run:
         model, again = train(run)

@@ -5,15 +5,16 @@
     ImageFlags          size of the images, part kept for validation
     AugmentationFlags   what is done to training images
     OptimizationFlags   optimizer, schedule, decay, clipping, patience
+    ClassifierFlags     which epoch of a classifier is kept
+    TargetFlags         smoothed targets, weights of classes
     AveragingFlags      an average of the weights
     FoldFlags           how many folds, or which of them
     PeerFlags           whether simple models are asked, too
     FastFlags           what makes an image classifier good in few epochs
 
-A field's range stands in its type (`Fraction`, `Positive`, ...). What does not go together is a
-table in the class variable `EXCLUSIONS`: (condition of the config, sentence); `{field}` in a
-sentence is the value of that field. `check` looks at both, over all the classes that a `Config`
-is made of. Nothing here imports TensorFlow.
+A field's range stands in its type (`Fraction`, `Positive`, ...), and what does not go together in
+the class variable `EXCLUSIONS` (`rules`). `check` looks at both, over all the classes that a
+`Config` is made of. Nothing here imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ import os
 import pathlib
 import shlex
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from kapps import data
 from kapps.errors import UserError
 from kapps.training.distributed.devices import check_batch, check_devices, cluster, named_devices
+from kapps.training.flags.rules import Exclusions, changed, check_exclusions
 
-Exclusions = Sequence[tuple[Callable[[Any], object], str]]
 Presets = Mapping[str, Mapping[str, Any]]  # values of fields, by the name of the preset
 
 
@@ -73,12 +74,6 @@ ElementwiseOptimizer = Literal[
 OptimizerName = Literal[ElementwiseOptimizer, "muon"]
 ScheduleName = Literal["constant", "step", "cosine", "one-cycle", "plateau"]
 AUGMENTATIONS = ("flip", "crop", "rotation", "erasing", "mixup", "cutmix")
-
-
-def changed(config: Any, *names: str) -> bool:
-    """Whether one of these fields of a config differs from its default."""
-    defaults = {field.name: field.default for field in dataclasses.fields(config)}
-    return any(getattr(config, name) != defaults[name] for name in names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,6 +227,16 @@ class ClassifierFlags:
 
 
 @dataclasses.dataclass(frozen=True)
+class TargetFlags:
+    """What a classifier is told to answer, and what each class counts."""
+
+    label_smoothing: Rate = 0.0
+    """part of the target that is spread over all classes"""
+    class_weights: bool = False
+    """give every class the same share of the loss"""
+
+
+@dataclasses.dataclass(frozen=True)
 class AveragingFlags:
     """Whether an average of the weights is what is kept."""
 
@@ -281,7 +286,7 @@ class FastFlags:
     whitening: Annotated[int, Range(0, 7, "between 0 and 7")] = 0
     """side of the patches that a frozen first layer whitens (2 or 3 is usual); 0 is off"""
     identity_start: bool = False
-    """convolutions begin by handing on what they get (Dirac initialisation)"""
+    """convolutions begin by handing on what they get (Dirac initialization)"""
     alternate_flips: bool = False
     """mirror each image in every second epoch, instead of by chance"""
     test_views: bool = False
@@ -395,23 +400,6 @@ def check_directories(config: Any) -> None:
             raise UserError(f"{flag}: {path} is a file, and a directory is needed")
         if not os.access(path, os.W_OK):
             raise UserError(f"{flag}: {path} cannot be written to")
-
-
-def check_exclusions(config: Any) -> None:
-    """Refuse flags that do not go together.
-
-    Raises:
-        UserError: the sentence of the first row that applies.
-    """
-    for wrong, sentence in exclusions(type(config)):
-        if wrong(config):
-            raise UserError(sentence.format_map(vars(config)))
-
-
-def exclusions(config_class: type) -> Iterator[tuple[Callable[[Any], object], str]]:
-    """The rows of `EXCLUSIONS` of a config class and of all that it inherits."""
-    for base in config_class.__mro__:
-        yield from vars(base).get("EXCLUSIONS", ())
 
 
 def load_images(config: Any, **settings: Any) -> data.ImageData:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from kapps import data, losses, models, training
 from kapps.models.pretrained import transfer
-from kapps.training import feature_cache
+from kapps.training.batches import feature_cache
 from models.pretrained.small_backbone import backbone, stages
 
 FACTS = {"data": "f00d", "split": "train"}

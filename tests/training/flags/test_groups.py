@@ -62,7 +62,8 @@ class Ranged(training.AugmentationFlags, training.OptimizationFlags, training.Co
     model: str = "a"
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
-        (lambda c: c.model == "b" and training.changed(c, "units"), "--units is not for {model}"),
+        *training.only_for("--model a, not {model}", lambda c: c.model == "a", ("units", "clip")),
+        (lambda c: c.units == (7,), "--units 7 brings bad luck"),
     )
 
 
@@ -79,7 +80,10 @@ class Ranged(training.AugmentationFlags, training.OptimizationFlags, training.Co
         (dict(rotation=180.0), None),
         (dict(rotation=180.1), "--rotation 180.1: it must be between 0 and 180"),
         (dict(model="b"), None),
-        (dict(model="b", units=(5,)), "--units is not for b"),
+        (dict(model="b", units=(5,)), "--units is for --model a, not b"),
+        (dict(model="b", clip=0.5), "--clip is for --model a, not b"),
+        (dict(units=(5,), clip=0.5), None),
+        (dict(units=(7,)), "--units 7"),
         (dict(warmup=0.1), None),
         (dict(warmup=0.1, schedule="step"), "--schedule step has no --warmup"),
         (dict(augment=False), None),

@@ -23,9 +23,14 @@ import tensorflow as tf
 from kapps import files
 from kapps.data.images.augmentation import Augmentation
 from kapps.data.images.dataset import ImageData, Split
-from kapps.data.pipeline import IndexedBatches, evaluation_batches, without_autotune
+from kapps.data.pipeline import (
+    IndexedBatches,
+    classification_targets,
+    evaluation_batches,
+    without_autotune,
+)
 from kapps.data.progress import track
-from kapps.training.run import versions
+from kapps.training.run import Run, versions
 from kapps.training.setup import clean_examples
 
 IN_MEMORY = 2**30  # bytes; larger files stay on the disk and are mapped
@@ -130,6 +135,42 @@ def key(extractor: keras.Model, facts: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
+def feature_directory(run: Run, wanted: str | None = None) -> pathlib.Path:
+    """Where a run keeps features: beside its own directory, for other runs too.
+
+    Args:
+        run: the run; of several workers each has a directory, lest two write the same file.
+        wanted: another place.
+    """
+    directory = pathlib.Path(wanted or run.path.parent / "features")
+    return directory if run.chief else directory / str(run.worker)
+
+
+def features_by_split(
+    extractor: keras.Model,
+    images: ImageData,
+    directory: str | os.PathLike | None,
+    facts: dict[str, Any],
+) -> Callable[..., np.ndarray]:
+    """A function from the name of a split to its `cached_features`, [copies, examples, features].
+
+    Its further arguments are those of `cached_features`.
+
+    Args:
+        extractor: images -> features [batch, features].
+        images: the data.
+        directory: where features are kept; None keeps them in memory only.
+        facts: what else they depend on, as plain values.
+    """
+
+    def features(name: str, **options: Any) -> np.ndarray:
+        about = {"data": images.fingerprint, "split": name}
+        about["augmentation"] = repr(options.get("augment"))
+        return cached_features(extractor, images.splits[name], directory, facts | about, **options)
+
+    return features
+
+
 @dataclasses.dataclass(frozen=True)
 class CopyAugmentation:
     """What `cached_features` does to the images of a copy; its text says what."""
@@ -149,8 +190,7 @@ def cached_batches(
     *,
     batch_size: int,
     seed: int,
-    one_hot: Callable[[tf.Tensor], tf.Tensor],
-    weigh: Callable[[tf.Tensor], tuple],
+    targets: Callable[[tf.Tensor], tuple],
     copies: int = 0,
     augmentation: Augmentation | None = None,
 ) -> tuple[FeatureBatches, tf.data.Dataset, tf.data.Dataset]:
@@ -163,20 +203,18 @@ def cached_batches(
         facts: what else they depend on, as plain values.
         batch_size: examples per training step.
         seed: of order, copies and augmentation.
-        one_hot: labels -> targets.
-        weigh: targets -> what follows the features in a training batch, a tuple.
+        targets: one-hot targets -> what follows the features in a training batch, a tuple.
         copies: augmented copies of each training image; 0: the images as they are.
-        augmentation: of these copies; it leaves the targets alone.
+        augmentation: of these copies, without what mixes images: that needs other targets for
+            every copy.
     """
-    facts = {**facts, "data": images.fingerprint}
-
-    def features(name, **options):
-        about = {**facts, "split": name, "augmentation": repr(options.get("augment"))}
-        return cached_features(extractor, images.splits[name], directory, about, **options)
-
+    features = features_by_split(extractor, images, directory, facts)
+    one_hot = classification_targets(images.classes)
     seen = clean = features("train")
     if copies:
-        changed = None if augmentation is None else CopyAugmentation(augmentation)
+        changed = None
+        if augmentation is not None:
+            changed = CopyAugmentation(dataclasses.replace(augmentation, mixup=0.0, cutmix=0.0))
         seen = features("train", copies=copies, seed=seed, augment=changed)
     with tf.device("CPU:0"):
         labels = tf.constant(images.splits["train"].labels)
@@ -197,7 +235,7 @@ def cached_batches(
             seen,
             batch_size,
             seed=seed,
-            targets=lambda rows: weigh(one_hot(tf.gather(labels, rows))),
+            targets=lambda rows: targets(one_hot(tf.gather(labels, rows))),
         ),
         measured(features("validation"), "validation"),
         measured(clean, "train", limit=clean_examples(images.counts)),

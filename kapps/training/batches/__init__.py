@@ -1,0 +1,1 @@
+"""What `fit` is given: batches to train on, and batches to measure."""
