@@ -1,12 +1,16 @@
 """What every recipe of pictures says at its end."""
 
+import json
+
 import numpy as np
 import pytest
+from kapps.recipes import vae
 
-from kapps import data, evaluation
+from kapps import data, evaluation, training
 from kapps.data import ImageData
 from kapps.evaluation import closing
 from kapps.evaluation.explanation import judge_classifier
+from training import small
 
 
 @pytest.fixture
@@ -31,6 +35,19 @@ def test_twins_are_told_of_every_recipe_of_pictures(images, monkeypatch):
     known = found(near_duplicates=0)  # a classifier's report has looked already
     assert closing.with_twins(known, leaking) is known
     assert closing.with_twins(found(), object()).metrics == {}
+
+
+def test_what_a_run_ends_with(images, tmp_path, capsys):
+    """Of three epochs the second is kept, and that is what the figures say."""
+    config = small.Config(str(tmp_path / "run"))
+    history = training.History([{"epoch": i, "loss": 1 / i} for i in (1, 2, 3)], 2, 60.0, 100.0)
+    with training.open_run("small", config) as run:
+        run.flags = vae.Config(run_dir=str(run.path))
+        metrics = closing.close(run, images, history, found(test_mse=0.1), None, title="small")
+    said = json.loads((run.path / "metrics.json").read_text())
+    assert said == metrics
+    assert (said["best_epoch"], said["train_seconds"], said["test_mse"]) == (2, 60.0, 0.1)
+    assert "0.1" in capsys.readouterr().out
 
 
 def test_the_verdict_is_told_of_kept_epoch_and_test_split():
