@@ -27,6 +27,10 @@ from .distributed.devices import (
 )
 from .distributed.ordering import order_for_replicas as order_for_replicas
 from .distributed.patch import patch_for_replicas as patch_for_replicas
+from .environment import (
+    machine as machine,
+    versions as versions,
+)
 from .flags.groups import (
     AugmentationFlags as AugmentationFlags,
     AveragingFlags as AveragingFlags,
@@ -129,12 +133,10 @@ from .resumable import (
 from .run import (
     Run as Run,
     in_use as in_use,
-    machine as machine,
     open_run as open_run,
     read_json as read_json,
     run_inside as run_inside,
     trained_in as trained_in,
-    versions as versions,
     write_rows as write_rows,
 )
 from .seeds import seed_everything as seed_everything

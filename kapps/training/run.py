@@ -8,14 +8,10 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
-import importlib.metadata
 import io
 import json
 import os
 import pathlib
-import platform
-import shutil
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +21,8 @@ from kapps import files
 from kapps.data import quick_fingerprint
 from kapps.errors import UserError
 from kapps.training.distributed.devices import cluster
+from kapps.training.environment import revision, versions
+from kapps.training.replaced import WORKERS, clear, is_ours, set_aside, settle_replaced
 
 # These say where things are, what to do with what is there, or what to look at; not what is
 # trained.
@@ -46,11 +44,7 @@ NOT_IDENTITY = (
     "track",
     "tracking_uri",
 )
-REPLACED = ".replaced"  # what --overwrite replaces, until the new run has a checkpoint
 FOLDS = "folds"  # runs of their own, one for each fold
-WORKERS = "workers"  # what all but the chief of several machines write, each by itself
-KEPT_BY_CLEAR = (".lock", REPLACED, WORKERS)
-PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "kapps")
 
 
 class Run:
@@ -235,7 +229,7 @@ class Run:
         What `overwrite` replaced goes now, or comes back if nothing was made in its place.
         """
         if self._lock.is_locked:
-            _settle_replaced(self)
+            settle_replaced(self)
         self._lock.release()
 
     def __enter__(self) -> Run:
@@ -277,7 +271,7 @@ def open_run(recipe: str, config: Any, *, name: str | None = None) -> Run:
         path = path / WORKERS / str(worker)
     if path.exists() and not path.is_dir():
         raise UserError(f"run directory {path} is a file. Use another --run-dir.")
-    if path.is_dir() and not _is_ours(path):
+    if path.is_dir() and not is_ours(path):
         raise UserError(
             f"{path} holds files that are not a run's. "
             "Use an empty or a new directory as --run-dir."
@@ -287,13 +281,13 @@ def open_run(recipe: str, config: Any, *, name: str | None = None) -> Run:
     run.worker, run.flags = worker, config
     run._acquire()
     try:
-        _settle_replaced(run)
+        settle_replaced(run)
         if config.overwrite:
-            _set_aside(path)
+            set_aside(path)
         if (path / "config.json").exists() and run.has_results:
             _check_same(run)
         else:  # a run that failed before its first checkpoint has nothing to lose
-            _clear(path, keep=("plots",))  # the range test's picture may be there
+            clear(path, keep=("plots",))  # the range test's picture may be there
             begin = {"recipe": recipe, "config": values, "versions": versions(), "git": revision()}
             files.write_json(path / "config.json", begin)
         for folder in (path, run.checkpoints, run.plots):
@@ -378,41 +372,6 @@ def digest(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def versions() -> dict[str, str]:
-    """Versions of what decides about the numbers, read without importing it."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def machine() -> dict[str, Any]:
-    """What seconds depend on: processor, cores, instructions for wide and 16-bit arithmetic."""
-    model = platform.processor()
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-        flags = next(line for line in lines if line.startswith("flags"))
-    except (OSError, StopIteration):
-        flags = ""
-    wanted = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
-    return {"cpu": model, "cores": os.cpu_count(), "flags": [f for f in wanted if f in flags]}
-
-
-def revision() -> str | None:
-    """The git revision kapps runs from, with a mark if the tree differs; None outside git."""
-    here = pathlib.Path(__file__).parent
-    try:
-        command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-        answer = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None if answer.returncode == 0 else None
-
-
 def _check_same(run: Run) -> None:
     """Refuse a directory that another configuration made.
 
@@ -444,54 +403,6 @@ def _check_same(run: Run) -> None:
             f"{run.path} was made by another configuration: {listed}. "
             "Use another --run-dir, or --overwrite to start afresh."
         )
-
-
-def _is_ours(path: pathlib.Path) -> bool:
-    """Whether a directory is empty or a run's: nobody's files are replaced by mistake."""
-    names = {entry.name for entry in path.iterdir()}
-    if not names - {".lock", WORKERS} or REPLACED in names:
-        return True
-    if {"config.json", "checkpoints", ".lock"} <= names:
-        return True  # also when config.json is damaged
-    try:
-        facts = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        # What a killed `open_run` leaves before it has a config.json.
-        return all(name == ".lock" or name.startswith(".config.json.") for name in names)
-    return isinstance(facts, dict) and {"recipe", "config", "versions"} <= set(facts)
-
-
-def _set_aside(path: pathlib.Path) -> None:
-    """Move what is there out of the way, until there is something in its place."""
-    entries = [entry for entry in path.iterdir() if entry.name not in KEPT_BY_CLEAR]
-    if entries:
-        (path / REPLACED).mkdir(exist_ok=True)
-    for entry in entries:
-        entry.rename(path / REPLACED / entry.name)
-
-
-def _settle_replaced(run: Run) -> None:
-    """Drop what was set aside if the new run has results, or else put it back."""
-    aside = run.path / REPLACED
-    if not aside.exists():
-        return
-    if run.has_results:
-        shutil.rmtree(aside, ignore_errors=True)
-        return
-    _clear(run.path)
-    for entry in aside.iterdir():
-        entry.rename(run.path / entry.name)
-    aside.rmdir()
-
-
-def _clear(path: pathlib.Path, keep: tuple[str, ...] = ()) -> None:
-    for entry in path.iterdir():
-        if entry.name in (*KEPT_BY_CLEAR, *keep):
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
 
 
 def _difference(was: Any, now: Any) -> tuple[Any, Any]:

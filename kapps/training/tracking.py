@@ -7,6 +7,7 @@ a server that goes away in between costs its figures there and nothing here.
 from __future__ import annotations
 
 import importlib.util
+import os
 import pathlib
 import time
 import warnings
@@ -55,12 +56,14 @@ def track(run: Run) -> None:
     config = run.config
     if config.get("track", "none") == "none" or not run.chief:
         return
+    # A server that is away would hold up every epoch for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     try:
         client = MlflowClient(config.get("tracking_uri"))
-        known = run.facts().get("mlflow_run")
+        known = str(run.facts().get("mlflow_run", ""))
         identity = known if _there(client, known) else _begin(client, run)
         client.update_run(identity, status="RUNNING")
     except (MlflowException, OSError) as error:
@@ -132,10 +135,10 @@ def _epoch_log(told: _Told, before: int) -> Any:
     return keras.callbacks.LambdaCallback(on_epoch_end=log)
 
 
-def _there(client: Any, identity: str | None) -> bool:
+def _there(client: Any, identity: str) -> bool:
     from mlflow.exceptions import MlflowException
 
-    if identity is None:
+    if not identity:
         return False
     try:
         return client.get_run(identity).info.lifecycle_stage == "active"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from kapps import command_line
+from kapps import command_line, training
 
 RECIPES = sorted(
     path.stem
@@ -23,7 +23,9 @@ def refused(name, *argv):
     if hasattr(recipe, "instead"):
         extra["instead"] = recipe.instead
     with pytest.raises(SystemExit) as ended:
-        command_line.run(recipe.main, recipe.Config, getattr(recipe, "check", None), argv, **extra)
+        command_line.run(
+            recipe.main, recipe.Config, getattr(recipe, "check", training.check), argv, **extra
+        )
     assert ended.value.code == 2
     assert list(pathlib.Path().iterdir()) == []
 

@@ -86,8 +86,8 @@ def test_what_is_not_asked_for_is_not_begun(config, tmp_path):
     assert not (tmp_path / "mlflow.db").exists() and not run.callbacks and not run.finishers
 
 
-def test_a_place_that_cannot_be_written_is_an_error(config):
-    config = dataclasses.replace(config, tracking_uri="sqlite:////nowhere/mlflow.db")
+def test_a_server_that_is_not_there_is_an_error(config):
+    config = dataclasses.replace(config, tracking_uri="http://127.0.0.1:1")  # nobody answers
     with (
         training.open_run("small", config) as run,
         pytest.raises(errors.UserError, match="--tracking-uri"),

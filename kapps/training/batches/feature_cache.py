@@ -30,7 +30,8 @@ from kapps.data.pipeline import (
     without_autotune,
 )
 from kapps.data.progress import track
-from kapps.training.run import Run, versions
+from kapps.training.environment import versions
+from kapps.training.run import Run
 from kapps.training.setup import clean_examples
 
 IN_MEMORY = 2**30  # bytes; larger files stay on the disk and are mapped
