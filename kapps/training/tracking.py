@@ -7,6 +7,7 @@ a server that goes away in between costs its figures there and nothing here.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import pathlib
 import time
@@ -61,6 +62,7 @@ def track(run: Run) -> None:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # how it made its tables
     try:
         client = MlflowClient(config.get("tracking_uri"))
         known = str(run.facts().get("mlflow_run", ""))
