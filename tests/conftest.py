@@ -1,7 +1,13 @@
 """Hypothesis without deadlines, as a busy machine is no error; TensorFlow is left as it was."""
 
+import os
+
 import hypothesis
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a core each: threads of two workers hold up each other
+    for threads in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(threads, "1")
 
 hypothesis.settings.register_profile("kapps", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("kapps")
