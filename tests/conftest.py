@@ -7,8 +7,6 @@ import os
 import shutil
 import tempfile
 
-import os
-
 import hypothesis
 import pytest
 
