@@ -109,16 +109,17 @@ class FolderIndex:
     def recognise(self, pictures: Iterable[Picture]) -> None:
         """Looks whether files with new times have the content they had."""
 
-        def same(path: str) -> None:
-            entry, before = self.entry(path), self._known.get(path.removeprefix(self._prefix))
-            if entry.digest or before is None or not before.digest:
-                return
+        def compare(path: str, entry: Entry, before: Entry) -> None:
             with contextlib.suppress(OSError):
                 if hashlib.sha256(pathlib.Path(path).read_bytes()).digest() == before.digest:
                     entry.digest, entry.failure = before.digest, before.failure
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(same, [picture.path for picture in pictures]))
+            for picture in pictures:
+                before = self._known.get(picture.path.removeprefix(self._prefix))
+                entry = self.entry(picture.path)
+                if not entry.digest and before is not None and before.digest:
+                    pool.submit(compare, picture.path, entry, before)
 
     def headers(self, pictures: list[Picture]) -> dict[str, Header]:
         """The sizes of pictures by their names, of those that have a header that can be read."""
@@ -141,15 +142,14 @@ class FolderIndex:
             level: that of a file, by its path.
         """
 
-        def one(picture: Picture) -> int:
-            entry = self.entry(picture.path)
-            if entry.highest < 0:
-                entry.highest = level(picture.path)
-                self._changed = True
-            return entry.highest
-
+        entries = [self.entry(picture.path) for picture in pictures]
+        new = [i for i, entry in enumerate(entries) if entry.highest < 0]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return max(pool.map(one, pictures))
+            found = pool.map(level, [pictures[i].path for i in new])
+            for i, highest in zip(new, found, strict=True):
+                entries[i].highest = highest
+        self._changed |= bool(new)
+        return max(entry.highest for entry in entries)
 
     def note(self, entry: Entry, digest: bytes, failure: str = "") -> None:
         """A file was decoded, or could not be."""
