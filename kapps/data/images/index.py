@@ -141,7 +141,6 @@ class FolderIndex:
             pictures: which.
             level: that of a file, by its path.
         """
-
         entries = [self.entry(picture.path) for picture in pictures]
         new = [i for i, entry in enumerate(entries) if entry.highest < 0]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
