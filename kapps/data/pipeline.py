@@ -60,6 +60,11 @@ class Part(NamedTuple):
         return (tf.cast(self.first, tf.int64) + offsets) % self.whole
 
 
+def own_rows(values: tf.Tensor, part: Part | None) -> tf.Tensor:
+    """Of values for all rows of a batch, those of a part; None: all."""
+    return values if part is None or part.rows is None else tf.gather(values, part.rows)
+
+
 class IndexedBatches:
     """Shuffled training batches that can start at any step of any epoch.
 

@@ -18,7 +18,7 @@ import math
 
 import tensorflow as tf
 
-from kapps.data.pipeline import Part
+from kapps.data.pipeline import Part, own_rows
 from kapps.errors import UserError
 
 
@@ -105,16 +105,16 @@ def move(
     The three are one affine map from output to input pixels, so the picture is interpolated
     once, and not at all (nearest pixel, exact) when nothing is turned.
     """
-    batch = tf.shape(images)[0]
+    batch = _rows(images, part)
     height, width = images.shape[1], images.shape[2]
     mirror = tf.ones([batch])
     if flip:
-        mirror -= 2.0 * tf.cast(_uniform(seed, 0, batch, part) < 0.5, tf.float32)
+        mirror -= 2.0 * tf.cast(_uniform(seed, 0, batch) < 0.5, tf.float32)
     # A crop of the padded picture starts at a whole pixel.
     reach = [float(round(crop * width)), float(round(crop * height))]
-    shift_x = tf.floor(_uniform(seed, 1, batch, part) * (2 * reach[0] + 1)) - reach[0]
-    shift_y = tf.floor(_uniform(seed, 2, batch, part) * (2 * reach[1] + 1)) - reach[1]
-    angle = (2.0 * _uniform(seed, 3, batch, part) - 1.0) * (rotation * math.pi / 180.0)
+    shift_x = tf.floor(_uniform(seed, 1, batch) * (2 * reach[0] + 1)) - reach[0]
+    shift_y = tf.floor(_uniform(seed, 2, batch) * (2 * reach[1] + 1)) - reach[1]
+    angle = (2.0 * _uniform(seed, 3, batch) - 1.0) * (rotation * math.pi / 180.0)
     cos, sin = tf.cos(angle), tf.sin(angle)
     center_x, center_y = (width - 1) / 2.0, (height - 1) / 2.0
     # input = center + mirror(turn(output - center)) + shift
@@ -135,7 +135,7 @@ def move(
     )
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
-        transforms=maps,
+        transforms=own_rows(maps, part),
         output_shape=[height, width],
         fill_value=0.0,
         interpolation="BILINEAR" if rotation else "NEAREST",
@@ -147,9 +147,9 @@ def erase(
     images: tf.Tensor, seed: tf.Tensor, probability: float, part: Part | None = None
 ) -> tf.Tensor:
     """Replace a rectangle (2 to 33 % of the area, aspect 0.3 to 3.3) by uniform noise."""
-    batch = tf.shape(images)[0]
-    area = 0.02 + _uniform(seed, 0, batch, part) * (0.33 - 0.02)
-    aspect = tf.exp((2.0 * _uniform(seed, 1, batch, part) - 1.0) * math.log(3.3))
+    batch = _rows(images, part)
+    area = 0.02 + _uniform(seed, 0, batch) * (0.33 - 0.02)
+    aspect = tf.exp((2.0 * _uniform(seed, 1, batch) - 1.0) * math.log(3.3))
     inside = _rectangles(
         images,
         height=tf.sqrt(area * aspect),
@@ -157,7 +157,8 @@ def erase(
         seed=_fold(seed, 2),
         part=part,
     )
-    inside &= (_uniform(seed, 3, batch, part) < probability)[:, None, None, None]
+    chosen = own_rows(_uniform(seed, 3, batch) < probability, part)
+    inside &= chosen[:, None, None, None]
     noise = 256.0 * _noise(images, _fold(seed, 4), part)
     return tf.where(inside, tf.cast(tf.floor(noise), images.dtype), images)
 
@@ -171,7 +172,7 @@ def mixup(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Convex combination of each example with another: eq. 1 of arXiv:1710.09412."""
     images = tf.cast(images, tf.float32)
-    share = _beta(seed, tf.shape(images)[0], alpha, part)
+    share = own_rows(_beta(seed, _rows(images, part), alpha), part)
     share_image = share[:, None, None, None]
     # The batch is a random draw already: its neighbour is as good as a random partner.
     images = share_image * images + (1.0 - share_image) * tf.roll(images, 1, axis=0)
@@ -188,7 +189,7 @@ def cutmix(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """A rectangle of another picture; targets mixed by the pixels really replaced."""
     images = tf.cast(images, tf.float32)
-    side = tf.sqrt(1.0 - _beta(seed, tf.shape(images)[0], alpha, part))
+    side = tf.sqrt(1.0 - _beta(seed, _rows(images, part), alpha))
     inside = _rectangles(images, height=side, width=side, seed=_fold(seed, 2), part=part)
     mixed = tf.where(inside, tf.roll(images, 1, axis=0), images)
     share = 1.0 - tf.reduce_mean(tf.cast(inside, tf.float32), axis=[1, 2, 3])[:, None]
@@ -203,36 +204,38 @@ def _rectangles(
     part: Part | None,
 ) -> tf.Tensor:
     """Boolean masks [b, H, W, 1]: rectangles of given relative size around random centres."""
-    batch, shape = tf.shape(images)[0], images.shape
+    batch, shape = _rows(images, part), images.shape
 
     def interval(size, length, index):
-        center = _uniform(seed, index, batch, part) * length
+        center = _uniform(seed, index, batch) * length
         half = tf.minimum(size, 1.0) * length / 2.0
         pixels = tf.range(length, dtype=tf.float32) + 0.5
-        return tf.abs(pixels[None] - center[:, None]) < half[:, None]
+        return own_rows(tf.abs(pixels[None] - center[:, None]) < half[:, None], part)
 
     rows = interval(height, float(shape[1]), 0)[:, :, None, None]
     columns = interval(width, float(shape[2]), 1)[:, None, :, None]
     return rows & columns
 
 
-def _beta(seed: tf.Tensor, count: tf.Tensor, alpha: float, part: Part | None) -> tf.Tensor:
+def _rows(images: tf.Tensor, part: Part | None) -> tf.Tensor | int:
+    """How many rows the batch has. All is computed of all of them, and sliced last.
+
+    Computed of a slice, sines and roots would differ in their last bits: processors do several at
+    a time, and the rest in another way.
+    """
+    return tf.shape(images)[0] if part is None else part.whole
+
+
+def _beta(seed: tf.Tensor, count: tf.Tensor | int, alpha: float) -> tf.Tensor:
     """Draws from Beta(alpha, alpha), shape [count], as a ratio of Gamma draws."""
-    whole = count if part is None else part.whole
-    first = tf.random.stateless_gamma([whole], _fold(seed, 5), alpha=alpha)
-    second = tf.random.stateless_gamma([whole], _fold(seed, 6), alpha=alpha)
+    first = tf.random.stateless_gamma([count], _fold(seed, 5), alpha=alpha)
+    second = tf.random.stateless_gamma([count], _fold(seed, 6), alpha=alpha)
     # A tiny alpha can underflow both draws; the limit is one picture or the other.
-    return _own(tf.math.divide_no_nan(first, first + second), part)
+    return tf.math.divide_no_nan(first, first + second)
 
 
-def _uniform(seed: tf.Tensor, index: int, count: tf.Tensor, part: Part | None) -> tf.Tensor:
-    whole = count if part is None else part.whole
-    return _own(tf.random.stateless_uniform([whole], _fold(seed, index)), part)
-
-
-def _own(drawn: tf.Tensor, part: Part | None) -> tf.Tensor:
-    """What was drawn for all rows of a batch, for those of a part."""
-    return drawn if part is None or part.rows is None else tf.gather(drawn, part.rows)
+def _uniform(seed: tf.Tensor, index: int, count: tf.Tensor | int) -> tf.Tensor:
+    return tf.random.stateless_uniform([count], _fold(seed, index))
 
 
 def _noise(images: tf.Tensor, seed: tf.Tensor, part: Part | None) -> tf.Tensor:
