@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import pathlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -75,6 +76,7 @@ class ImageData:
         fingerprint: sha256 over pictures, labels, class names, shape and who is in which split.
         notes: what the user should know: skipped files, chosen sizes, tiny classes, duplicates.
         reading: how files were decoded; a served model does the same (`decode_image`).
+        cache: a directory for what is found in these data and can be found again; None: none.
     """
 
     spec: str
@@ -84,6 +86,7 @@ class ImageData:
     fingerprint: str
     notes: tuple[str, ...] = ()
     reading: Reading = Reading()
+    cache: pathlib.Path | None = None
 
     @property
     def classes(self) -> int:
@@ -157,6 +160,7 @@ class Source:
         notes: what the user should know.
         keys: of each row something that only the same picture has.
         reading: as `ImageData` has it.
+        cache: likewise.
     """
 
     class_names: tuple[str, ...]
@@ -169,6 +173,7 @@ class Source:
     notes: tuple[str, ...] = ()
     keys: tuple[bytes, ...] | None = None
     reading: Reading = Reading()
+    cache: pathlib.Path | None = None
 
 
 def assemble(spec: str, source: Source, rows: dict[str, np.ndarray]) -> ImageData:
@@ -185,6 +190,7 @@ def assemble(spec: str, source: Source, rows: dict[str, np.ndarray]) -> ImageDat
         fingerprint=_fingerprint(source, rows),
         notes=(*source.notes, *repeated),
         reading=source.reading,
+        cache=source.cache,
     )
 
 
