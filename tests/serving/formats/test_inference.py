@@ -39,6 +39,7 @@ def frozen(published, tmp_path_factory):
     return version
 
 
+@pytest.mark.slow
 def test_a_frozen_classifier_answers_as_the_model_does(published, frozen, images):
     assert len(variables(published.version)) > 3 and variables(frozen) == []
     assert "Rsqrt" in operations(published.version) and "Rsqrt" not in operations(frozen)
@@ -58,11 +59,13 @@ def test_a_frozen_classifier_answers_as_the_model_does(published, frozen, images
     ].shape == (0, 4)
 
 
+@pytest.mark.slow
 def test_what_comes_with_a_version_comes_with_the_next(published, frozen):
     for name in ("model_card.md", "assets/labels.txt", "assets.extra/tf_serving_warmup_requests"):
         assert (frozen / name).read_bytes() == (published.version / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", [keras.layers.BatchNormalization, layers.BatchNormalization])
 def test_batch_normalization_goes_into_the_convolution(tmp_path, layer):
     keras.utils.set_random_seed(2)
@@ -95,6 +98,7 @@ def test_every_family_can_be_frozen(family, tmp_path):
     assert set(tf.saved_model.load(str(after)).signatures) == names
 
 
+@pytest.mark.slow
 def test_onnx_files_answer_what_the_savedmodel_answers(published, images, tmp_path):
     pytest.importorskip("tf2onnx")
     version, left = serving.publish_for_inference(published.version, tmp_path, onnx=True)
@@ -120,6 +124,7 @@ def test_an_lstm_that_reads_the_padding_has_no_file(tmp_path):
     assert list(serving.versions(tmp_path)) == [1]
 
 
+@pytest.mark.slow
 def test_a_graph_that_answers_otherwise_is_not_published(published, tmp_path, monkeypatch):
     def other(signature, asked):
         specs = inference.specs_of(signature)
@@ -167,6 +172,7 @@ def test_a_version_without_requests_cannot_be_checked(published, tmp_path):
     assert read_warmup(published.version)
 
 
+@pytest.mark.slow
 def test_a_convolution_that_others_read_is_left_alone(tmp_path):
     """Batch normalization in its weights would change what they read."""
     keras.utils.set_random_seed(3)
