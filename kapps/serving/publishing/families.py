@@ -26,7 +26,7 @@ from kapps.serving.publishing.tables import export_table
 from kapps.serving.publishing.text import export_text
 from kapps.serving.savedmodel.input_statistics import statistics_of
 
-MEASURED = 2000  # training images, of which the statistics are
+MEASURED = 500  # training images, of which the statistics are
 CHECKED = 8  # validation examples that the self-check compares; none of them is stored
 
 

@@ -24,6 +24,7 @@ from kapps import files
 
 FILE = Path("assets.extra", "input_statistics.json")
 FAR = 4.0  # standard deviations
+_PART = 32  # examples
 MOST_FEATURES = 64  # of an input: each has counters of its own
 Statistics = Mapping[str, Mapping[str, list[float]]]
 
@@ -43,12 +44,18 @@ def values_of(examples: np.ndarray) -> np.ndarray:
 
 
 def statistics_of(examples: np.ndarray) -> dict[str, list[float]]:
-    """Mean and standard deviation of each feature over examples [n, ..., features]."""
-    values = values_of(examples)
-    return {
-        "mean": np.nanmean(values, axis=0).tolist(),
-        "std": np.nanstd(values, axis=0).tolist(),
-    }
+    """Mean and standard deviation of each feature over examples [n, ..., features].
+
+    Both are 0 of a feature that no example has.
+    """
+    # Part by part: they are float64 while they are added up.
+    parts = [examples[start : start + _PART] for start in range(0, len(examples), _PART)]
+    values = np.concatenate([values_of(part) for part in parts])
+    there = ~np.isnan(values)
+    count = np.maximum(there.sum(axis=0), 1)
+    mean = np.where(there, values, 0.0).sum(axis=0) / count
+    deviations = np.where(there, values - mean, 0.0)
+    return {"mean": mean.tolist(), "std": np.sqrt((deviations**2).sum(axis=0) / count).tolist()}
 
 
 def write(directory: Path, statistics: Statistics | None) -> None:

@@ -80,9 +80,9 @@ class Metrics:
                     ("model", model), ("version", str(version)),
                     ("input", name), ("feature", str(feature)),
                 )  # fmt: skip
-                before = self._inputs.get(key, (0.0, 0.0, 0.0))
-                counted = tuple(old + new for old, new in zip(before, numbers[:3], strict=True))
-                self._inputs[key] = (*counted, *numbers[3:])
+                *counts, mean, std = numbers
+                before = self._inputs.get(key, (0.0,) * len(numbers))
+                self._inputs[key] = (*map(sum, zip(before, counts, strict=False)), mean, std)
 
     def text(self, states: Iterable[tuple[str, int, str, int]]) -> str:
         """All of it.

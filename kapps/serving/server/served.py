@@ -224,12 +224,10 @@ class Version:
                 requests[number].started = True
 
         def on_answer(number: int, head: dict[str, Any], body: bytes) -> None:
-            request = left.pop(number)
-            if "seen" in head:
-                seen = head.pop("seen")
-                self._metrics.inputs(self.model, self.number, self.about["statistics"], seen)
+            request, seen = left.pop(number), head.pop("seen", {})
             if not request.answer.done():
                 request.answer.set_result((head, body))
+            self._metrics.inputs(self.model, self.number, self.about["statistics"], seen)
 
         late = False
         try:
@@ -245,6 +243,8 @@ class Version:
             for request in left.values():
                 _refuse(request, Refused("UNAVAILABLE", "the version was taken away"))
             raise
+        except Exception as error:  # a fault of the server, which has to go on all the same
+            self._say(logging.ERROR, "fault", error=f"{type(error).__name__}: {error}")
         started = [request for request in left.values() if request.started]
         suspects = started or list(left.values())
         for request in suspects:

@@ -117,7 +117,7 @@ def test_an_lstm_that_reads_the_padding_has_no_file(tmp_path):
     """What tf2onnx makes of a masked one; the warm-up requests alone have no padding."""
     pytest.importorskip("tf2onnx")
     keras.utils.set_random_seed(0)
-    model = models.rnn(2, 3, units=4, cell="lstm")
+    model = models.rnn(2, 3, units=4, cell="lstm", bidirectional=True)
     version = serving.export_sequences(model, tmp_path, ("a", "b", "c"))
     with pytest.raises(UserError, match="no signature can be had as ONNX: serving_default"):
         serving.publish_for_inference(version, onnx=True)

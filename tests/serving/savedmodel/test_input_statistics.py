@@ -25,6 +25,9 @@ def test_an_example_has_one_value_for_each_feature():
 def test_statistics_are_of_those_values():
     points = np.float32([[1, 7], [3, 7], [NAN, 7]])
     assert statistics_of(points) == {"mean": [2.0, 7.0], "std": [1.0, 0.0]}
+    many = np.repeat(np.float32([[1], [3], [NAN]]), 30, axis=0)  # more than a part
+    assert statistics_of(many) == {"mean": [2.0], "std": [1.0]}
+    assert statistics_of(np.full((2, 3, 1), NAN)) == {"mean": [0.0], "std": [0.0]}
 
 
 def test_what_is_further_than_four_deviations_is_far():

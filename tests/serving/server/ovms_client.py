@@ -1,7 +1,8 @@
 """OpenVINO Model Server's Python client against a server: ovms_client.py HTTP GRPC.
 
-It talks TensorFlow Serving's protocols. In a process of its own: it brings TensorFlow's messages
-under TensorFlow's names.
+It talks TensorFlow Serving's protocols, but for two things of its own: version 0 stands for the
+latest one, so versions are given; and over HTTP it wants the metadata under other names. In a
+process of its own: it brings TensorFlow's messages under TensorFlow's names.
 """
 
 import json
@@ -18,12 +19,12 @@ for kind, make, address in (
     client = make(address)
     x = np.float32([1, 2, 5])
     said[kind] = {
-        "status": client.get_model_status("half_plus_two")[123]["state"],
-        "inputs": client.get_model_metadata("half_plus_two")["inputs"],
+        "status": client.get_model_status("half_plus_two", 123)[123]["state"],
         "y": client.predict({"x": x}, "half_plus_two", 123).tolist(),
     }
     try:
-        client.predict({"x": x}, "nobody")
+        client.predict({"x": x}, "nobody", 1)
     except ovmsclient.tfs_compat.base.errors.ModelServerError as error:
         said[kind]["error"] = type(error).__name__
+said["grpc"]["inputs"] = client.get_model_metadata("half_plus_two", 123)["inputs"]
 print(json.dumps(said))

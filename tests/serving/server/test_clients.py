@@ -68,10 +68,11 @@ def test_the_client_of_openvino_model_server(server):
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    for said in json.loads(done.stdout).values():
+    answers = json.loads(done.stdout)
+    for said in answers.values():
         assert said["y"] == [2.5, 3.0, 4.5] and said["status"] == "AVAILABLE"
-        assert said["inputs"] == {"x": {"shape": [-1], "dtype": "DT_FLOAT"}}
         assert said["error"] == "ModelNotFoundError"
+    assert answers["grpc"]["inputs"] == {"x": {"shape": [-1], "dtype": "DT_FLOAT"}}
 
 
 @pytest.mark.slow

@@ -73,7 +73,7 @@ def test_a_file_that_does_not_agree_is_not_used(version, published, images, tmp_
     else:
         keras.utils.set_random_seed(5)
         other = build()
-        other.layers[-1].set_weights([w + 0.01 for w in other.layers[-1].get_weights()])
+        other.layers[-1].set_weights([1.01 * w for w in other.layers[-1].get_weights()])
         serving.export(other, tmp_path / "other", CLASS_NAMES, temperature=TEMPERATURE)
         theirs, _ = serving.publish_for_inference(tmp_path / "other", onnx=True)
         shutil.copyfile(onnx_files.onnx_file(theirs, "serving_default"), file)
