@@ -178,9 +178,11 @@ def _decode(
         digest = hashlib.sha256(contents).digest()
         try:
             image = decode(tf.constant(contents))
-        except tf.errors.OpError:
-            index.note(entry, digest, f"broken or truncated {pictures[row].format}")
-            return entry.failure
+        except tf.errors.OpError as error:
+            reason = f"broken or truncated {pictures[row].format}"
+            if isinstance(error, tf.errors.InvalidArgumentError):  # and not a lack of memory
+                index.note(entry, digest, reason)
+            return reason
         if put is not None:
             put(row, image.numpy())
         index.note(entry, digest)
