@@ -16,11 +16,11 @@ from serving.small_families import FAMILIES, publish
 # were not answered are missing.
 PROGRAM = """
 import json, sys
+
+pytestmark = pytest.mark.slow  # every family is published
 sys.modules["kapps"] = sys.modules["keras"] = None
 import numpy as np
 import tensorflow as tf
-
-pytestmark = pytest.mark.slow  # every case builds a network or publishes one
 
 SCALARS = {"count": 2, "seed": 1, "length": 3, "top_k": 0, "temperature": 1.0, "label": 0}
 
