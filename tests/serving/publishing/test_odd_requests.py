@@ -12,12 +12,12 @@ import pytest
 
 from serving.small_families import FAMILIES, publish
 
+pytestmark = pytest.mark.slow  # every family is published
+
 # Without kapps and Keras, as servers have it. A line per call: should the process die, those that
 # were not answered are missing.
 PROGRAM = """
 import json, sys
-
-pytestmark = pytest.mark.slow  # every family is published
 sys.modules["kapps"] = sys.modules["keras"] = None
 import numpy as np
 import tensorflow as tf
