@@ -71,7 +71,7 @@ def decode_pictures(
     Raises:
         UserError: an unknown place, or they have no room in it.
     """
-    index.recognise(pictures)
+    index.recognize(pictures)
     entries = [index.entry(picture.path) for picture in pictures]
     shape = (len(pictures), *image_shape)
     size = int(np.prod(shape))

@@ -106,7 +106,7 @@ class FolderIndex:
         """The first bytes of a file, as `listing.read_start` reads them."""
         return self.entry(str(path)).start
 
-    def recognise(self, pictures: Iterable[Picture]) -> None:
+    def recognize(self, pictures: Iterable[Picture]) -> None:
         """Looks whether files with new times have the content they had."""
 
         def compare(path: str, entry: Entry, before: Entry) -> None:

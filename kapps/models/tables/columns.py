@@ -226,7 +226,7 @@ class Embeddings(keras.layers.Layer):
 class Columns(keras.layers.Layer):
     """Raw columns by name, each [batch, 1] -> float32 [batch, features], in the order of the names.
 
-    The columns of numbers are standardised together, as one matrix: a thousand layers, one for
+    The columns of numbers are standardized together, as one matrix: a thousand layers, one for
     each, would take seconds to build.
 
     Args:
