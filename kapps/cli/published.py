@@ -10,10 +10,11 @@ from tyro.conf import Positional, arg
 
 from kapps import command_line, data, serving, training
 from kapps.cli import console
+from kapps.data.images import formats
 from kapps.errors import UserError
 
 TABLE_FILES = (".csv", ".tsv")
-IMAGE_FILES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
+IMAGE_FILES = tuple(sorted(formats.EXTENSIONS))
 ASKED_FILES = (*TABLE_FILES, *IMAGE_FILES, ".npy", ".npz", ".ts")
 
 
@@ -217,7 +218,9 @@ class Export:
 
 def _reading(facts):
     """How the run read the files of its pictures, a `data.Reading`."""
-    return data.Reading(facts.get("white"), facts.get("resize", "stretch"))
+    return data.Reading(
+        facts.get("white"), facts.get("resize", "stretch"), facts.get("webp", False)
+    )
 
 
 def _json_lines(answers: list) -> list[str]:

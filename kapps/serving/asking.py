@@ -22,10 +22,12 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.data.delimited import read_delimited
+from kapps.data.images.transcoding import NoPicture, decodable
 from kapps.data.series import files as series_files
 from kapps.errors import UserError
 from kapps.serving.prediction import SomeUnreadable, labels_of, load
 from kapps.serving.publishing.tables import predict_table_file
+from kapps.serving.savedmodel import image_files
 from kapps.serving.savedmodel.versions import version_directory
 
 _ABOUT_SERIES = ("series", "label", "target", "time", "split")
@@ -156,9 +158,12 @@ def _images(signatures, arguments, directory) -> Iterator[dict[str, Any]]:
                 )
             file = Path(argument)
             try:
-                inputs = {"image_bytes": tf.constant([file.read_bytes()])}
+                contents = decodable(file.read_bytes(), file.suffix, image_files.MAX_PIXELS)
             except OSError as error:
                 raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+            except NoPicture as error:
+                raise UserError(f"{file}: {error}") from error
+            inputs = {"image_bytes": tf.constant([contents])}
             answer = {"file": argument}
             target = directory / f"{file.stem}_reconstruction.png"
         try:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kapps.data.images import formats, transcoding
 from kapps.errors import UserError
+from kapps.serving.savedmodel import image_files
 from kapps.serving.savedmodel.versions import version_directory
 
 _BATCH = 32
@@ -56,7 +58,7 @@ def predict(
 
     Args:
         path: As `load` takes it.
-        files: PNG or JPEG files.
+        files: of pictures, in one of `formats.NAMES`.
         top: How many labels per file; all when the model has fewer.
 
     Returns:
@@ -113,9 +115,13 @@ def _probabilities(classify: Any, files: list[str]) -> list[tuple[str, np.ndarra
     answers: list[np.ndarray | str] = [""] * len(files)
     for number, file in enumerate(files):
         try:
-            contents[number] = Path(file).read_bytes()
+            contents[number] = transcoding.decodable(
+                Path(file).read_bytes(), Path(file).suffix, image_files.MAX_PIXELS
+            )
         except OSError as error:
             answers[number] = f"cannot be read: {error.strerror}"
+        except transcoding.NoPicture as error:
+            answers[number] = str(error)
 
     def ask(numbers: list[int]) -> None:
         try:
@@ -140,7 +146,7 @@ def _reason(message: str) -> str:
     if too_large:
         pixels, most = map(int, too_large.groups())
         return f"{pixels:,} pixels are too many; {most:,} are decoded at most"
-    return "cannot be read as an image; PNG and JPEG are understood"
+    return f"cannot be read as an image; {', '.join(formats.NAMES)} are understood"
 
 
 def _load(directory: Path) -> Any:

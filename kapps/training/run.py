@@ -192,7 +192,7 @@ class Run:
             self.record(image_shape=list(data.image_shape))
         if (reading := getattr(data, "reading", None)) is not None:
             for name, value in reading._asdict().items():
-                if value not in (None, "stretch"):
+                if value not in (None, "stretch", False):
                     self.record(**{name: value})
 
     def announce(self, data: Any, model: str) -> None:

@@ -11,17 +11,20 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
+from kapps.data.images import formats
 from kapps.data.images.dataset import Source
-from kapps.data.images.decode import FORMATS, RESIZES, Reading, decode_image, sixteen_bits
+from kapps.data.images.decode import RESIZES, Reading, decode_image, sixteen_bits
 from kapps.data.images.headers import Header, asked_channels, asked_size, common_size, measure
 from kapps.data.images.labels import Labeller
 from kapps.data.images.listing import Listing, Picture, list_folder
+from kapps.data.images.transcoding import NoPicture, decodable, read_picture
 from kapps.data.progress import track
 from kapps.data.sources.arrays import gather
 from kapps.errors import UserError
 
 _NAMED = 10  # files named in a message
 _LOPSIDED, _SOME = 1.25, 0.1  # aspect ratios that differ by so much, of so many pictures
+_DECODED = (*formats.GRAPH, formats.WEBP)  # by TensorFlow
 _MOST_BITS = 14  # of a sensor whose levels stand in the lower bits of 16
 
 
@@ -59,7 +62,8 @@ def read_folder(
     image_shape, shape_notes = _choose_shape(pictures, headers, image_size, channels)
     resize, resize_notes = _choose_resize(resize, headers, image_shape)
     white, white_notes = _find_white(pictures)
-    reading = Reading(white, resize)
+    webp = any(picture.format == formats.WEBP for picture in pictures)
+    reading = Reading(white, resize, webp)
     pixels, digests = _decode_all(pictures, image_shape, memory_limit, reading)
     failures = {
         picture.name: digest
@@ -96,6 +100,7 @@ def read_folder(
             *shape_notes,
             *resize_notes,
             *white_notes,
+            *_several_frames(headers, kept),
             *_notes(listing, broken, kept),
         ),
         keys=tuple(keys),
@@ -109,10 +114,13 @@ def _check_classes(root: pathlib.Path, listing: Listing, kept: list[Picture]) ->
     found = {split: {p.class_name for p in kept if p.split == split} for split in _splits(listing)}
     classes = sorted(found["train" if listing.splits else None])
     if not kept:
-        seen = f"; it holds {_some(listing.foreign)}: convert them" if listing.foreign else ""
+        seen = ""
+        if listing.foreign:
+            todo = formats.advice(listing.foreign.values())
+            seen = f"; it holds {_some(listing.foreign)}: {todo}"
         seen = seen or (f"; {_some(listing.broken)}" if listing.broken else "")
         raise UserError(
-            f"no pictures ({', '.join(FORMATS)}) in the class folders of '{root}'{seen}"
+            f"no pictures ({', '.join(formats.NAMES)}) in the class folders of '{root}'{seen}"
         )
     _check_foreign(root, listing)
     if len(classes) < 2:
@@ -135,11 +143,11 @@ def _check_foreign(root: pathlib.Path, listing: Listing) -> None:
     for name in listing.empty:
         unread = {k: v for k, v in listing.foreign.items() if k.startswith(f"{name}/")}
         if unread:
-            formats = ", ".join(sorted(set(unread.values())))
+            kinds = sorted(set(unread.values()))
             raise UserError(
-                f"all {len(unread):,} pictures of class folder '{name}' in '{root}' are {formats}, "
-                "which is not read, and the class would be missing: convert them to PNG or JPEG, "
-                "or remove the folder"
+                f"all {len(unread):,} pictures of class folder '{name}' in '{root}' are "
+                f"{', '.join(kinds)}, which is not read, and the class would be missing: "
+                f"{formats.advice(kinds)}, or remove the folder"
             )
 
 
@@ -155,10 +163,10 @@ def _find_white(pictures: list[Picture]) -> tuple[int | None, list[str]]:
 
     def highest(picture: Picture) -> int:
         try:
-            contents = pathlib.Path(picture.path).read_bytes()
+            contents = read_picture(picture.path, _DECODED)
             with tf.device("CPU:0"):
                 return int(tf.reduce_max(sixteen_bits(contents)))
-        except (OSError, tf.errors.OpError):  # said when it is decoded
+        except (OSError, NoPicture, tf.errors.OpError):  # said when it is decoded
             return 0
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -227,9 +235,11 @@ def _decode_all(
     def one(row: int) -> bytes | str:
         try:
             contents = pathlib.Path(pictures[row].path).read_bytes()
-            image = decode(tf.constant(contents))
+            image = decode(tf.constant(decodable(contents, graph=_DECODED)))
         except OSError as error:
             return error.strerror or "unreadable"
+        except NoPicture as error:
+            return str(error)
         except tf.errors.OpError:
             return f"broken or truncated {pictures[row].format}"
         if pixels is not None:
@@ -254,11 +264,24 @@ def _decoder(image_shape: tuple[int, int, int], reading: Reading):
 def _stream(pictures: list[Picture], image_shape: tuple[int, int, int], reading: Reading):
     with tf.device("CPU:0"):
         paths = tf.constant([os.fsencode(os.path.abspath(p.path)) for p in pictures])
+        by_pillow = tf.constant([picture.format not in _DECODED for picture in pictures])
+    all_decoded = all(picture.format in _DECODED for picture in pictures)
+
+    def converted(path):
+        return tf.ensure_shape(
+            tf.numpy_function(lambda x: read_picture(x, _DECODED), [path], tf.string), []
+        )
+
+    def contents_of(row):
+        path = paths[row]
+        if all_decoded:
+            return tf.io.read_file(path)
+        return tf.cond(by_pillow[row], lambda: converted(path), lambda: tf.io.read_file(path))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
     def images(rows):
         return tf.map_fn(
-            lambda row: decode_image(tf.io.read_file(paths[row]), image_shape, reading),
+            lambda row: decode_image(contents_of(row), image_shape, reading),
             rows,
             fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
         )
@@ -279,14 +302,24 @@ def _digest(kept: list[Picture], digests: list[bytes]) -> bytes:
     return total.digest()
 
 
+def _several_frames(headers: dict[str, Header], kept: list[Picture]) -> list[str]:
+    names = [p.name for p in kept if p.name in headers and headers[p.name].frames > 1]
+    if not names:
+        return []
+    return [
+        f"{_count(names, 'picture')} of several pages or frames, of which the first was read: "
+        + _some(names)
+    ]
+
+
 def _notes(listing: Listing, broken: dict[str, str], kept: list[Picture]) -> list[str]:
     notes = []
     if broken:
         notes.append(f"{_count(broken, 'unreadable file')} left out: {_some(broken)}")
     if listing.foreign:
         notes.append(
-            f"{_count(listing.foreign, 'picture')} left out, in formats that are not read; convert "
-            f"them to PNG or JPEG: {_some(listing.foreign)}"
+            f"{_count(listing.foreign, 'picture')} left out, in formats that are not read; "
+            f"{formats.advice(listing.foreign.values())}: {_some(listing.foreign)}"
         )
     if listing.others:
         others = sorted(listing.others)

@@ -8,16 +8,12 @@ import pathlib
 import unicodedata
 from dataclasses import dataclass, field
 
+from kapps.data.images import formats, transcoding
 from kapps.data.images.labels import METADATA, Labeller, by_metadata
 from kapps.data.split import NAMES
 from kapps.errors import UserError
 
-_EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp"}
 _HIDDEN = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"}
-# Pictures that TensorFlow does not read: to be named, so that the user can convert them.
-_FOREIGN_EXTENSIONS = {".svg": "SVG", ".psd": "PSD", ".ico": "ICO", ".tga": "TGA", ".pcx": "PCX"}
-_HEIF_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC"}
-_HEIF_BRANDS |= {b"avif": "AVIF", b"avis": "AVIF"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class Picture:
     class_name: str
     split: str | None  # None where the folder has no train/ and test/
     format: str
-    bits: int = 8  # per sample; 16 of some PNGs
+    bits: int = 8  # per sample; 16 of some PNGs and TIFFs
 
 
 @dataclass
@@ -84,19 +80,6 @@ def list_folder(root: pathlib.Path, label_of: Labeller | None = None) -> Listing
     # By the parts of the name: the order is the same on every file system.
     listing.pictures.sort(key=lambda picture: picture.name.split("/"))
     return listing
-
-
-def sniff(start: bytes) -> str | None:
-    """Format of a picture by its first 16 bytes; None for anything else."""
-    if start[:3] == b"\xff\xd8\xff":
-        return "JPEG"
-    if start[:8] == b"\x89PNG\r\n\x1a\n":
-        return "PNG"
-    if start[:6] in (b"GIF87a", b"GIF89a"):
-        return "GIF"
-    if start[:2] == b"BM" and start[6:10] == b"\0\0\0\0":
-        return "BMP"
-    return None
 
 
 def _split_folders(root: pathlib.Path, listing: Listing) -> list[tuple[str | None, pathlib.Path]]:
@@ -187,7 +170,9 @@ def _list_labelled(root: pathlib.Path, label_of: Labeller, listing: Listing) -> 
             _list_file(path, unicodedata.normalize("NFC", label), split, root, listing)
     listing.pictures.sort(key=lambda picture: picture.name.split("/"))
     listing.notes += label_of.notes() if hasattr(label_of, "notes") else []
-    pictures = [name for name in unknown if pathlib.PurePath(name).suffix.lower() in _EXTENSIONS]
+    pictures = [
+        name for name in unknown if pathlib.PurePath(name).suffix.lower() in formats.EXTENSIONS
+    ]
     listing.others += [name for name in unknown if name not in set(pictures)]
     if pictures:
         listing.notes.append(
@@ -208,30 +193,19 @@ def _list_file(
     except OSError as error:
         listing.broken[name] = error.strerror or "unreadable"
         return
-    kind, foreign = sniff(start), _foreign_format(path, start)
+    kind, foreign = formats.sniff(start), formats.foreign(start, path.suffix)
+    if kind and not transcoding.reads(kind):
+        kind, foreign = None, kind
     if kind:
         bits = start[24] if kind == "PNG" and len(start) > 24 else 8
+        bits = transcoding.bits_of_tiff(path) if kind == "TIFF" else bits
         listing.pictures.append(Picture(str(path), name, class_name, split, kind, bits))
     elif foreign:
         listing.foreign[name] = foreign
-    elif path.suffix.lower() in _EXTENSIONS:
+    elif path.suffix.lower() in formats.EXTENSIONS:
         listing.broken[name] = "not the content of a picture" if start else "an empty file"
     else:
         listing.others.append(name)
-
-
-def _foreign_format(path: pathlib.Path, start: bytes) -> str | None:
-    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "TIFF"
-    if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
-        return _HEIF_BRANDS[start[8:12]]
-    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
-        return "WebP"
-    if start[4:8] == b"jP  " or start[:4] == b"\xff\x4f\xff\x51":
-        return "JPEG 2000"
-    if start[:2] == b"\xff\x0a" or start[4:8] == b"JXL ":
-        return "JPEG XL"
-    return _FOREIGN_EXTENSIONS.get(path.suffix.lower())
 
 
 def _above(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -71,7 +71,9 @@ def export(
             name: {spec.name: spec for spec in function.input_signature}
             for name, function in endpoints.items()
         }
-        text = model_card(export_dir.name, image_shape, class_names, temperature, takes, card)
+        text = model_card(
+            export_dir.name, image_shape, class_names, temperature, takes, card, reading.webp
+        )
         (directory / "model_card.md").write_text(text, encoding="utf-8")
         write_warmup(directory, export_dir.name, _warmup_requests(image_shape, tuple(endpoints)))
         check_saved_model(directory, model, images, class_names, temperature)
