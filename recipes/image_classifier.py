@@ -47,6 +47,7 @@ class Config(
     training.ImageFlags,
     training.PeerFlags,
     training.FoldFlags,
+    training.ContinuationFlags,
     training.CommonFlags,
 ):
     """What is trained, on what, and how."""
@@ -137,6 +138,7 @@ def build(config: Config, run: training.Run) -> tuple:
             loss=kapps.losses.softmax_cross_entropy,
             metrics=["accuracy", training.CalibratedLoss()],
         )
+    training.begin_with(model, config, run, images)
     run.announce(images, f"{config.model}: {models.size(model)}, {precision}")
     return model, images, (train, validation, clean)
 
@@ -144,7 +146,9 @@ def build(config: Config, run: training.Run) -> tuple:
 def fit(config: Config, run: training.Run) -> tuple:
     """Train; returns the model, the data and the history."""
     model, images, (train, validation, clean) = build(config, run)
-    history = training.fit(model, train, validation, config=config, run=run, clean_train=clean)
+    history = training.fit_with_more(
+        model, train, validation, config=config, run=run, clean_train=clean
+    )
     return model, images, history
 
 

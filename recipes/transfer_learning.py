@@ -33,6 +33,7 @@ class Config(
     training.ImageFlags,
     training.PeerFlags,
     training.FoldFlags,
+    training.ContinuationFlags,
     training.CommonFlags,
 ):
     """What is trained, on what, and how; rates and schedules are those of each phase."""
@@ -71,6 +72,10 @@ class Config(
     """examples per step, over all devices"""
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
+        (
+            lambda c: c.more_epochs and not c.phases[FINE_TUNING],
+            "--more-epochs goes on with fine-tuning, which --fine-tune-epochs 0 leaves out",
+        ),
         (
             lambda c: not any(c.phases.values()),
             "--probe-epochs 0 and --fine-tune-epochs 0 leave nothing to train",
@@ -173,20 +178,25 @@ def fit(config: Config, run: training.Run) -> tuple:
 
     with training.scope(config, run, devices, build_network, pixel_batches[0]) as precision:
         model = build_network()
+    training.begin_with(model, config, run, images)
     stages = models.transfer.stages_of(model, config.backbone)
-    rates = learning_rates(config)
+    more = training.more_stages(config, run, FINE_TUNING)
+    phases, rates = config.phases | more, learning_rates(config)
     run.record(learning_rates=rates)
     run.announce(images, f"{config.backbone} ({config.weights}): {models.size(model)}, {precision}")
 
     def train(name, part, examples, **settings):
-        epochs, learns = config.phases[name], examples[0]
+        epochs, learns = phases[name], examples[0]
         with devices.scope(), training.precision_policy(precision):
             optimizer = training.optimizer_from(
-                config, epochs * learns.steps, learning_rate=rates[name], **settings
+                config,
+                epochs * learns.steps,
+                learning_rate=rates.get(name, rates[FINE_TUNING]),
+                **settings,
             )
             loss = kapps.losses.softmax_cross_entropy
             part.compile(optimizer, loss=loss, metrics=["accuracy", training.CalibratedLoss()])
-        names = [phase for phase, length in config.phases.items() if length]
+        names = [phase for phase, length in phases.items() if length]
         return training.fit_phase(
             name,
             names,
@@ -196,7 +206,7 @@ def fit(config: Config, run: training.Run) -> tuple:
             run=run,
             epochs=epochs,
             clean_train=examples[2],
-            gradient_flow=name == names[-1],
+            gradient_flow=name == [phase for phase in names if phase not in more][-1],
         )
 
     histories, weights = {}, {}
@@ -218,15 +228,21 @@ def fit(config: Config, run: training.Run) -> tuple:
         )
         factors = training.decaying_factors(tuned, config.stage_decay)
         factors = training.rate_factors(model, stages, factors)
-        histories[FINE_TUNING] = train(FINE_TUNING, model, pixel_batches, rate_factors=factors)
-        weights[FINE_TUNING] = model.get_weights()
+        before = 0
+        for name in (FINE_TUNING, *more):
+            if name in more:
+                best = training.better_phase(histories, *training.kept_by(config))
+                model.set_weights(weights[best])
+            further = (training.later(pixel_batches[0], before), *pixel_batches[1:])
+            histories[name] = train(name, model, further, rate_factors=factors)
+            weights[name], before = model.get_weights(), before + phases[name]
     kept = training.better_phase(histories, *training.kept_by(config))
     model.set_weights(weights[kept])
     return model, images, training.join_histories(histories, kept)
 
 
 def learning_rates(config: Config) -> dict[str, float]:
-    """The highest rate of each phase."""
+    """The highest rate of each phase; what is added to fine-tuning has its."""
     rate = config.learning_rate or training.usual_learning_rate(config.optimizer)
     return {PROBE: rate, FINE_TUNING: config.fine_tune_learning_rate or rate / 3.0}
 
@@ -243,14 +259,15 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     print("evaluating on the test split, once")
     stages = models.transfer.stages_of(looking, config.backbone)
     tuned = models.transfer.last_stages(stages, config.fine_tune_stages)
+    rates = learning_rates(config)
     found = evaluation.explain_transfer(
         model,
         images,
         history,
         look_into=looking,
         class_weights=config.class_weights,
-        moved={PROBE: ["head"], FINE_TUNING: ["head", *reversed(tuned)]},
-        learning_rates=learning_rates(config),
+        moved={**dict.fromkeys(history.phases, ["head", *reversed(tuned)]), PROBE: ["head"]},
+        learning_rates={name: rates.get(name, rates[FINE_TUNING]) for name in history.phases},
     )
     if config.peers:
         labels = images.splits["test"].labels

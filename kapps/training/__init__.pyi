@@ -17,6 +17,7 @@ from .cells import (
     Candidate as Candidate,
     Cells as Cells,
 )
+from .continuation import ContinuationFlags as ContinuationFlags
 from .distributed.devices import (
     check_batch as check_batch,
     check_devices as check_devices,
@@ -83,6 +84,11 @@ from .greedy import greedy_pretrain as greedy_pretrain
 from .kept_epoch import (
     best_epoch as best_epoch,
     kept_by as kept_by,
+)
+from .more_epochs import (
+    fit_with_more as fit_with_more,
+    later as later,
+    more_stages as more_stages,
 )
 from .optim.muon import Muon as Muon
 from .optim.optimizers import (
@@ -152,3 +158,4 @@ from .tracking import (
     check_tracker as check_tracker,
     track as track,
 )
+from .warm_start import begin_with as begin_with

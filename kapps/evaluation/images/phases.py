@@ -110,7 +110,7 @@ def _what_did_not_help(history: History) -> list[str]:
         for row in (best[last], best[history.kept])
     ]
     return [
-        f"Fine-tuning did not help: {had[0]} on validation, where the {history.kept} had {had[1]}. "
-        f"The weights of the {history.kept} are kept. A lower --fine-tune-learning-rate or fewer "
-        "--fine-tune-stages may do better."
+        f"{last.capitalize()} did not help: {had[0]} on validation, where the {history.kept} had "
+        f"{had[1]}. The weights of the {history.kept} are kept. A lower --fine-tune-learning-rate "
+        "or fewer --fine-tune-stages may do better."
     ]
