@@ -17,7 +17,6 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar, Literal
 
-import kapps
 from kapps import command_line, data, evaluation, models, serving, training
 
 # Meant to reach a given accuracy soon. Not tuned yet: benchmarks/fast.py measures each part.
@@ -44,6 +43,7 @@ class Config(
     training.ClassifierFlags,
     training.TargetFlags,
     training.AugmentationFlags,
+    training.PictureTargetFlags,
     training.ImageFlags,
     training.PeerFlags,
     training.FoldFlags,
@@ -133,10 +133,11 @@ def build(config: Config, run: training.Run) -> tuple:
 
     with training.scope(config, run, devices, build_network, train) as precision:
         model = build_network()
+        task = training.picture_task(images, config)
         model.compile(
             training.optimizer_from(config, config.epochs * train.steps, run),
-            loss=kapps.losses.softmax_cross_entropy,
-            metrics=["accuracy", training.CalibratedLoss()],
+            loss=task.loss,
+            metrics=task.metrics(),
         )
     training.begin_with(model, config, run, images)
     run.announce(images, f"{config.model}: {models.size(model)}, {precision}")
@@ -146,8 +147,16 @@ def build(config: Config, run: training.Run) -> tuple:
 def fit(config: Config, run: training.Run) -> tuple:
     """Train; returns the model, the data and the history."""
     model, images, (train, validation, clean) = build(config, run)
+    task = training.picture_task(images, config)
     history = training.fit_with_more(
-        model, train, validation, config=config, run=run, clean_train=clean
+        model,
+        train,
+        validation,
+        config=config,
+        run=run,
+        clean_train=clean,
+        monitor=task.monitor,
+        mode=task.mode,
     )
     return model, images, history
 
@@ -160,11 +169,13 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, images, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    looking = models.for_inference(model)
+    looking, task = models.for_inference(model), training.picture_task(images, config)
+    if task.kind == "number":
+        looking = models.in_units(looking, task.mean, task.std)
     model = models.with_views(looking, **config.views(config.augmentation(images.class_names)))
     model.save(run.path / "model.keras")
     print("evaluating on the test split, once")
-    found = evaluation.explain_classifier(
+    found = evaluation.explain_pictures(
         model,
         images,
         history.rows,
@@ -173,8 +184,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         look_into=looking,
     )
     if config.peers:
-        labels, peers = images.splits["test"].labels, evaluation.picture_peers(images)
-        found = evaluation.beside_peers(found, labels, peers)
+        found = evaluation.beside_picture_peers(found, images)
     return serving.publish_and_close(
         model,
         run,

@@ -18,7 +18,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, ClassVar, Literal
 
-import kapps
 from kapps import command_line, data, evaluation, models, serving, training
 
 PROBE, FINE_TUNING = "probe", "fine-tuning"
@@ -30,6 +29,7 @@ class Config(
     training.ClassifierFlags,
     training.TargetFlags,
     training.AugmentationFlags,
+    training.PictureTargetFlags,
     training.ImageFlags,
     training.PeerFlags,
     training.FoldFlags,
@@ -179,6 +179,7 @@ def fit(config: Config, run: training.Run) -> tuple:
     with training.scope(config, run, devices, build_network, pixel_batches[0]) as precision:
         model = build_network()
     training.begin_with(model, config, run, images)
+    task = training.picture_task(images, config)
     stages = models.transfer.stages_of(model, config.backbone)
     more = training.more_stages(config, run, FINE_TUNING)
     phases, rates = config.phases | more, learning_rates(config)
@@ -194,8 +195,7 @@ def fit(config: Config, run: training.Run) -> tuple:
                 learning_rate=rates.get(name, rates[FINE_TUNING]),
                 **settings,
             )
-            loss = kapps.losses.softmax_cross_entropy
-            part.compile(optimizer, loss=loss, metrics=["accuracy", training.CalibratedLoss()])
+            part.compile(optimizer, loss=task.loss, metrics=task.metrics())
         names = [phase for phase, length in phases.items() if length]
         return training.fit_phase(
             name,
@@ -206,6 +206,8 @@ def fit(config: Config, run: training.Run) -> tuple:
             run=run,
             epochs=epochs,
             clean_train=examples[2],
+            monitor=task.monitor,
+            mode=task.mode,
             gradient_flow=name == [phase for phase in names if phase not in more][-1],
         )
 
@@ -231,12 +233,12 @@ def fit(config: Config, run: training.Run) -> tuple:
         before = 0
         for name in (FINE_TUNING, *more):
             if name in more:
-                best = training.better_phase(histories, *training.kept_by(config))
+                best = training.better_phase(histories, task.monitor, task.mode)
                 model.set_weights(weights[best])
             further = (training.later(pixel_batches[0], before), *pixel_batches[1:])
             histories[name] = train(name, model, further, rate_factors=factors)
             weights[name], before = model.get_weights(), before + phases[name]
-    kept = training.better_phase(histories, *training.kept_by(config))
+    kept = training.better_phase(histories, task.monitor, task.mode)
     model.set_weights(weights[kept])
     return model, images, training.join_histories(histories, kept)
 
@@ -253,11 +255,13 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, images, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    looking = models.for_inference(model)
+    looking, task = models.for_inference(model), training.picture_task(images, config)
+    stages = models.transfer.stages_of(looking, config.backbone)
+    if task.kind == "number":
+        looking = models.in_units(looking, task.mean, task.std)
     model = models.with_views(looking, mirror=config.test_time_flip)
     model.save(run.path / "model.keras")
     print("evaluating on the test split, once")
-    stages = models.transfer.stages_of(looking, config.backbone)
     tuned = models.transfer.last_stages(stages, config.fine_tune_stages)
     rates = learning_rates(config)
     found = evaluation.explain_transfer(
@@ -270,14 +274,13 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         learning_rates={name: rates.get(name, rates[FINE_TUNING]) for name in history.phases},
     )
     if config.peers:
-        labels = images.splits["test"].labels
-        peers = evaluation.backbone_peers(
+        found = evaluation.beside_picture_peers(
+            found,
             images,
             models.transfer.features_of(network(config, images)),
-            config.backbone,
-            training.feature_directory(run, config.cache_dir) if config.cache else None,
+            words=config.backbone,
+            directory=training.feature_directory(run, config.cache_dir) if config.cache else None,
         )
-        found = evaluation.beside_peers(found, labels, peers)
     return serving.publish_and_close(
         model,
         run,

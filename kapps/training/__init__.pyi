@@ -114,6 +114,10 @@ from .phases import (
     join_histories as join_histories,
     joined as joined,
 )
+from .picture_tasks import (
+    PictureTask as PictureTask,
+    picture_task as picture_task,
+)
 from .precision import (
     choose_precision as choose_precision,
     precision_policy as precision_policy,
@@ -154,6 +158,7 @@ from .setup import (
     scope as scope,
 )
 from .stateful_callbacks import WeightAverage as WeightAverage
+from .target_flags import PictureTargetFlags as PictureTargetFlags
 from .tracking import (
     check_tracker as check_tracker,
     track as track,

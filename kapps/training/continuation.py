@@ -6,7 +6,8 @@ import dataclasses
 import pathlib
 from typing import ClassVar
 
-from kapps.training.flags import Exclusions, NonNegativeInt
+from kapps.training.flags.groups import NonNegativeInt
+from kapps.training.flags.rules import Exclusions
 from kapps.training.run import MODEL, trained_in
 
 

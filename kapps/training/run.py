@@ -193,6 +193,8 @@ class Run:
         facts = self.facts()
         if facts.get("data_files") != (files_now := self.data_files()):
             files.write_json(self.path / "config.json", facts | {"data_files": files_now})
+        if getattr(data, "kind", "classes") != "classes":
+            self.record(target_kind=data.kind)
         if hasattr(data, "image_shape"):
             self.record(image_shape=list(data.image_shape))
         if (reading := getattr(data, "reading", None)) is not None:

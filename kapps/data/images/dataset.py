@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from kapps.data.duplicates import duplicate_notes
 from kapps.data.images.decode import Reading
+from kapps.data.images.targets import strata
+from kapps.data.pipeline import label_tensor
 from kapps.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -22,7 +24,8 @@ class Split:
     """One split of a dataset.
 
     Attributes:
-        labels: class numbers, int32 [n].
+        labels: class numbers int32 [n]; of several labels 0 and 1 float32 [n, labels]; or numbers
+            float32 [n].
         images: graph function from row numbers, int64 [b], to pictures, uint8 [b, H, W, C].
         origins: file names relative to the dataset's folder, when there are files.
     """
@@ -53,7 +56,7 @@ class Split:
     def dataset(self) -> tf.data.Dataset:
         """Unbatched (image uint8 [H, W, C], label int32 []), always in the same order."""
         rows = tf.data.Dataset.range(len(self)).batch(_CHUNK)
-        labels = tf.constant(self.labels, tf.int32)
+        labels = label_tensor(self.labels)
         # Read in chunks: a gather of 64 costs little more than a gather of one.
         chunks = rows.map(
             lambda i: (self.images(i), tf.gather(labels, i)),
@@ -69,12 +72,14 @@ class ImageData:
 
     Attributes:
         spec: the spec it was loaded from.
-        class_names: one name per class number.
+        class_names: one name per class number, or per label; none where numbers are predicted.
         image_shape: (H, W, C) of every picture, C being 1 or 3.
         splits: `Split` by name: train, validation, test.
         fingerprint: sha256 over pictures, labels, class names, shape and who is in which split.
         notes: what the user should know: skipped files, chosen sizes, tiny classes, duplicates.
         reading: how files were decoded; a served model does the same (`decode_image`).
+        kind: what there is to say of a picture: "classes", one of them; "labels", any of them;
+            "number".
     """
 
     spec: str
@@ -84,10 +89,11 @@ class ImageData:
     fingerprint: str
     notes: tuple[str, ...] = ()
     reading: Reading = Reading()
+    kind: str = "classes"
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """Number of classes, or of labels; 0 where numbers are predicted."""
         return len(self.class_names)
 
     @property
@@ -99,7 +105,8 @@ class ImageData:
     def summary(self) -> str:
         """What this is, in one line."""
         shape = "x".join(map(str, self.image_shape))
-        return f"{self.spec}: {self.counts}, {self.classes} classes, images {shape}"
+        what = "a number each" if self.kind == "number" else f"{self.classes} {self.kind}"
+        return f"{self.spec}: {self.counts}, {what}, images {shape}"
 
     @property
     def train(self) -> tf.data.Dataset:
@@ -149,7 +156,7 @@ class Source:
     Attributes:
         class_names: one name per class number.
         image_shape: (H, W, C).
-        labels: int32 [n], for all rows.
+        labels: for all rows, as `Split` has them.
         given: row numbers of the splits that come with the data; always train, perhaps the others.
         images: graph function from row numbers, int64 [b], to uint8 [b, H, W, C].
         digest: hash of the contents of all rows, in order.
@@ -157,6 +164,7 @@ class Source:
         notes: what the user should know.
         keys: of each row something that only the same picture has.
         reading: as `ImageData` has it.
+        kind: as `ImageData` has it.
     """
 
     class_names: tuple[str, ...]
@@ -169,6 +177,12 @@ class Source:
     notes: tuple[str, ...] = ()
     keys: tuple[bytes, ...] | None = None
     reading: Reading = Reading()
+    kind: str = "classes"
+
+    @property
+    def strata(self) -> np.ndarray:
+        """Numbers by which rows are divided in proportion, int [n]."""
+        return strata(self.kind, self.labels)
 
 
 def assemble(spec: str, source: Source, rows: dict[str, np.ndarray]) -> ImageData:
@@ -185,6 +199,7 @@ def assemble(spec: str, source: Source, rows: dict[str, np.ndarray]) -> ImageDat
         fingerprint=_fingerprint(source, rows),
         notes=(*source.notes, *repeated),
         reading=source.reading,
+        kind=source.kind,
     )
 
 
@@ -192,7 +207,7 @@ def _split(source: Source, rows: np.ndarray) -> Split:
     with tf.device("CPU:0"):
         lookup = tf.constant(rows, tf.int64)
     return Split(
-        labels=source.labels[rows].astype(np.int32),
+        labels=source.labels[rows].astype(np.int32 if source.kind == "classes" else np.float32),
         images=lambda indices: source.images(tf.gather(lookup, indices)),
         origins=None if source.origins is None else tuple(source.origins[row] for row in rows),
     )
@@ -203,7 +218,7 @@ def _fingerprint(source: Source, rows: dict[str, np.ndarray]) -> str:
     digest.update(json.dumps([source.class_names, source.image_shape]).encode())
     if source.reading.resize != "stretch":
         digest.update(source.reading.resize.encode())
-    digest.update(source.labels.astype("<i4").tobytes())
+    digest.update(source.labels.astype("<i4" if source.kind == "classes" else "<f4").tobytes())
     for name in SPLITS:
         digest.update(f"{name} {len(rows[name])} ".encode())
         digest.update(rows[name].astype("<i8").tobytes())

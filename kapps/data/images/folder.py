@@ -17,6 +17,7 @@ from kapps.data.images.decode import RESIZES, Reading, decode_image, sixteen_bit
 from kapps.data.images.headers import Header, asked_channels, asked_size, common_size, measure
 from kapps.data.images.labels import Labeller
 from kapps.data.images.listing import Listing, Picture, list_folder
+from kapps.data.images.targets import Targets, targets_of
 from kapps.data.images.transcoding import NoPicture, decodable, read_picture
 from kapps.data.progress import track
 from kapps.data.sources.arrays import gather
@@ -46,6 +47,7 @@ def read_folder(
     memory_limit: int,
     resize: str = "stretch",
     label_of: Labeller | None = None,
+    target_kind: str = "classes",
 ) -> tuple[Source, Report]:
     """Reads a folder of pictures; every picture is decoded once, so that broken ones are found.
 
@@ -55,9 +57,9 @@ def read_folder(
         UserError: there are broken files (unless `skip_broken`), no pictures, fewer than two
             classes, or classes in val/ or test/ that train/ lacks.
     """
-    listing = list_folder(root, label_of)
+    listing = list_folder(root, label_of, target_kind)
     pictures = listing.pictures
-    _check_classes(root, listing, pictures)
+    _targets(root, listing, pictures, target_kind)
     headers = {p.name: h for p, h in zip(pictures, measure(pictures), strict=True) if h}
     image_shape, shape_notes = _choose_shape(pictures, headers, image_size, channels)
     resize, resize_notes = _choose_resize(resize, headers, image_shape)
@@ -78,39 +80,54 @@ def read_folder(
         )
     good = [row for row, picture in enumerate(pictures) if picture.name not in failures]
     kept = [pictures[row] for row in good]
-    class_names = _check_classes(root, listing, kept)
+    targets = _targets(root, listing, kept, target_kind)
     if failures:  # they had their say in the common shape, and must not
         first_shape = image_shape
         image_shape, shape_notes = _choose_shape(kept, headers, image_size, channels)
         if image_shape != first_shape:
             pictures, good = kept, range(len(kept))
             pixels, digests = _decode_all(pictures, image_shape, memory_limit, reading)
-    number = {name: i for i, name in enumerate(class_names)}
     keys = [digest for row in good if isinstance(digest := digests[row], bytes)]
     source = Source(
-        class_names=class_names,
+        class_names=targets.names,
         image_shape=image_shape,
-        labels=np.array([number[picture.class_name] for picture in kept], np.int32),
+        labels=targets.values,
         given=_given(kept),
         images=_stream(kept, image_shape, reading) if pixels is None else gather(pixels, good),
         digest=_digest(kept, keys),
         origins=tuple(picture.name for picture in kept),
         notes=(
             *listing.notes,
+            *targets.notes,
             *shape_notes,
             *resize_notes,
             *white_notes,
             *_several_frames(headers, kept),
-            *_notes(listing, broken, kept),
+            *_notes(listing, broken, kept, targets.kind),
         ),
         keys=tuple(keys),
         reading=reading,
+        kind=targets.kind,
     )
     return source, Report(headers, broken, listing.foreign, tuple(sorted(listing.others)))
 
 
-def _check_classes(root: pathlib.Path, listing: Listing, kept: list[Picture]) -> tuple[str, ...]:
-    """The class names in order; UserError when they do not make a classification task."""
+def _targets(root: pathlib.Path, listing: Listing, kept: list[Picture], asked: str) -> Targets:
+    """What there is to say of the pictures; UserError when that makes no task."""
+    asked = "classes" if asked == "auto" and not listing.labelled else asked
+    try:
+        targets = targets_of([picture.class_name for picture in kept], asked)
+    except UserError as error:
+        if not kept:
+            _check_classes(root, listing, kept)
+        raise UserError(f"'{root}': {error}") from error
+    if targets.kind == "classes":
+        _check_classes(root, listing, kept)
+    return targets
+
+
+def _check_classes(root: pathlib.Path, listing: Listing, kept: list[Picture]) -> None:
+    """UserError when the classes do not make a classification task."""
     found = {split: {p.class_name for p in kept if p.split == split} for split in _splits(listing)}
     classes = sorted(found["train" if listing.splits else None])
     if not kept:
@@ -135,7 +152,6 @@ def _check_classes(root: pathlib.Path, listing: Listing, kept: list[Picture]) ->
             raise UserError(
                 f"the {split} split of '{root}' has classes that train/ lacks: {_some(unknown)}"
             )
-    return tuple(classes)
 
 
 def _check_foreign(root: pathlib.Path, listing: Listing) -> None:
@@ -312,7 +328,7 @@ def _several_frames(headers: dict[str, Header], kept: list[Picture]) -> list[str
     ]
 
 
-def _notes(listing: Listing, broken: dict[str, str], kept: list[Picture]) -> list[str]:
+def _notes(listing: Listing, broken: dict[str, str], kept: list[Picture], kind: str) -> list[str]:
     notes = []
     if broken:
         notes.append(f"{_count(broken, 'unreadable file')} left out: {_some(broken)}")
@@ -326,6 +342,8 @@ def _notes(listing: Listing, broken: dict[str, str], kept: list[Picture]) -> lis
         notes.append(f"{_count(others, 'other file')} left out: {_some(others)}")
     if listing.empty:
         notes.append(f"class folders without a readable picture: {_some(listing.empty)}")
+    if kind != "classes":
+        return notes
     train = [p.class_name for p in kept if p.split in (None, "train")]
     counts = collections.Counter(train)
     alone = sorted(name for name, count in counts.items() if count == 1)

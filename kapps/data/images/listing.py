@@ -22,7 +22,7 @@ class Picture:
 
     path: str
     name: str  # relative to the root, with forward slashes
-    class_name: str
+    class_name: str  # or what else there is to say of it, see `targets`
     split: str | None  # None where the folder has no train/ and test/
     format: str
     bits: int = 8  # per sample; 16 of some PNGs and TIFFs
@@ -40,6 +40,7 @@ class Listing:
         others: names of files that are no pictures, or lie outside the class folders.
         empty: names of class folders without a readable picture.
         notes: what was noticed about the layout.
+        labelled: whether something else than folders says what pictures show.
     """
 
     splits: list[str] = field(default_factory=list)
@@ -49,9 +50,12 @@ class Listing:
     others: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    labelled: bool = False
 
 
-def list_folder(root: pathlib.Path, label_of: Labeller | None = None) -> Listing:
+def list_folder(
+    root: pathlib.Path, label_of: Labeller | None = None, kind: str = "classes"
+) -> Listing:
     """Lists the pictures below `root`: a folder per class, perhaps under train/, val/ and test/.
 
     Folders are splits where all are called so, or where train/ and another one hold the same class
@@ -63,13 +67,15 @@ def list_folder(root: pathlib.Path, label_of: Labeller | None = None) -> Listing
         root: the folder.
         label_of: tells the class of each picture by its name, in the place of folders; default:
             metadata.csv, where there is one with classes, or else the folders.
+        kind: of targets that is asked for, see `targets.targets_of`.
 
     Raises:
         UserError: there is val/ or test/ without train/.
     """
     listing = Listing()
-    label_of = label_of or by_metadata(root, _entries(root)[0])
+    label_of = label_of or by_metadata(root, _entries(root)[0], kind)
     if label_of is not None:
+        listing.labelled = True
         _list_labelled(root, label_of, listing)
         return listing
     for split, folder in _split_folders(root, listing):
