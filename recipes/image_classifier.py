@@ -15,6 +15,8 @@ the same bits, and shows the result of one that is finished.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from kapps import command_line, data, evaluation, models, serving, training
@@ -88,9 +90,11 @@ def check(config: Config) -> None:
     training.check(config)
 
 
-def batches(config: Config, images: data.ImageData) -> tuple:
+def batches(
+    config: Config, images: data.ImageData, own: data.OwnAugmentation | None = None
+) -> tuple:
     """Training batches, validation batches, and training images as they are."""
-    augmentation = config.augmentation(images.class_names)
+    augmentation = config.augmentation(images.class_names, own)
     alternate = config.alternate_flips and augmentation.flip
     if alternate:
         augmentation = dataclasses.replace(augmentation, flip=False)
@@ -121,12 +125,12 @@ def network(config: Config, images: data.ImageData):
     return models.start_at_identity(model) if config.identity_start else model
 
 
-def build(config: Config, run: training.Run) -> tuple:
+def build(config: Config, run: training.Run, own: data.OwnAugmentation | None = None) -> tuple:
     """The compiled network, the data, and their batches."""
     devices = training.begin(config)
     images = training.load_images(config)
     run.record_data(images)
-    train, validation, clean = batches(config, images)
+    train, validation, clean = batches(config, images, own)
 
     def build_network():
         return network(config, images)
@@ -144,9 +148,9 @@ def build(config: Config, run: training.Run) -> tuple:
     return model, images, (train, validation, clean)
 
 
-def fit(config: Config, run: training.Run) -> tuple:
+def fit(config: Config, run: training.Run, own: data.OwnAugmentation | None = None) -> tuple:
     """Train; returns the model, the data and the history."""
-    model, images, (train, validation, clean) = build(config, run)
+    model, images, (train, validation, clean) = build(config, run, own)
     task = training.picture_task(images, config)
     history = training.fit_with_more(
         model,
@@ -161,12 +165,16 @@ def fit(config: Config, run: training.Run) -> tuple:
     return model, images, history
 
 
-def main(config: Config, run: training.Run) -> dict[str, object]:
-    """Train, evaluate, publish and report; returns the figures of metrics.json."""
+def main(config: Config, run: training.Run, augment: Callable | None = None) -> dict[str, object]:
+    """Train, evaluate, publish and report; returns the figures of metrics.json.
+
+    From Python, `augment` is a function of one's own, see `data.OwnAugmentation`.
+    """
     if config.lr_find:
         return find_learning_rate(config, run)
-    evaluation.cross_validated(main, config, run)
-    model, images, history = fit(config, run)
+    evaluation.cross_validated(functools.partial(main, augment=augment), config, run)
+    own = training.own_augmentation(augment, run)
+    model, images, history = fit(config, run, own)
     if not run.chief:
         return run.leave()
     looking, task = models.for_inference(model), training.picture_task(images, config)

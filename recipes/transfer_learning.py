@@ -16,6 +16,8 @@ one that is finished.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
 from kapps import command_line, data, evaluation, models, serving, training
@@ -130,12 +132,14 @@ def load(config: Config) -> data.ImageData:
     return training.load_images(config, image_size=size)
 
 
-def batches(config: Config, images: data.ImageData) -> tuple:
+def batches(
+    config: Config, images: data.ImageData, own: data.OwnAugmentation | None = None
+) -> tuple:
     """Training batches, validation batches, and training images as they are."""
     return training.classifier_batches(
         images,
         config.batch_size,
-        config.augmentation(images.class_names),
+        config.augmentation(images.class_names, own),
         seed=config.seed,
         label_smoothing=config.label_smoothing,
         class_weights=config.class_weights,
@@ -143,7 +147,9 @@ def batches(config: Config, images: data.ImageData) -> tuple:
     )
 
 
-def feature_batches(config: Config, run: training.Run, images: data.ImageData, model) -> tuple:
+def feature_batches(
+    config: Config, run: training.Run, images: data.ImageData, model, own=None
+) -> tuple:
     """The same of features that are computed once: the backbone is run once for each image."""
     return training.cached_batches(
         models.transfer.features_of(model),
@@ -154,7 +160,7 @@ def feature_batches(config: Config, run: training.Run, images: data.ImageData, m
         seed=config.seed,
         targets=training.training_targets(images, config.label_smoothing, config.class_weights),
         copies=config.cache_copies,
-        augmentation=config.augmentation(images.class_names),
+        augmentation=config.augmentation(images.class_names, own),
     )
 
 
@@ -166,12 +172,12 @@ def network(config: Config, images: data.ImageData):
     return models.transfer_classifier(backbone, images.classes, dropout=config.dropout)
 
 
-def fit(config: Config, run: training.Run) -> tuple:
+def fit(config: Config, run: training.Run, own: data.OwnAugmentation | None = None) -> tuple:
     """Train in both phases; returns the model, the data and the history."""
     devices = training.begin(config)
     images = load(config)
     run.record_data(images)
-    pixel_batches = batches(config, images)
+    pixel_batches = batches(config, images, own)
 
     def build_network():
         return network(config, images)
@@ -217,7 +223,7 @@ def fit(config: Config, run: training.Run) -> tuple:
         if config.cache:
             with devices.scope(), training.precision_policy(precision):
                 head = models.transfer.head_of(model)
-            features = feature_batches(config, run, images, model)
+            features = feature_batches(config, run, images, model, own)
             histories[PROBE] = train(PROBE, head, features)
             models.transfer.set_head(model, head)
         else:
@@ -249,10 +255,14 @@ def learning_rates(config: Config) -> dict[str, float]:
     return {PROBE: rate, FINE_TUNING: config.fine_tune_learning_rate or rate / 3.0}
 
 
-def main(config: Config, run: training.Run) -> dict[str, object]:
-    """Train, evaluate, publish and report; returns the figures of metrics.json."""
-    evaluation.cross_validated(main, config, run)
-    model, images, history = fit(config, run)
+def main(config: Config, run: training.Run, augment: Callable | None = None) -> dict[str, object]:
+    """Train, evaluate, publish and report; returns the figures of metrics.json.
+
+    From Python, `augment` is a function of one's own, see `data.OwnAugmentation`.
+    """
+    evaluation.cross_validated(functools.partial(main, augment=augment), config, run)
+    own = training.own_augmentation(augment, run)
+    model, images, history = fit(config, run, own)
     if not run.chief:
         return run.leave()
     looking, task = models.for_inference(model), training.picture_task(images, config)

@@ -33,7 +33,7 @@ Fraction, Positive, PositiveInt ...
 check, check_ranges, changed, command
                                   what is wrong with flags before TensorFlow is imported
 only_for, check_exclusions        flags that do not go together
-begin, scope, optimizer_from, callbacks
+begin, scope, optimizer_from, callbacks, own_augmentation
                                   from flags to devices, precision, optimizer and callbacks
 image_batches, classifier_batches, training_targets, series_batches, clean_examples
                                   what `fit` is given: to train on, and to measure

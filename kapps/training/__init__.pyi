@@ -155,6 +155,7 @@ from .setup import (
     callbacks as callbacks,
     clean_examples as clean_examples,
     optimizer_from as optimizer_from,
+    own_augmentation as own_augmentation,
     scope as scope,
 )
 from .stateful_callbacks import WeightAverage as WeightAverage
