@@ -14,7 +14,6 @@ import keras
 import tensorflow as tf
 
 from kapps import files
-from kapps.data import IndexedBatches
 from kapps.training import run as runs
 from kapps.training.flags import CommonFlags
 from kapps.training.kept_epoch import kept_by
@@ -27,7 +26,7 @@ FIRST = "training"
 
 def fit_with_more(
     model: keras.Model,
-    train: IndexedBatches,
+    train: Any,
     validation: tf.data.Dataset,
     *,
     config: CommonFlags,
@@ -105,7 +104,7 @@ def more_stages(config: Any, run: runs.Run, name: str) -> dict[str, int]:
     return {f"{name}-{number}": epochs for number, epochs in enumerate(stages, start=2)}
 
 
-def later(train: IndexedBatches, epochs: int) -> Any:
+def later(train: Any, epochs: int) -> Any:
     """The same batches, whose first epoch is that after so many.
 
     Args:
@@ -116,12 +115,12 @@ def later(train: IndexedBatches, epochs: int) -> Any:
 
 
 class _Later:
-    def __init__(self, train: IndexedBatches, before: int):
+    def __init__(self, train: Any, before: int):
         self._train, self._before = train, before
         self.batch_size, self.steps = train.batch_size, train.steps
 
     def dataset(self, first: int, last: int, start: int = 0) -> tf.data.Dataset:
-        """As that of `IndexedBatches`."""
+        """As that of `data.IndexedBatches`."""
         return self._train.dataset(first + self._before, last + self._before, start)
 
 

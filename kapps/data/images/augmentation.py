@@ -172,7 +172,7 @@ def move(
             part * x for part, x in zip((part_x, part_x, part_y, part_y), linear, strict=True)
         )
         middle = tuple(
-            (_uniform(seed, index, batch) - 0.5) * (1.0 - part) * side
+            (_uniform(seed, index, batch) - 0.5) * (1.0 - part) * (side - 1.0)
             for index, part, side in ((6, part_x, width), (7, part_y, height))
         )
     sharp = not (rotation or resized_crop)

@@ -14,7 +14,7 @@ import pathlib
 from collections.abc import Container
 
 import numpy as np
-from PIL import Image, ImageOps, features
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from kapps.data.images import formats
 
@@ -78,6 +78,8 @@ def decodable(
             return buffer.getvalue()
     except NoPicture:
         raise
+    except UnidentifiedImageError as error:
+        raise NoPicture(f"broken or truncated {kind}, or one that Pillow does not know") from error
     except Exception as error:  # Pillow raises many kinds
         raise NoPicture(f"broken or truncated {kind}") from error
 

@@ -160,7 +160,7 @@ def _beside(found, truth, own, answers, measure: _Measure) -> Explanation:
     rows, winners = [("this network", measure.of(truth, own), "")], []
     for name, (words, said) in answers.items():
         pair = paired_bootstrap(
-            lambda at, said=said: np.float64(
+            lambda at, said=said: np.asarray(
                 measure.of(truth[at], own[at]) - measure.of(truth[at], said[at])
             ),
             len(truth),
