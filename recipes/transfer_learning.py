@@ -301,7 +301,9 @@ def main(config: Config, run: training.Run, augment: Callable | None = None) -> 
         caveats=found.notes,
         title=f"{config.backbone} on {images.spec}",
         predict="IMAGE.jpg",
-        commands={"For phones": f"kapps export {run.path} --format litert --quantize int8"},
+        commands={"For phones": f"kapps export {run.path} --format litert --quantize int8"}
+        if task.kind == "classes"
+        else {},
         parameters=model.count_params(),
         multiply_adds=models.multiply_adds(looking),
     )
