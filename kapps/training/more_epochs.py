@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from kapps import files
 from kapps.training import run as runs
-from kapps.training.flags import CommonFlags
+from kapps.training.flags.groups import CommonFlags
 from kapps.training.kept_epoch import kept_by
 from kapps.training.phases import Phase, better_phase, join_histories, joined, read_rows
 from kapps.training.resumable import History, fit

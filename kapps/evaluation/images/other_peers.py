@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import warnings
 from collections.abc import Callable
@@ -63,13 +64,10 @@ def beside_picture_peers(
     """
     if found.test_logits is None:
         return found
-    features = None
+    features: Callable[[str], np.ndarray] | None = None
     if extractor is not None:
         kept = training.features_by_split(extractor, images, directory, {"backbone": words})
-
-        def features(split):
-            return kept(split)[0]
-
+        features = functools.partial(_first_copy, kept)
     if images.kind == "classes":
         peers = picture_peers(images, features, words=words, seed=seed)
         return beside_peers(found, images.splits["test"].labels, peers)
@@ -88,6 +86,10 @@ def beside_picture_peers(
     own = np.asarray(found.test_logits, np.float64)[rows["test"]]
     own = own[:, 0] if images.kind == "number" else own
     return _beside(found, truth, own, answers, measure)
+
+
+def _first_copy(features: Callable[[str], np.ndarray], split: str) -> np.ndarray:
+    return features(split)[0]
 
 
 def label_chances(
