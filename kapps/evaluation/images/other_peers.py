@@ -100,14 +100,14 @@ def label_chances(
     All have one penalty, chosen in three folds by the three labels that most nearly half have.
 
     Args:
-        known: features float [n, f]; they are standardised.
+        known: features float [n, f]; they are standardized.
         labels: 0 and 1 [n, labels].
         asked: features float [m, f].
         seed: of the folds.
     """
     from sklearn.linear_model import LogisticRegression
 
-    known, asked = _standardised(known, asked)
+    known, asked = _standardized(known, asked)
 
     def chances(c, x, truth, of):
         if len(np.unique(truth)) < 2:
@@ -139,19 +139,19 @@ def ridge_answers(
     """Numbers [m] by a ridge regression whose penalty is chosen by leaving one out.
 
     Args:
-        known: features float [n, f]; they are standardised.
+        known: features float [n, f]; they are standardized.
         numbers: [n].
         asked: features float [m, f].
         seed: of nothing; for the same arguments as `label_chances`.
     """
     from sklearn.linear_model import RidgeCV
 
-    known, asked = _standardised(known.astype(np.float64), asked.astype(np.float64))
+    known, asked = _standardized(known.astype(np.float64), asked.astype(np.float64))
     with threadpoolctl.threadpool_limits(1):
         return np.asarray(RidgeCV(_RIDGE).fit(known, numbers).predict(asked))
 
 
-def _standardised(known: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _standardized(known: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean, std = known.mean(axis=0), known.std(axis=0)
     std = np.where(std > 1e-9, std, 1.0)
     return (known - mean) / std, (asked - mean) / std
