@@ -62,11 +62,12 @@ def foreign(start: bytes, suffix: str) -> str | None:
     return _FOREIGN_EXTENSIONS.get(suffix.lower())
 
 
-def advice(formats: Iterable[str]) -> str:
+def advice(formats: Iterable[str], one: bool = False) -> str:
     """What to do with pictures in formats that are not read, in words.
 
     Args:
         formats: their names.
+        one: whether it is one picture.
     """
     known = [_ADVICE[name] for name in sorted(set(formats)) if name in _ADVICE]
-    return "; ".join(["convert them to PNG or JPEG", *known])
+    return "; ".join([f"convert {'it' if one else 'them'} to PNG or JPEG", *known])

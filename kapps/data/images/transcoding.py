@@ -61,11 +61,11 @@ def decodable(
     start = contents[:32]
     kind = formats.sniff(start)
     if kind is None and (foreign := formats.foreign(start, suffix)):
-        raise NoPicture(f"{foreign} is not read: {formats.advice([foreign])}")
+        raise NoPicture(f"{foreign} is not read: {formats.advice([foreign], one=True)}")
     if kind is None or kind in graph:
         return contents
     if not reads(kind):
-        raise NoPicture(f"{kind} is not read here: {formats.advice([kind])}")
+        raise NoPicture(f"{kind} is not read here: {formats.advice([kind], one=True)}")
     try:
         with Image.open(io.BytesIO(contents)) as image:
             if most is not None and image.width * image.height > most:
