@@ -68,6 +68,14 @@ def test_light_is_that_of_pillow(name, sign):
         np.testing.assert_allclose(row, expected, atol=2)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_batches_so_small_that_some_changes_have_no_picture(channels):
+    images = pictures(2, channels=channels)
+    for number in range(20):
+        changed = colours.policy(images, KEY + number, 9.0)
+        assert changed.shape == images.shape
+
+
 def test_hue_turns_and_keeps_the_luma():
     red = tf.constant([[[[200.0, 60.0, 60.0]]]])
     for angle in (0.3, -0.3):
