@@ -60,6 +60,21 @@ def finite(value: Any) -> Any:
     return value
 
 
+def user_cache() -> pathlib.Path:
+    """Where things are kept that can be made again.
+
+    $KAPPS_CACHE; without it `kapps` in $XDG_CACHE_HOME, or in ~/.cache.
+    """
+    if os.environ.get("KAPPS_CACHE"):
+        return pathlib.Path(os.environ["KAPPS_CACHE"]).expanduser()
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kapps"
+
+
+def in_words(size: float) -> str:
+    """Bytes as people read them."""
+    return f"{size / 2**30:.1f} GiB" if size >= 0.1 * 2**30 else f"{size / 2**20:.1f} MiB"
+
+
 def remove_leftovers(directory: str | os.PathLike) -> None:
     """Delete the temporary files of killed writers in `directory` (not below it)."""
     for path in pathlib.Path(directory).glob(".*.tmp"):

@@ -6,8 +6,9 @@
 
     text -> words -> embeddings -> weighted mean -> dense -> logits
 
-Embedded words, pooled by attention; read in both directions before by --model gru or lstm. Beside
-it stands a linear model on TF-IDF, which is hard to beat on small data. The default texts are the
+Embedded words, pooled by attention; read in both directions before by --model gru or lstm. The
+scores of a linear model on TF-IDF are part of the network (--no-wide leaves them out), and one that
+is trained alone stands beside it, as it is hard to beat on small data. The default texts are the
 docstrings of Python's own library: from which package is one? The same command resumes a run that
 was killed, to the same bits, and shows the result of one that is finished.
 """
@@ -26,6 +27,7 @@ class Config(
     training.AveragingFlags,
     training.OptimizationFlags,
     training.TargetFlags,
+    training.ClassifierFlags,
     training.PeerFlags,
     training.FoldFlags,
     training.ContinuationFlags,
@@ -47,6 +49,8 @@ class Config(
     """texts per step, over all devices"""
     model: Literal["attention", "mean", "gru", "lstm"] = "attention"
     """how embedded words become one vector; gru and lstm read them in both directions before"""
+    wide: bool = True
+    """add the scores of a linear model on TF-IDF to the network's"""
     embedding: training.PositiveInt = 64
     """length of the vector of a word"""
     units: training.PositiveInt = 64
@@ -82,7 +86,8 @@ def load(config: Config) -> data.DocumentData:
 
 def network(config: Config, documents: data.DocumentData):
     """From texts to logits: a layer that finds words, and the network that is trained."""
-    words = models.word_vocabulary(documents.splits["train"].texts, config.vocabulary)
+    texts = documents.splits["train"].texts
+    words = models.word_vocabulary(texts, config.vocabulary)
     return models.text_classifier(
         words,
         documents.classes,
@@ -91,6 +96,7 @@ def network(config: Config, documents: data.DocumentData):
         units=config.units,
         dropout=config.dropout,
         most_words=config.most_words,
+        idf=models.word_idf(texts, words) if config.wide else None,
     )
 
 
@@ -120,7 +126,8 @@ def batches(config: Config, documents: data.DocumentData, model) -> tuple:
         rows = tf.data.Dataset.from_tensor_slices((x, y)).batch(256)
         return rows.map(lambda x, y: (x, one_hot(y))).prefetch(1)
 
-    some = np.random.default_rng(config.seed).permutation(len(train))[: len(validation)]
+    clean = training.clean_examples(documents.counts)
+    some = np.random.default_rng(config.seed).permutation(len(train))[:clean]
     return (
         data.IndexedBatches(len(train), config.batch_size, seed=config.seed, load=load_rows),
         once(of_validation, validation.labels),
@@ -141,7 +148,7 @@ def fit(config: Config, run: training.Run) -> tuple:
     with devices.scope():
         optimizer = training.optimizer_from(config, config.epochs * train.steps, run)
         loss = kapps.losses.softmax_cross_entropy
-        trained.compile(optimizer, loss=loss, metrics=["accuracy"])
+        trained.compile(optimizer, loss=loss, metrics=["accuracy", training.CalibratedLoss()])
     training.begin_with(trained, config, run, documents)
     words = len(model.get_layer("words").vocabulary)
     run.announce(
@@ -161,7 +168,13 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     if not run.chief:
         return run.leave()
     model = evaluation.begin(model, run)
-    found = evaluation.explain_documents(model, documents, history.rows)
+    found = evaluation.explain_documents(
+        model,
+        documents,
+        history.rows,
+        kept=history.best_epoch,
+        weighted=config.class_weights,
+    )
     if config.peers:
         labels, peers = documents.splits["test"].labels, evaluation.document_peers(documents)
         found = evaluation.beside_peers(found, labels, peers)

@@ -135,11 +135,13 @@ def batches(config: Config, images: data.ImageData) -> tuple:
             train = data.binarized(train, seed=config.seed)
     one_hot = data.classification_targets(images.classes)
 
-    def prepare(pixels, labels, seed=None):
+    def prepare(pixels, labels, seed=None, part=None):
         return (pixels, one_hot(labels)) if config.conditional else pixels
 
     splits = {"train": train, "validation": validation}
-    return training.image_batches(splits, config.batch_size, seed=config.seed, prepare=prepare)
+    return training.image_batches(
+        splits, config.batch_size, seed=config.seed, prepare=prepare, neighbours=0
+    )
 
 
 def network(config: Config, images: data.ImageData, steps: int) -> models.VAE:

@@ -109,10 +109,12 @@ def code_prior(config: Config, images: data.ImageData, model: models.VQVAE) -> m
 def batches(config: Config, images: data.ImageData) -> tuple:
     """Training batches, validation batches, and a part of the training split: images alone."""
 
-    def alone(pixels, labels, seed=None):
+    def alone(pixels, labels, seed=None, part=None):
         return pixels
 
-    return training.image_batches(images.splits, config.batch_size, seed=config.seed, prepare=alone)
+    return training.image_batches(
+        images.splits, config.batch_size, seed=config.seed, prepare=alone, neighbours=0
+    )
 
 
 def code_batches(config: Config, images: data.ImageData, model: models.VQVAE) -> tuple:

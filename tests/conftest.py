@@ -1,6 +1,11 @@
-"""Hypothesis without deadlines, as a busy machine is no error; TensorFlow is left as it was."""
+"""Hypothesis without deadlines, as a busy machine is no error; TensorFlow is left as it was.
+
+What kapps keeps of the folders that tests make is not kept among the user's own.
+"""
 
 import os
+import shutil
+import tempfile
 
 import hypothesis
 import pytest
@@ -11,6 +16,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a core each: threads of two workers h
 
 hypothesis.settings.register_profile("kapps", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("kapps")
+
+
+def pytest_configure(config):
+    """A cache directory of the session's own, for the processes that tests start, too."""
+    config.kapps_cache = tempfile.mkdtemp(prefix="kapps-tests-")
+    os.environ["KAPPS_CACHE"] = config.kapps_cache
+
+
+def pytest_unconfigure(config):
+    """It goes with the session."""
+    shutil.rmtree(config.kapps_cache, ignore_errors=True)
 
 
 @pytest.hookimpl(tryfirst=True)

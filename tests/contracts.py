@@ -479,6 +479,16 @@ CASES = [
             ("lstm", 2 * 4 * 5 * (6 + 5 + 1) + dense(10, 5) + 5 + dense(20, 3)),
         )
     ],
+    Case(
+        name="text_classifier-wide",
+        builder=models.text_classifier,
+        build=lambda: models.text_classifier(
+            WORDS, 3, kind="mean", embedding=6, dropout=0.2, idf=[1.0, 1.5, 2.0, 2.5, 3.0]
+        ),
+        inputs=few_texts,
+        output_shape=(3,),
+        parameters=7 * 6 + dense(6, 3) + 7 * 3,
+    ),
     *image_cases(
         "mlp-normalized",
         models.mlp,

@@ -1,9 +1,9 @@
-"""`kapps data`: prepare or describe a dataset."""
+"""`kapps data`: prepare or describe a dataset, or delete what is kept of it."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, subcommand
 
@@ -13,18 +13,32 @@ from kapps.cli import console
 
 @dataclass(frozen=True)
 class Prepare:
-    """Fetch, convert or scan a dataset ahead of time."""
+    """Fetch, convert or decode a dataset ahead of time; flags of a folder as those of training."""
 
     spec: Positional[str]
     """Dataset: digits, fashion_mnist, tfds:NAME, folder:PATH or npz:PATH."""
     data_dir: Path | None = None
     """Where prepared datasets live; TensorFlow Datasets' own place by default."""
+    image_size: int | None = None
+    """Side that pictures of a folder are resized to; chosen from the pictures by default."""
+    channels: int | None = None
+    """1 (grey) or 3 (colour; transfer_learning wants it); those of the pictures by default."""
+    resize: Literal["auto", "fit", "crop", "stretch"] = "auto"
+    """What becomes of pictures of another aspect ratio."""
+    labels: Path | None = None
+    """A CSV file with the columns file_name and label, in the place of class folders."""
+    label_pattern: str | None = None
+    """A regular expression with one group, the class, searched for in names of files."""
+    skip_broken: bool = False
+    """Leave out pictures that cannot be read."""
 
     def run(self) -> None:
         """Writes what was done."""
-        data.check(self.spec, self.data_dir)
+        labelled = self.labels is not None or self.label_pattern is not None
+        data.check(self.spec, self.data_dir, labelled=labelled)
         command_line.import_tensorflow()
-        console.write(data.prepare(self.spec, data_dir=self.data_dir))
+        settings = {**vars(self), "decoded": "disk"}
+        console.write(data.prepare(settings.pop("spec"), **settings))
 
 
 @dataclass(frozen=True)
@@ -57,10 +71,28 @@ class Describe:
 
 
 @dataclass(frozen=True)
-class Data:
-    """Prepare or describe a dataset."""
+class Clean:
+    """Delete what is kept of folders of pictures: their indexes and decoded pictures."""
 
-    command: Annotated[Prepare, subcommand("prepare")] | Annotated[Describe, subcommand("describe")]
+    spec: Positional[str | None] = None
+    """folder:PATH, which may be gone; all folders by default."""
+    data_dir: Path | None = None
+    """As training was given it; the user's cache directory by default."""
+
+    def run(self) -> None:
+        """Writes what was deleted."""
+        console.write(data.clean(self.spec, self.data_dir))
+
+
+@dataclass(frozen=True)
+class Data:
+    """Prepare or describe a dataset, or delete what is kept of it."""
+
+    command: (
+        Annotated[Prepare, subcommand("prepare")]
+        | Annotated[Describe, subcommand("describe")]
+        | Annotated[Clean, subcommand("clean")]
+    )
 
     def run(self) -> None:
         """Runs the command that was given."""

@@ -122,18 +122,30 @@ class Export:
 
     def run(self) -> None:
         """Writes the path of what was made."""
+        made, cost = self.make()
+        if made is not None:
+            console.write(str(made))
+        if cost:
+            console.write(
+                f"{cost['bytes'] / 1e6:.2f} MB; accuracy {cost['accuracy']:.2%}, before "
+                f"{cost['model_accuracy']:.2%}; the same label for {cost['agreement']:.2%} of "
+                f"{cost['examples']} test pictures"
+            )
+
+    def target(self) -> Path:
+        """The directory that versions of this run's model are published in."""
+        facts, _ = self._read()
+        chosen = facts["config"].get("export_dir") or Path("saved_models", facts["recipe"])
+        return self.export_dir or Path(chosen)
+
+    def make(self) -> tuple[Path | None, dict | None]:
+        """The version or file, and what quantizing costs; nothing of a file per signature."""
         run_dir = training.trained_in(self.run_dir)  # of a search, the winner's
-        for name in ("config.json", "model.keras", "metrics.json"):
-            console.check_run(run_dir, name)
-        facts, metrics = (
-            console.read_json(run_dir / name) for name in ("config.json", "metrics.json")
-        )
+        facts, metrics = self._read()
         class_names = facts.get("data", {}).get("class_names") or ()
         if self.format != "savedmodel" and self.export_dir is not None:
             raise UserError(f"--export-dir is for savedmodel; {self.format} goes into the run")
-        export_dir = self.export_dir or Path(
-            facts["config"].get("export_dir") or Path("saved_models", facts["recipe"])
-        )
+        export_dir = self.target()
         serving.check_quantize(self.format, self.quantize)
         kind = facts.get("target_kind")
         if self.format != "savedmodel" and kind:
@@ -149,7 +161,7 @@ class Export:
             model = serving.load_model(run_dir / "model.keras")
             if self.format != "savedmodel" and not _classifies_images(model, class_names):
                 self._signatures(model, run_dir, class_names, temperature)
-                return
+                return None, None
             if serving.is_generative(model):
                 made = self._generative(model, export_dir, class_names, facts, metrics)
             elif serving.is_tabular(model):
@@ -201,13 +213,17 @@ class Export:
                     quantize=self.quantize,
                     temperature=temperature,
                 )
-        console.write(str(made))
-        if cost:
-            console.write(
-                f"{cost['bytes'] / 1e6:.2f} MB; accuracy {cost['accuracy']:.2%}, before "
-                f"{cost['model_accuracy']:.2%}; the same label for {cost['agreement']:.2%} of "
-                f"{cost['examples']} test pictures"
-            )
+        return made, cost
+
+    def _read(self) -> tuple[dict, dict]:
+        """What the run was, and how it ended."""
+        run_dir = training.trained_in(self.run_dir)
+        for name in ("config.json", "model.keras", "metrics.json"):
+            console.check_run(run_dir, name)
+        facts, metrics = (
+            console.read_json(run_dir / name) for name in ("config.json", "metrics.json")
+        )
+        return facts, metrics
 
     def _signatures(self, model, run_dir, class_names, temperature) -> None:
         """A file for each signature that the format can have, and why the others have none."""

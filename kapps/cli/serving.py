@@ -2,12 +2,13 @@
 
 import importlib.util
 import os
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from tyro.conf import Positional, subcommand
+from tyro.conf import Positional, arg, subcommand
 
 from kapps import command_line, serving
 from kapps.cli import console
@@ -39,6 +40,10 @@ class Serve:
     """Megabytes of a request."""
     poll: float = 1.0
     """Seconds between two looks for new versions."""
+    engine: Literal["auto", "tensorflow", "onnx"] = "auto"
+    """What computes: the ONNX files that a version brings (`kapps publish --onnx`) where they
+    answer its warm-up requests as TensorFlow does, to 1e-5; or TensorFlow always. onnx says in the
+    log why a signature has none."""
     api_key_file: Path | None = None
     """A file with the key that clients have to show: Authorization: Bearer KEY."""
     access_log: bool = False
@@ -58,11 +63,12 @@ class Serve:
                 raise UserError(f"{flag} is {port}; 0 to 65535 are ports")
         serving.check_root(self.root)
         needed = ["starlette", "uvicorn"] + ["grpc"] * (self.grpc_port is not None)
+        needed += ["onnxruntime"] * (self.engine == "onnx")
         missing = [name for name in needed if importlib.util.find_spec(name) is None]
         if missing:
             raise UserError(
                 f"kapps serve needs {', '.join(missing)}, not installed here: "
-                "pip install 'kapps[serve]'"
+                f"pip install 'kapps[{'onnx,' * ('onnxruntime' in missing)}serve]'"
             )
         if not hasattr(os, "fork"):
             raise UserError(
@@ -90,6 +96,7 @@ class Serve:
             every=self.poll,
             key=key,
             access_log=self.access_log,
+            engine=self.engine,
         )
 
 
@@ -158,16 +165,43 @@ class Versions:
 
 @dataclass(frozen=True)
 class Publish:
-    """Publish the model of a finished run as the next version."""
+    """Publish the model of a finished run as the next version, or a version once more."""
 
-    run_dir: Positional[Path]
-    """The run directory."""
+    source: Annotated[Positional[Path], arg(metavar="RUN")]
+    """The run directory. With --freeze or --onnx also a version, or the directory of versions."""
     export_dir: Path | None = None
-    """Where versions are published; the run's own choice by default."""
+    """Where versions are published; the run's own choice by default, or beside the version."""
+    freeze: bool = False
+    """Weights become constants, and batch normalization goes into the convolution before it."""
+    onnx: bool = False
+    """The version brings an ONNX file for each signature that can have one: for kapps serve."""
 
     def run(self) -> None:
-        """Writes the path of the version."""
-        Export(self.run_dir, self.export_dir).run()
+        """Writes the path of the version, and of which signatures there is no ONNX file."""
+        if not (self.freeze or self.onnx):
+            Export(self.source, self.export_dir).run()
+            return
+        if self.onnx:
+            serving.check_format("onnx")
+        if serving.is_published(self.source):
+            self._once_more(self.source, self.export_dir)
+            return
+        target = Export(self.source, self.export_dir).target()
+        with tempfile.TemporaryDirectory() as scratch:
+            # Of the name of its place: the version's card and its requests name the model.
+            before = Path(scratch, target.name)
+            Export(self.source, before).make()
+            self._once_more(before, target)
+
+    def _once_more(self, source: Path, export_dir: Path | None) -> None:
+        command_line.import_tensorflow()
+        with command_line.without_chatter():
+            version, left = serving.publish_for_inference(
+                source, export_dir, freeze=self.freeze, onnx=self.onnx
+            )
+        console.write(str(version))
+        for name, reason in left.items():
+            console.write(f"no ONNX file for {name}: {reason}")
 
 
 @dataclass(frozen=True)

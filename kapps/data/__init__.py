@@ -4,10 +4,12 @@ load(spec)              `ImageData`: splits, class names, shapes, fingerprint, n
 load_as_configured      the same by the flags of a recipe
 parse(spec)             the kind of a spec and what follows its colon (fast, no TensorFlow)
 check(spec, data_dir)   is the spec well-formed, and is its path there? (fast, no TensorFlow)
-prepare(spec)           fetch, convert or scan ahead of time; says what it did
+prepare(spec)           fetch, convert or decode ahead of time; says what it did
+clean(spec)             delete what is kept of a folder: its index and decoded pictures
 describe(spec)          counts, sizes, duplicates and unreadable files, as a dict
 describe_text(report)   the same, to be read
 near_duplicates         pictures of one split that are, almost, in another
+twins_in_train          those of the test split that are in the training split
 class_weights           weights that give every class the same share of the loss
 pixel_statistics        per-channel mean and standard deviation of a split
 whitening_kernel        of a first layer that whitens the patches of a split's images

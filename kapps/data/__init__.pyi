@@ -24,12 +24,16 @@ from .images.dataset import (
     without_class as without_class,
 )
 from .images.decode import Reading as Reading
+from .images.index import clean as clean
 from .images.loading import (
     load as load,
     load_as_configured as load_as_configured,
     prepare as prepare,
 )
-from .images.near_duplicates import near_duplicates as near_duplicates
+from .images.near_duplicates import (
+    near_duplicates as near_duplicates,
+    twins_in_train as twins_in_train,
+)
 from .images.statistics import (
     class_weights as class_weights,
     mean_image as mean_image,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import csv
+import functools
 import gzip
 import os
 import pathlib
@@ -53,7 +54,11 @@ class Delimited:
 
     def column(self, name: str) -> pyarrow.Array:
         """The cells of one column."""
-        return self.cells[self.names.index(name)]
+        return self.cells[self._places[name]]
+
+    @functools.cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.names)}
 
 
 def as_cells(cells: Any) -> pyarrow.Array:

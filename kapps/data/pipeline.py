@@ -9,7 +9,7 @@ process change what the model sees.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -35,6 +35,36 @@ def without_autotune(batches: tf.data.Dataset) -> tf.data.Dataset:
     return batches.with_options(options)
 
 
+class Part(NamedTuple):
+    """Which rows of a batch are made: all of them, or those of one replica of several.
+
+    Attributes:
+        whole: rows in the batch.
+        count: rows of this part.
+        first: the first of them, int64 [].
+        before: rows before the first, going round, that are made too: what mixing takes its
+            neighbours from.
+    """
+
+    whole: int
+    count: int
+    first: tf.Tensor | int = 0
+    before: int = 0
+
+    @property
+    def rows(self) -> tf.Tensor | None:
+        """Positions in the batch of the rows that are made, int64 [before + count]; None: all."""
+        if self.count == self.whole:
+            return None
+        offsets = tf.range(-self.before, self.count, dtype=tf.int64)
+        return (tf.cast(self.first, tf.int64) + offsets) % self.whole
+
+
+def own_rows(values: tf.Tensor, part: Part | None) -> tf.Tensor:
+    """Of values for all rows of a batch, those of a part; None: all."""
+    return values if part is None or part.rows is None else tf.gather(values, part.rows)
+
+
 class IndexedBatches:
     """Shuffled training batches that can start at any step of any epoch.
 
@@ -48,6 +78,10 @@ class IndexedBatches:
         seed: seed of the order and of the augmentation.
         load: `(rows int64 [b], seed int32 [2]) -> batch`, in graph mode; the seed is different
             for every batch and replica-independent.
+        load_part: `(rows int64 [before + count], seed int32 [2], part: Part) -> part of the batch`,
+            that makes, of the same batch, the rows that a replica has. With it several machines
+            make their own rows; without, each makes the batch and keeps its rows.
+        before: rows before its own that `load_part` needs; it returns its own alone.
 
     Raises:
         UserError: no examples or a batch size under 1.
@@ -60,6 +94,8 @@ class IndexedBatches:
         *,
         seed: int = 0,
         load: Callable[[tf.Tensor, tf.Tensor], tuple],
+        load_part: Callable[[tf.Tensor, tf.Tensor, Part], tuple] | None = None,
+        before: int = 0,
     ):
         if batch_size < 1:
             raise UserError(f"batch size {batch_size}: it must be at least 1")
@@ -68,6 +104,12 @@ class IndexedBatches:
         self.batch_size = min(batch_size, examples)
         self.steps = examples // self.batch_size
         self._examples, self._seed, self._load = examples, seed, load
+        self._load_part, self._before = load_part, before
+
+    @property
+    def by_part(self) -> bool:
+        """Whether a replica's rows can be made without the others."""
+        return self._load_part is not None
 
     def dataset(self, first: int, last: int, start: int = 0) -> tf.data.Dataset:
         """The batches of the epochs from `first` to before `last`, one after the other.
@@ -77,6 +119,47 @@ class IndexedBatches:
             last: the epoch before which to end.
             start: step of the first epoch to begin at.
         """
+        batches = self._steps(first, last, start).map(
+            lambda step, rows: self._load(rows, self._key(step, 1)),
+            num_parallel_calls=AUTOTUNE,
+            deterministic=True,
+        )
+        # flat_map hides the count from Keras, which needs it for its progress bar.
+        count = (last - first) * self.steps - start
+        return batches.apply(tf.data.experimental.assert_cardinality(count)).prefetch(AUTOTUNE)
+
+    def parts(
+        self, first: int, last: int, start: int = 0, *, replicas: range, of: int
+    ) -> tf.data.Dataset:
+        """The parts that some replicas have of those batches, of each batch one after the other.
+
+        Args:
+            first: as `dataset` has it, and so have `last` and `start`.
+            last: likewise.
+            start: likewise.
+            replicas: their numbers.
+            of: how many share each batch, which is divisible by them.
+        """
+        load, count = self._load_part, self.batch_size // of
+        if load is None:
+            raise ValueError("these batches are made as a whole")
+
+        def of_replica(step, rows, replica):
+            part = Part(self.batch_size, count, replica * count, self._before)
+            own = rows if part.rows is None else tf.gather(rows, part.rows)
+            return load(own, self._key(step, 1), part)
+
+        parts = self._steps(first, last, start).flat_map(
+            lambda step, rows: tf.data.Dataset.range(replicas.start, replicas.stop).map(
+                lambda replica: (step, rows, replica)
+            )
+        )
+        parts = parts.map(of_replica, num_parallel_calls=AUTOTUNE, deterministic=True)
+        total = ((last - first) * self.steps - start) * len(replicas)
+        return parts.apply(tf.data.experimental.assert_cardinality(total)).prefetch(AUTOTUNE)
+
+    def _steps(self, first: int, last: int, start: int) -> tf.data.Dataset:
+        """(number of the step, rows int64 [b]) of each step."""
 
         def steps_of_epoch(epoch):
             order = tf.random.experimental.stateless_shuffle(
@@ -86,15 +169,7 @@ class IndexedBatches:
             steps = tf.data.Dataset.range(begin, self.steps)
             return steps.map(lambda step: (epoch * self.steps + step, self._slice(order, step)))
 
-        batches = tf.data.Dataset.range(first, last).flat_map(steps_of_epoch)
-        batches = batches.map(
-            lambda step, rows: self._load(rows, self._key(step, 1)),
-            num_parallel_calls=AUTOTUNE,
-            deterministic=True,
-        )
-        # flat_map hides the count from Keras, which needs it for its progress bar.
-        count = (last - first) * self.steps - start
-        return batches.apply(tf.data.experimental.assert_cardinality(count)).prefetch(AUTOTUNE)
+        return tf.data.Dataset.range(first, last).flat_map(steps_of_epoch)
 
     def _slice(self, order: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         indices = order[step * self.batch_size : (step + 1) * self.batch_size]
@@ -117,7 +192,7 @@ class FullBatches:
     """
 
     def __init__(self, x: np.ndarray, y: np.ndarray, steps: int):
-        self.batch_size, self.steps = len(x), steps
+        self.batch_size, self.steps, self.by_part = len(x), steps, False
         with tf.device("CPU:0"):
             self._batch = tf.constant(x), tf.constant(y)
 
@@ -140,6 +215,10 @@ class TrainingBatches(IndexedBatches):
         alternate_flips: mirror half of the pictures, drawn once, in the first epoch, the other
             half in the second, and so on. Drawn anew in every epoch, of two epochs a quarter would
             show a picture twice and never its mirror image (arXiv:2404.00498, section 3.6).
+        neighbours: how many rows before its own `prepare` needs to make those of a part of a batch
+            (1 for what mixes an image with the one before); it then takes the `Part` as a fourth
+            argument, and several machines load their own images alone. None: it takes whole
+            batches.
 
     Raises:
         UserError: an empty split or a batch size under 1.
@@ -151,21 +230,37 @@ class TrainingBatches(IndexedBatches):
         batch_size: int,
         *,
         seed: int = 0,
-        prepare: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple],
+        prepare: Callable[..., tuple],
         alternate_flips: bool = False,
+        neighbours: int | None = None,
     ):
         drawn = np.random.default_rng(seed).random(len(split)) < 0.5 if alternate_flips else None
 
-        def load(rows, key):
+        def load(rows, key, *part):
             labels = label_tensor(split.labels)
             images = split.images(rows)
             if drawn is not None:
                 odd = tf.cast(key[1] // self.steps % 2, tf.bool)
                 mirrored = tf.gather(tf.constant(drawn), rows) ^ odd
                 images = tf.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
-            return prepare(images, tf.gather(labels, rows), key)
+            return prepare(images, tf.gather(labels, rows), key, *part)
 
-        super().__init__(len(split), batch_size, seed=seed, load=load)
+        def load_part(rows, key, part):
+            batch = load(rows, key, part)
+            return tf.nest.map_structure(lambda values: values[part.before :], batch)
+
+        if neighbours is None:
+            super().__init__(len(split), batch_size, seed=seed, load=load)
+            return
+        size = min(batch_size, len(split))
+        super().__init__(
+            len(split),
+            batch_size,
+            seed=seed,
+            load=lambda rows, key: load(rows, key, Part(size, size)),
+            load_part=load_part,
+            before=neighbours,
+        )
 
 
 def evaluation_batches(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kapps import models, training
-from kapps.data import ImageData, near_duplicates
+from kapps.data import ImageData, twins_in_train
 from kapps.evaluation.plots.figure import save_png
 from kapps.evaluation.report.comparing import beside_previous, keep_predictions
 from kapps.evaluation.report.gradients import explain_gradient_flow
@@ -122,7 +122,7 @@ def with_twins(found: Explanation, examples: Any) -> Explanation:
     """
     if not isinstance(examples, ImageData) or "near_duplicates" in found.metrics:
         return found
-    near = near_duplicates(examples.splits["test"], examples.splits["train"])
+    near = twins_in_train(examples)
     metrics, notes, tables = near_duplicate_findings(examples, near)
     return dataclasses.replace(
         found,

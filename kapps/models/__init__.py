@@ -72,6 +72,7 @@ Recurrent networks (series padded with NaN in, logits or numbers out):
 Texts (strings in, logits out):
     text_classifier   embedded words, perhaps read in both directions, pooled by attention
     word_vocabulary   the words of training texts
+    word_idf          how rare each of them is
 
 Many small networks at once (points in, an output per network out):
     stacked_mlp       multilayer perceptrons that differ in their initial weights

@@ -85,5 +85,8 @@ from .text.char_rnn import (
 )
 from .text.classifier import text_classifier as text_classifier
 from .text.truncated import TruncatedBPTT as TruncatedBPTT
-from .text.words import word_vocabulary as word_vocabulary
+from .text.words import (
+    word_idf as word_idf,
+    word_vocabulary as word_vocabulary,
+)
 from .views import with_views as with_views

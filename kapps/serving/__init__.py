@@ -22,10 +22,12 @@ convert(model, directory, format, ...)   an ONNX or LiteRT file, quantized if as
 convert_signatures(model, directory, format, ...)
                                          the same for each signature of a model of any family
 convert_run(run, model, ...)             the same for a run, with what quantizing costs
+publish_for_inference(path, ...)         a version once more: weights as constants, ONNX files
 load_model(path)                         a `.keras` file with the layers of kapps in it
 write_version(export_dir, write)         what all of them stand on: a version appears whole
 prune(root, keep), rollback(root)        fewer versions; the one before (no TensorFlow)
-version_directory(path), versions(root)  what is published (no TensorFlow)
+version_directory(path), versions(root), is_published(path)
+                                         what is published (no TensorFlow)
 find_models(root), check_root(root)      what `kapps serve` finds under a root (no TensorFlow)
 bench(path), bench_table(rows)           how fast a published model answers
 run_card, check_format, check_quantize   a run's model card; is a format known? (no TensorFlow)

@@ -4,6 +4,7 @@ from .formats.conversion import (
     convert as convert,
     load_model as load_model,
 )
+from .formats.inference import publish_for_inference as publish_for_inference
 from .formats.quantization import convert_run as convert_run
 from .formats.requirements import (
     check_format as check_format,
@@ -48,6 +49,7 @@ from .publishing.text import export_text as export_text
 from .savedmodel.card import run_card as run_card
 from .savedmodel.endpoints import export_generative as export_generative
 from .savedmodel.versions import (
+    is_published as is_published,
     prune as prune,
     rollback as rollback,
     version_directory as version_directory,

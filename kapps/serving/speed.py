@@ -1,18 +1,30 @@
-"""How fast a published model answers, without a server: TensorFlow, and LiteRT where it can."""
+"""How fast a published model answers, without a server, by the runtimes that can.
+
+tensorflow          the version as it is
+tensorflow, frozen  weights as constants, batch normalization folded: `kapps publish --freeze`
+onnx                the file that the version brings (`kapps publish --onnx`), or one made now
+litert              a file made now
+"""
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import os
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from kapps.errors import UserError
+from kapps.serving.formats import inference
 from kapps.serving.formats.conversion import quietly
+from kapps.serving.formats.requirements import FORMATS
 from kapps.serving.prediction import load
+from kapps.serving.savedmodel import onnx_files
 from kapps.serving.savedmodel.versions import version_directory
 from kapps.serving.savedmodel.warmup import read_warmup
 
@@ -21,6 +33,7 @@ if TYPE_CHECKING:
 
 BATCHES = (1, 32)
 _LEAST = 20  # calls of a measurement
+_READ_TEXTS = ("tensorflow, frozen",)  # the others have no strings to be read
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -50,6 +63,7 @@ def bench(
         raise UserError(
             f"{directory}: there are no warm-up requests in assets.extra; publish it again"
         )
+    others = _runtimes(directory, signatures)
     rows = []
     for name, inputs in requests.items():
         scalars = any(np.ndim(value) == 0 for value in inputs.values())
@@ -59,17 +73,19 @@ def bench(
             expected = call()
             row = {"signature": name, "batch": batch}
             rows.append({"runtime": "tensorflow", **row, **_timed(call, batch, seconds)})
-            if any(value.dtype.kind in "OS" for value in asked.values()):
-                continue  # LiteRT has no strings to be read
-            try:
-                call = _litert(directory, name, asked)
-                difference = _difference(expected, call())
-            except Exception as error:  # of whatever kind: the converter's, not the user's
-                reason = str(error).strip().splitlines() or [type(error).__name__]
-                rows.append({"runtime": "litert", **row, "reason": reason[0][:100]})
-                continue
-            measured = _timed(call, batch, seconds)
-            rows.append({"runtime": "litert", **row, **measured, "difference": difference})
+            texts = any(value.dtype.kind in "OS" for value in asked.values())
+            for runtime, prepare in others.items():
+                if texts and runtime not in _READ_TEXTS:
+                    continue
+                try:
+                    call = functools.partial(prepare(name), asked)
+                    difference = _difference(expected, call())
+                except Exception as error:  # of whatever kind: the converter's, not the user's
+                    reason = str(error).strip().splitlines() or [type(error).__name__]
+                    rows.append({"runtime": runtime, **row, "reason": reason[0][:100]})
+                    continue
+                measured = _timed(call, batch, seconds)
+                rows.append({"runtime": runtime, **row, **measured, "difference": difference})
     return rows
 
 
@@ -107,12 +123,40 @@ def _tensorflow(signature: Callable, inputs: Arrays) -> Callable[[], dict[str, n
     return call
 
 
-def _litert(directory, name: str, inputs: Arrays) -> Callable[[], dict[str, np.ndarray]]:
-    with quietly():
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(directory), signature_keys=[name])
-        interpreter = tf.lite.Interpreter(model_content=converter.convert())
-        runner = interpreter.get_signature_runner(name)
-    return lambda: runner(**inputs)
+def _runtimes(
+    directory: Path, signatures: Mapping[str, Any]
+) -> dict[str, Callable[[str], Callable[[Arrays], Any]]]:
+    """By runtime, what makes a function of arrays of the name of a signature."""
+
+    def frozen(name: str) -> Callable[[Arrays], Any]:
+        asked = onnx_files.stated_inputs(read_warmup(directory), name)
+        function = inference.frozen(signatures[name], asked)
+        specs = inference.specs_of(signatures[name])
+
+        def ask(inputs: Arrays) -> dict[str, np.ndarray]:
+            said = function(*(tf.constant(inputs[spec.name]) for spec in specs))
+            return {key: tensor.numpy() for key, tensor in said.items()}
+
+        return ask
+
+    def litert(name: str) -> Callable[[Arrays], Any]:
+        with quietly():
+            converter = tf.lite.TFLiteConverter.from_saved_model(
+                str(directory), signature_keys=[name]
+            )
+            runner = tf.lite.Interpreter(model_content=converter.convert())
+        runner = runner.get_signature_runner(name)
+        return lambda inputs: runner(**inputs)
+
+    def onnx(name: str) -> Callable[[Arrays], Any]:
+        brought = onnx_files.onnx_file(directory, name)
+        file = brought if brought.is_file() else inference.onnx_of(signatures[name])
+        return inference.ask_onnx(file, signatures[name], onnx_files.read_labels(directory))
+
+    found = {"tensorflow, frozen": frozen, "litert": litert}
+    if all(importlib.util.find_spec(package) for package in FORMATS["onnx"]):
+        found["onnx"] = onnx
+    return {runtime: functools.cache(make) for runtime, make in found.items()}
 
 
 def _timed(call: Callable[[], Any], batch: int, seconds: float) -> dict[str, float]:

@@ -172,7 +172,7 @@ def fit(
         checkpoints.begin(start)
         try:
             model.fit(
-                ready(train.dataset(first, last, start)),
+                agreement.own_parts(train, strategy, first, last, start),
                 steps_per_epoch=train.steps - start,
                 validation_data=validation,
                 initial_epoch=first,

@@ -32,6 +32,7 @@ NOT_IDENTITY = (
     "export",
     "data_dir",
     "cache_dir",
+    "decoded",
     "overwrite",
     "lr_find",
     "gradient_flow",

@@ -153,3 +153,39 @@ def test_alternating_flips_show_every_picture_both_ways_in_two_epochs():
     assert all(epochs[0][i] + epochs[1][i] == 1 for i in range(count))
     assert 10 <= sum(epochs[0].values()) <= 30  # a fair coin each: 20, give or take 3.2
     assert mirrored(0, seed=1) != epochs[0]
+
+
+@pytest.mark.parametrize("of", [2, 4])
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_parts_are_the_rows_of_the_batch_and_load_no_others(of, replicas):
+    """Picture i has the value i, and `prepare` adds that of the row before it, going round."""
+    loaded = []
+    source = numbered(50)
+
+    def images(rows):
+        tf.py_function(lambda found: loaded.append(found.numpy().tolist()), [rows], [])
+        return source.images(rows)
+
+    def prepare(images, labels, key, part):
+        values = tf.cast(images[:, 0, 0, 0], tf.int32)
+        return values + 100 * tf.roll(values, 1, 0), labels
+
+    train = TrainingBatches(Split(source.labels, images), 8, seed=3, prepare=prepare, neighbours=1)
+    assert train.by_part and not batches().by_part
+    whole = rows(train.dataset(0, 3, start=4))
+    del loaded[:]
+    for first in range(0, of, replicas):
+        own = range(first, first + replicas)
+        parts = train.parts(0, 3, start=4, replicas=own, of=of)
+        assert parts.cardinality() == len(whole) * replicas
+        found = iter(rows(parts))
+        for batch in whole:
+            for replica in own:
+                part = slice(replica * 8 // of, (replica + 1) * 8 // of)
+                assert next(found) == tuple(values[part] for values in batch)
+    assert sum(map(len, loaded)) == len(whole) * of * (8 // of + 1)
+
+
+def test_batches_that_are_made_as_a_whole_have_no_parts():
+    with pytest.raises(ValueError, match="as a whole"):
+        batches().parts(0, 1, replicas=range(1), of=2)

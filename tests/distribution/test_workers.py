@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import small_transfer
-from distribution import worker
+from distribution import half, worker
 from kapps import launch as launching, models
 from kapps.training import state as states
 
@@ -21,8 +21,8 @@ WORKER = str(pathlib.Path(worker.__file__))
 pytestmark = pytest.mark.slow
 
 
-def launch(monkeypatch, *arguments, then=lambda processes: None):
-    """The worker program by two processes; the exit code and what they said."""
+def launch(monkeypatch, *arguments, then=lambda processes: None, program=WORKER):
+    """The worker program, or another, by two processes; the exit code and what they said."""
     processes, start, out = [], launching._start, io.StringIO()
 
     def started(command, config):
@@ -35,7 +35,7 @@ def launch(monkeypatch, *arguments, then=lambda processes: None):
     monkeypatch.setenv("KAPPS_JOIN_SECONDS", "120")
     helper = threading.Thread(target=then, args=(processes,))
     helper.start()
-    code = launching.launch([sys.executable, WORKER, *map(str, arguments)], 2, out=out)
+    code = launching.launch([sys.executable, program, *map(str, arguments)], 2, out=out)
     helper.join()
     return code, out.getvalue()
 
@@ -81,6 +81,19 @@ def test_two_workers_do_as_one_process_does(together, tmp_path, recipe):
             if value:
                 close = pytest.approx(float(value), rel=1e-5, abs=1e-5, nan_ok=True)
                 assert float(found[name]) == close, name
+
+
+def test_each_of_two_workers_loads_its_half(tmp_path, monkeypatch):
+    """And one row more: mixup takes the one before the first. The weights are those of one."""
+    half.train(tmp_path)
+    code, said = launch(monkeypatch, tmp_path, program=half.__file__)
+    assert code == 0, said
+    one, *workers = (dict(np.load(tmp_path / f"{name}.npz")) for name in ("one", "0", "1"))
+    assert one["loaded"] == one["steps"] * half.BATCH
+    for found in workers:
+        assert found["loaded"] == one["steps"] * (half.BATCH // 2 + 1)
+        for name in ("w0", "w1"):
+            np.testing.assert_allclose(found[name], one[name], rtol=1e-5, atol=1e-6)
 
 
 def test_the_other_worker_writes_beside_the_chief_and_the_same(together):

@@ -25,6 +25,8 @@ SETTINGS = {
         "learning_rate": 0.01,
         "clip": 1.0,
         "ema": 0.9,
+        "erasing": 0.5,
+        "cutmix": 1.0,
         "epochs": 3,
         "batch_size": 128,
     },

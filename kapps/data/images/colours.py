@@ -10,6 +10,8 @@ import math
 
 import tensorflow as tf
 
+from kapps.data.pipeline import Part, own_rows
+
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 HUE = 0.1  # of a turn, at a strength of one
 # What `policy` draws from; the rest of arXiv:1909.13719's list but equalize, which is no function
@@ -22,7 +24,9 @@ STRONGEST = 10.0
 _TURN, _SHEAR, _SHIFT = math.radians(30.0), 0.3, 0.3  # at that magnitude
 
 
-def jitter(images: tf.Tensor, seed: tf.Tensor, strength: float) -> tf.Tensor:
+def jitter(
+    images: tf.Tensor, seed: tf.Tensor, strength: float, part: Part | None = None
+) -> tf.Tensor:
     """Brightness, contrast, saturation and hue, drawn anew for each picture.
 
     The first three are multiplied by 1 - strength to 1 + strength; the hue is turned by up to a
@@ -33,59 +37,65 @@ def jitter(images: tf.Tensor, seed: tf.Tensor, strength: float) -> tf.Tensor:
         images: [b, H, W, C].
         seed: int [2].
         strength: 0.4 is usual.
+        part: which rows of a batch these are; default: all.
     """
-    batch = tf.shape(images)[0]
+    batch = _rows(images, part)
 
     def factor(index):
         drawn = 1.0 + strength * (2.0 * _uniform(seed, index, batch) - 1.0)
-        return tf.maximum(drawn, 0.0)
+        return own_rows(tf.maximum(drawn, 0.0), part)
 
     x = _brightness(tf.cast(images, tf.float32), factor(0))
     x = _contrast(x, factor(1))
     if images.shape[-1] == 3:
         x = _colour(x, factor(2))
         turn = (2.0 * _uniform(seed, 3, batch) - 1.0) * (2.0 * math.pi * HUE * strength)
-        x = _turned_hue(x, turn)
+        x = _turned_hue(x, own_rows(turn, part))
     return as_dtype(x, images.dtype)
 
 
-def policy(images: tf.Tensor, seed: tf.Tensor, magnitude: float) -> tf.Tensor:
+def policy(
+    images: tf.Tensor, seed: tf.Tensor, magnitude: float, part: Part | None = None
+) -> tf.Tensor:
     """Two changes of each picture, drawn from `DRAWN`: RandAugment (arXiv:1909.13719).
 
     Args:
         images: [b, H, W, C].
         seed: int [2].
         magnitude: from 0 to 10; 9 is usual for large networks.
+        part: which rows of a batch these are; default: all.
     """
     for number in range(ROUNDS):
-        images = _round(images, tf.random.fold_in(seed, number), magnitude / STRONGEST)
+        images = _round(images, tf.random.fold_in(seed, number), magnitude / STRONGEST, part)
     return images
 
 
-def _round(images: tf.Tensor, seed: tf.Tensor, part: float) -> tf.Tensor:
+def _round(images: tf.Tensor, seed: tf.Tensor, strength: float, part: Part | None) -> tf.Tensor:
     """One change of each picture."""
-    batch = tf.shape(images)[0]
-    which = tf.random.stateless_uniform(
+    batch = _rows(images, part)
+    drawn = tf.random.stateless_uniform(
         [batch], tf.random.fold_in(seed, 0), maxval=len(DRAWN), dtype=tf.int32
     )
-    sign = tf.where(_uniform(seed, 1, batch) < 0.5, -1.0, 1.0)
+    signs_of_all = tf.where(_uniform(seed, 1, batch) < 0.5, -1.0, 1.0)
+    which, sign, count = own_rows(drawn, part), own_rows(signs_of_all, part), tf.shape(images)[0]
     # What a picture gets depends on nothing but itself: each change is computed of its own ones.
-    places = tf.dynamic_partition(tf.range(batch), which, len(DRAWN))
+    places = tf.dynamic_partition(tf.range(count), which, len(DRAWN))
     groups = tf.dynamic_partition(images, which, len(DRAWN))
     signs = tf.dynamic_partition(sign, which, len(DRAWN))
     changed = []
     for name, group, signed in zip(DRAWN, groups, signs, strict=True):
         group = tf.ensure_shape(group, [None, *images.shape[1:]])
         if name in LIGHT:
-            x = _lit(name, tf.cast(group, tf.float32), signed, part)
+            x = _lit(name, tf.cast(group, tf.float32), signed, strength)
             group = as_dtype(x, images.dtype)
         changed.append(group)
     images = tf.ensure_shape(tf.dynamic_stitch(places, changed), [None, *images.shape[1:]])
-    return _moved(tf.reshape(images, [batch, *images.shape[1:]]), which, sign * part)
+    images = tf.reshape(images, [count, *images.shape[1:]])
+    return _moved(images, drawn, signs_of_all * strength, part)
 
 
-def _lit(name: str, x: tf.Tensor, sign: tf.Tensor, part: float) -> tf.Tensor:
-    factor = 1.0 + 0.9 * part * sign
+def _lit(name: str, x: tf.Tensor, sign: tf.Tensor, strength: float) -> tf.Tensor:
+    factor = 1.0 + 0.9 * strength * sign
     if name == "autocontrast":
         low = tf.reduce_min(x, axis=(1, 2), keepdims=True)
         high = tf.reduce_max(x, axis=(1, 2), keepdims=True)
@@ -97,14 +107,16 @@ def _lit(name: str, x: tf.Tensor, sign: tf.Tensor, part: float) -> tf.Tensor:
     if name == "contrast":
         return _contrast(x, factor)
     if name == "posterize":
-        step = float(2 ** round(4.0 * part))  # 8 to 4 bits
+        step = float(2 ** round(4.0 * strength))  # 8 to 4 bits
         return tf.floor(x / step) * step
     if name == "solarize":
-        return tf.where(x >= 256.0 * (1.0 - part), 255.0 - x, x)
+        return tf.where(x >= 256.0 * (1.0 - strength), 255.0 - x, x)
     return _sharpness(x, factor)
 
 
-def _moved(images: tf.Tensor, which: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
+def _moved(
+    images: tf.Tensor, which: tf.Tensor, amount: tf.Tensor, part: Part | None = None
+) -> tf.Tensor:
     """Pictures whose change is a move, in one resampling; the others stay to the bit."""
     height, width = images.shape[1], images.shape[2]
 
@@ -117,10 +129,12 @@ def _moved(images: tf.Tensor, which: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
     y_x = sin + of("shear_y", _SHEAR)
     shift_x = tf.round(of("translate_x", _SHIFT * width))
     shift_y = tf.round(of("translate_y", _SHIFT * height))
-    return affine(images, (cos, x_y, y_x, cos), (shift_x, shift_y), (0.0, 0.0), "BILINEAR")
+    return affine(images, (cos, x_y, y_x, cos), (shift_x, shift_y), (0.0, 0.0), "BILINEAR", part)
 
 
-def affine(images, linear, shift, middle, interpolation: str) -> tf.Tensor:
+def affine(
+    images, linear, shift, middle, interpolation: str, part: Part | None = None
+) -> tf.Tensor:
     """Resamples pictures: input pixel = linear (output pixel - centre) + centre + middle + shift.
 
     Args:
@@ -129,6 +143,7 @@ def affine(images, linear, shift, middle, interpolation: str) -> tf.Tensor:
         shift: (x, y) in pixels, [b] each.
         middle: (x, y) in pixels, [b] each or numbers: where the middle of the output lies.
         interpolation: "NEAREST" or "BILINEAR".
+        part: which rows of a batch the images are; the numbers are those of all of it.
     """
     height, width = images.shape[1], images.shape[2]
     x_x, x_y, y_x, y_y = linear
@@ -149,7 +164,7 @@ def affine(images, linear, shift, middle, interpolation: str) -> tf.Tensor:
     )
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
-        transforms=maps,
+        transforms=own_rows(maps, part),
         output_shape=[height, width],
         fill_value=0.0,
         interpolation=interpolation,
@@ -211,6 +226,11 @@ def _grey(x):
     if x.shape[-1] == 3:
         return tf.reduce_sum(x * LUMA, axis=-1, keepdims=True)
     return tf.reduce_mean(x, axis=-1, keepdims=True)
+
+
+def _rows(images: tf.Tensor, part: Part | None) -> tf.Tensor | int:
+    """How many rows the batch has: numbers are drawn for all of them."""
+    return tf.shape(images)[0] if part is None else part.whole
 
 
 def _uniform(seed, index, count):

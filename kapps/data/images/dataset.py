@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import pathlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -78,6 +79,7 @@ class ImageData:
         fingerprint: sha256 over pictures, labels, class names, shape and who is in which split.
         notes: what the user should know: skipped files, chosen sizes, tiny classes, duplicates.
         reading: how files were decoded; a served model does the same (`decode_image`).
+        cache: a directory for what is found in these data and can be found again; None: none.
         kind: what there is to say of a picture: "classes", one of them; "labels", any of them;
             "number".
     """
@@ -89,6 +91,7 @@ class ImageData:
     fingerprint: str
     notes: tuple[str, ...] = ()
     reading: Reading = Reading()
+    cache: pathlib.Path | None = None
     kind: str = "classes"
 
     @property
@@ -164,6 +167,7 @@ class Source:
         notes: what the user should know.
         keys: of each row something that only the same picture has.
         reading: as `ImageData` has it.
+        cache: likewise.
         kind: as `ImageData` has it.
     """
 
@@ -177,6 +181,7 @@ class Source:
     notes: tuple[str, ...] = ()
     keys: tuple[bytes, ...] | None = None
     reading: Reading = Reading()
+    cache: pathlib.Path | None = None
     kind: str = "classes"
 
     @property
@@ -199,6 +204,7 @@ def assemble(spec: str, source: Source, rows: dict[str, np.ndarray]) -> ImageDat
         fingerprint=_fingerprint(source, rows),
         notes=(*source.notes, *repeated),
         reading=source.reading,
+        cache=source.cache,
         kind=source.kind,
     )
 

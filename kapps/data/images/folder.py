@@ -1,11 +1,9 @@
 """`folder:PATH`: a folder of pictures per class, as users have them."""
 
 import collections
-import functools
 import hashlib
 import os
 import pathlib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,18 +12,17 @@ import tensorflow as tf
 from kapps.data.images import formats
 from kapps.data.images.dataset import Source
 from kapps.data.images.decode import RESIZES, Reading, decode_image, sixteen_bits
-from kapps.data.images.headers import Header, asked_channels, asked_size, common_size, measure
+from kapps.data.images.decoded import decode_pictures
+from kapps.data.images.headers import Header, asked_channels, asked_size, common_size
+from kapps.data.images.index import FolderIndex, folder_index
 from kapps.data.images.labels import Labeller
 from kapps.data.images.listing import Listing, Picture, list_folder
 from kapps.data.images.targets import Targets, targets_of
-from kapps.data.images.transcoding import NoPicture, decodable, read_picture
-from kapps.data.progress import track
-from kapps.data.sources.arrays import gather
+from kapps.data.images.transcoding import NoPicture, read_picture
 from kapps.errors import UserError
 
 _NAMED = 10  # files named in a message
 _LOPSIDED, _SOME = 1.25, 0.1  # aspect ratios that differ by so much, of so many pictures
-_DECODED = (*formats.GRAPH, formats.WEBP)  # by TensorFlow
 _MOST_BITS = 14  # of a sensor whose levels stand in the lower bits of 16
 
 
@@ -48,25 +45,73 @@ def read_folder(
     resize: str = "stretch",
     label_of: Labeller | None = None,
     target_kind: str = "classes",
+    place: str = "auto",
+    cache: pathlib.Path | None = None,
 ) -> tuple[Source, Report]:
     """Reads a folder of pictures; every picture is decoded once, so that broken ones are found.
 
-    What fits into `memory_limit` bytes is kept decoded, the rest is decoded again when it is used.
+    What was found is kept in the cache directory: only new and changed files are decoded then.
+
+    Args:
+        root: the folder.
+        image_size: as `load` has it, and so have those that follow.
+        channels: likewise.
+        skip_broken: likewise.
+        memory_limit: likewise.
+        resize: likewise.
+        label_of: as `list_folder` has it.
+        target_kind: as `load` has it.
+        place: where decoded pictures are kept, see `decode_pictures`.
+        cache: the cache directory; None keeps nothing on the disk.
 
     Raises:
         UserError: there are broken files (unless `skip_broken`), no pictures, fewer than two
-            classes, or classes in val/ or test/ that train/ lacks.
+            classes, or classes in val/ or test/ that train/ lacks; or decoded pictures have no room
+            where they are to be kept.
     """
-    listing = list_folder(root, label_of, target_kind)
+    with folder_index(root, cache, needed=place == "disk") as index:
+        listing = list_folder(root, label_of, index.start, target_kind)
+        return _read_listed(
+            root,
+            listing,
+            index,
+            image_size,
+            channels,
+            skip_broken,
+            memory_limit,
+            resize,
+            place,
+            target_kind,
+        )
+
+
+def _read_listed(
+    root: pathlib.Path,
+    listing: Listing,
+    index: FolderIndex,
+    image_size,
+    channels,
+    skip_broken: bool,
+    memory_limit: int,
+    resize: str,
+    place: str,
+    target_kind: str,
+) -> tuple[Source, Report]:
     pictures = listing.pictures
     _targets(root, listing, pictures, target_kind)
-    headers = {p.name: h for p, h in zip(pictures, measure(pictures), strict=True) if h}
+    headers = index.headers(pictures)
     image_shape, shape_notes = _choose_shape(pictures, headers, image_size, channels)
     resize, resize_notes = _choose_resize(resize, headers, image_shape)
-    white, white_notes = _find_white(pictures)
+    white, white_notes = _find_white(pictures, index)
     webp = any(picture.format == formats.WEBP for picture in pictures)
     reading = Reading(white, resize, webp)
-    pixels, digests = _decode_all(pictures, image_shape, memory_limit, reading)
+
+    def decoded(pictures):
+        return decode_pictures(
+            pictures, image_shape, reading, index, place=place, memory_limit=memory_limit
+        )
+
+    images, digests, decoding_notes = decoded(pictures)
     failures = {
         picture.name: digest
         for picture, digest in zip(pictures, digests, strict=True)
@@ -86,14 +131,14 @@ def read_folder(
         image_shape, shape_notes = _choose_shape(kept, headers, image_size, channels)
         if image_shape != first_shape:
             pictures, good = kept, range(len(kept))
-            pixels, digests = _decode_all(pictures, image_shape, memory_limit, reading)
+            images, digests, decoding_notes = decoded(pictures)
     keys = [digest for row in good if isinstance(digest := digests[row], bytes)]
     source = Source(
         class_names=targets.names,
         image_shape=image_shape,
         labels=targets.values,
         given=_given(kept),
-        images=_stream(kept, image_shape, reading) if pixels is None else gather(pixels, good),
+        images=_stream(kept, image_shape, reading) if images is None else _of(images, good),
         digest=_digest(kept, keys),
         origins=tuple(picture.name for picture in kept),
         notes=(
@@ -102,12 +147,14 @@ def read_folder(
             *shape_notes,
             *resize_notes,
             *white_notes,
+            *decoding_notes,
             *_several_frames(headers, kept),
             *_notes(listing, broken, kept, targets.kind),
         ),
         keys=tuple(keys),
         reading=reading,
         kind=targets.kind,
+        cache=index.directory,
     )
     return source, Report(headers, broken, listing.foreign, tuple(sorted(listing.others)))
 
@@ -167,7 +214,7 @@ def _check_foreign(root: pathlib.Path, listing: Listing) -> None:
             )
 
 
-def _find_white(pictures: list[Picture]) -> tuple[int | None, list[str]]:
+def _find_white(pictures: list[Picture], index: FolderIndex) -> tuple[int | None, list[str]]:
     """The level of 16-bit pictures that is to become 255, if it is not the highest possible.
 
     Sensors of 10, 12 or 14 bits use the lower part of the range: by their upper byte, as other
@@ -177,16 +224,15 @@ def _find_white(pictures: list[Picture]) -> tuple[int | None, list[str]]:
     if not deep:
         return None, []
 
-    def highest(picture: Picture) -> int:
+    def highest(path: str) -> int:
         try:
-            contents = read_picture(picture.path, _DECODED)
+            contents = read_picture(path, formats.DECODED)
             with tf.device("CPU:0"):
                 return int(tf.reduce_max(sixteen_bits(contents)))
         except (OSError, NoPicture, tf.errors.OpError):  # said when it is decoded
             return 0
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = max(pool.map(highest, deep))
+    found = index.highest(deep, highest)
     white = 2 ** max(found.bit_length(), 1) - 1
     if white >= 2**_MOST_BITS:  # pictures of 16 bits that happen to be dark
         return None, []
@@ -233,59 +279,22 @@ def _choose_resize(
     ]
 
 
-def _decode_all(
-    pictures: list[Picture],
-    image_shape: tuple[int, int, int],
-    memory_limit: int,
-    reading: Reading,
-) -> tuple[np.ndarray | None, list[bytes | str]]:
-    """Decodes every picture, in parallel.
-
-    Returns the pixels, if they fit, and for each file the hash of its content or, where it does not
-    decode, the reason.
-    """
-    fits = len(pictures) * int(np.prod(image_shape)) <= memory_limit
-    pixels = np.empty((len(pictures), *image_shape), np.uint8) if fits else None
-    decode = _decoder(image_shape, reading)
-
-    def one(row: int) -> bytes | str:
-        try:
-            contents = pathlib.Path(pictures[row].path).read_bytes()
-            image = decode(tf.constant(decodable(contents, graph=_DECODED)))
-        except OSError as error:
-            return error.strerror or "unreadable"
-        except NoPicture as error:
-            return str(error)
-        except tf.errors.OpError:
-            return f"broken or truncated {pictures[row].format}"
-        if pixels is not None:
-            pixels[row] = image.numpy()
-        return hashlib.sha256(contents).digest()
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(one, range(len(pictures)))
-        return pixels, list(track(results, "Decoding pictures", len(pictures)))
-
-
-@functools.lru_cache(maxsize=8)
-def _decoder(image_shape: tuple[int, int, int], reading: Reading):
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
-    def decode(contents):
-        with tf.device("CPU:0"):
-            return decode_image(contents, image_shape, reading)
-
-    return decode.get_concrete_function()  # traced here, and not by several threads at once
+def _of(images, rows):
+    """The graph function `images` for these rows alone, under new numbers."""
+    with tf.device("CPU:0"):
+        lookup = tf.constant(list(rows), tf.int64)
+    return lambda indices: images(tf.gather(lookup, indices))
 
 
 def _stream(pictures: list[Picture], image_shape: tuple[int, int, int], reading: Reading):
     with tf.device("CPU:0"):
         paths = tf.constant([os.fsencode(os.path.abspath(p.path)) for p in pictures])
-        by_pillow = tf.constant([picture.format not in _DECODED for picture in pictures])
-    all_decoded = all(picture.format in _DECODED for picture in pictures)
+        by_pillow = tf.constant([picture.format not in formats.DECODED for picture in pictures])
+    all_decoded = all(picture.format in formats.DECODED for picture in pictures)
 
     def converted(path):
         return tf.ensure_shape(
-            tf.numpy_function(lambda x: read_picture(x, _DECODED), [path], tf.string), []
+            tf.numpy_function(lambda x: read_picture(x, formats.DECODED), [path], tf.string), []
         )
 
     def contents_of(row):

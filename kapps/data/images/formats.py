@@ -8,6 +8,7 @@ GRAPH = ("JPEG", "PNG", "GIF", "BMP")  # what TensorFlow's graph reads, in serve
 # Since TensorFlow 2.20. Older servers (TensorFlow Serving 2.19) load no graph with that decoder in
 # it, so it is only in models whose training data had such pictures.
 WEBP = "WebP"
+DECODED = (*GRAPH, WEBP)  # where training reads
 ANIMATED_WEBP = "animated WebP"
 NAMES = (*GRAPH, WEBP, "TIFF", "AVIF", "HEIC")  # the others become PNG first, see `transcoding`
 EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"}

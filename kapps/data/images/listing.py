@@ -6,6 +6,7 @@ Only names and the first bytes of the files are read here; no TensorFlow.
 import os
 import pathlib
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kapps.data.images import formats, transcoding
@@ -13,7 +14,11 @@ from kapps.data.images.labels import METADATA, Labeller, by_metadata
 from kapps.data.split import NAMES
 from kapps.errors import UserError
 
+START = 32  # bytes of a file by which its format is told
 _HIDDEN = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"}
+
+
+Start = Callable[[pathlib.Path], bytes]  # path of a file -> its first bytes; raises OSError
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,17 @@ class Listing:
     labelled: bool = False
 
 
+def read_start(path: str | os.PathLike) -> bytes:
+    """The first bytes of a file, by which its format is told."""
+    with open(path, "rb") as file:
+        return file.read(START)
+
+
 def list_folder(
-    root: pathlib.Path, label_of: Labeller | None = None, kind: str = "classes"
+    root: pathlib.Path,
+    label_of: Labeller | None = None,
+    start_of: Start = read_start,
+    kind: str = "classes",
 ) -> Listing:
     """Lists the pictures below `root`: a folder per class, perhaps under train/, val/ and test/.
 
@@ -67,6 +81,7 @@ def list_folder(
         root: the folder.
         label_of: tells the class of each picture by its name, in the place of folders; default:
             metadata.csv, where there is one with classes, or else the folders.
+        start_of: gives the first bytes of a file, from where they are known.
         kind: of targets that is asked for, see `targets.targets_of`.
 
     Raises:
@@ -76,13 +91,13 @@ def list_folder(
     label_of = label_of or by_metadata(root, _entries(root)[0], kind)
     if label_of is not None:
         listing.labelled = True
-        _list_labelled(root, label_of, listing)
+        _list_labelled(root, label_of, listing, start_of)
         return listing
     for split, folder in _split_folders(root, listing):
         folders, files = _entries(folder)
         listing.others += [_name(path, root) for path in files]
         for class_folder in folders:
-            _list_class(class_folder, split, root, listing)
+            _list_class(class_folder, split, root, listing, start_of)
     # By the parts of the name: the order is the same on every file system.
     listing.pictures.sort(key=lambda picture: picture.name.split("/"))
     return listing
@@ -138,7 +153,9 @@ def _same_classes(inside: dict[pathlib.Path, set[str]], splits: dict) -> bool:
     return any(2 * len(a & b) >= len(b) > 0 for a in train for b in others)
 
 
-def _list_class(folder: pathlib.Path, split: str | None, root: pathlib.Path, listing: Listing):
+def _list_class(
+    folder: pathlib.Path, split: str | None, root: pathlib.Path, listing: Listing, start_of: Start
+) -> None:
     # One name for the two ways in which file systems write an accented letter.
     class_name = unicodedata.normalize("NFC", _text(folder.name))
     before = len(listing.pictures)
@@ -148,12 +165,14 @@ def _list_class(folder: pathlib.Path, split: str | None, root: pathlib.Path, lis
         listing.notes.append(f"{_name(folder, root)} is a link to a folder above: left out")
         return
     for path in _walk(folder, above, listing, root):
-        _list_file(path, class_name, split, root, listing)
+        _list_file(path, class_name, split, root, listing, start_of)
     if len(listing.pictures) == before:
         listing.empty.append(_name(folder, root))
 
 
-def _list_labelled(root: pathlib.Path, label_of: Labeller, listing: Listing) -> None:
+def _list_labelled(
+    root: pathlib.Path, label_of: Labeller, listing: Listing, start_of: Start
+) -> None:
     """Pictures whose class something else says than their folder."""
     folders, _ = _entries(root)
     splits = {path: name for path in folders if (name := NAMES.get(path.name.lower()))}
@@ -173,7 +192,8 @@ def _list_labelled(root: pathlib.Path, label_of: Labeller, listing: Listing) -> 
         elif label is None:
             unknown.append(name)
         else:
-            _list_file(path, unicodedata.normalize("NFC", label), split, root, listing)
+            class_name = unicodedata.normalize("NFC", label)
+            _list_file(path, class_name, split, root, listing, start_of)
     listing.pictures.sort(key=lambda picture: picture.name.split("/"))
     listing.notes += label_of.notes() if hasattr(label_of, "notes") else []
     pictures = [
@@ -187,12 +207,16 @@ def _list_labelled(root: pathlib.Path, label_of: Labeller, listing: Listing) -> 
 
 
 def _list_file(
-    path: pathlib.Path, class_name: str, split: str | None, root: pathlib.Path, listing: Listing
+    path: pathlib.Path,
+    class_name: str,
+    split: str | None,
+    root: pathlib.Path,
+    listing: Listing,
+    start_of: Start,
 ) -> None:
     name = _name(path, root)
     try:
-        with open(path, "rb") as file:
-            start = file.read(32)
+        start = start_of(path)
     except FileNotFoundError:
         listing.broken[name] = "a link to nothing"
         return
@@ -238,11 +262,13 @@ def _walk(folder: pathlib.Path, visited: set[str], listing: Listing, root: pathl
 def _entries(folder: pathlib.Path) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
     """(folders, everything else) without what is hidden, in the order of the names."""
     try:
-        names = sorted(os.listdir(folder))
+        with os.scandir(folder) as entries:  # tells files from folders without asking for each
+            found = sorted((entry.name, entry.is_dir()) for entry in entries)
     except OSError as error:
         raise UserError(f"folder '{folder}' cannot be read: {error.strerror}") from error
-    shown = [folder / name for name in names if name[0] != "." and name.lower() not in _HIDDEN]
-    return [path for path in shown if path.is_dir()], [path for path in shown if not path.is_dir()]
+    shown = [each for each in found if each[0][0] != "." and each[0].lower() not in _HIDDEN]
+    folders, files = ([folder / name for name, d in shown if d is kind] for kind in (True, False))
+    return folders, files
 
 
 def _name(path: pathlib.Path, root: pathlib.Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from kapps.data.images import folder
 from kapps.data.images.dataset import ImageData, Source, assemble
 from kapps.data.images.grouping import picture_groups
+from kapps.data.images.index import cache_directory, folder_directory
 from kapps.data.images.labels import Labeller, by_pattern, by_table
 from kapps.data.sources import arrays, fashion, tfds
 from kapps.data.spec import Spec, check, parse
@@ -29,6 +30,7 @@ _FLAGS = (
     "labels",
     "label_pattern",
     "target_kind",
+    "decoded",
 )
 
 
@@ -49,6 +51,7 @@ def load(
     labels: str | os.PathLike | None = None,
     label_pattern: str | None = None,
     target_kind: str = "classes",
+    decoded: str = "auto",
 ) -> ImageData:
     """Loads a dataset of labelled pictures.
 
@@ -57,14 +60,15 @@ def load(
 
     Args:
         spec: digits, fashion_mnist, tfds:NAME, folder:PATH or npz:PATH.
-        data_dir: where prepared datasets live; TFDS's directory by default.
+        data_dir: where prepared datasets live; TFDS's directory by default. What is kept of a
+            folder is in kapps_cache in it; by default in the user's cache directory.
         image_size: side or (height, width) in pixels; that of the data by default.
         channels: 1 (grey) or 3 (colour); those of the data by default.
         validation_fraction: the part of train kept for validation.
         seed: of the validation split.
         skip_broken: leave out unreadable files of a folder instead of raising.
-        memory_limit: bytes of decoded pictures kept in memory; larger datasets of files are read
-            from the disk again and again. Twice as much is needed for a moment while loading.
+        memory_limit: bytes of decoded pictures kept in memory. Twice as much is needed for a moment
+            while loading.
         group_pattern: of a folder: a regular expression with one group, which is searched for in
             the name of each file below the folder, such as "(patient[0-9]+)"; all pictures for
             which the group has the same value are in one split.
@@ -79,10 +83,13 @@ def load(
         target_kind: of a folder with such a table or pattern: "classes", one for each picture;
             "labels", any number of them ("cat|dog", or columns of 0 and 1); "number"; or "auto",
             which goes by what the labels look like and notes it.
+        decoded: of a folder: where decoded pictures are kept. "disk": in a file that later starts
+            and other processes use, too; "memory"; "none": nowhere, each is decoded whenever it is
+            used, and nothing is written; "auto": see `decode_pictures`.
         fold: (i, K): the test split is number i, from 0, of K folds of all pictures.
 
     Raises:
-        UserError: the spec, its path or the data are not as they should be.
+        UserError: the spec, its path or the data are not as they should be, or there is no room.
     """
     parsed = parse(spec)
     check(spec, data_dir, labelled=labels is not None or label_pattern is not None)
@@ -97,6 +104,7 @@ def load(
         resize,
         label_of,
         target_kind,
+        decoded,
     )
     groups, notes = picture_groups(spec, source, group_pattern, group_level)
     rows = divide(source.strata, source.given, validation_fraction, seed, groups=groups, fold=fold)
@@ -136,6 +144,7 @@ def read(
     resize="stretch",
     label_of=None,
     target_kind="classes",
+    decoded="auto",
 ) -> tuple[Source, folder.Report]:
     """All pictures of a dataset before they are divided, and what else a folder holds."""
     if spec.kind == "folder":
@@ -148,6 +157,8 @@ def read(
             resize,
             label_of,
             target_kind,
+            decoded,
+            None if decoded == "none" else cache_directory(data_dir),
         )
     if target_kind not in ("auto", "classes"):
         raise UserError(f"--target-kind {target_kind} is for folder:PATH with --labels")
@@ -174,22 +185,33 @@ def _labeller(spec: Spec, labels, pattern, kind) -> Labeller | None:
     return None if pattern is None else by_pattern(pattern)
 
 
-def prepare(spec: str, data_dir: str | os.PathLike | None = None) -> str:
-    """Does ahead of time what can be done once: downloading, converting, checking every file.
+def prepare(spec: str, data_dir: str | os.PathLike | None = None, **settings: Any) -> str:
+    """Does ahead of time what can be done once: downloading, converting, decoding every file.
 
     Returns a sentence that says what was done.
+
+    Args:
+        spec: of the dataset.
+        data_dir: where it is kept.
+        **settings: further arguments of `load`, those of the training: pictures of another size
+            are other pictures.
 
     Raises:
         UserError: as `load`.
     """
-    check(spec, data_dir)
     parsed = parse(spec)
     if parsed.kind == "fashion_mnist":
+        check(spec, data_dir)
         return fashion.prepare_fashion(data_dir)
     if parsed.kind == "tfds":
+        check(spec, data_dir)
         builder = tfds.fetch(parsed.argument, data_dir)
         return f"{spec} is prepared in '{pathlib.Path(builder.data_dir)}'"
-    data = load(spec, data_dir=data_dir)
+    data = load(spec, data_dir=data_dir, **settings)
     counts = ", ".join(f"{count:,} {name}" for name, count in data.counts.items())
     notes = "".join(f"\n- {note}" for note in data.notes)
+    if parsed.kind == "folder":
+        shape = "x".join(map(str, data.image_shape))
+        where = folder_directory(parsed.path, cache_directory(data_dir))
+        return f"{spec} is decoded to {shape}, and kept in '{where}': {counts}{notes}"
     return f"{spec} needs no preparation and is readable: {counts}{notes}"

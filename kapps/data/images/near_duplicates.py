@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from kapps.data.images.dataset import Split
+from kapps import files
+from kapps.data.images.dataset import ImageData, Split
 
 SIDE = 16  # of the thumbnails that are compared
-_CHUNK = 512
+# Pictures whose thumbnails are in memory at a time, 3 kB each: those that are looked up (for more
+# of them all others are gone through again), those they are compared with, and of the former those
+# that are multiplied, or read, together.
+_TOGETHER, _BLOCK, _CHUNK = 40_000, 4096, 512
 
 
 class NearDuplicate(NamedTuple):
@@ -45,7 +53,7 @@ def near_duplicates(
     cropped copies are not found.
 
     The work grows with the product of the sizes: 10,000 pictures against 60,000 are 10^11
-    multiplications.
+    multiplications. The memory does not: thumbnails are compared by blocks.
 
     Args:
         split: whose pictures are looked up.
@@ -53,37 +61,90 @@ def near_duplicates(
         brightness: largest difference of mean grey levels.
         share: largest difference of the rest, as a part of the contrast.
     """
-    if not len(split) or not len(other):
-        return []
-    known = _thumbnails(other)
-    levels = known.mean(axis=1)
-    centred = known - levels[:, None]
-    norms = np.einsum("ij,ij->i", centred, centred)
-    found = []
-    for start in range(0, len(split), _CHUNK):
-        asked = _thumbnails(split, start, start + _CHUNK)
-        level = asked.mean(axis=1)
-        shape = asked - level[:, None]
-        # |a - b|^2 without its term of a, which does not move the minimum.
-        nearest = np.argmin(norms - 2 * (shape @ centred.T), axis=1)
-        rest = np.sqrt(np.mean(np.square(shape - centred[nearest]), axis=1))
-        difference = np.sqrt(np.mean(np.square(asked - known[nearest]), axis=1))
-        contrast = asked.reshape(len(asked), SIDE * SIDE, -1).std(axis=1).mean(axis=1)
-        apart = np.abs(level - levels[nearest])
-        alike = apart <= np.minimum(brightness, contrast + 0.5)
-        twins = alike & (rest <= share * contrast + 0.5)
-        found += [
-            NearDuplicate(start + int(i), int(nearest[i]), float(difference[i]))
-            for i in np.flatnonzero(twins)
-        ]
+    starts = range(0, len(split) if len(other) else 0, _TOGETHER)
+    return [
+        twin
+        for start in starts
+        for twin in _twins(
+            split, range(start, min(start + _TOGETHER, len(split))), other, brightness, share
+        )
+    ]
+
+
+def twins_in_train(images: ImageData) -> list[NearDuplicate]:
+    """The test pictures that the training split has too; looked for once, where there is a cache.
+
+    Args:
+        images: the data.
+    """
+    test, train = images.splits["test"], images.splits["train"]
+    if images.cache is None:
+        return near_duplicates(test, train)
+    path = images.cache / f"twins-{_key(images)}.json"
+    try:
+        return [NearDuplicate(*row) for row in json.loads(path.read_text())]
+    except (OSError, ValueError, TypeError):
+        found = near_duplicates(test, train)
+    with contextlib.suppress(OSError):  # a full disk, or the folder's cache was deleted
+        files.write_json(path, [list(twin) for twin in found])
     return found
 
 
-def _thumbnails(split: Split, start: int = 0, end: int | None = None) -> np.ndarray:
+def _twins(
+    split: Split, rows: range, other: Split, brightness: float, share: float
+) -> Iterator[NearDuplicate]:
+    """Twins of some pictures of a split, all of whose thumbnails are in memory."""
+    asked = _thumbnails(split, rows)
+    level = asked.mean(axis=1)
+    asked_shape = asked - level[:, None]
+    nearest = np.zeros(len(asked), np.int64)
+    least = np.full(len(asked), np.inf, np.float32)
+    for begin in range(0, len(other), _BLOCK):
+        known = _thumbnails(other, range(begin, min(begin + _BLOCK, len(other))))
+        centred = known - known.mean(axis=1)[:, None]
+        norms = np.einsum("ij,ij->i", centred, centred)
+        for at in range(0, len(asked), _CHUNK):
+            part = slice(at, at + _CHUNK)
+            # |a - b|^2 without its term of a, which does not move the minimum.
+            apart = norms - 2 * (asked_shape[part] @ centred.T)
+            here = np.argmin(apart, axis=1)
+            value = apart[np.arange(len(here)), here]
+            better = value < least[part]
+            least[part] = np.where(better, value, least[part])
+            nearest[part] = np.where(better, begin + here, nearest[part])
+    contrast = asked.reshape(len(asked), SIDE * SIDE, -1).std(axis=1).mean(axis=1)
+    limit = share * contrast + 0.5
+    norms = np.einsum("ij,ij->i", asked_shape, asked_shape)
+    # What may be a twin is compared exactly: the difference of large numbers above is not exact.
+    perhaps = np.flatnonzero(least + norms <= asked.shape[1] * np.square(limit + 1.0))
+    for at in range(0, len(perhaps), _CHUNK):
+        chosen = perhaps[at : at + _CHUNK]
+        twins = _thumbnails(other, nearest[chosen])
+        twin_level = twins.mean(axis=1)
+        rest = asked_shape[chosen] - (twins - twin_level[:, None])
+        rest = np.sqrt(np.mean(np.square(rest), axis=1))
+        apart = np.abs(level[chosen] - twin_level)
+        alike = apart <= np.minimum(brightness, contrast[chosen] + 0.5)
+        difference = np.sqrt(np.mean(np.square(asked[chosen] - twins), axis=1))
+        for i in np.flatnonzero(alike & (rest <= limit[chosen])):
+            row = int(chosen[i])
+            yield NearDuplicate(rows[row], int(nearest[row]), float(difference[i]))
+
+
+def _thumbnails(split: Split, rows: range | np.ndarray) -> np.ndarray:
     """float32 [n, 16 * 16 * channels], 0..255."""
-    rows = range(start, min(len(split), len(split) if end is None else end))
     parts = [
         tf.image.resize(split.take(rows[i : i + _CHUNK]), (SIDE, SIDE), "area").numpy()
         for i in range(0, len(rows), _CHUNK)
     ]
     return np.concatenate(parts).reshape(len(rows), -1)
+
+
+def _key(images: ImageData) -> str:
+    """What the twins depend on: the pictures, and which of them are in the two splits."""
+    digest = hashlib.sha256(f"{images.fingerprint} {images.reading}".encode())
+    for name in ("test", "train"):
+        # A class may have been left out after loading, which the fingerprint does not show.
+        split = images.splits[name]
+        digest.update(f"{len(split)} {split.origins}".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:24]

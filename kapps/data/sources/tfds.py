@@ -1,24 +1,24 @@
 """`tfds:NAME`: datasets of TensorFlow Datasets, downloaded when they are not there yet."""
 
 import contextlib
+import functools
 import hashlib
-import json
 import logging
 import os
 import pathlib
-import shutil
 import socket
 import sys
-import tempfile
 import urllib.request
 from collections.abc import Callable
 
+import filelock
 import numpy as np
 import tensorflow as tf
 
 from kapps.data.images.dataset import SPLITS, Source
 from kapps.data.images.decode import decode_image
 from kapps.data.images.headers import asked_channels, asked_size, common_size
+from kapps.data.pixel_file import Put, open_pixels, write_pixels
 from kapps.data.progress import track
 from kapps.data.sources.arrays import gather, picture_keys
 from kapps.errors import UserError
@@ -79,7 +79,11 @@ def read_tfds(
 
     if total * int(np.prod(image_shape)) <= memory_limit:
         pixels = np.empty((total, *image_shape), np.uint8)
-        digest, images = _fill(name, pixels, chunks()), gather(pixels)
+
+        def put(row, chunk):
+            pixels[row : row + len(chunk)] = chunk
+
+        digest, images = _fill(name, total, put, chunks()), gather(pixels)
         keys = picture_keys(pixels)
     else:
         keys = None
@@ -226,12 +230,12 @@ def _labels(name: str, builder, label_key: str) -> tuple[dict[str, np.ndarray], 
     return labels, notes
 
 
-def _fill(name: str, pixels: np.ndarray, chunks) -> bytes:
-    """Writes decoded chunks into `pixels` in order; returns the hash of all of them."""
+def _fill(name: str, count: int, put: Put, chunks) -> bytes:
+    """Puts decoded chunks, in order; returns the hash of all of them."""
     digest, row = hashlib.sha256(), 0
     try:
-        for chunk in track(chunks, f"Decoding {name}", len(pixels), weight=len):
-            pixels[row : row + len(chunk)] = chunk
+        for chunk in track(chunks, f"Decoding {name}", count, weight=len):
+            put(row, chunk)
             digest.update(chunk)
             row += len(chunk)
     except tf.errors.InvalidArgumentError as error:
@@ -245,45 +249,24 @@ def _cache_file(builder, image_shape, labels, where: pathlib.Path) -> pathlib.Pa
     content = hashlib.sha256()
     for split, values in labels.items():
         content.update(split.encode() + values.astype("<i4").tobytes())
-    return where / "kapps_cache" / f"{full_name}-{size}-{content.hexdigest()[:12]}.npy"
+    return where / "kapps_cache" / f"{full_name}-{size}-{content.hexdigest()[:12]}.pixels"
 
 
 def _through_file(
     name: str, path: pathlib.Path, shape: tuple[int, ...], chunks: Callable
 ) -> tuple[bytes, Callable[[tf.Tensor], tf.Tensor]]:
     """Decodes into a file, unless that was done before, and reads rows from it."""
-    digest_path = path.with_suffix(".json")
-    if not (path.exists() and digest_path.exists()):
-        _write_cache(name, path, digest_path, shape, chunks)
-    digest = bytes.fromhex(json.loads(digest_path.read_text())["sha256"])
-    pixels = np.load(path, mmap_mode="r")
-
-    def images(rows):
-        chunk = tf.numpy_function(lambda i: np.asarray(pixels[i]), [rows], tf.uint8)
-        return tf.ensure_shape(chunk, [None, *shape[1:]])
-
-    return digest, images
-
-
-def _write_cache(name, path, digest_path, shape, chunks) -> None:
-    needed = int(np.prod(shape))
+    advice = "choose another data directory, a smaller image_size, or raise memory_limit"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(path.parent).free
-        if needed > free:
-            raise UserError(
-                f"the decoded pictures of 'tfds:{name}' take {needed / 2**30:.1f} GiB, and "
-                f"'{path.parent}' has {free / 2**30:.1f} GiB left; choose another data directory, "
-                "a smaller image_size, or raise memory_limit"
-            )
-        # Written beside and renamed: a run that is killed here leaves no half of a cache.
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix="incomplete.") as beside:
-            unfinished = pathlib.Path(beside) / path.name
-            pixels = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
-            digest = _fill(name, pixels, chunks())
-            pixels.flush()
-            (unfinished.with_suffix(".json")).write_text(json.dumps({"sha256": digest.hex()}))
-            os.replace(unfinished.with_suffix(".json"), digest_path)
-            os.replace(unfinished, path)
+        with filelock.FileLock(path.with_suffix(".lock")):  # who comes second finds the file
+            found = open_pixels(path, shape)
+            if found is None:
+                write_pixels(path, shape, lambda put: _fill(name, shape[0], put, chunks()), advice)
+                found = open_pixels(path, shape)
     except OSError as error:
         raise UserError(f"'{path.parent}' cannot be written: {error.strerror or error}") from error
+    if found is None:
+        raise UserError(f"'{path}' was written and cannot be read back")
+    pixels, digest = found
+    return digest, functools.partial(tf.gather, pixels)

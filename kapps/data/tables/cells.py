@@ -48,13 +48,11 @@ class Cells:
         """
         if isinstance(cells, cls):
             return cells
-        import pyarrow as pa
         from pyarrow import compute
 
         encoded = as_cells(cells).dictionary_encode()
         values = compute.utf8_trim_whitespace(encoded.dictionary)
-        words = [*(word.strip().lower() for word in words), *_INFINITE]
-        gone = compute.is_in(compute.utf8_lower(values), pa.array(words, pa.string()))
+        gone = compute.is_in(compute.utf8_lower(values), _words(tuple(words)))
         return cls(
             values,
             encoded.indices.to_numpy(zero_copy_only=False),
@@ -89,6 +87,14 @@ class Cells:
         places = np.flatnonzero(mask & (self.counts > 0))
         places = places[np.argsort(-self.counts[places], kind="stable")][:count]
         return list(zip(self.texts(places), self.counts[places].tolist(), strict=True))
+
+
+@functools.cache
+def _words(missing: tuple[str, ...]) -> pyarrow.Array:
+    """What says that there is no value, in small letters; tables have thousands of columns."""
+    import pyarrow as pa
+
+    return pa.array([*(word.strip().lower() for word in missing), *_INFINITE], pa.string())
 
 
 def is_missing(cell: str, words: Iterable[str] = MISSING) -> bool:

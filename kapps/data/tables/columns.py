@@ -76,12 +76,14 @@ def served_names(names: Sequence[str]) -> list[str]:
     """
     served: dict[str, str] = {}
     taken: set[str] = set()
+    following: dict[str, int] = {}  # the number to go on with: thousands of names may be alike
     for name in sorted(set(names)):
         first = unique = served_name(name)
-        number = 2
+        number = following.get(first.lower(), 2)
         while unique.lower() in taken:
             unique, number = f"{first}_{number}", number + 1
         taken.add(unique.lower())
+        following[first.lower()] = number
         served[name] = unique
     return [served[name] for name in names]
 

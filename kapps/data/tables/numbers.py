@@ -266,7 +266,9 @@ def matches(values: pyarrow.Array, pattern: str) -> np.ndarray:
     from pyarrow import compute
 
     found = compute.match_substring_regex(values, pattern)
-    return compute.fill_null(found, False).to_numpy(zero_copy_only=False).astype(bool)
+    if found.null_count:
+        found = compute.fill_null(found, False)
+    return found.to_numpy(zero_copy_only=False)
 
 
 def _lengths(values: pyarrow.Array) -> np.ndarray:

@@ -125,7 +125,7 @@ def explain_classifier(
     )
     metrics["verdict"] = verdict.label
     correct = logits.argmax(axis=-1) == test.labels
-    near = data.near_duplicates(test, images.splits["train"])
+    near = data.twins_in_train(images)
     twins, notes, twin_tables = near_duplicate_findings(images, near, correct)
     judged = {"validation": val_logits, "test": logits}
     issues = _label_issues(images, judged, temperature)

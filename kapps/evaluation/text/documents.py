@@ -10,18 +10,19 @@ import numpy as np
 import tensorflow as tf
 import threadpoolctl
 
+from kapps import training
 from kapps.data import folds
 from kapps.evaluation import plots
 from kapps.evaluation.explanation import (
     Explanation,
     accuracy_headline,
     class_tables,
+    judge_classifier,
     measure_classifier,
 )
 from kapps.evaluation.metrics.calibration import fit_temperature, softmax
-from kapps.evaluation.metrics.classification import baseline_accuracy, top_losses
+from kapps.evaluation.metrics.classification import top_losses
 from kapps.evaluation.peers import Peer
-from kapps.evaluation.verdicts.overfitting import overfitting_verdict
 
 if TYPE_CHECKING:
     from kapps.data import DocumentData
@@ -40,6 +41,8 @@ def explain_documents(
     documents: DocumentData,
     history: Sequence[Mapping[str, Any]],
     *,
+    kept: int | None = None,
+    weighted: bool = False,
     batch_size: int = 256,
 ) -> Explanation:
     """Measure a classifier of texts on validation, then once on test, and show its mistakes.
@@ -48,22 +51,27 @@ def explain_documents(
         model: texts -> logits.
         documents: what it was trained on.
         history: rows of metrics.csv.
+        kept: the epoch whose weights these are, from 1; by default that of the highest validation
+            accuracy.
+        weighted: whether every class had the same share of the loss.
         batch_size: texts at a time.
 
     Raises:
         UserError: the model's outputs are not finite numbers.
     """
     validation, test = documents.splits["validation"], documents.splits["test"]
-    temperature = fit_temperature(
-        validation.labels, text_logits(model, validation.texts, batch_size)
-    )
+    val_logits = text_logits(model, validation.texts, batch_size)
+    temperature = fit_temperature(validation.labels, val_logits)
     logits = text_logits(model, test.texts, batch_size)
     found, metrics = measure_classifier(test.labels, logits, documents.class_names, temperature)
-    verdict = overfitting_verdict(
+    verdict = judge_classifier(
         history,
-        validation_examples=len(validation),
-        train_examples=min(len(validation), len(documents.splits["train"])),
-        baseline_accuracy=baseline_accuracy(validation.labels),
+        validation.labels,
+        val_logits,
+        metrics,
+        train_examples=training.clean_examples(documents.counts),
+        kept=kept,
+        weighted=weighted,
     )
     metrics["verdict"] = verdict.label
     names = documents.class_names
@@ -80,7 +88,7 @@ def explain_documents(
     figures = [
         (
             "Learning curves",
-            plots.learning_curves(history),
+            plots.learning_curves(history, kept=kept),
             "Training texts are measured twice: while training (dropout on), and afterwards as "
             "validation texts are. The distance between the latter two is over-fitting.",
         ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -220,18 +222,100 @@ class Embeddings(keras.layers.Layer):
         return {**super().get_config(), "columns": self.columns, "features": self.features}
 
 
-def embedded(encoded: Any, layers: Sequence[keras.layers.Layer]) -> Any:
+@keras.saving.register_keras_serializable("kapps")
+class Columns(keras.layers.Layer):
+    """Raw columns by name, each [batch, 1] -> float32 [batch, features], in the order of the names.
+
+    The columns of numbers are standardised together, as one matrix: a thousand layers, one for
+    each, would take seconds to build.
+
+    Args:
+        columns: by name the `kind` of each column, number, string or integer, and the arguments of
+            its layer: `NumberColumn`, `ManyCategoriesColumn` where there is an `embedding`,
+            `CategoryColumn`.
+    """
+
+    def __init__(self, columns: Mapping[str, Mapping[str, Any]], **kwargs):
+        # Keras would cast wide numbers before they are asked for.
+        super().__init__(**{"dtype": "float32"} | kwargs | {"autocast": False})
+        # Nothing in here is a variable; in a dictionary Keras would look for some.
+        self.columns = types.MappingProxyType({name: columns[name] for name in sorted(columns)})
+        self.supports_jit = all(facts["kind"] != "string" for facts in self.columns.values())
+
+    @functools.cached_property
+    def by_name(self) -> dict[str, keras.layers.Layer]:
+        """The layer that encodes each column, by name; it may be called by itself."""
+        return {name: self._by_itself.get(name) or self._layer(name) for name in self.columns}
+
+    @functools.cached_property
+    def _by_itself(self) -> dict[str, keras.layers.Layer]:
+        """The layers of the columns that are no part of the matrix."""
+        return {
+            name: self._layer(name)
+            for name, facts in self.columns.items()
+            if facts["kind"] != "number" or facts.get("wide")
+        }
+
+    def _layer(self, name: str) -> keras.layers.Layer:
+        arguments = {key: value for key, value in self.columns[name].items() if key != "kind"}
+        layer = NumberColumn if self.columns[name]["kind"] == "number" else CategoryColumn
+        if "embedding" in arguments:
+            layer = ManyCategoriesColumn
+        return layer(**arguments)
+
+    def size(self, name: str) -> int:
+        """How many features a column has."""
+        if name in self._by_itself:
+            return self._by_itself[name].compute_output_shape((None, 1))[-1]
+        return 1 + bool(self.columns[name].get("indicator"))
+
+    def call(self, inputs):
+        """All columns, encoded, side by side."""
+        together = [name for name in self.columns if name not in self._by_itself]
+        parts, features = [], []  # the latter: (column, feature of it) of each feature in parts
+        if together:
+            x = tf.concat([inputs[name] for name in together], axis=-1)
+            mean, std, median = (
+                tf.constant([self.columns[name][fact] for name in together], x.dtype)
+                for fact in ("mean", "std", "median")
+            )
+            missing = tf.math.is_nan(x)
+            parts.append((tf.where(missing, median, x) - mean) / std)
+            features += [(name, 0) for name in together]
+            marked = [i for i, name in enumerate(together) if self.columns[name].get("indicator")]
+            if marked:
+                parts.append(tf.cast(tf.gather(missing, marked, axis=-1), x.dtype))
+                features += [(together[i], 1) for i in marked]
+        for name, layer in self._by_itself.items():
+            parts.append(layer(inputs[name]))
+            features += [(name, i) for i in range(self.size(name))]
+        order = sorted(range(len(features)), key=features.__getitem__)
+        return tf.gather(tf.concat(parts, axis=-1), order, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        """[batch, features]."""
+        batch = next(iter(input_shape.values()))[0]
+        return (batch, sum(map(self.size, self.columns)))
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        columns = {name: dict(facts) for name, facts in self.columns.items()}
+        return {**super().get_config(), "columns": columns}
+
+
+def embedded(encoded: Any, encoder: Columns) -> Any:
     """Encoded rows [batch, features], with embeddings where a column has many categories.
 
     Args:
-        encoded: what the layers say, side by side.
-        layers: of the columns, in this order.
+        encoded: what the encoder says.
+        encoder: the layer.
     """
     columns, feature = [], 0
-    for layer in layers:
-        if isinstance(layer, ManyCategoriesColumn):
+    for name, facts in encoder.columns.items():
+        if "embedding" in facts:
+            layer = encoder._by_itself[name]
             columns.append((feature, layer.categories, layer.embedding))
-        feature += layer.compute_output_shape((None, 1))[-1]
+        feature += encoder.size(name)
     return Embeddings(columns, feature, name="embeddings")(encoded) if columns else encoded
 
 

@@ -11,12 +11,7 @@ import keras
 
 from kapps.errors import UserError
 from kapps.models import arguments, heads
-from kapps.models.tables.columns import (
-    CategoryColumn,
-    ManyCategoriesColumn,
-    NumberColumn,
-    embedded,
-)
+from kapps.models.tables.columns import Columns, NumberColumn, embedded
 
 KINDS = {"number": "float32", "string": "string", "integer": "int32"}
 
@@ -35,9 +30,8 @@ def tabular_mlp(
 ) -> keras.Model:
     """A multilayer perceptron on the columns of a table.
 
-    Two models in one: "encoder", a `keras.utils.FeatureSpace` whose features are the layers above,
-    turns raw columns into numbers; "network" turns those into the answer, and can be trained alone
-    on rows that were encoded once.
+    Two parts: "encoder", a layer (`Columns`), turns raw columns into numbers; "network", a model,
+    turns those into the answer, and can be trained alone on rows that were encoded once.
 
     Args:
         columns: by name what is known of each column: its `kind` and that kind's arguments.
@@ -69,10 +63,15 @@ def tabular_mlp(
         raise UserError(
             f"target_mean {target_mean} must be finite, target_std {target_std} positive"
         )
-    encoder = _encoder(columns)
-    encoded = keras.Input(encoder.output_shape[1:], name="encoded", dtype="float32")
+    encoder = Columns(_checked(columns), name="encoder")
+    inputs = {
+        column: keras.Input((1,), dtype=_dtype(facts), name=column)
+        for column, facts in encoder.columns.items()
+    }
+    rows = encoder(inputs)
+    encoded = keras.Input(rows.shape[1:], name="encoded", dtype="float32")
     x = heads.hidden_layers(
-        embedded(encoded, [encoder.get_layer(f"column{i}") for i in range(len(columns))]),
+        embedded(encoded, encoder),
         units,
         activation=activation,
         normalization=normalization,
@@ -86,11 +85,7 @@ def tabular_mlp(
         y = keras.layers.Dense(1, dtype="float32", name="standardized")(x)
         y = keras.layers.Rescaling(target_std, target_mean, dtype="float32", name="prediction")(y)
     network = keras.Model(encoded, y, name="network")
-    inputs = {
-        column: keras.Input((1,), dtype=tensor.dtype, name=column)
-        for column, tensor in encoder.input.items()
-    }
-    return keras.Model(inputs, network(encoder(inputs)), name=name)
+    return keras.Model(inputs, network(rows), name=name)
 
 
 def described_columns(model: keras.Model) -> dict[str, dict[str, Any]]:
@@ -109,33 +104,20 @@ def described_columns(model: keras.Model) -> dict[str, dict[str, Any]]:
 
 def column_layers(model: keras.Model) -> dict[str, keras.Layer]:
     """The layer that encodes each column of a `tabular_mlp`, by the column's name."""
-    encoder = model.get_layer("encoder")
-    return {name: encoder.get_layer(f"column{i}") for i, name in enumerate(sorted(encoder.input))}
+    return model.get_layer("encoder").by_name
 
 
-def _encoder(columns: Mapping[str, Mapping[str, Any]]) -> keras.Model:
-    """Raw columns by name -> float32 [batch, features], the columns in the order of their names."""
+def _checked(columns: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
     if not columns:
         raise UserError("there is no column to learn from")
-    space = keras.utils.FeatureSpace(
-        {
-            column: _feature(i, column, dict(columns[column]))
-            for i, column in enumerate(sorted(columns))
-        }
-    )
-    # A plain dictionary: Keras compares the kind of what it is given later.
-    return keras.Model(dict(space.get_inputs()), space.get_encoded_features(), name="encoder")
+    for column, facts in columns.items():
+        if not re.fullmatch(r"[A-Za-z]\w*", column, re.ASCII):
+            raise UserError(f"column {column!r}: letters, digits and underscores make a name")
+        kind = arguments.one_of(f"kind of column {column}", facts.get("kind"), tuple(KINDS))
+        if kind == "number" and not facts["std"] > 0:
+            raise UserError(f"column {column}: std {facts['std']} must be positive")
+    return columns
 
 
-def _feature(i: int, column: str, facts: dict[str, Any]) -> Any:
-    if not re.fullmatch(r"[A-Za-z]\w*", column, re.ASCII):
-        raise UserError(f"column {column!r}: letters, digits and underscores make a name")
-    kind = arguments.one_of(f"kind of column {column}", facts.pop("kind", None), tuple(KINDS))
-    if kind == "number" and not facts["std"] > 0:
-        raise UserError(f"column {column}: std {facts['std']} must be positive")
-    layer = NumberColumn if kind == "number" else CategoryColumn
-    if "embedding" in facts:
-        layer = ManyCategoriesColumn
-    dtype = "float64" if facts.get("wide") else KINDS[kind]
-    # Numbered, as the name of a column may be that of an input, too.
-    return keras.utils.FeatureSpace.feature(dtype, layer(**facts, name=f"column{i}"), "float")
+def _dtype(facts: Mapping[str, Any]) -> str:
+    return "float64" if facts.get("wide") else KINDS[facts["kind"]]

@@ -1,10 +1,15 @@
-"""Which class is a text of? Embedded words, perhaps read in both directions, and pooled."""
+"""Which class is a text of? Embedded words, perhaps read in both directions, and pooled.
+
+Beside that deep part there may be a wide one, a linear model on TF-IDF (arXiv:1606.07792): from few
+texts more is learned of words themselves than of what they have in common.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kapps.errors import UserError
@@ -12,6 +17,8 @@ from kapps.models import arguments, heads
 from kapps.models.text.words import FIRST, PADDING, WordPlaces
 
 KINDS = ("attention", "mean", "gru", "lstm")
+# Of scores on vectors of length 1, so that a rate that suits the other weights suits theirs, too.
+SCALE = 10.0
 _LAYERS = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
 
 
@@ -24,6 +31,7 @@ def text_classifier(
     units: int = 64,
     dropout: float = 0.3,
     most_words: int = 400,
+    idf: Sequence[float] | np.ndarray | None = None,
     name: str = "text_classifier",
 ) -> keras.Model:
     """A classifier of texts.
@@ -43,6 +51,8 @@ def text_classifier(
         dropout: part of the embedded words' features, whole features at a time, and of the pooled
             features that is dropped while training.
         most_words: words of a text that are read.
+        idf: of each word, see `word_idf`: the scores of a linear model on TF-IDF are added to the
+            logits. None: they are not.
         name: of the model.
 
     Returns:
@@ -57,6 +67,8 @@ def text_classifier(
     arguments.rate("dropout", dropout)
     if not vocabulary or len(set(vocabulary)) < len(vocabulary):
         raise UserError("the vocabulary needs a word, and each of its words once")
+    if idf is not None and len(idf) != len(vocabulary):
+        raise UserError(f"{len(idf)} idf for {len(vocabulary)} words: one for each is wanted")
     places = keras.Input((None,), dtype="int32", name="places")
     x = keras.layers.Embedding(len(vocabulary) + FIRST, embedding, name="embedding")(places)
     if dropout > 0:
@@ -66,7 +78,12 @@ def text_classifier(
         layer = _LAYERS[kind](units, return_sequences=True, name=kind)
         x = keras.layers.Bidirectional(layer, name="both_ways")(x, mask=here)
     x = PoolWords(0 if kind == "mean" else units, name="pool")(x, here)
-    network = keras.Model(places, heads.logits(x, classes, dropout), name="network")
+    logits = heads.logits(x, classes, dropout)
+    if idf is not None:
+        layer = TfidfScores(len(vocabulary) + FIRST, classes, dtype="float32", name="tfidf")
+        logits = keras.layers.Add(dtype="float32", name="wide_and_deep")([logits, layer(places)])
+        layer.idf.assign(np.concatenate([np.zeros(FIRST), idf]))
+    network = keras.Model(places, logits, name="network")
     text = keras.Input((), dtype="string", name="text")
     return keras.Model(
         text, network(WordPlaces(vocabulary, most_words, name="words")(text)), name=name
@@ -133,3 +150,45 @@ class PoolWords(keras.layers.Layer):
     def get_config(self):
         """Arguments of the constructor."""
         return {**super().get_config(), "units": self.units}
+
+
+@keras.saving.register_keras_serializable("kapps")
+class TfidfScores(keras.layers.Layer):
+    """Places of words int32 [batch, steps] -> scores of a linear model on TF-IDF, [batch, classes].
+
+    Word i of a text weighs idf_i / sqrt(sum_j idf_j^2), j over the words of the text; its rows of
+    the kernel are added up with these weights, and begin at 0.
+
+    Args:
+        words: rows of the kernel, those of padding and of unknown words included.
+        classes: columns.
+    """
+
+    def __init__(self, words: int, classes: int, **kwargs):
+        super().__init__(**kwargs)
+        self.words, self.classes = words, classes
+
+    def build(self, places_shape):
+        """Makes the kernel, and the frozen idf; 0 of a word counts it not."""
+        self.idf = self.add_weight(
+            shape=(self.words,), initializer="zeros", trainable=False, name="idf"
+        )
+        self.kernel = self.add_weight(
+            shape=(self.words, self.classes), initializer="zeros", name="kernel"
+        )
+
+    def call(self, places):
+        """The scores."""
+        idf = tf.gather(tf.convert_to_tensor(self.idf), places)
+        length = tf.sqrt(tf.reduce_sum(idf**2, axis=1, keepdims=True))
+        weights = tf.math.divide_no_nan(idf, length)[..., None]
+        rows = tf.gather(tf.convert_to_tensor(self.kernel), places)
+        return SCALE * tf.reduce_sum(weights * rows, axis=1)
+
+    def compute_output_spec(self, places):
+        """A score per class."""
+        return keras.KerasTensor((places.shape[0], self.classes), self.compute_dtype)
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        return {**super().get_config(), "words": self.words, "classes": self.classes}

@@ -48,6 +48,27 @@ def word_vocabulary(texts: Sequence[str], size: int = 20_000, minimum: int = 2) 
     return [word.decode("utf-8", "replace") for _, word in kept]
 
 
+def word_idf(texts: Sequence[str], vocabulary: Sequence[str]) -> np.ndarray:
+    """Inverse document frequencies, ln((1 + n) / (1 + df)) + 1 of the df of n texts with the word.
+
+    That is scikit-learn's smooth form.
+
+    Args:
+        texts: str [n], of training.
+        vocabulary: the words, see `word_vocabulary`.
+
+    Returns:
+        float32 [words].
+    """
+    found = np.zeros(len(vocabulary) + FIRST)
+    with tf.device("CPU:0"):
+        places = WordPlaces(vocabulary, most=2**31 - 1)
+        for start in range(0, len(texts), _TOGETHER):
+            for row in places(tf.constant(list(texts[start : start + _TOGETHER]), tf.string)):
+                found[np.unique(row)] += 1
+    return (np.log((1 + len(texts)) / (1 + found[FIRST:])) + 1).astype(np.float32)
+
+
 @keras.saving.register_keras_serializable("kapps")
 class WordPlaces(keras.layers.Layer):
     """Texts [batch] -> places of their words in a vocabulary, int32 [batch, steps].

@@ -18,7 +18,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kapps.models.tables.mlp import CategoryColumn, column_layers
+from kapps.models.tables.columns import CategoryColumn
+from kapps.models.tables.mlp import column_layers
 from kapps.serving.publishing.classic import is_points, point_endpoints
 from kapps.serving.publishing.documents import document_endpoints, is_document
 from kapps.serving.publishing.generative import endpoints_of, is_generative

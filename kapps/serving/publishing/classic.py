@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from kapps.errors import UserError
 from kapps.serving.savedmodel.endpoints import Endpoint, export_generative
+from kapps.serving.savedmodel.input_statistics import Statistics
 
 
 def is_points(model: keras.Model) -> bool:
@@ -29,6 +30,7 @@ def export_points(
     kind: str = "network",
     temperature: float = 1.0,
     card: str | None = None,
+    statistics: Statistics | None = None,
 ) -> Path:
     """Publishes a model of points as the next version under `export_dir`.
 
@@ -42,6 +44,8 @@ def export_points(
         kind: What the card calls the model.
         temperature: The logits are divided by it before the softmax.
         card: Markdown on what was trained on what, with which result.
+        statistics: what the inputs were like in training, by name, see
+            `kapps.serving.savedmodel.input_statistics`; for the counters of `kapps serve`.
 
     Returns:
         The directory of the published version.
@@ -62,6 +66,7 @@ def export_points(
         kind=kind,
         class_names=names,
         card=card,
+        statistics=statistics,
     )
 
 

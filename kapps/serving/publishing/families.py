@@ -25,7 +25,9 @@ from kapps.serving.publishing.pictures import export_labels, export_numbers
 from kapps.serving.publishing.series import export_sequences
 from kapps.serving.publishing.tables import export_table
 from kapps.serving.publishing.text import export_text
+from kapps.serving.savedmodel.input_statistics import statistics_of
 
+MEASURED = 2000  # training images, of which the statistics are
 CHECKED = 8  # validation examples that the self-check compares; none of them is stored
 
 
@@ -71,7 +73,13 @@ def _classes(model, data, temperature) -> dict[str, Any]:
 
 
 def _classes_and_images(model, images, temperature) -> dict[str, Any]:
-    return _classes(model, images, temperature) | _images(model, images, temperature)
+    train = images.splits["train"]
+    chosen = np.linspace(0, len(train) - 1, min(MEASURED, len(train))).astype(int)
+    return {
+        **_classes(model, images, temperature),
+        **_images(model, images, temperature),
+        "statistics": {"image": statistics_of(train.take(chosen))},
+    }
 
 
 def _names_and_images(model, images, temperature) -> dict[str, Any]:
@@ -79,13 +87,32 @@ def _names_and_images(model, images, temperature) -> dict[str, Any]:
 
 
 def _classes_and_points(model, points, temperature) -> dict[str, Any]:
-    sample = points.x["validation"][:CHECKED]
-    return _classes(model, points, temperature) | {"sample_images": sample}
+    return {
+        **_classes(model, points, temperature),
+        "sample_images": points.x["validation"][:CHECKED],
+        "statistics": {"image": statistics_of(points.x["train"])},
+    }
+
+
+def _classes_and_coordinates(model, points, temperature) -> dict[str, Any]:
+    found = {"points": statistics_of(points.x["train"])}
+    return _classes(model, points, temperature) | {"statistics": found}
+
+
+def _classes_and_columns(model, table, temperature) -> dict[str, Any]:
+    found = {
+        name: {"mean": [said["mean"]], "std": [said["std"]]}
+        for name, said in table.columns.items() if said["kind"] == "number"
+    }  # fmt: skip
+    return _classes(model, table, temperature) | {"statistics": found}
 
 
 def _classes_and_series(model, series, temperature) -> dict[str, Any]:
-    sample = series.splits["validation"].values[:CHECKED]
-    return _classes(model, series, temperature) | {"sample_series": sample}
+    return {
+        **_classes(model, series, temperature),
+        "sample_series": series.splits["validation"].values[:CHECKED],
+        "statistics": {"sequence": statistics_of(series.splits["train"].values)},
+    }
 
 
 def _images(model, images, temperature) -> dict[str, Any]:
@@ -129,8 +156,8 @@ FAMILIES = (
     Family(keras.Model, ImageData, "images", export_numbers, _images, _has_numbers),
     Family(keras.Model, ImageData, "images", export, _classes_and_images),
     Family(keras.Model, DocumentData, "texts", export_documents, _classes),
-    Family(keras.Model, TableData, "rows", export_table, _classes),
+    Family(keras.Model, TableData, "rows", export_table, _classes_and_columns),
     Family(keras.Model, SequenceData, "series", export_sequences, _classes_and_series),
     Family(keras.Model, PointData, "images", export, _classes_and_points, _holds_images),
-    Family(keras.Model, PointData, "points", export_points, _classes),
+    Family(keras.Model, PointData, "points", export_points, _classes_and_coordinates),
 )

@@ -14,9 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.data.images.decode import PLAIN, Reading
-from kapps.serving.savedmodel import graph
+from kapps.serving.savedmodel import graph, input_statistics
 from kapps.serving.savedmodel.card import model_card
 from kapps.serving.savedmodel.examples import checked_images
+from kapps.serving.savedmodel.input_statistics import Statistics
 from kapps.serving.savedmodel.self_check import check_saved_model
 from kapps.serving.savedmodel.versions import write_version
 from kapps.serving.savedmodel.warmup import BATCHES, write_warmup
@@ -31,6 +32,7 @@ def export(
     card: str | None = None,
     sample_images: np.ndarray | None = None,
     reading: Reading = PLAIN,
+    statistics: Statistics | None = None,
 ) -> Path:
     """Publishes a classifier as the next version under `export_dir`.
 
@@ -51,6 +53,8 @@ def export(
             appended to it.
         sample_images: uint8 [n, H, W, C] for the check, noise when None; none of them is stored.
         reading: How files are decoded, see `ImageData.reading`.
+        statistics: What the inputs were like in training, by name, see
+            `kapps.serving.savedmodel.input_statistics`; for the counters of `kapps serve`.
 
     Returns:
         The directory of the published version.
@@ -75,6 +79,7 @@ def export(
             export_dir.name, image_shape, class_names, temperature, takes, card, reading.webp
         )
         (directory / "model_card.md").write_text(text, encoding="utf-8")
+        input_statistics.write(directory, statistics)
         write_warmup(directory, export_dir.name, _warmup_requests(image_shape, tuple(endpoints)))
         check_saved_model(directory, model, images, class_names, temperature)
 

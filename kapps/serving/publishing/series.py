@@ -14,6 +14,7 @@ import tensorflow as tf
 from kapps.errors import UserError
 from kapps.models.resting_cells import cells_at_rest
 from kapps.serving.savedmodel.endpoints import Endpoint, export_generative
+from kapps.serving.savedmodel.input_statistics import Statistics
 
 PADDING_TOLERANCE = 1e-4  # of an answer, when more padding is sent
 
@@ -27,6 +28,7 @@ def export_sequences(
     kind: str = "recurrent network",
     card: str | None = None,
     sample_series: np.ndarray | None = None,
+    statistics: Statistics | None = None,
 ) -> Path:
     """Publishes a model of series as the next version under `export_dir`.
 
@@ -43,6 +45,8 @@ def export_sequences(
         kind: What the card calls the model.
         card: Markdown on what was trained on what, with which result.
         sample_series: float32 [n, T, F], with which it is checked that padding changes nothing.
+        statistics: what the inputs were like in training, by name, see
+            `kapps.serving.savedmodel.input_statistics`; for the counters of `kapps serve`.
 
     Returns:
         The directory of the published version.
@@ -68,6 +72,7 @@ def export_sequences(
         kind=kind,
         class_names=names,
         card=card,
+        statistics=statistics,
     )
 
 

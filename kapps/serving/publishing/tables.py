@@ -25,9 +25,10 @@ from kapps.errors import UserError
 from kapps.models.tables.columns import NumberColumn
 from kapps.models.tables.mlp import column_layers, described_columns
 from kapps.serving.prediction import load
-from kapps.serving.savedmodel import graph
+from kapps.serving.savedmodel import graph, input_statistics
 from kapps.serving.savedmodel.card import beginning, calls_block, python_block, rest_block
 from kapps.serving.savedmodel.endpoints import CHECKED_BATCHES
+from kapps.serving.savedmodel.input_statistics import Statistics
 from kapps.serving.savedmodel.self_check import check_endpoint, full_float32, refuse_state
 from kapps.serving.savedmodel.versions import version_directory, write_version
 from kapps.serving.savedmodel.warmup import BATCHES, write_warmup
@@ -56,6 +57,7 @@ def export_table(
     *,
     temperature: float = 1.0,
     card: str | None = None,
+    statistics: Statistics | None = None,
 ) -> Path:
     """Publishes a model of a table as the next version under `export_dir`.
 
@@ -74,6 +76,8 @@ def export_table(
         temperature: The logits are divided by it before the softmax.
         card: Markdown on what was trained on what, with which result; how to call the model is
             appended to it.
+        statistics: what the inputs were like in training, by name, see
+            `kapps.serving.savedmodel.input_statistics`; for the counters of `kapps serve`.
 
     Returns:
         The directory of the published version.
@@ -106,6 +110,7 @@ def export_table(
         text = _card(export_dir.name, dtypes, names, card)
         (directory / "model_card.md").write_text(text, encoding="utf-8")
         requests = [(SIGNATURE, _example(model, size, flat=False)) for size in BATCHES]
+        input_statistics.write(directory, statistics)
         write_warmup(directory, export_dir.name, requests)
         served = tf.saved_model.load(str(directory)).signatures[SIGNATURE]
         refuse_state(SIGNATURE, served)

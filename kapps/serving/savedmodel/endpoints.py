@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from kapps.serving.savedmodel import graph
+from kapps.serving.savedmodel import graph, input_statistics
 from kapps.serving.savedmodel.examples import checked_images, example_input
 from kapps.serving.savedmodel.generative_card import generative_card
+from kapps.serving.savedmodel.input_statistics import Statistics
 from kapps.serving.savedmodel.self_check import (
     ENDPOINT_TOLERANCE,
     check_endpoint,
@@ -43,6 +44,7 @@ def export_generative(
     card: str | None = None,
     sample_images: np.ndarray | None = None,
     tolerance: float = ENDPOINT_TOLERANCE,
+    statistics: Statistics | None = None,
 ) -> Path:
     """Publishes functions as the signatures of the next version under `export_dir`.
 
@@ -67,6 +69,8 @@ def export_generative(
         sample_images: uint8 [n, H, W, C] for the check, noise when None; none of them is stored.
         tolerance: Largest difference of a number, relative to the largest number of its tensor or
             1; uint8 may differ by one level more than that.
+        statistics: What the inputs were like in training, by name, see
+            `kapps.serving.savedmodel.input_statistics`; for the counters of `kapps serve`.
 
     Returns:
         The directory of the published version.
@@ -106,6 +110,7 @@ def export_generative(
         # Generated: training and validation images are nobody's business but the run's.
         noise = checked_images(None, image_shape) if shapes else None
         requests = [(n, example(n, size, 0, noise)) for size in BATCHES for n in endpoints]
+        input_statistics.write(directory, statistics)
         write_warmup(directory, export_dir.name, requests)
         loaded = tf.saved_model.load(str(directory))
         with full_float32():

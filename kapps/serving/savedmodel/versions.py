@@ -47,6 +47,11 @@ def version_directory(path: str | os.PathLike) -> Path:
     )
 
 
+def is_published(path: str | os.PathLike) -> bool:
+    """Whether a path is a version, or the directory of versions."""
+    return any((v / "saved_model.pb").is_file() for v in (Path(path), *versions(path).values()))
+
+
 def write_version(
     export_dir: str | os.PathLike, write: Callable[[Path], None], *, keep: int | None = None
 ) -> Path:

@@ -26,7 +26,7 @@ def write_warmup(directory: Path, model_name: str, requests: Iterable[Request]) 
         requests: Pairs of a signature's name and its inputs, name -> array.
     """
     path = directory / "assets.extra" / "tf_serving_warmup_requests"
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, inputs in requests:
             writer.write(prediction_log(model_name, signature, inputs))
@@ -37,13 +37,20 @@ def prediction_log(
     model_name: str, signature: str, inputs: Mapping[str, np.ndarray | np.generic]
 ) -> bytes:
     """One `PredictionLog` that holds a `PredictRequest`, as bytes."""
+    predict_log = field(1, request_to_predict(model_name, signature, inputs))
+    return field(6, predict_log)
+
+
+def request_to_predict(
+    model_name: str, signature: str, inputs: Mapping[str, np.ndarray | np.generic]
+) -> bytes:
+    """A `PredictRequest`, as bytes."""
     model_spec = field(1, model_name.encode()) + field(3, signature.encode())
     request = field(1, model_spec)
     for name, value in inputs.items():
         tensor = tf.make_tensor_proto(value).SerializeToString()
         request += field(2, field(1, name.encode()) + field(2, tensor))  # an entry of the map
-    predict_log = field(1, request)
-    return field(6, predict_log)
+    return request
 
 
 def read_warmup(directory: Path, most: int = 1000) -> list[Request]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kapps.serving.server.engines import Function
 from kapps.serving.server.protocols.calls import Arrays, Call
 from kapps.serving.server.refusals import NAMES, Refused
 
@@ -27,7 +28,7 @@ Read = Callable[[dict[str, Any], bytes], Call]
 def run(
     parts: Sequence[tuple[dict[str, Any], bytes]],
     read: Read,
-    functions: dict[str, Callable],
+    functions: dict[str, Function],
     together: int,
 ) -> Iterator[tuple[list[int], list[Answer] | None]]:
     """Answers requests.
@@ -35,12 +36,13 @@ def run(
     Args:
         parts: head and body of each request.
         read: makes a call of them.
-        functions: the signatures by name, tensors by name -> tensors by name.
+        functions: by the signature's name, arrays by name -> arrays by name.
         together: most examples in one call of a function.
 
     Yields:
-        The numbers of some requests and None, before they are computed; then with their answers.
-        So whoever listens knows which requests a process died of.
+        The numbers of some requests with their answers; and before that, where not all of the
+        requests are computed together, with None, so that whoever listens knows which of them a
+        process died of.
     """
     calls: dict[int, Call] = {}
     for number, (head, body) in enumerate(parts):
@@ -52,8 +54,10 @@ def run(
             yield [number], [refusal(Refused("RESOURCE_EXHAUSTED", "not enough memory"))]
         except Exception as error:  # a fault of the reader costs this request, not the worker
             yield [number], [refusal(_fault(error))]
-    for numbers in _groups(calls, together):
-        yield numbers, None
+    groups = list(_groups(calls, together))
+    for numbers in groups:
+        if len(groups) > 1:
+            yield numbers, None
         group = [calls[number] for number in numbers]
         answers = _answers(group, functions, together)
         yield numbers, answers
@@ -83,7 +87,7 @@ def _groups(calls: dict[int, Call], together: int) -> Iterator[list[int]]:
     yield from groups.values()
 
 
-def _answers(group: list[Call], functions: dict[str, Callable], together: int) -> list[Answer]:
+def _answers(group: list[Call], functions: dict[str, Function], together: int) -> list[Answer]:
     try:
         outputs = _outputs(group, functions, together)
     except Refused as refused:
@@ -109,7 +113,7 @@ def _fault(error: Exception) -> Refused:
     return Refused("INTERNAL", f"{type(error).__name__}: {error}")
 
 
-def _outputs(group: list[Call], functions: dict[str, Callable], together: int) -> list[Arrays]:
+def _outputs(group: list[Call], functions: dict[str, Function], together: int) -> list[Arrays]:
     first = group[0]
     function = functions[first.signature.name]
     if first.rows is None:
@@ -136,11 +140,9 @@ def _outputs(group: list[Call], functions: dict[str, Callable], together: int) -
     ]
 
 
-def _called(function: Callable, inputs: Arrays) -> dict[str, np.ndarray]:
+def _called(function: Function, inputs: Arrays) -> dict[str, np.ndarray]:
     try:
-        given = {name: tf.constant(array) for name, array in inputs.items()}
-        said = function(**given)
-        return {name: np.asarray(tensor.numpy()) for name, tensor in said.items()}
+        return function(inputs)
     except tf.errors.OpError as error:
         code = NAMES.get(error.error_code, "UNKNOWN")
         raise Refused(code, _first_line(error.message)) from error

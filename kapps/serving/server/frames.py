@@ -7,7 +7,6 @@ request has taken over cannot take over the server.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import struct
@@ -39,14 +38,17 @@ def unpack(payload: bytes) -> list[Part]:
     return parts
 
 
-async def read(reader: asyncio.StreamReader) -> list[Part]:
-    """The next frame of a worker.
-
-    Raises:
-        asyncio.IncompleteReadError, ConnectionError: the worker has ended.
-    """
-    (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-    return unpack(await reader.readexactly(length))
+def take(received: bytearray) -> list[Part] | None:
+    """Removes the first frame from what has come; None where it is not whole yet."""
+    if len(received) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack_from(received)
+    end = _LENGTH.size + length
+    if len(received) < end:
+        return None
+    payload = bytes(memoryview(received)[_LENGTH.size : end])
+    del received[:end]
+    return unpack(payload)
 
 
 def receive(connection: socket.socket) -> list[Part] | None:

@@ -13,12 +13,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
 
+import anyio
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from kapps.serving.server import served
+import kapps
+from kapps.serving.server import openapi, served
 from kapps.serving.server.catalogue import Catalogue, Model
 from kapps.serving.server.limits import Limits
 from kapps.serving.server.metrics import Metrics
@@ -34,7 +36,13 @@ _V2 = re.compile(
     r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>\d+))?(?:/(?P<verb>infer|ready))?"
 )
 _JSON_BYTES = "inference-header-content-length"
-_PAGE = {"index.html": "text/html", "page.js": "text/javascript", "page.css": "text/css"}
+_PAGE = {
+    "index.html": "text/html",
+    "page.js": "text/javascript",
+    "page.css": "text/css",
+    "api.html": "text/html",
+    "api.js": "text/javascript",
+}
 _SAFE = {
     "x-content-type-options": "nosniff",
     "content-security-policy": "default-src 'self'; img-src 'self' data: blob:",
@@ -71,15 +79,17 @@ class Server:
         ]
         return Starlette(
             routes=[
+                # First what is asked most: routes are tried in their order.
+                Route("/v1/{rest:path}", self._guarded("v1", self._v1), methods=["GET", "POST"]),
+                Route("/v2/{rest:path}", self._guarded("v2", self._v2), methods=["GET", "POST"]),
+                Route("/v2", self._guarded("v2", self._v2), methods=["GET"]),
                 *page,
                 Route("/healthz", self._alive, methods=["GET"]),
                 Route("/readyz", self._ready, methods=["GET"]),
                 Route("/metrics", self._guarded("metrics", self._metrics), methods=["GET"]),
                 Route("/models", self._guarded("models", self._models), methods=["GET"]),
+                Route("/openapi.json", self._guarded("openapi", self._openapi), methods=["GET"]),
                 Route("/models/{name}/card", self._guarded("card", self._card), methods=["GET"]),
-                Route("/v1/{rest:path}", self._guarded("v1", self._v1), methods=["GET", "POST"]),
-                Route("/v2/{rest:path}", self._guarded("v2", self._v2), methods=["GET", "POST"]),
-                Route("/v2", self._guarded("v2", self._v2), methods=["GET"]),
             ]
         )
 
@@ -183,10 +193,11 @@ class Server:
             raise self._too_large()
         holding = [0]
         try:
-            body = await asyncio.wait_for(self._body(request, holding), self.limits.seconds)
+            with anyio.fail_after(self.limits.seconds):
+                body = await self._body(request, holding)
             version = find()  # another one, perhaps, than before the body came
             return await version.ask({**about, "version": version.number}, body)
-        except asyncio.TimeoutError as error:
+        except TimeoutError as error:
             message = f"the request did not arrive within {self.limits.seconds:g} s"
             raise Refused("DEADLINE_EXCEEDED", message, 408) from error
         finally:
@@ -244,6 +255,10 @@ class Server:
     async def _models(self, request: Request) -> Response:
         """What the page shows: models, versions, signatures, labels."""
         return _json({name: described(model) for name, model in self.catalogue.models.items()})
+
+    async def _openapi(self, request: Request) -> Response:
+        models = {name: described(model) for name, model in self.catalogue.models.items()}
+        return _json(openapi.description(models, kapps.__version__, self.key is not None))
 
     async def _card(self, request: Request) -> Response:
         version = self.catalogue.find(request.path_params["name"]).find()

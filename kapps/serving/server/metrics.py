@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
+_INPUTS = (
+    ("kapps_input_examples_total", "counter", "Examples that were served, by feature."),
+    ("kapps_input_far_total", "counter", "Of those, four training deviations off the mean."),
+    ("kapps_input_sum", "gauge", "Sum of the values of a feature: its rate is their mean."),
+    ("kapps_input_training_mean", "gauge", "Mean of a feature over the training examples."),
+    ("kapps_input_training_std", "gauge", "Standard deviation of the same."),
+)
 _Labels = tuple[tuple[str, str], ...]
 
 
@@ -37,6 +45,7 @@ class Metrics:
     def __init__(self) -> None:
         self._requests: Counter[_Labels] = Counter()
         self._restarts: Counter[_Labels] = Counter()
+        self._inputs: dict[_Labels, tuple[float, ...]] = {}
         self._seconds: dict[_Labels, _Histogram] = defaultdict(lambda: _Histogram(_SECONDS))
         self._batches: dict[_Labels, _Histogram] = defaultdict(lambda: _Histogram(_BATCHES))
 
@@ -52,6 +61,28 @@ class Metrics:
     def restarted(self, model: str, version: int) -> None:
         """A worker had to be replaced."""
         self._restarts[(("model", model), ("version", str(version)))] += 1
+
+    def inputs(
+        self, model: str, version: int, trained: Mapping[str, Any], seen: Mapping[str, Any]
+    ) -> None:
+        """Inputs were served, of a version that knows what they were like in training.
+
+        Args:
+            model: its name.
+            version: its number.
+            trained: by input, `mean` and `std` of each feature.
+            seen: by input, examples, those far off, and the sum of values, of each feature.
+        """
+        for name, columns in seen.items():
+            means, stds = trained[name]["mean"], trained[name]["std"]
+            for feature, numbers in enumerate(zip(*columns, means, stds, strict=True)):
+                key = (
+                    ("model", model), ("version", str(version)),
+                    ("input", name), ("feature", str(feature)),
+                )  # fmt: skip
+                before = self._inputs.get(key, (0.0, 0.0, 0.0))
+                counted = tuple(old + new for old, new in zip(before, numbers[:3], strict=True))
+                self._inputs[key] = (*counted, *numbers[3:])
 
     def text(self, states: Iterable[tuple[str, int, str, int]]) -> str:
         """All of it.
@@ -82,6 +113,9 @@ class Metrics:
             "# HELP kapps_version_available Whether a version is served.",
             "# TYPE kapps_version_available gauge",
         ]
+        for place, (name, kind, words) in enumerate(_INPUTS):
+            lines += [f"# HELP {name} {words}", f"# TYPE {name} {kind}"]
+            lines += [_line(name, key, float(row[place])) for key, row in self._inputs.items()]
         waiting = []
         for model, number, state, count in states:
             labels = (("model", model), ("version", str(number)))
@@ -97,9 +131,7 @@ class Metrics:
 
 def _line(name: str, labels: _Labels, value: float) -> str:
     inner = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels)
-    return (
-        f"{name}{{{inner}}} {value:g}" if isinstance(value, float) else f"{name}{{{inner}}} {value}"
-    )
+    return f"{name}{{{inner}}} {value!r}"
 
 
 def _escaped(text: str) -> str:

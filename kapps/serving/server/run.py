@@ -14,9 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+
+try:
+    from uvloop import run as _run
+except ImportError:  # asyncio's own loop takes half as long again for a request
+    from asyncio import run as _run
 
 from kapps.errors import UserError
+from kapps.serving.server import connections
 from kapps.serving.server.catalogue import Catalogue
 from kapps.serving.server.http_app import Server
 from kapps.serving.server.limits import Limits
@@ -25,7 +30,6 @@ from kapps.serving.server.served import Version
 from kapps.serving.server.workers import Nursery
 
 _log = logging.getLogger("kapps.serve")
-_HEADERS_SECONDS = 10.0
 _GRACE_SECONDS = 30
 
 
@@ -39,31 +43,6 @@ class _Lines(logging.Formatter):
         if record.exc_info:
             facts = {**facts, "traceback": self.formatException(record.exc_info)}
         return json.dumps({**line, **facts}, ensure_ascii=False)
-
-
-class _Impatient(H11Protocol):
-    """HTTP whose clients have ten seconds for the head of their first request.
-
-    uvicorn itself closes connections that have been idle after a request, not those that never
-    make one.
-    """
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._patience = self.loop.call_later(_HEADERS_SECONDS, self._give_up)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._patience.cancel()
-        super().connection_lost(exc)
-
-    def handle_events(self) -> None:
-        super().handle_events()
-        if self.cycle is not None:
-            self._patience.cancel()
-
-    def _give_up(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
-            self.transport.close()
 
 
 class _Http(uvicorn.Server):
@@ -96,6 +75,7 @@ def run(
     every: float = 1.0,
     key: str | None = None,
     access_log: bool = False,
+    engine: str = "auto",
 ) -> None:
     """Serves the models under a root until SIGTERM or SIGINT, then answers what has come.
 
@@ -108,6 +88,7 @@ def run(
         every: Seconds between two looks at the root.
         key: What clients have to show.
         access_log: A line for each request.
+        engine: What computes, see `kapps.serving.server.engines`.
 
     Raises:
         UserError: a port cannot be had.
@@ -118,14 +99,14 @@ def run(
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO if name != "uvicorn" else logging.WARNING)
-    asyncio.run(_serve(root, host, port, grpc_port, limits, every, key, access_log))
+    _run(_serve(root, host, port, grpc_port, limits, every, key, access_log, engine))
 
 
-async def _serve(root, host, port, grpc_port, limits, every, key, access_log) -> None:
+async def _serve(root, host, port, grpc_port, limits, every, key, access_log, engine) -> None:
     metrics, nursery = Metrics(), Nursery()
 
     def make(model: str, number: int, directory: Path) -> Version:
-        return Version(model, number, directory, nursery, limits, metrics)
+        return Version(model, number, directory, nursery, limits, metrics, engine)
 
     catalogue = Catalogue(root, make, every)
     server = Server(catalogue, limits, metrics, key)
@@ -140,14 +121,14 @@ async def _serve(root, host, port, grpc_port, limits, every, key, access_log) ->
             raise UserError(f"--grpc-port: {error}") from error
     config = uvicorn.Config(
         server.app(),
-        http=_Impatient,
+        http=connections.HTTP,
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=access_log,
         server_header=False,
         limit_concurrency=limits.connections,
-        h11_max_incomplete_event_size=65536,
+        h11_max_incomplete_event_size=connections.HEAD_BYTES,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )

@@ -51,11 +51,13 @@ class Version:
         nursery: Nursery,
         limits: Limits,
         metrics: Metrics,
+        engine: str = "auto",
     ):
         self.model, self.number, self.directory = model, number, directory
         self.state, self.error = LOADING, ""
         self.about: dict[str, Any] = {}
         self._nursery, self._limits, self._metrics = nursery, limits, metrics
+        self._engine = engine
         self._queue: deque[Request] = deque()
         self._arrived = asyncio.Event()
         self._tasks: list[asyncio.Task] = []
@@ -85,6 +87,9 @@ class Version:
                 worker.kill()
             return
         self.about = started[0].about
+        for note in self.about["engines"]:
+            level = logging.WARNING if "reason" in note else logging.INFO
+            self._say(level, "engine", **note)
         self._tasks = [
             asyncio.create_task(self._serve(slot, worker)) for slot, worker in enumerate(started)
         ]
@@ -112,10 +117,12 @@ class Version:
         request = Request(head, body, deadline, loop.create_future())
         self._queue.append(request)
         self._arrived.set()
+        late = Refused("DEADLINE_EXCEEDED", f"no answer within {limits.seconds:g} s")
+        end = loop.call_at(deadline, _refuse, request, late)
         try:
-            answer = await asyncio.wait_for(request.answer, limits.seconds)
-        except asyncio.TimeoutError as error:
-            raise Refused("DEADLINE_EXCEEDED", f"no answer within {limits.seconds:g} s") from error
+            answer = await request.answer
+        finally:
+            end.cancel()
         if "code" in answer[0]:
             raise Refused(
                 answer[0]["code"], answer[1].decode("utf-8", "replace"), answer[0]["status"]
@@ -146,9 +153,8 @@ class Version:
 
     async def _start(self) -> Worker:
         limits = self._limits
-        return await Worker.start(
-            self._nursery, self.directory, limits.together, limits.load_seconds
-        )
+        order = {"together": limits.together, "engine": self._engine}
+        return await Worker.start(self._nursery, self.directory, order, limits.load_seconds)
 
     async def _serve(self, slot: int, worker: Worker | None) -> None:
         """Empties the queue with one worker, and with the next one when that has died."""
@@ -219,6 +225,9 @@ class Version:
 
         def on_answer(number: int, head: dict[str, Any], body: bytes) -> None:
             request = left.pop(number)
+            if "seen" in head:
+                seen = head.pop("seen")
+                self._metrics.inputs(self.model, self.number, self.about["statistics"], seen)
             if not request.answer.done():
                 request.answer.set_result((head, body))
 

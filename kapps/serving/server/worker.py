@@ -19,8 +19,10 @@ import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow.core.protobuf import saved_model_pb2
 
-from kapps.serving.savedmodel.warmup import read_warmup
-from kapps.serving.server import execution, frames
+from kapps.serving.savedmodel import input_statistics
+from kapps.serving.savedmodel.onnx_files import read_labels
+from kapps.serving.savedmodel.warmup import read_warmup, request_to_predict
+from kapps.serving.server import engines, execution, frames
 from kapps.serving.server.protocols import reading
 from kapps.serving.server.protocols.tensors import STRING, Signature, Spec
 
@@ -33,9 +35,9 @@ def serve(connection: socket.socket) -> None:
         return
     order = asked[0][0]
     try:
-        loaded = Loaded(Path(order["directory"]))
+        loaded = Loaded(Path(order["directory"]), order["engine"])
         began = time.perf_counter()
-        played = loaded.warm_up()
+        played = loaded.warm_up(order["together"])
         seconds = time.perf_counter() - began
     except Exception as error:  # of whatever kind: the version cannot be served, and this is why
         message = str(error).strip() or type(error).__name__
@@ -53,6 +55,8 @@ def serve(connection: socket.socket) -> None:
                     ({**head, "number": number}, body)
                     for number, (head, body) in zip(numbers, answers, strict=True)
                 ]
+                if seen := loaded.watch.take():
+                    said[-1][0]["seen"] = seen
             connection.sendall(frames.pack(said))
 
 
@@ -60,51 +64,70 @@ class Loaded:
     """A SavedModel in memory.
 
     Attributes:
-        functions: the signatures, by name.
+        functions: what computes the signatures, by name.
         signatures: what they take and return, by name.
+        engines: which runtime that is, where it might be another one than TensorFlow.
+        watch: what counts inputs that are unlike those of the training.
     """
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, engine: str):
         self.directory = directory
         self._model = tf.saved_model.load(str(directory))  # holds the variables
-        self.functions = dict(self._model.signatures)
         self._definitions = _definitions(directory)
         self.signatures = {
             name: _signature(name, definition)
             for name, definition in self._definitions.items()
-            if name in self.functions
+            if name in self._model.signatures
         }
         if not self.signatures:
             raise ValueError("the SavedModel has no signatures")
-        labels = directory / "assets" / "labels.txt"
-        self.labels: list[str] = []
-        if labels.is_file():
-            self.labels = labels.read_text(encoding="utf-8").splitlines()
+        self.labels = read_labels(directory)
+        self._requests = read_warmup(directory)
+        self._statistics = input_statistics.read(directory)
+        self.watch = input_statistics.Watch(self._statistics)
+        functions = {
+            name: engines.tensorflow(self._model.signatures[name]) for name in self.signatures
+        }
+        self.functions, self.engines = engines.chosen(
+            engine, directory, functions, self.signatures, self._requests, self.labels
+        )
 
     def read(self, head: dict[str, Any], body: bytes):
         """A request as a call."""
-        return reading.read(head, body, self.signatures, self.labels)
+        call = reading.read(head, body, self.signatures, self.labels)
+        self.watch.see(call.inputs)
+        return call
 
-    def warm_up(self) -> int:
-        """Plays the requests that the version brings, or made-up ones; how many."""
-        requests = read_warmup(self.directory) or self._made_up()
-        for name, inputs in requests:
-            given = {key: tf.constant(value) for key, value in inputs.items()}
-            self.functions[name](**given)
-        return len(requests)
+    def warm_up(self, together: int) -> int:
+        """Plays the requests that the version brings, or made-up ones; how many.
+
+        They take the way of a client's, so that the first one finds nothing to be done for the
+        first time.
+        """
+        asked = self._requests or list(self._made_up())
+        for name, inputs in asked:
+            head = {"protocol": "grpc", "method": "Predict", "signature": name}
+            head |= {"model": "", "version": 0}
+            body = request_to_predict("", name, inputs)
+            for _, answers in execution.run([(head, body)], self.read, self.functions, together):
+                refused = [answer for answer in answers or () if "code" in answer[0]]
+                if refused and self._requests:
+                    raise ValueError(f"warm-up request of {name}: {refused[0][1].decode()}")
+        self.watch.take()  # those were nobody's
+        return len(self._requests)
 
     def _made_up(self):
         """A request of zeros to each signature that takes numbers in arrays of known rank."""
         for name, signature in self.signatures.items():
             specs = signature.inputs.values()
             if all(spec.shape is not None and spec.dtype != STRING for spec in specs):
-                zeros = {
-                    key: np.zeros([length or 1 for length in spec.shape or ()], spec.dtype)
-                    for key, spec in signature.inputs.items()
-                }
-                with contextlib.suppress(tf.errors.OpError):  # zeros may be no request at all
-                    self.functions[name](**{k: tf.constant(v) for k, v in zeros.items()})
-        return []
+                yield (
+                    name,
+                    {
+                        key: np.zeros([length or 1 for length in spec.shape or ()], spec.dtype)
+                        for key, spec in signature.inputs.items()
+                    },
+                )  # zeros may be no request at all, which is no fault of the version
 
     def about(self) -> dict[str, Any]:
         """What the server has to know."""
@@ -121,6 +144,8 @@ class Loaded:
                 if name in self.signatures
             },
             "labels": self.labels,
+            "engines": self.engines,
+            "statistics": self._statistics,
         }
 
     def _columns(self) -> list[str]:

@@ -16,8 +16,6 @@ from typing import Any
 
 from kapps.serving.server import frames
 
-_ENDED = (asyncio.IncompleteReadError, ConnectionError, BrokenPipeError, EOFError)
-
 
 class Died(Exception):
     """A worker has ended while it was asked."""
@@ -96,34 +94,69 @@ class Nursery:
         self._control = ours
 
 
+class _Connection(asyncio.Protocol):
+    """What a worker says, a frame at a time.
+
+    Attributes:
+        heard: is given the parts of each frame.
+        ended: is called when there will be no more.
+    """
+
+    def __init__(self) -> None:
+        self.heard: Callable[[list[frames.Part]], None] = lambda parts: None
+        self.ended: Callable[[], None] = lambda: None
+        self.over = False
+        self._received = bytearray()
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while (parts := frames.take(self._received)) is not None:
+            self.heard(parts)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.over = True
+        self.ended()
+
+
 class Worker:
     """One process that holds one version."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, process: int
+        self, connection: _Connection, transport: asyncio.WriteTransport, process: int
     ) -> None:
-        self._reader, self._writer = reader, writer
+        self._connection, self._transport = connection, transport
         self.process = process
         self.about: dict[str, Any] = {}
 
     @classmethod
     async def start(
-        cls, nursery: Nursery, directory: Path, together: int, seconds: float
+        cls, nursery: Nursery, directory: Path, order: dict[str, Any], seconds: float
     ) -> Worker:
         """A worker that has loaded and warmed up a version.
+
+        Args:
+            nursery: what it is forked from.
+            directory: of the version.
+            order: what else the worker is told.
+            seconds: it has for that.
 
         Raises:
             CannotLoad: it cannot, and why.
         """
-        connection, process = await nursery.fork()
-        connection.setblocking(False)
-        reader, writer = await asyncio.open_unix_connection(sock=connection, limit=2**22)
-        worker = cls(reader, writer, process)
-        order = {"directory": str(directory), "together": together}
+        own_end, process = await nursery.fork()
+        own_end.setblocking(False)
+        loop = asyncio.get_running_loop()
+        transport, connection = await loop.create_unix_connection(_Connection, sock=own_end)
+        worker = cls(connection, transport, process)
+        said: list[dict[str, Any]] = []
+
+        def heard(parts: list[frames.Part]) -> bool:
+            said.extend(head for head, _ in parts)
+            return True
+
         try:
-            writer.write(frames.pack([(order, b"")]))
-            [(about, _)] = await asyncio.wait_for(frames.read(reader), seconds)
-        except _ENDED as error:
+            await worker._told([({"directory": str(directory), **order}, b"")], heard, seconds)
+        except Died as error:
             worker.kill()
             raise CannotLoad("the process that loaded it ended: out of memory?") from error
         except asyncio.TimeoutError as error:
@@ -132,6 +165,7 @@ class Worker:
         except BaseException:
             worker.kill()
             raise
+        [about] = said
         if "error" in about:
             worker.close()
             raise CannotLoad(about["error"])
@@ -149,7 +183,7 @@ class Worker:
 
         Args:
             parts: the requests.
-            on_start: is told which are computed next.
+            on_start: is told which are computed next, where not all are computed together.
             on_answer: is given the number, head and body of each answer.
             seconds: how long nothing may come.
 
@@ -158,24 +192,69 @@ class Worker:
             asyncio.TimeoutError: nothing came in time.
         """
         left = len(parts)
+
+        def heard(answers: list[frames.Part]) -> bool:
+            nonlocal left
+            for head, body in answers:
+                if "started" in head:
+                    on_start(head["started"])
+                else:
+                    left -= 1
+                    on_answer(head.pop("number"), head, body)
+            return not left
+
+        await self._told(parts, heard, seconds)
+
+    async def _told(
+        self,
+        parts: Sequence[frames.Part],
+        heard: Callable[[list[frames.Part]], bool],
+        seconds: float,
+    ) -> None:
+        """Sends parts and waits until `heard` has heard enough."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        last = loop.time()
+
+        def on_frame(parts: list[frames.Part]) -> None:
+            nonlocal last
+            last = loop.time()
+            try:
+                enough = heard(parts)
+            except Exception as error:  # else it would wait for an answer that has come
+                fail(error)
+                return
+            if enough and not done.done():
+                done.set_result(None)
+
+        def fail(error: Exception) -> None:
+            if not done.done():
+                done.set_exception(error)
+
+        def check() -> None:
+            nonlocal watch
+            if loop.time() >= last + seconds:
+                fail(asyncio.TimeoutError())
+            else:
+                watch = loop.call_at(last + seconds, check)
+
+        if self._connection.over:
+            raise Died
+        self._connection.heard, self._connection.ended = on_frame, lambda: fail(Died())
+        watch = loop.call_at(last + seconds, check)
         try:
-            self._writer.write(frames.pack(parts))
-            while left:
-                for head, body in await asyncio.wait_for(frames.read(self._reader), seconds):
-                    if "started" in head:
-                        on_start(head["started"])
-                    else:
-                        left -= 1
-                        on_answer(head.pop("number"), head, body)
-        except _ENDED as error:
-            raise Died from error
+            self._transport.write(frames.pack(parts))
+            await done
+        finally:
+            watch.cancel()
+            self._connection.heard, self._connection.ended = lambda parts: None, lambda: None
 
     def close(self) -> None:
         """The worker ends when it has read that nothing more comes."""
-        self._writer.close()
+        self._transport.close()
 
     def kill(self) -> None:
         """Ends it now."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process, signal.SIGKILL)
-        self._writer.close()
+        self._transport.abort()

@@ -73,15 +73,21 @@ def classifier_batches(
     one_hot = picture_targets(images)
     targets = training_targets(images, label_smoothing, class_weights)
 
-    def augmented(pixels, labels, seed_of_step):
-        pixels, mixed = augmentation(pixels, one_hot(labels), seed_of_step)
+    def augmented(pixels, labels, seed_of_step, part):
+        pixels, mixed = augmentation(pixels, one_hot(labels), seed_of_step, part)
         return pixels, *targets(mixed)
 
     def as_they_are(pixels, labels):
         return pixels, one_hot(labels)
 
     return image_batches(
-        images.splits, batch_size, seed=seed, prepare=augmented, measured=as_they_are, **settings
+        images.splits,
+        batch_size,
+        seed=seed,
+        prepare=augmented,
+        measured=as_they_are,
+        neighbours=augmentation.neighbours,
+        **settings,
     )
 
 

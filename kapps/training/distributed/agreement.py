@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from kapps.data.pipeline import TrainingBatches, without_autotune
 from kapps.errors import UserError
 from kapps.training.distributed.patch import several_machines
 
@@ -86,6 +88,34 @@ def shared_by_all(batches: tf.data.Dataset, strategy: tf.distribute.Strategy) ->
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return batches.with_options(options)
+
+
+def own_parts(
+    batches: TrainingBatches, strategy: tf.distribute.Strategy, first: int, last: int, start: int
+) -> Any:
+    """Training batches for `fit`, of which each worker makes the rows of its own replicas alone.
+
+    Where that cannot be, it makes all of them, and keeps its own.
+
+    Args:
+        batches: of training.
+        strategy: of the devices.
+        first: epoch to begin with, and so on: as `IndexedBatches.dataset` has it.
+        last: likewise.
+        start: likewise.
+    """
+    if not (several_machines(strategy) and batches.by_part):
+        shared = shared_by_all(batches.dataset(first, last, start), strategy)
+        return without_autotune(shared)
+
+    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        replicas = context.num_replicas_in_sync
+        local = replicas // context.num_input_pipelines
+        begin = context.input_pipeline_id * local
+        own = range(begin, begin + local)
+        return without_autotune(batches.parts(first, last, start, replicas=own, of=replicas))
+
+    return strategy.distribute_datasets_from_function(of_worker)
 
 
 @contextlib.contextmanager

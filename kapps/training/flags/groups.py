@@ -156,6 +156,10 @@ class ImageFlags:
     squashed (stretch); auto: fit, if many have one, else stretch"""
     skip_broken: bool = False
     """leave out images that cannot be read, instead of stopping"""
+    decoded: Literal["auto", "memory", "disk", "none"] = "auto"
+    """folder: where decoded images are kept; disk: a file for later runs, too; none: decode them in
+    every epoch, and write nothing; auto: disk for 1,000 images to 32 GiB and half of what is free,
+    or else memory, if they fit"""
     group_pattern: str | None = None
     """folder: a regular expression with one group, searched for in file names: "(patient[0-9]+)"
     puts all images with the same value into one split"""

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from kapps.data import Augmentation
 from kapps.data.images.augmentation import cutmix, erase, mixup, move
+from kapps.data.pipeline import Part
 from kapps.errors import UserError
 
 KEY = tf.constant([3, 4], tf.int64)
@@ -120,3 +121,27 @@ def test_cutmix_targets_are_the_shares_of_pixels():
 def test_meaningless_strengths_are_refused(bad):
     with pytest.raises(UserError, match=next(iter(bad))):
         Augmentation(**bad)
+
+
+EVERYTHING = {"flip": True, "crop": 0.2, "rotation": 20, "erasing": 0.7}
+MIXING = [{}, {"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}]
+
+
+@pytest.mark.parametrize("mixing", MIXING, ids=["plain", "mixup", "cutmix", "both"])
+@pytest.mark.parametrize("shards", [2, 4])
+@pytest.mark.parametrize("shape", [(9, 7, 2), (5, 5, 3)])  # values of a row: 126, and 75, odd
+def test_parts_of_a_batch_are_the_same_bits(shards, mixing, shape):
+    """Both coins of mixup or cutmix fall in eight seeds."""
+    augmentation = Augmentation(**EVERYTHING, **mixing)
+    images, targets = pictures(8, *shape), tf.eye(8)
+    augmented, count = tf.function(augmentation), 8 // shards
+    for step in range(8):
+        whole = augmented(images, targets, KEY + step)
+        for shard in range(shards):
+            part = Part(8, count, shard * count, augmentation.neighbours)
+            found = augmented(
+                tf.gather(images, part.rows), tf.gather(targets, part.rows), KEY + step, part
+            )
+            own = slice(shard * count, (shard + 1) * count)
+            for a, b in zip(whole, found, strict=True):
+                np.testing.assert_array_equal(a[own], b[part.before :])

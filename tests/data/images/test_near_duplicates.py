@@ -3,10 +3,12 @@
 import io
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from PIL import Image
 
 from kapps import data
+from kapps.data.images import near_duplicates
 
 
 def split(pictures):
@@ -70,3 +72,17 @@ def test_nothing_to_compare():
     some, none = split([smooth(0)]), split([smooth(0)])
     none = data.Split(none.labels[:0], none.images)
     assert data.near_duplicates(some, none) == data.near_duplicates(none, some) == []
+
+
+@pytest.mark.parametrize("sizes", [(3, 2, 1), (4, 100, 3), (7, 5, 2), (100, 3, 100)])
+def test_blocks_make_no_difference(sizes, monkeypatch):
+    random = np.random.RandomState(1)
+    train = random.randint(0, 256, (23, 20, 20, 3)).astype(np.uint8)
+    noisy = train + random.randint(-2, 3, train.shape)
+    test = np.concatenate([np.clip(noisy, 0, 255)[::-1], 255 - train[:4]]).astype(np.uint8)
+    found = data.near_duplicates(split(test), split(train))
+    assert [(twin.row, twin.twin) for twin in found] == [(i, 22 - i) for i in range(23)]
+    for name, size in zip(("_TOGETHER", "_BLOCK", "_CHUNK"), sizes, strict=True):
+        monkeypatch.setattr(near_duplicates, name, size)
+    again = data.near_duplicates(split(test), split(train))
+    np.testing.assert_allclose(again, found, rtol=1e-6)

@@ -1,5 +1,6 @@
 """`tfds:NAME`, with tiny datasets stored here and no network."""
 
+import errno
 import io
 
 import numpy as np
@@ -8,6 +9,7 @@ import tensorflow_datasets
 from PIL import Image
 
 from kapps import data
+from kapps.data import pixel_file
 from kapps.data.sources import tfds
 from kapps.errors import UserError
 
@@ -85,9 +87,10 @@ def test_what_does_not_fit_is_read_from_a_file(store, monkeypatch):
     assert mapped.fingerprint == held.fingerprint
     for split in held.splits:
         np.testing.assert_array_equal(pictures(mapped, split), pictures(held, split))
-    inside = list((where / "kapps_cache").iterdir())
-    assert sorted(path.suffix for path in inside) == [".json", ".npy"]
-    assert np.load(next(p for p in inside if p.suffix == ".npy")).shape == (50, 6, 5, 3)
+    (file,) = (where / "kapps_cache").glob("*.pixels")
+    rows_of_file = np.frombuffer(file.read_bytes()[:4500], np.uint8).reshape(50, 6, 5, 3)
+    np.testing.assert_array_equal(rows_of_file[40:], pictures(held, "test"))
+    assert file.stat().st_size == 4500 + 32
     pairs = list(mapped.train.as_numpy_iterator())
     np.testing.assert_array_equal(np.stack([x for x, _ in pairs]), pictures(held, "train"))
 
@@ -104,23 +107,28 @@ def test_an_interrupted_file_leaves_nothing_and_is_made_again(store, monkeypatch
     where = store(splits={"train": rows(40, 6, 5, 3), "test": rows(10, 6, 5, 3, seed=1)})
     whole = tfds._fill
 
-    def interrupted(name, pixels, chunks):
-        next(chunks)
+    def interrupted(name, count, put, chunks):
+        put(0, next(chunks))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(tfds, "_fill", interrupted)
     with pytest.raises(KeyboardInterrupt):
         data.load("tfds:tiny", data_dir=where, memory_limit=0)
-    assert list((where / "kapps_cache").iterdir()) == []
+    assert [path.suffix for path in (where / "kapps_cache").iterdir()] == [".lock"]
     monkeypatch.setattr(tfds, "_fill", whole)
     assert data.load("tfds:tiny", data_dir=where, memory_limit=0).counts["test"] == 10
 
 
 def test_no_room_for_the_file(store, monkeypatch):
     where = store(splits={"train": rows(40, 6, 5, 3)})
-    monkeypatch.setattr(tfds.shutil, "disk_usage", lambda _: tfds.shutil._ntuple_diskusage(9, 9, 9))
-    with pytest.raises(UserError, match="has 0.0 GiB left; choose another data directory"):
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pixel_file.os, "posix_fallocate", full)
+    with pytest.raises(UserError, match="take 0.0 MiB, and .* free: choose another data directory"):
         data.load("tfds:tiny", data_dir=where, memory_limit=0)
+    assert [path.suffix for path in (where / "kapps_cache").iterdir()] == [".lock"]
 
 
 @pytest.mark.slow

@@ -188,3 +188,31 @@ def test_columns_with_their_reading_come_back(tmp_path):
         "c": tf.constant([["Oslo"], ["?"]]),
     }
     np.testing.assert_array_equal(model(rows), again(rows))
+
+
+def test_a_thousand_columns_are_one_matrix_and_each_is_what_its_layer_says():
+    random = np.random.RandomState(0)
+    columns = {
+        f"x{i}": {
+            "kind": "number",
+            "mean": float(random.normal(0, 100)),
+            "std": float(random.gamma(2.0)),
+            "median": float(random.normal()),
+            "indicator": bool(i % 3 == 0),
+        }
+        for i in range(1000)
+    } | {"Wide": NUMBER | {"wide": True}, "city": CITY, "rooms": ROOMS}
+    model = models.tabular_mlp(columns, 2, units=())
+    assert len(model.layers) == 1003 + 2  # inputs, the encoder, the network
+    rows = {
+        name: np.where(random.random((5, 1)) < 0.3, np.nan, random.normal(0, 100, (5, 1)))
+        for name in columns
+    }
+    rows = {
+        name: tf.constant(x, "float64" if name == "Wide" else "float32") for name, x in rows.items()
+    }
+    rows["city"] = tf.constant([["Oslo"], ["Köln"], ["na"], ["Rome"], [""]])
+    rows["rooms"] = tf.constant([[1], [3], [-9], [4], [1]])
+    found = model.get_layer("encoder")(rows).numpy()
+    each = [layer(rows[name]) for name, layer in column_layers(model).items()]
+    np.testing.assert_array_equal(found, tf.concat(each, axis=-1))

@@ -1,6 +1,7 @@
 """`publish`: any family's model of a run, once, with a card."""
 
 import dataclasses
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from kapps import data, models, serving, training
 from kapps.errors import UserError
+from kapps.serving.savedmodel import input_statistics
 from serving.small_families import (
     FAMILIES,
     SHAPE,
@@ -101,6 +103,25 @@ def test_the_answers_are_calibrated(a_run):
     answer = serving.load(version).signatures["serving_default"](image=tf.constant(images))
     expected = keras.ops.softmax(model(images.astype("f4")) / 2.0)
     np.testing.assert_allclose(answer["probabilities"], expected, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "name", "mean", "std"),
+    [  # greys 10 to 15; rows and points as in small_families; what draws has no inputs to watch
+        ("image classifier", "image", [12.5], [np.std(range(6))]),
+        ("table", "size", [1.0], [2.0]),
+        ("points", "points", [0.5, 0.5], [0.5, 0.5]),
+        ("GAN", "", None, None),
+    ],
+)
+def test_what_inputs_were_like_in_training_goes_with_the_version(a_run, family, name, mean, std):
+    build, load, _, _ = FAMILIES[family]
+    version = serving.publish(build(), a_run(), load(), found(), what="A toy")
+    said = input_statistics.read(Path(version))
+    assert list(said) == ([name] if name else [])
+    if name:
+        np.testing.assert_allclose((said[name]["mean"], said[name]["std"]), (mean, std), rtol=1e-6)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import pytest
 from kapps.errors import UserError
 from kapps.serving import prune, rollback, version_directory, versions, write_version
 from kapps.serving.savedmodel import versions as versions_module
+from serving.savedmodel import publish_cycle
 
 
 def write_content(content):
@@ -112,6 +113,15 @@ def test_a_version_is_there_with_the_rename_and_whole(tmp_path, moment, seen):
     for version in versions(tmp_path).values():
         assert (version / "variables" / "0").stat().st_size == 4096
         assert (version / "saved_model.pb").exists()
+
+
+@pytest.mark.slow
+def test_killed_at_every_system_call_a_reader_sees_whole_versions_only(tmp_path):
+    done = subprocess.run(
+        [sys.executable, publish_cycle.__file__, tmp_path], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 100  # calls, each of which one process died at
 
 
 def test_all_is_on_the_disk_before_the_rename(tmp_path, monkeypatch):

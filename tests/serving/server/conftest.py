@@ -1,6 +1,7 @@
 """One server for all tests of this folder: it takes seconds to start."""
 
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -58,7 +59,7 @@ class Running:
             self.url + path, data=body, method=method, headers=headers or {}
         )
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 return answer.status, dict(answer.headers), answer.read()
         except urllib.error.HTTPError as error:
             with error:
@@ -83,6 +84,24 @@ class Running:
             if line.startswith(name + "{") and all(words in line for words in wanted)
         )
 
+    def workers(self):
+        """Numbers of the processes that hold models."""
+        # Whole lines, however long the path of the interpreter and however narrow the terminal.
+        said = subprocess.run(
+            ["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+        ).stdout
+        processes = [line.split(maxsplit=2) for line in said.splitlines()[1:]]
+        nursery = next(
+            number for number, parent, command in processes
+            if parent == str(self.process.pid) and "kapps.serving.server.nursery" in command
+        )  # fmt: skip
+        return [int(number) for number, parent, _ in processes if parent == nursery]
+
+    def kill_workers(self):
+        for number in self.workers():
+            with contextlib.suppress(ProcessLookupError):  # of a version that is drained just now
+                os.kill(number, signal.SIGKILL)
+
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
@@ -91,7 +110,7 @@ class Running:
 @pytest.fixture(scope="session")
 def served_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("served")
-    for name in ("half_plus_two", "counter", "mixed", "fragile"):
+    for name in ("half_plus_two", "counter", "mixed", "fragile", "watched"):
         version = 123 if name == "half_plus_two" else 1
         plain_models.publish(root, name, version, getattr(plain_models, name))
     return root
@@ -101,7 +120,7 @@ def served_root(tmp_path_factory):
 def server(served_root):
     running = Running(
         served_root, "--grpc-port", "0", "--poll", "0.2", "--max-body", "1", "--batch", "8",
-        "--timeout", "20",
+        "--timeout", "60",  # a busy machine takes its time to replace a worker
     )  # fmt: skip
     running.wait_ready()
     yield running

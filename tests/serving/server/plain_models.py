@@ -6,6 +6,8 @@ import shutil
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from kapps.serving.savedmodel import input_statistics
+
 
 def spec(shape, dtype, name):
     return tf.TensorSpec(shape, dtype, name=name)
@@ -112,6 +114,16 @@ def fragile(root, version):
             "wait": (wait, [spec((), tf.int32, "x")]),
         },
     )
+
+
+def watched(root, version):
+    """One that knows what its inputs were like in training."""
+    directory = root / f".tmp-{version}"
+    specs = [spec((None, 2), tf.float32, "x")]
+    write(directory, version, {"serving_default": (lambda x: {"y": tf.identity(x)}, specs)})
+    statistics = {"x": {"mean": [0.0, 10.0], "std": [1.0, 2.0]}}
+    input_statistics.write(directory / str(version), statistics)
+    os.rename(directory / str(version), root / str(version))
 
 
 def publish(root, name, version, build):

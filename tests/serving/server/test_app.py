@@ -1,6 +1,7 @@
 """What needs no worker: keys, queues that are full, roots without models."""
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("starlette")
+uvicorn = pytest.importorskip("uvicorn")
 
 from kapps.errors import UserError  # noqa: E402
 from kapps.serving import check_root, find_models  # noqa: E402
+from kapps.serving.server import connections, run  # noqa: E402
 from kapps.serving.server.catalogue import Catalogue  # noqa: E402
 from kapps.serving.server.http_app import Server  # noqa: E402
 from kapps.serving.server.limits import Limits  # noqa: E402
@@ -43,7 +46,7 @@ def asked(app, path, **headers):
 def test_a_key_is_asked_for_but_not_of_probes(tmp_path):
     catalogue = Catalogue(tmp_path, Version)
     app = Server(catalogue, Limits(), Metrics(), key="s3cret").app()
-    for path in ("/v1/models/m", "/v2", "/models", "/models/m/card", "/metrics"):
+    for path in ("/v1/models/m", "/v2", "/models", "/models/m/card", "/metrics", "/openapi.json"):
         for headers in ({}, {"authorization": "Bearer wrong"}, {"x-api-key": ""}):
             status, body = asked(app, path, **headers)
             assert status == 401 and "API key" in json.loads(body)["error"]
@@ -143,13 +146,12 @@ def test_mistakes_end_with_a_message(tmp_path, argv, words):
     assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
-def test_connections_that_make_no_request_are_closed(monkeypatch):
-    import uvicorn
+CLASSES = tuple(dict.fromkeys((connections.H11, connections.HTTP)))  # two with httptools
 
-    from kapps.serving.server import run
 
-    monkeypatch.setattr(run, "_HEADERS_SECONDS", 0.3)
+@contextlib.asynccontextmanager
+async def listening(http):
+    """A server that answers 200 with nothing; its port."""
 
     async def app(scope, receive, send):
         await send(
@@ -157,27 +159,73 @@ def test_connections_that_make_no_request_are_closed(monkeypatch):
         )
         await send({"type": "http.response.body", "body": b""})
 
-    async def play():
-        listening = run._listen("127.0.0.1", 0)
-        config = uvicorn.Config(
-            app, http=run._Impatient, lifespan="off", log_config=None, ws="none"
-        )
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        while not server.started:
-            await asyncio.sleep(0.01)
-        port = listening.getsockname()[1]
-        slow, slow_writer = await asyncio.open_connection("127.0.0.1", port)
-        slow_writer.write(b"GET / HT")
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for _ in range(2):  # one that asks may wait between its requests
-            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
-            await asyncio.sleep(0.6)
-        assert await asyncio.wait_for(slow.read(), 20) == b""
-        writer.close()
-        slow_writer.close()
+    bound = run._listen("127.0.0.1", 0)
+    config = uvicorn.Config(app, http=http, lifespan="off", log_config=None, ws="none",
+                            h11_max_incomplete_event_size=connections.HEAD_BYTES)  # fmt: skip
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[bound]))
+    while not server.started:
+        await asyncio.sleep(0.01)
+    try:
+        yield bound.getsockname()[1]
+    finally:
         server.should_exit = True
         await serving
+
+
+ASKED = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("http", CLASSES)
+def test_connections_that_make_no_request_are_closed(monkeypatch, http):
+    monkeypatch.setattr(connections, "HEADERS_SECONDS", 0.3)
+
+    async def play():
+        async with listening(http) as port:
+            slow, slow_writer = await asyncio.open_connection("127.0.0.1", port)
+            slow_writer.write(b"GET / HT")
+            second, second_writer = await asyncio.open_connection("127.0.0.1", port)
+            second_writer.write(ASKED)
+            assert b"200 OK" in await second.readuntil(b"\r\n\r\n")
+            second_writer.write(b"GET / HT")  # nor may the next request stop in the middle
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for _ in range(2):  # one that asks may wait between its requests
+                writer.write(ASKED)
+                assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+                await asyncio.sleep(0.6)
+            assert await asyncio.wait_for(slow.read(), 20) == b""
+            assert await asyncio.wait_for(second.read(), 20) == b""
+            for each in (writer, slow_writer, second_writer):
+                each.close()
+
+    asyncio.run(play())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("http", CLASSES)
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/1.1\r\nX: " + b"a" * 2**24,
+        b"GET / HTTP/1.1\r\n" + b"X: aaaa\r\n" * 2**20,
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: aaaa\r\n" * 2**20,
+    ],
+    ids=["a long line", "many lines", "many lines after the body"],
+)
+def test_heads_that_do_not_end_are_cut_off(http, sent):
+    async def play():
+        async with listening(http) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            with contextlib.suppress(ConnectionError):
+                writer.write(sent)
+                await asyncio.wait_for(writer.drain(), 60)
+                await asyncio.wait_for(reader.read(), 60)  # it is closed, whatever was answered
+            writer.close()
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(ASKED + ASKED.replace(b"x", b"x" * 60_000))
+            for _ in range(2):
+                assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+            writer.close()
 
     asyncio.run(play())

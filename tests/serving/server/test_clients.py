@@ -1,5 +1,7 @@
 """The clients of deploy/ against the server, and the C program against the files alone."""
 
+import importlib.util
+import json
 import os
 import re
 import shutil
@@ -7,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -52,6 +55,23 @@ def test_clients_over_rest(server, served, published, command):
     assert CLASS_NAMES[best] in done.stdout
     numbers = [float(number) for number in re.findall(r"0\.\d+", done.stdout)]
     assert min(abs(n - published.expected[0, best]) for n in numbers) < 1e-4
+
+
+@pytest.mark.slow
+def test_the_client_of_openvino_model_server(server):
+    pytest.importorskip("requests")
+    if importlib.util.find_spec("ovmsclient") is None:
+        pytest.skip("ovmsclient is not installed")
+    program = Path(__file__).with_name("ovms_client.py")
+    done = subprocess.run(
+        [sys.executable, program, urlsplit(server.url).netloc, server.grpc],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for said in json.loads(done.stdout).values():
+        assert said["y"] == [2.5, 3.0, 4.5] and said["status"] == "AVAILABLE"
+        assert said["inputs"] == {"x": {"shape": [-1], "dtype": "DT_FLOAT"}}
+        assert said["error"] == "ModelNotFoundError"
 
 
 @pytest.mark.slow

@@ -171,3 +171,11 @@ def test_what_is_wrong_is_said(page):
         "document.querySelector('#row button').click(); })()"
     )
     page.wait("document.querySelector('#status.wrong')?.textContent.includes('is no number')")
+
+
+def test_what_there_is_over_http(models, server, browser):
+    browser.open(f"{server.url}/api.html")
+    browser.wait("document.querySelectorAll('#operations section').length > 8")
+    text = browser.run("document.getElementById('operations').textContent")
+    assert "POST /v1/models/latent:predict" in text and "Ask latent" in text
+    assert browser.errors == []

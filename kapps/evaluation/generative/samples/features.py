@@ -216,8 +216,7 @@ def feature_extractor(
 
     Args:
         images: whose pictures and classes are learnt.
-        cache_dir: where trained ones are kept; by default `kapps` in the user's cache directory
-            ($XDG_CACHE_HOME, or ~/.cache).
+        cache_dir: where trained ones are kept; by default `kapps.files.user_cache()`.
         seed: seed of its weights and batches. Not used by the packaged network.
         epochs: of training; by default what makes a few thousand steps.
         verbose: as in `keras.Model.fit`.
@@ -242,7 +241,7 @@ def feature_extractor(
     except OSError as error:
         raise UserError(
             f"No feature network can be kept in '{path.parent}' ({error.strerror}): name another "
-            "folder in XDG_CACHE_HOME, or as cache_dir."
+            "folder in KAPPS_CACHE, or as cache_dir."
         ) from error
     model, accuracy = train_classifier(images, seed=seed, epochs=epochs, verbose=verbose)
     write_extractor(path, model, {**key, "accuracy": accuracy})
@@ -309,7 +308,7 @@ def read_extractor(path: str | os.PathLike, origin: str = "trained") -> Features
 def _cache(cache_dir: str | os.PathLike | None) -> pathlib.Path:
     if cache_dir is not None:
         return pathlib.Path(cache_dir).expanduser()
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kapps"
+    return files.user_cache()
 
 
 def _sha256(network: keras.Model) -> str:

@@ -31,7 +31,7 @@ def metadata(name: str, versions: list[int], signatures: Mapping[str, Any]) -> d
 
     def described(infos: Mapping[str, Any]) -> list[dict[str, Any]]:
         return [
-            {"name": key, "datatype": _datatype(info["dtype"]), "shape": _lengths(info)}
+            {"name": key, "datatype": _datatype(info["dtype"]), "shape": lengths(info)}
             for key, info in sorted(infos.items())
         ]
 
@@ -44,7 +44,8 @@ def metadata(name: str, versions: list[int], signatures: Mapping[str, Any]) -> d
     }
 
 
-def _lengths(info: Mapping[str, Any]) -> list[int]:
+def lengths(info: Mapping[str, Any]) -> list[int]:
+    """The shape of a tensor in a signature, -1 where a length is open."""
     return [int(dim["size"]) for dim in info["tensor_shape"].get("dim", [])]
 
 

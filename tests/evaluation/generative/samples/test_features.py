@@ -91,7 +91,11 @@ def test_a_damaged_file_is_made_again(digits, tmp_path, trainings):
 
 
 def test_where_it_is_kept(digits, tmp_path, monkeypatch, trainings):
+    monkeypatch.setenv("KAPPS_CACHE", str(tmp_path / "own"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "given"))
+    extract(digits, None)
+    assert len(list((tmp_path / "own").glob("features-*.npz"))) == 1
+    monkeypatch.delenv("KAPPS_CACHE")
     extract(digits, None)
     assert len(list((tmp_path / "given" / "kapps").glob("features-*.npz"))) == 1
     monkeypatch.delenv("XDG_CACHE_HOME")
@@ -102,7 +106,7 @@ def test_where_it_is_kept(digits, tmp_path, monkeypatch, trainings):
 
 def test_a_cache_that_cannot_be_made_is_told_before_training(digits, tmp_path, trainings):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="XDG_CACHE_HOME"):
+    with pytest.raises(UserError, match="KAPPS_CACHE"):
         extract(digits, tmp_path / "file" / "below")
     assert not trainings
 

@@ -1,0 +1,125 @@
+"""Decoded pictures in a file, which is mapped into memory: as quick as memory, and shared.
+
+The file holds the rows, uint8 without any header, and at its end a digest that says what it was
+made of. It is written beside and renamed, so that there is all of it or nothing. Its room is taken
+before the first row is decoded: writing to a mapping of a full disk ends the process (SIGBUS).
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import pathlib
+import shutil
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from kapps import files
+from kapps.errors import UserError
+
+DIGEST = 32  # bytes
+Put = Callable[[int, np.ndarray], None]
+_INODES: dict[str, list[int]] = {}
+
+
+class NoRoom(UserError):
+    """The disk has no room for a file of pictures."""
+
+
+def write_pixels(
+    path: pathlib.Path, shape: tuple[int, ...], fill: Callable[[Put], bytes], instead: str
+) -> None:
+    """Writes a file of pictures; who calls it holds a lock of that file.
+
+    Args:
+        path: of the file; its directory is there.
+        shape: (n, H, W, C).
+        fill: calls `put(row, pictures)` for all rows, one picture or several in succession at a
+            time, from any thread, and returns the digest of 32 bytes.
+        instead: what one may do where there is no room, for the message.
+
+    Raises:
+        NoRoom: saying how much is needed and free. Nothing is left of the file.
+        OSError: it cannot be written.
+    """
+    for left in path.parent.glob(f".{path.name}.*.tmp"):  # of a process that was killed
+        left.unlink(missing_ok=True)
+    rows, size = shape[0], math.prod(shape[1:])
+    needed, lock = rows * size + DIGEST, threading.Lock()
+
+    def write(file):
+        _allocate(file, needed)
+
+        def put(row, pictures):
+            with lock:
+                file.seek(row * size)
+                file.write(np.ascontiguousarray(pictures, np.uint8).data)
+
+        digest = fill(put)
+        file.seek(rows * size)
+        file.write(digest)
+
+    free = shutil.disk_usage(path.parent).free
+    try:
+        files.write_atomically(path, write)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise NoRoom(
+            f"the decoded pictures take {files.in_words(needed)}, and '{path.parent}' has "
+            f"{files.in_words(free)} free: {instead}"
+        ) from error
+
+
+def open_pixels(path: pathlib.Path, shape: tuple[int, ...]) -> tuple[tf.Tensor, bytes] | None:
+    """The pictures of a file, uint8 of `shape`, mapped into memory, and its digest.
+
+    None if there is no such file, or it is not of that size.
+    """
+    size = math.prod(shape)
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_size != size + DIGEST:
+                return None
+            file.seek(size)
+            digest = file.read(DIGEST)
+    except OSError:
+        return None
+    with tf.device("CPU:0"):  # TensorFlow maps the file itself: no Python in the input pipeline
+        return tf.raw_ops.ImmutableConst(
+            dtype=tf.uint8, shape=shape, memory_region_name=_spelled(path, status.st_ino)
+        ), digest
+
+
+def _spelled(path: pathlib.Path, inode: int) -> str:
+    """A path of its own for each file that has been in this place.
+
+    TensorFlow remembers what it has mapped by the path alone. A file that is mapped keeps its
+    number, even when another one has taken its place.
+    """
+    numbers = _INODES.setdefault(str(path), [])
+    if inode not in numbers:
+        numbers.append(inode)
+    return os.path.join(path.parent, *["."] * numbers.index(inode), path.name)
+
+
+def _allocate(file, size: int) -> None:
+    """Takes the room on the disk.
+
+    Raises:
+        OSError: there is not so much.
+    """
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+    if shutil.disk_usage(os.path.dirname(file.name)).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,0 +1,93 @@
+"""What computes: TensorFlow, or another runtime for the signatures whose files answer the same.
+
+A version that was published with `--onnx` brings a file for each signature that can have one. A
+file is used when it answers the warm-up requests as the SavedModel does, to 1e-5 (see
+`kapps.serving.savedmodel.onnx_files`); a request that it
+refuses is put to TensorFlow, which answers it or says why not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kapps.serving.savedmodel.onnx_files import difference, onnx_file, open_onnx, stated_inputs
+from kapps.serving.server.protocols.calls import Arrays
+from kapps.serving.server.protocols.tensors import Signature
+
+Function = Callable[[Arrays], dict[str, np.ndarray]]
+
+
+def tensorflow(signature: Callable[..., Any]) -> Function:
+    """A signature of a loaded SavedModel as a function of arrays."""
+
+    def ask(inputs: Arrays) -> dict[str, np.ndarray]:
+        said = signature(**{name: tf.constant(array) for name, array in inputs.items()})
+        return {name: np.asarray(tensor.numpy()) for name, tensor in said.items()}
+
+    return ask
+
+
+def chosen(
+    engine: str,
+    directory: Path,
+    functions: Mapping[str, Function],
+    signatures: Mapping[str, Signature],
+    requests: Sequence[tuple[str, Mapping[str, Any]]],
+    labels: Sequence[str],
+) -> tuple[dict[str, Function], list[dict[str, Any]]]:
+    """The functions that answer, by signature, and what the log has to say of that.
+
+    Args:
+        engine: "tensorflow"; "onnx", whatever cannot be had of it told; or "auto", the files that
+            are there.
+        directory: of the version.
+        functions: TensorFlow's.
+        signatures: what they take and return.
+        requests: the warm-up requests, on which both have to agree; padded ones, too.
+        labels: of the classes.
+
+    Returns:
+        The functions; and a dictionary per signature: `signature`, `engine`, and `difference`, the
+        largest one found, or the `reason` why TensorFlow answers.
+    """
+    answering, notes = dict(functions), []
+    if engine == "tensorflow":
+        return answering, notes
+    for name, function in functions.items():
+        path = onnx_file(directory, name)
+        if not path.is_file():
+            if engine == "onnx":
+                reason = "the version brings no ONNX file for it: kapps publish --onnx"
+                notes.append({"signature": name, "engine": "tensorflow", "reason": reason})
+            continue
+        try:
+            ask = open_onnx(path, list(signatures[name].inputs), list(signatures[name].outputs),
+                            labels)  # fmt: skip
+            asked = stated_inputs(requests, name)
+            if not asked:
+                raise ValueError("there is no warm-up request to check it with")
+            found = max(difference(function(inputs), ask(inputs)) for inputs in asked)
+        except Exception as error:  # of whatever kind: TensorFlow answers, and this is why
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+            notes.append({"signature": name, "engine": "tensorflow", "reason": reason})
+            continue
+        answering[name] = _or(ask, function)
+        notes.append({"signature": name, "engine": "onnx", "difference": found})
+    return answering, notes
+
+
+def _or(first: Function, second: Function) -> Function:
+    """What the first refuses is put to the second."""
+
+    def ask(inputs: Arrays) -> dict[str, np.ndarray]:
+        try:
+            return first(inputs)
+        except Exception:  # ONNX Runtime's errors have no class of their own in common
+            return second(inputs)
+
+    return ask

@@ -1,0 +1,65 @@
+"""A small training by one process or by several workers; how many images each has loaded.
+
+    python half.py DIRECTORY
+
+Writes DIRECTORY/WORKER.npz: `loaded`, the steps of the training, and the weights it ends with.
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+
+EPOCHS, BATCH = 2, 64
+
+
+def train(directory):
+    """Trains, and writes what came of it."""
+    from kapps import training
+
+    cluster = training.cluster()
+    strategy = training.strategy("cpu")
+    import keras
+    import tensorflow as tf
+
+    from kapps import data, losses
+
+    images = data.load("digits")
+    split, loaded = images.splits["train"], []
+
+    def counted(rows):
+        (rows,) = tf.numpy_function(lambda x: [loaded.append(len(x)), x][1:], [rows], [tf.int64])
+        return split.images(tf.ensure_shape(rows, [None]))
+
+    augmentation = data.Augmentation(crop=0.1, erasing=0.5, mixup=0.4)
+    exact = data.classification_targets(10)
+    batches = data.TrainingBatches(
+        data.Split(split.labels, counted),
+        BATCH,
+        prepare=lambda x, y, seed, part: augmentation(x, exact(y), seed, part),
+        neighbours=augmentation.neighbours,
+    )
+    validation = data.evaluation_batches(
+        images.splits["validation"], 64, prepare=lambda x, y: (x, exact(y))
+    )
+    training.seed_everything(0)
+    with strategy.scope():
+        model = keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                keras.layers.Rescaling(1 / 255),
+                keras.layers.Flatten(),
+                keras.layers.Dense(10),
+            ]
+        )
+        model.compile(keras.optimizers.SGD(0.1), losses.softmax_cross_entropy)
+    training.fit(model, batches, validation, epochs=EPOCHS, verbose=0)
+    weights = {f"w{i}": value for i, value in enumerate(model.get_weights())}
+    name = f"{cluster.index if cluster else 'one'}.npz"
+    np.savez(
+        pathlib.Path(directory, name), loaded=sum(loaded), steps=EPOCHS * batches.steps, **weights
+    )
+
+
+if __name__ == "__main__":
+    train(sys.argv[1])
