@@ -115,6 +115,8 @@ def later(train: Any, epochs: int) -> Any:
 
 
 class _Later:
+    by_part = False  # each of several machines makes all rows, and keeps its own
+
     def __init__(self, train: Any, before: int):
         self._train, self._before = train, before
         self.batch_size, self.steps = train.batch_size, train.steps
