@@ -208,12 +208,16 @@ def run(
             main(config, opened)
 
 
-def call(recipe: types.ModuleType, config: Any) -> dict[str, Any]:
+def call(
+    recipe: types.ModuleType, config: Any, *, augment: Callable | None = None
+) -> dict[str, Any]:
     """A recipe from Python: `call(vae, vae.Config(epochs=2))`.
 
     Args:
         recipe: Its module; has `main`, and may have `check`, `is_done` and `instead`.
         config: Its configuration.
+        augment: What else is done to training images, `(images, seed) -> images`, see
+            `data.OwnAugmentation`; of the recipes that classify pictures.
 
     Returns:
         The final figures, as in metrics.json; those of a finished run are read.
@@ -221,6 +225,9 @@ def call(recipe: types.ModuleType, config: Any) -> dict[str, Any]:
     Raises:
         UserError: A mistake in the flags, the data or the run directory.
     """
+    settings = {} if augment is None else {"augment": augment}
+    if settings.keys() - inspect.signature(recipe.main).parameters.keys():
+        raise UserError(f"{recipe_of(recipe.main)} takes no augmentation of one's own")
     getattr(recipe, "check", training.check)(config)
     training.check_tracker(config)
     other = getattr(recipe, "instead", lambda config: None)(config)
@@ -229,9 +236,11 @@ def call(recipe: types.ModuleType, config: Any) -> dict[str, Any]:
     is_done = getattr(recipe, "is_done", finished)
     with training.open_run(recipe_of(recipe.main), config) as opened:
         if is_done(config, opened) and not opened.data_may_have_changed:
+            if augment is not None:
+                training.own_augmentation(augment, opened)  # was it that one?
             return opened.metrics()
         training.track(opened)
-        return recipe.main(config, opened)
+        return recipe.main(config, opened, **settings)
 
 
 def recipe_of(main: Callable) -> str:

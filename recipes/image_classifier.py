@@ -15,9 +15,10 @@ the same bits, and shows the result of one that is finished.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
-import kapps
 from kapps import command_line, data, evaluation, models, serving, training
 
 # Meant to reach a given accuracy soon. Not tuned yet: benchmarks/fast.py measures each part.
@@ -44,9 +45,11 @@ class Config(
     training.ClassifierFlags,
     training.TargetFlags,
     training.AugmentationFlags,
+    training.PictureTargetFlags,
     training.ImageFlags,
     training.PeerFlags,
     training.FoldFlags,
+    training.ContinuationFlags,
     training.CommonFlags,
 ):
     """What is trained, on what, and how."""
@@ -87,9 +90,11 @@ def check(config: Config) -> None:
     training.check(config)
 
 
-def batches(config: Config, images: data.ImageData) -> tuple:
+def batches(
+    config: Config, images: data.ImageData, own: data.OwnAugmentation | None = None
+) -> tuple:
     """Training batches, validation batches, and training images as they are."""
-    augmentation = config.augmentation(images.class_names)
+    augmentation = config.augmentation(images.class_names, own)
     alternate = config.alternate_flips and augmentation.flip
     if alternate:
         augmentation = dataclasses.replace(augmentation, flip=False)
@@ -120,47 +125,65 @@ def network(config: Config, images: data.ImageData):
     return models.start_at_identity(model) if config.identity_start else model
 
 
-def build(config: Config, run: training.Run) -> tuple:
+def build(config: Config, run: training.Run, own: data.OwnAugmentation | None = None) -> tuple:
     """The compiled network, the data, and their batches."""
     devices = training.begin(config)
     images = training.load_images(config)
     run.record_data(images)
-    train, validation, clean = batches(config, images)
+    train, validation, clean = batches(config, images, own)
 
     def build_network():
         return network(config, images)
 
     with training.scope(config, run, devices, build_network, train) as precision:
         model = build_network()
+        task = training.picture_task(images, config)
         model.compile(
             training.optimizer_from(config, config.epochs * train.steps, run),
-            loss=kapps.losses.softmax_cross_entropy,
-            metrics=["accuracy", training.CalibratedLoss()],
+            loss=task.loss,
+            metrics=task.metrics(),
         )
+    training.begin_with(model, config, run, images)
     run.announce(images, f"{config.model}: {models.size(model)}, {precision}")
     return model, images, (train, validation, clean)
 
 
-def fit(config: Config, run: training.Run) -> tuple:
+def fit(config: Config, run: training.Run, own: data.OwnAugmentation | None = None) -> tuple:
     """Train; returns the model, the data and the history."""
-    model, images, (train, validation, clean) = build(config, run)
-    history = training.fit(model, train, validation, config=config, run=run, clean_train=clean)
+    model, images, (train, validation, clean) = build(config, run, own)
+    task = training.picture_task(images, config)
+    history = training.fit_with_more(
+        model,
+        train,
+        validation,
+        config=config,
+        run=run,
+        clean_train=clean,
+        monitor=task.monitor,
+        mode=task.mode,
+    )
     return model, images, history
 
 
-def main(config: Config, run: training.Run) -> dict[str, object]:
-    """Train, evaluate, publish and report; returns the figures of metrics.json."""
+def main(config: Config, run: training.Run, augment: Callable | None = None) -> dict[str, object]:
+    """Train, evaluate, publish and report; returns the figures of metrics.json.
+
+    From Python, `augment` is a function of one's own, see `data.OwnAugmentation`.
+    """
     if config.lr_find:
         return find_learning_rate(config, run)
-    evaluation.cross_validated(main, config, run)
-    model, images, history = fit(config, run)
+    evaluation.cross_validated(functools.partial(main, augment=augment), config, run)
+    own = training.own_augmentation(augment, run)
+    model, images, history = fit(config, run, own)
     if not run.chief:
         return run.leave()
-    looking = models.for_inference(model)
+    looking, task = models.for_inference(model), training.picture_task(images, config)
+    if task.kind == "number":
+        looking = models.in_units(looking, task.mean, task.std)
     model = models.with_views(looking, **config.views(config.augmentation(images.class_names)))
     model.save(run.path / "model.keras")
     print("evaluating on the test split, once")
-    found = evaluation.explain_classifier(
+    found = evaluation.explain_pictures(
         model,
         images,
         history.rows,
@@ -169,8 +192,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         look_into=looking,
     )
     if config.peers:
-        labels, peers = images.splits["test"].labels, evaluation.picture_peers(images)
-        found = evaluation.beside_peers(found, labels, peers)
+        found = evaluation.beside_picture_peers(found, images)
     return serving.publish_and_close(
         model,
         run,

@@ -38,6 +38,7 @@ class Config(
     training.SeriesFlags,
     training.PeerFlags,
     training.FoldFlags,
+    training.ContinuationFlags,
     training.ClassifierFlags,
     training.CommonFlags,
 ):
@@ -225,8 +226,9 @@ def fit(config: Config, run: training.Run) -> tuple:
         model = network(config, series)
         optimizer = training.optimizer_from(config, config.epochs * train.steps, run)
         model.compile(optimizer, loss=loss, loss_weights=[scale], metrics=metrics)
+    training.begin_with(model, config, run, series)
     run.announce(series, f"{config.network}: {model.count_params():,} parameters, {precision}")
-    history = training.fit(
+    history = training.fit_with_more(
         model,
         train,
         validation,

@@ -30,6 +30,7 @@ class Config(
     training.OptimizationFlags,
     training.ClassifierFlags,
     training.FoldFlags,
+    training.ContinuationFlags,
     training.CommonFlags,
 ):
     """What is trained, on what, and how."""
@@ -187,12 +188,13 @@ def fit(config: Config, run: training.Run) -> tuple:
     with devices.scope():
         optimizer = training.optimizer_from(config, config.epochs * train.steps, run)
         trained.compile(optimizer, loss=loss, loss_weights=[scale], metrics=metrics)
+    training.begin_with(trained, config, run, table)
     run.announce(
         table,
         f"{trained.input_shape[-1]} inputs, units {list(config.units)}: "
         f"{model.count_params():,} parameters, {precision}",
     )
-    history = training.fit(
+    history = training.fit_with_more(
         trained,
         train,
         validation,

@@ -30,6 +30,7 @@ class Config(
     training.ClassifierFlags,
     training.PeerFlags,
     training.FoldFlags,
+    training.ContinuationFlags,
     training.CommonFlags,
 ):
     """What is trained, on what, and how."""
@@ -148,12 +149,15 @@ def fit(config: Config, run: training.Run) -> tuple:
         optimizer = training.optimizer_from(config, config.epochs * train.steps, run)
         loss = kapps.losses.softmax_cross_entropy
         trained.compile(optimizer, loss=loss, metrics=["accuracy", training.CalibratedLoss()])
+    training.begin_with(trained, config, run, documents)
     words = len(model.get_layer("words").vocabulary)
     run.announce(
         documents,
         f"{config.model}, {words:,} words: {model.count_params():,} parameters, {precision}",
     )
-    history = training.fit(trained, train, validation, config=config, run=run, clean_train=clean)
+    history = training.fit_with_more(
+        trained, train, validation, config=config, run=run, clean_train=clean
+    )
     return model, documents, history
 
 

@@ -16,9 +16,10 @@ one that is finished.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
-import kapps
 from kapps import command_line, data, evaluation, models, serving, training
 
 PROBE, FINE_TUNING = "probe", "fine-tuning"
@@ -30,9 +31,11 @@ class Config(
     training.ClassifierFlags,
     training.TargetFlags,
     training.AugmentationFlags,
+    training.PictureTargetFlags,
     training.ImageFlags,
     training.PeerFlags,
     training.FoldFlags,
+    training.ContinuationFlags,
     training.CommonFlags,
 ):
     """What is trained, on what, and how; rates and schedules are those of each phase."""
@@ -71,6 +74,10 @@ class Config(
     """examples per step, over all devices"""
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
+        (
+            lambda c: c.more_epochs and not c.phases[FINE_TUNING],
+            "--more-epochs goes on with fine-tuning, which --fine-tune-epochs 0 leaves out",
+        ),
         (
             lambda c: not any(c.phases.values()),
             "--probe-epochs 0 and --fine-tune-epochs 0 leave nothing to train",
@@ -125,12 +132,14 @@ def load(config: Config) -> data.ImageData:
     return training.load_images(config, image_size=size)
 
 
-def batches(config: Config, images: data.ImageData) -> tuple:
+def batches(
+    config: Config, images: data.ImageData, own: data.OwnAugmentation | None = None
+) -> tuple:
     """Training batches, validation batches, and training images as they are."""
     return training.classifier_batches(
         images,
         config.batch_size,
-        config.augmentation(images.class_names),
+        config.augmentation(images.class_names, own),
         seed=config.seed,
         label_smoothing=config.label_smoothing,
         class_weights=config.class_weights,
@@ -138,7 +147,9 @@ def batches(config: Config, images: data.ImageData) -> tuple:
     )
 
 
-def feature_batches(config: Config, run: training.Run, images: data.ImageData, model) -> tuple:
+def feature_batches(
+    config: Config, run: training.Run, images: data.ImageData, model, own=None
+) -> tuple:
     """The same of features that are computed once: the backbone is run once for each image."""
     return training.cached_batches(
         models.transfer.features_of(model),
@@ -149,7 +160,7 @@ def feature_batches(config: Config, run: training.Run, images: data.ImageData, m
         seed=config.seed,
         targets=training.training_targets(images, config.label_smoothing, config.class_weights),
         copies=config.cache_copies,
-        augmentation=config.augmentation(images.class_names),
+        augmentation=config.augmentation(images.class_names, own),
     )
 
 
@@ -161,32 +172,37 @@ def network(config: Config, images: data.ImageData):
     return models.transfer_classifier(backbone, images.classes, dropout=config.dropout)
 
 
-def fit(config: Config, run: training.Run) -> tuple:
+def fit(config: Config, run: training.Run, own: data.OwnAugmentation | None = None) -> tuple:
     """Train in both phases; returns the model, the data and the history."""
     devices = training.begin(config)
     images = load(config)
     run.record_data(images)
-    pixel_batches = batches(config, images)
+    pixel_batches = batches(config, images, own)
 
     def build_network():
         return network(config, images)
 
     with training.scope(config, run, devices, build_network, pixel_batches[0]) as precision:
         model = build_network()
+    training.begin_with(model, config, run, images)
+    task = training.picture_task(images, config)
     stages = models.transfer.stages_of(model, config.backbone)
-    rates = learning_rates(config)
+    more = training.more_stages(config, run, FINE_TUNING)
+    phases, rates = config.phases | more, learning_rates(config)
     run.record(learning_rates=rates)
     run.announce(images, f"{config.backbone} ({config.weights}): {models.size(model)}, {precision}")
 
     def train(name, part, examples, **settings):
-        epochs, learns = config.phases[name], examples[0]
+        epochs, learns = phases[name], examples[0]
         with devices.scope(), training.precision_policy(precision):
             optimizer = training.optimizer_from(
-                config, epochs * learns.steps, learning_rate=rates[name], **settings
+                config,
+                epochs * learns.steps,
+                learning_rate=rates.get(name, rates[FINE_TUNING]),
+                **settings,
             )
-            loss = kapps.losses.softmax_cross_entropy
-            part.compile(optimizer, loss=loss, metrics=["accuracy", training.CalibratedLoss()])
-        names = [phase for phase, length in config.phases.items() if length]
+            part.compile(optimizer, loss=task.loss, metrics=task.metrics())
+        names = [phase for phase, length in phases.items() if length]
         return training.fit_phase(
             name,
             names,
@@ -196,7 +212,9 @@ def fit(config: Config, run: training.Run) -> tuple:
             run=run,
             epochs=epochs,
             clean_train=examples[2],
-            gradient_flow=name == names[-1],
+            monitor=task.monitor,
+            mode=task.mode,
+            gradient_flow=name == [phase for phase in names if phase not in more][-1],
         )
 
     histories, weights = {}, {}
@@ -205,7 +223,7 @@ def fit(config: Config, run: training.Run) -> tuple:
         if config.cache:
             with devices.scope(), training.precision_policy(precision):
                 head = models.transfer.head_of(model)
-            features = feature_batches(config, run, images, model)
+            features = feature_batches(config, run, images, model, own)
             histories[PROBE] = train(PROBE, head, features)
             models.transfer.set_head(model, head)
         else:
@@ -218,49 +236,61 @@ def fit(config: Config, run: training.Run) -> tuple:
         )
         factors = training.decaying_factors(tuned, config.stage_decay)
         factors = training.rate_factors(model, stages, factors)
-        histories[FINE_TUNING] = train(FINE_TUNING, model, pixel_batches, rate_factors=factors)
-        weights[FINE_TUNING] = model.get_weights()
-    kept = training.better_phase(histories, *training.kept_by(config))
+        before = 0
+        for name in (FINE_TUNING, *more):
+            if name in more:
+                best = training.better_phase(histories, task.monitor, task.mode)
+                model.set_weights(weights[best])
+            further = (training.later(pixel_batches[0], before), *pixel_batches[1:])
+            histories[name] = train(name, model, further, rate_factors=factors)
+            weights[name], before = model.get_weights(), before + phases[name]
+    kept = training.better_phase(histories, task.monitor, task.mode)
     model.set_weights(weights[kept])
     return model, images, training.join_histories(histories, kept)
 
 
 def learning_rates(config: Config) -> dict[str, float]:
-    """The highest rate of each phase."""
+    """The highest rate of each phase; what is added to fine-tuning has its."""
     rate = config.learning_rate or training.usual_learning_rate(config.optimizer)
     return {PROBE: rate, FINE_TUNING: config.fine_tune_learning_rate or rate / 3.0}
 
 
-def main(config: Config, run: training.Run) -> dict[str, object]:
-    """Train, evaluate, publish and report; returns the figures of metrics.json."""
-    evaluation.cross_validated(main, config, run)
-    model, images, history = fit(config, run)
+def main(config: Config, run: training.Run, augment: Callable | None = None) -> dict[str, object]:
+    """Train, evaluate, publish and report; returns the figures of metrics.json.
+
+    From Python, `augment` is a function of one's own, see `data.OwnAugmentation`.
+    """
+    evaluation.cross_validated(functools.partial(main, augment=augment), config, run)
+    own = training.own_augmentation(augment, run)
+    model, images, history = fit(config, run, own)
     if not run.chief:
         return run.leave()
-    looking = models.for_inference(model)
+    looking, task = models.for_inference(model), training.picture_task(images, config)
+    stages = models.transfer.stages_of(looking, config.backbone)
+    if task.kind == "number":
+        looking = models.in_units(looking, task.mean, task.std)
     model = models.with_views(looking, mirror=config.test_time_flip)
     model.save(run.path / "model.keras")
     print("evaluating on the test split, once")
-    stages = models.transfer.stages_of(looking, config.backbone)
     tuned = models.transfer.last_stages(stages, config.fine_tune_stages)
+    rates = learning_rates(config)
     found = evaluation.explain_transfer(
         model,
         images,
         history,
         look_into=looking,
         class_weights=config.class_weights,
-        moved={PROBE: ["head"], FINE_TUNING: ["head", *reversed(tuned)]},
-        learning_rates=learning_rates(config),
+        moved={**dict.fromkeys(history.phases, ["head", *reversed(tuned)]), PROBE: ["head"]},
+        learning_rates={name: rates.get(name, rates[FINE_TUNING]) for name in history.phases},
     )
     if config.peers:
-        labels = images.splits["test"].labels
-        peers = evaluation.backbone_peers(
+        found = evaluation.beside_picture_peers(
+            found,
             images,
             models.transfer.features_of(network(config, images)),
-            config.backbone,
-            training.feature_directory(run, config.cache_dir) if config.cache else None,
+            words=config.backbone,
+            directory=training.feature_directory(run, config.cache_dir) if config.cache else None,
         )
-        found = evaluation.beside_peers(found, labels, peers)
     return serving.publish_and_close(
         model,
         run,
@@ -271,7 +301,9 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         caveats=found.notes,
         title=f"{config.backbone} on {images.spec}",
         predict="IMAGE.jpg",
-        commands={"For phones": f"kapps export {run.path} --format litert --quantize int8"},
+        commands={"For phones": f"kapps export {run.path} --format litert --quantize int8"}
+        if task.kind == "classes"
+        else {},
         parameters=model.count_params(),
         multiply_adds=models.multiply_adds(looking),
     )

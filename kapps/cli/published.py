@@ -10,10 +10,12 @@ from tyro.conf import Positional, arg
 
 from kapps import command_line, data, serving, training
 from kapps.cli import console
+from kapps.data.delimited import read_delimited
+from kapps.data.images import formats
 from kapps.errors import UserError
 
 TABLE_FILES = (".csv", ".tsv")
-IMAGE_FILES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
+IMAGE_FILES = tuple(sorted(formats.EXTENSIONS))
 ASKED_FILES = (*TABLE_FILES, *IMAGE_FILES, ".npy", ".npz", ".ts")
 
 
@@ -86,7 +88,10 @@ class Predict:
             console.write(json.dumps(answer, ensure_ascii=False))
             return
         asked = [str(answer[k]) for k in ("file", "row", "series", "seed") if k in answer]
-        if "text" in answer:
+        if "labels" in answer and "probabilities" in answer:
+            given = [f"{name} {answer['probabilities'][name]:.4f}" for name in answer["labels"]]
+            console.write(f"{':'.join(asked)}  {'  '.join(given) or 'no label'}")
+        elif "text" in answer:
             console.write(answer["text"])
         elif "label" in answer:
             probability = answer["probabilities"][answer["label"]]
@@ -142,6 +147,13 @@ class Export:
             raise UserError(f"--export-dir is for savedmodel; {self.format} goes into the run")
         export_dir = self.target()
         serving.check_quantize(self.format, self.quantize)
+        kind = facts.get("target_kind")
+        if self.format != "savedmodel" and kind:
+            raise UserError(
+                f"--format {self.format} is for pictures of one class each; {run_dir} has learned "
+                + {"labels": "several labels", "number": "a number"}[kind]
+                + ": its SavedModel and model.keras are what there is"
+            )
         temperature = metrics.get("temperature", 1.0)
         command_line.import_tensorflow()
         cost = None
@@ -168,6 +180,18 @@ class Export:
                 made = self._raw(
                     serving.export_points, model, export_dir, class_names, facts, metrics
                 )
+            elif facts.get("target_kind") == "labels":
+                made = self._pictures(
+                    serving.export_labels,
+                    model,
+                    export_dir,
+                    facts,
+                    metrics,
+                    class_names=class_names,
+                    thresholds=_thresholds(run_dir),
+                )
+            elif facts.get("target_kind") == "number":
+                made = self._pictures(serving.export_numbers, model, export_dir, facts, metrics)
             elif not class_names:
                 raise UserError(f"{run_dir}: config.json names no classes; a classifier needs them")
             elif self.format == "savedmodel":
@@ -224,6 +248,11 @@ class Export:
             card=serving.run_card(facts, metrics),
         )
 
+    def _pictures(self, export, model, export_dir, facts, metrics, **settings) -> Path:
+        """Publishes a model that gives pictures several labels, or a number."""
+        card = serving.run_card(facts, metrics)
+        return export(model, export_dir, card=card, reading=_reading(facts), **settings)
+
     def _generative(self, model, export_dir, class_names, facts, metrics) -> Path:
         card = serving.run_card(facts, metrics)
         return serving.export_any(
@@ -231,9 +260,17 @@ class Export:
         )
 
 
+def _thresholds(run_dir):
+    """Those that the run has chosen on validation, in the order of its labels."""
+    columns = read_delimited(run_dir / "labels.csv")
+    return [float(cell) for cell in columns.column("threshold").to_pylist()]
+
+
 def _reading(facts):
     """How the run read the files of its pictures, a `data.Reading`."""
-    return data.Reading(facts.get("white"), facts.get("resize", "stretch"))
+    return data.Reading(
+        facts.get("white"), facts.get("resize", "stretch"), facts.get("webp", False)
+    )
 
 
 def _json_lines(answers: list) -> list[str]:

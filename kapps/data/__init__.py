@@ -25,7 +25,8 @@ TextLanes, text_stream, text_stretches
 load_documents, DocumentData, check_documents
                         texts with a class each, of a table, of folders, or of Python itself
 binarized               a split with pixels of 0 and 255, drawn once
-Augmentation            flip, crop, rotation, erasing, mixup, cutmix
+Augmentation            flip, crop, rotation, resized crop, colours, policy, erasing, mixup, cutmix
+OwnAugmentation         a function of one's own among them
 Reading                 how files of pictures are decoded, in training and when served
 ImageData, Split        what `load` returns
 quick_fingerprint(spec) have the files changed? (fast, no TensorFlow)

@@ -12,7 +12,10 @@ from .images.audit import (
     describe as describe,
     describe_text as describe_text,
 )
-from .images.augmentation import Augmentation as Augmentation
+from .images.augmentation import (
+    Augmentation as Augmentation,
+    OwnAugmentation as OwnAugmentation,
+)
 from .images.binarization import binarized as binarized
 from .images.dataset import (
     ImageData as ImageData,

@@ -210,7 +210,8 @@ class TrainingBatches(IndexedBatches):
         batch_size: examples per step over all devices (the global batch).
         seed: seed of the order and of the augmentation.
         prepare: `(images uint8 [b,H,W,C], labels int32 [b], seed int32 [2]) -> batch`, in graph
-            mode; the seed is different for every batch and replica-independent.
+            mode (labels float32, where they are no classes); the seed is different for every batch
+            and replica-independent.
         alternate_flips: mirror half of the pictures, drawn once, in the first epoch, the other
             half in the second, and so on. Drawn anew in every epoch, of two epochs a quarter would
             show a picture twice and never its mirror image (arXiv:2404.00498, section 3.6).
@@ -236,7 +237,7 @@ class TrainingBatches(IndexedBatches):
         drawn = np.random.default_rng(seed).random(len(split)) < 0.5 if alternate_flips else None
 
         def load(rows, key, *part):
-            labels = tf.constant(split.labels, tf.int32)
+            labels = label_tensor(split.labels)
             images = split.images(rows)
             if drawn is not None:
                 odd = tf.cast(key[1] // self.steps % 2, tf.bool)
@@ -282,7 +283,7 @@ def evaluation_batches(
     chosen = np.arange(len(split))
     if limit is not None and limit < len(split):
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
-    labels = tf.constant(split.labels, tf.int32)
+    labels = label_tensor(split.labels)
     batches = tf.data.Dataset.from_tensor_slices(chosen.astype(np.int64)).batch(batch_size)
 
     def load(indices):
@@ -290,6 +291,12 @@ def evaluation_batches(
 
     batches = batches.map(load, num_parallel_calls=AUTOTUNE, deterministic=True)
     return without_autotune(batches.prefetch(AUTOTUNE))
+
+
+def label_tensor(labels: np.ndarray) -> tf.Tensor:
+    """Labels of a split as they go into batches: int32, or float32 where they are no classes."""
+    whole = np.issubdtype(np.asarray(labels).dtype, np.integer)
+    return tf.constant(labels, tf.int32 if whole else tf.float32)
 
 
 def classification_targets(classes: int) -> Callable[[tf.Tensor], tf.Tensor]:

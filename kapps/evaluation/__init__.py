@@ -38,6 +38,8 @@ train_on_synthetic        are samples of a conditional model good enough to lear
 reconstruction_mse, pca_mse, psnr
                           reconstructions beside the best linear ones
 explain_classifier        all of this for one model: an `Explanation` for its report
+explain_pictures          the same, or what there is to say where pictures have several labels, or
+                          a number
 explain_autoencoder, explain_vae, explain_gan, explain_vq_vae
                           the same for generative models
 explain_table             the same for a model of a table, beside scikit-learn's
@@ -47,7 +49,8 @@ column_importance, predict_table, fit_baselines
                           what a model of a table rests on; its answers; others to compare with
 explain_documents, text_logits
                           the same for a classifier of texts
-beside_peers, Peer, picture_peers, backbone_peers, series_peers, document_peers
+beside_peers, beside_picture_peers, Peer, picture_peers, series_peers,
+document_peers
                           what simple models say of the same test examples, by pairs
 explain_sequences, memory_verdict
                           the same for series; was a memory task solved?

@@ -117,16 +117,15 @@ from .generative.samples.synthetic import train_on_synthetic as train_on_synthet
 from .generative.samples.two_sample import nearest_neighbour_test as nearest_neighbour_test
 from .images.explain import (
     explain_classifier as explain_classifier,
+    explain_pictures as explain_pictures,
     without_validation as without_validation,
 )
 from .images.gradcam import (
     grad_cam as grad_cam,
     overlay as overlay,
 )
-from .images.peers import (
-    backbone_peers as backbone_peers,
-    picture_peers as picture_peers,
-)
+from .images.other_peers import beside_picture_peers as beside_picture_peers
+from .images.peers import picture_peers as picture_peers
 from .images.phases import explain_transfer as explain_transfer
 from .metrics.calibration import (
     Calibration as Calibration,

@@ -84,6 +84,8 @@ def close(
         training.write_rows(
             run.path / "label_issues.csv", [dict(row) for row in found.label_issues]
         )
+    if found.label_rows:
+        training.write_rows(run.path / "labels.csv", [dict(row) for row in found.label_rows])
     keep_predictions(run, found)
     drawn, animations = [], found.animations
     if not animations:

@@ -32,9 +32,12 @@ class Explanation:
         notes: what the reader should know.
         animations: (title, content of a WebP file, caption), in place of the samples by epoch.
         temperature: what logits are to be divided by, fitted on validation.
-        test_logits: of a classifier, float32 [n, classes], of the test split.
+        test_logits: float32 [n, outputs], of the test split: of a classifier [n, classes].
         test_labels: int [n], what is true there.
         label_issues: rows of label_issues.csv.
+        label_rows: rows of labels.csv, where pictures have several labels: their thresholds and
+            figures.
+        served: keywords of the exporter, found on validation.
     """
 
     metrics: dict[str, Any]
@@ -49,6 +52,8 @@ class Explanation:
     test_logits: np.ndarray | None = None
     test_labels: np.ndarray | None = None
     label_issues: Sequence[Mapping[str, Any]] = ()
+    label_rows: Sequence[Mapping[str, Any]] = ()
+    served: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def accuracy_headline(metrics: Mapping[str, Any], examples: str) -> str:

@@ -14,8 +14,10 @@ from scipy import stats
 from kapps import training
 from kapps.training.run import FOLDS
 
-MEASURES = ("accuracy", "r2", "mae", "loss")  # those that a run has are told
-SHOWN = {"accuracy": ".2%", "r2": ".3f", "mae": ".4g"}
+MEASURES = ("accuracy", "micro_f1", "r2", "mae", "loss")  # those that a run has are told
+SHOWN = {"accuracy": ".2%", "micro_f1": ".2%", "r2": ".3f", "mae": ".4g"}
+
+_NAMES = {"r2": "R²", "micro_f1": "F1"}
 
 
 class FoldMean(NamedTuple):
@@ -84,7 +86,7 @@ def cross_validated(
         run.figures[f"fold_{name}_low"], run.figures[f"fold_{name}_high"] = found.low, found.high
         if name in SHOWN:
             mean, low, high = (format(value, SHOWN[name]) for value in found[:3])
-            said.append(f"{name.replace('r2', 'R²')} {mean} (95 % interval {low} to {high})")
+            said.append(f"{_NAMES.get(name, name)} {mean} (95 % interval {low} to {high})")
     run.notes.append(
         f"{config.folds} folds, each the test part of a training of its own: {', '.join(said)}. "
         "The model that is published was trained on the usual splits"

@@ -1,4 +1,4 @@
-"""Losses of classifiers."""
+"""Losses of classifiers, and of networks that give any number of labels."""
 
 import keras
 from keras import ops
@@ -19,3 +19,15 @@ def softmax_cross_entropy(y_true: keras.KerasTensor, logits: keras.KerasTensor):
     """
     log_probabilities = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
     return -ops.sum(ops.cast(y_true, "float32") * log_probabilities, axis=-1)
+
+
+@keras.saving.register_keras_serializable("kapps")
+def sigmoid_cross_entropy(y_true: keras.KerasTensor, logits: keras.KerasTensor):
+    """Binary cross-entropy of the sigmoid of the logits, in nats, the mean over the labels.
+
+        1/L sum_l  softplus(logits_l) - y_l logits_l
+
+    `y_true`, from 0 to 1, and `logits` are `[batch, labels]`. Returns `[batch]`.
+    """
+    logits = ops.cast(logits, "float32")
+    return ops.mean(ops.softplus(logits) - ops.cast(y_true, "float32") * logits, axis=-1)

@@ -58,7 +58,10 @@ from .images.variants import (
     classifier_names as classifier_names,
 )
 from .images.vgg import vgg as vgg
-from .inference import for_inference as for_inference
+from .inference import (
+    for_inference as for_inference,
+    in_units as in_units,
+)
 from .pretrained import backbone_table as backbone_table, transfer as transfer
 from .pretrained.backbone import (
     backbone as backbone,

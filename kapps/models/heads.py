@@ -73,12 +73,14 @@ def hidden_layers(
 def logits(x: keras.KerasTensor, classes: int, dropout: float) -> keras.KerasTensor:
     """Dropout and the last dense layer, "logits", on `[batch, features]`.
 
-    It is float32 whatever the policy: a loss of 16 bits loses the small gradients.
+    It is float32 whatever the policy: a loss of 16 bits loses the small gradients. 0 classes are a
+    regression, with one output.
     """
-    arguments.integer("classes", classes, minimum=2)
+    if classes != 0:
+        arguments.integer("classes", classes, minimum=2)
     if arguments.rate("dropout", dropout) > 0:
         x = keras.layers.Dropout(dropout, name="dropout")(x)
-    return keras.layers.Dense(classes, dtype="float32", name="logits")(x)
+    return keras.layers.Dense(classes or 1, dtype="float32", name="logits")(x)
 
 
 def stem_for(

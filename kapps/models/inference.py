@@ -21,6 +21,21 @@ def for_inference(model: keras.Model) -> keras.Model:
     return rebuilt
 
 
+def in_units(model: keras.Model, mean: float, std: float) -> keras.Model:
+    """The same model, whose one output is a quantity in its own units.
+
+    Args:
+        model: trained on targets less `mean`, over `std`.
+        mean: of the training targets.
+        std: their standard deviation.
+
+    Returns:
+        What `model` takes -> "value" `[batch, 1]`.
+    """
+    layer = keras.layers.Rescaling(std, offset=mean, dtype="float32", name="value")
+    return keras.Model(model.inputs[0], layer(model.outputs[0]), name=f"{model.name}_in_units")
+
+
 def _plain(config: Any) -> Any:
     """A configuration whose layers compute in float32, and no part of which is compiled."""
     if isinstance(config, dict):

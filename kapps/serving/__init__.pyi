@@ -32,6 +32,10 @@ from .publishing.generative import (
     is_generative as is_generative,
 )
 from .publishing.images import export as export
+from .publishing.pictures import (
+    export_labels as export_labels,
+    export_numbers as export_numbers,
+)
 from .publishing.series import (
     export_sequences as export_sequences,
     is_sequence as is_sequence,

@@ -1,6 +1,8 @@
 """A published model of any family, asked by what a person has: files, texts, seeds.
 
 image classifier   image files -> labels
+several labels     image files -> those above their thresholds
+number of pictures image files -> a number each
 table              CSV files -> a label or a number for each row
 series             .csv (a row per step; `series` tells them apart), .npy, .npz, .ts
                    -> a label or a number for each series
@@ -22,10 +24,13 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.data.delimited import read_delimited
+from kapps.data.images.transcoding import NoPicture, decodable
 from kapps.data.series import files as series_files
 from kapps.errors import UserError
-from kapps.serving.prediction import SomeUnreadable, labels_of, load
+from kapps.serving.prediction import SomeUnreadable, answers_of_files, labels_of, load
+from kapps.serving.publishing.pictures import BETWEEN
 from kapps.serving.publishing.tables import predict_table_file
+from kapps.serving.savedmodel import image_files
 from kapps.serving.savedmodel.versions import version_directory
 
 _ABOUT_SERIES = ("series", "label", "target", "time", "split")
@@ -86,6 +91,8 @@ def ask(
             yield from _rows(version, signatures, {"points": values}, file, "row", numbers)
     elif "reconstruct" in signatures or "generate" in signatures:
         yield from _images(signatures, arguments, directory)
+    elif "image" in takes and _answers(signatures) & {"labels", "value"}:
+        yield from _said_of_pictures(version, signatures, arguments)
     elif "image" in takes:
         yield from _labels(version, signatures, arguments, top)
     else:
@@ -104,6 +111,33 @@ def _labels(version, signatures, files, top) -> Iterator[dict[str, Any]]:
         yield {"file": file, "predictions": [{"label": n, "probability": p} for n, p in best]}
     if fault is not None:
         raise fault
+
+
+def _answers(signatures) -> set[str]:
+    return set(signatures["serving_default"].structured_outputs)
+
+
+def _said_of_pictures(version, signatures, arguments) -> Iterator[dict[str, Any]]:
+    """Of each file its labels, or its number; those that cannot be read come last, together."""
+    if "from_bytes" not in signatures:
+        raise UserError(f"{version}: this model takes pixels alone, not files")
+    names = version / "assets" / "labels.txt"
+    labels = names.read_text(encoding="utf-8").splitlines() if names.is_file() else []
+    faults, answers = [], []
+    for file, said in answers_of_files(signatures["from_bytes"], arguments):
+        if isinstance(said, str):
+            faults.append(f"{file}: {said}")
+            continue
+        if "value" in said:
+            answer = {"file": file, "prediction": float(said["value"])}
+        else:
+            shares = dict(zip(labels, map(float, said["probabilities"]), strict=True))
+            given = [name for name in said["labels"].decode().split(BETWEEN) if name]
+            answer = {"file": file, "labels": given, "probabilities": shares}
+        answers.append(answer)
+        yield answer
+    if faults:
+        raise SomeUnreadable("\n".join(faults), answers)
 
 
 def _rows(version, signatures, inputs, file, kind, names) -> Iterator[dict[str, Any]]:
@@ -156,9 +190,12 @@ def _images(signatures, arguments, directory) -> Iterator[dict[str, Any]]:
                 )
             file = Path(argument)
             try:
-                inputs = {"image_bytes": tf.constant([file.read_bytes()])}
+                contents = decodable(file.read_bytes(), file.suffix, image_files.MAX_PIXELS)
             except OSError as error:
                 raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+            except NoPicture as error:
+                raise UserError(f"{file}: {error}") from error
+            inputs = {"image_bytes": tf.constant([contents])}
             answer = {"file": argument}
             target = directory / f"{file.stem}_reconstruction.png"
         try:

@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from kapps import models
-from kapps.data.images import decode
+from kapps.data.images import decode, formats, transcoding
 from kapps.errors import UserError
 from kapps.serving.prediction import Prediction
 
@@ -21,7 +20,7 @@ def name_pictures(
     """The most probable of ImageNet's thousand classes for image files, most probable first.
 
     Args:
-        files: JPEG, PNG, GIF or BMP files.
+        files: of pictures, in one of `formats.NAMES`.
         top: how many labels per file.
         network: one of `kapps.models.backbone_names()`; the weights of the default come with kapps.
 
@@ -59,12 +58,14 @@ def centre_square(image: tf.Tensor) -> tf.Tensor:
 
 def _picture(file, side):
     try:
-        contents = Path(file).read_bytes()
+        contents = transcoding.read_picture(file)
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+    except transcoding.NoPicture as error:
+        raise UserError(f"{file}: {error}") from error
     try:
         return decode.fit(centre_square(decode.decode_rgb(contents)), (side, side, 3))
     except tf.errors.InvalidArgumentError as error:
         raise UserError(
-            f"{file}: cannot be read as an image; {', '.join(decode.FORMATS)} are understood"
+            f"{file}: cannot be read as an image; {', '.join(formats.NAMES)} are understood"
         ) from error

@@ -2,14 +2,16 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from kapps.data.images import formats, transcoding
 from kapps.errors import UserError
+from kapps.serving.savedmodel import image_files
 from kapps.serving.savedmodel.versions import version_directory
 
 _BATCH = 32
@@ -56,7 +58,7 @@ def predict(
 
     Args:
         path: As `load` takes it.
-        files: PNG or JPEG files.
+        files: of pictures, in one of `formats.NAMES`.
         top: How many labels per file; all when the model has fewer.
 
     Returns:
@@ -84,13 +86,13 @@ def labels_of(
         raise UserError(_what_it_is(directory, signatures))
     class_names = labels.read_text(encoding="utf-8").splitlines()
     answers, faults = [], []
-    for start in range(0, len(files), _BATCH):
-        for file, row in _probabilities(classify, files[start : start + _BATCH]):
-            if isinstance(row, str):
-                faults.append(f"{file}: {row}")
-                continue
-            best = np.argsort(-row, kind="stable")[:top]
-            answers.append((file, [(class_names[i], float(row[i])) for i in best]))
+    for file, said in answers_of_files(classify, files):
+        if isinstance(said, str):
+            faults.append(f"{file}: {said}")
+            continue
+        row = said["probabilities"]
+        best = np.argsort(-row, kind="stable")[:top]
+        answers.append((file, [(class_names[i], float(row[i])) for i in best]))
     if faults:
         raise SomeUnreadable("\n".join(faults), answers)
     return answers
@@ -107,20 +109,37 @@ def _what_it_is(directory: Path, signatures: Any) -> str:
     return f"{directory}: not an image classifier with a from_bytes signature"
 
 
-def _probabilities(classify: Any, files: list[str]) -> list[tuple[str, np.ndarray | str]]:
-    """Of each file its probabilities, or what is wrong with it."""
+def answers_of_files(
+    from_bytes: Any, files: Sequence[str | os.PathLike]
+) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """Of each file what a signature answers of it, by name, or what is wrong with the file.
+
+    Args:
+        from_bytes: the signature.
+        files: of pictures.
+    """
+    names = [os.fspath(file) for file in files]
+    for start in range(0, len(names), _BATCH):
+        yield from _answers_of_batch(from_bytes, names[start : start + _BATCH])
+
+
+def _answers_of_batch(from_bytes: Any, files: list[str]) -> list[tuple[str, dict | str]]:
     contents: dict[int, bytes] = {}
-    answers: list[np.ndarray | str] = [""] * len(files)
+    answers: list[dict[str, Any] | str] = [""] * len(files)
     for number, file in enumerate(files):
         try:
-            contents[number] = Path(file).read_bytes()
+            contents[number] = transcoding.decodable(
+                Path(file).read_bytes(), Path(file).suffix, image_files.MAX_PIXELS
+            )
         except OSError as error:
             answers[number] = f"cannot be read: {error.strerror}"
+        except transcoding.NoPicture as error:
+            answers[number] = str(error)
 
     def ask(numbers: list[int]) -> None:
         try:
             given = tf.constant([contents[number] for number in numbers], tf.string)
-            rows = classify(image_bytes=given)["probabilities"].numpy()
+            said = {name: x.numpy() for name, x in from_bytes(image_bytes=given).items()}
         except tf.errors.InvalidArgumentError as error:
             if len(numbers) > 1:  # one by one: those that can be read are answered
                 for number in numbers:
@@ -128,8 +147,8 @@ def _probabilities(classify: Any, files: list[str]) -> list[tuple[str, np.ndarra
             else:
                 answers[numbers[0]] = _reason(error.message)
             return
-        for number, row in zip(numbers, rows, strict=True):
-            answers[number] = row
+        for place, number in enumerate(numbers):
+            answers[number] = {name: values[place] for name, values in said.items()}
 
     ask(list(contents))
     return list(zip(files, answers, strict=True))
@@ -140,7 +159,7 @@ def _reason(message: str) -> str:
     if too_large:
         pixels, most = map(int, too_large.groups())
         return f"{pixels:,} pixels are too many; {most:,} are decoded at most"
-    return "cannot be read as an image; PNG and JPEG are understood"
+    return f"cannot be read as an image; {', '.join(formats.NAMES)} are understood"
 
 
 def _load(directory: Path) -> Any:

@@ -2,6 +2,9 @@
 
 fit, History                      training that a killed process can go on with, bit for bit
 fit_phase, join_histories, Phase   a training in phases, each with a `fit` of its own
+fit_with_more, more_stages, later  a finished run is trained longer
+picture_task, PictureTask         a class, several labels or a number: loss, metrics, kept epoch
+begin_with                        the weights of another run's model
 best_epoch, kept_by, CalibratedLoss which epoch's weights are kept
 cached_features, features_by_split, cached_batches, FeatureBatches, feature_directory, gatherer
                                   what a frozen backbone makes of pictures, computed once
@@ -20,7 +23,7 @@ choose_precision, precision_policy
                                   which number format to train in
 seed_everything                   one seed for everything
 CommonFlags, ImageFlags, AugmentationFlags, OptimizationFlags, AveragingFlags, ClassifierFlags,
-TargetFlags, FoldFlags, PeerFlags, FastFlags
+TargetFlags, PictureTargetFlags, ContinuationFlags, FoldFlags, PeerFlags, FastFlags
                                   flags that recipes share, for a Config to inherit
 SeriesFlags, SeriesAugmentationFlags, MEMORY_TASKS
                                   the same for recipes of series
@@ -30,7 +33,7 @@ Fraction, Positive, PositiveInt ...
 check, check_ranges, changed, command
                                   what is wrong with flags before TensorFlow is imported
 only_for, check_exclusions        flags that do not go together
-begin, scope, optimizer_from, callbacks
+begin, scope, optimizer_from, callbacks, own_augmentation
                                   from flags to devices, precision, optimizer and callbacks
 image_batches, classifier_batches, training_targets, series_batches, clean_examples
                                   what `fit` is given: to train on, and to measure

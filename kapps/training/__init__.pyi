@@ -17,6 +17,7 @@ from .cells import (
     Candidate as Candidate,
     Cells as Cells,
 )
+from .continuation import ContinuationFlags as ContinuationFlags
 from .distributed.devices import (
     check_batch as check_batch,
     check_devices as check_devices,
@@ -84,6 +85,11 @@ from .kept_epoch import (
     best_epoch as best_epoch,
     kept_by as kept_by,
 )
+from .more_epochs import (
+    fit_with_more as fit_with_more,
+    later as later,
+    more_stages as more_stages,
+)
 from .optim.muon import Muon as Muon
 from .optim.optimizers import (
     optimizer as optimizer,
@@ -107,6 +113,10 @@ from .phases import (
     fit_phase as fit_phase,
     join_histories as join_histories,
     joined as joined,
+)
+from .picture_tasks import (
+    PictureTask as PictureTask,
+    picture_task as picture_task,
 )
 from .precision import (
     choose_precision as choose_precision,
@@ -145,10 +155,13 @@ from .setup import (
     callbacks as callbacks,
     clean_examples as clean_examples,
     optimizer_from as optimizer_from,
+    own_augmentation as own_augmentation,
     scope as scope,
 )
 from .stateful_callbacks import WeightAverage as WeightAverage
+from .target_flags import PictureTargetFlags as PictureTargetFlags
 from .tracking import (
     check_tracker as check_tracker,
     track as track,
 )
+from .warm_start import begin_with as begin_with

@@ -38,6 +38,7 @@ NOT_IDENTITY = (
     "gradient_flow",
     "peers",
     "profile",
+    "more_epochs",  # a finished run may be trained longer
     "max_trials",  # budgets of a search may grow
     "max_minutes",
     "workers",
@@ -45,6 +46,7 @@ NOT_IDENTITY = (
     "track",
     "tracking_uri",
 )
+MODEL = "model.keras"  # what was trained, of the best epoch
 FOLDS = "folds"  # runs of their own, one for each fold
 
 
@@ -101,10 +103,13 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has its final figures."""
+        """Whether the run has its final figures, those of `--more-epochs` included."""
         if self.worker and self.config.get("overwrite"):
             return False  # the chief may not have cleared its directory yet
-        return (self._of_chief / "metrics.json").exists()
+        if not (self._of_chief / "metrics.json").exists():
+            return False
+        asked = self.config.get("more_epochs") or 0
+        return not asked or asked <= (self.metrics().get("more_epochs") or 0)
 
     @property
     def chief(self) -> bool:
@@ -189,11 +194,13 @@ class Run:
         facts = self.facts()
         if facts.get("data_files") != (files_now := self.data_files()):
             files.write_json(self.path / "config.json", facts | {"data_files": files_now})
+        if getattr(data, "kind", "classes") != "classes":
+            self.record(target_kind=data.kind)
         if hasattr(data, "image_shape"):
             self.record(image_shape=list(data.image_shape))
         if (reading := getattr(data, "reading", None)) is not None:
             for name, value in reading._asdict().items():
-                if value not in (None, "stretch"):
+                if value not in (None, "stretch", False):
                     self.record(**{name: value})
 
     def announce(self, data: Any, model: str) -> None:
@@ -291,6 +298,7 @@ def open_run(recipe: str, config: Any, *, name: str | None = None) -> Run:
             clear(path, keep=("plots",))  # the range test's picture may be there
             begin = {"recipe": recipe, "config": values, "versions": versions(), "git": revision()}
             files.write_json(path / "config.json", begin)
+            run.notes += _shorter_runs(run)
         for folder in (path, run.checkpoints, run.plots):
             folder.mkdir(exist_ok=True)
             files.remove_leftovers(folder)
@@ -402,8 +410,45 @@ def _check_same(run: Run) -> None:
         )
         raise UserError(
             f"{run.path} was made by another configuration: {listed}. "
-            "Use another --run-dir, or --overwrite to start afresh."
+            f"{_how_to_go_on(run, was, differing)}Use another --run-dir, or --overwrite to start "
+            "afresh."
         )
+
+
+def _shorter_runs(run: Run) -> list[str]:
+    """A hint, if the same was trained for fewer epochs beside a run that begins."""
+    if run.flags is None or run.config.get("run_dir") or "more_epochs" not in run.config:
+        return []
+
+    def identity(config):
+        return {k: v for k, v in config.items() if k not in (*NOT_IDENTITY, "epochs")}
+
+    hints, now = [], run.config["epochs"]
+    for path in sorted(run.path.parent.glob("*/metrics.json")):
+        try:
+            config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["config"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        before = config.get("epochs")
+        if isinstance(before, int) and before < now and identity(config) == identity(run.config):
+            hints.append(
+                f"{path.parent} had {before} epochs of the same training: --epochs {before} "
+                f"--more-epochs {now - before} would have gone on there"
+            )
+    return hints
+
+
+def _how_to_go_on(run: Run, was: dict[str, Any], differing: list[str]) -> str:
+    """What somebody may want who asks for more epochs than a run has had."""
+    if differing != ["epochs"] or "more_epochs" not in run.config:
+        return ""
+    before, now = was.get("epochs"), run.config["epochs"]
+    if not isinstance(before, int) or now <= before:
+        return ""
+    return (
+        f"To train that run longer: --epochs {before} --more-epochs {now - before}; to begin "
+        f"another one with its weights: --start-from {run.path}. "
+    )
 
 
 def _difference(was: Any, now: Any) -> tuple[Any, Any]:

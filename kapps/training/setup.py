@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import keras
 import tensorflow as tf
 
-from kapps.data import TrainingBatches
+from kapps.data import OwnAugmentation, TrainingBatches
 from kapps.training.distributed.devices import check_batch, scaled_learning_rate, strategy
 from kapps.training.flags.groups import CommonFlags
 from kapps.training.optim.optimizers import (
@@ -150,6 +150,23 @@ def callbacks(
         stop = keras.callbacks.EarlyStopping(monitor, patience=patience, mode=mode)
         chosen.append(stop)
     return chosen
+
+
+def own_augmentation(
+    augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None, run: Run
+) -> OwnAugmentation | None:
+    """An augmentation of one's own, noted in the run: it goes on with the same, or not at all.
+
+    Args:
+        augment: as `data.OwnAugmentation` takes it, or None.
+        run: the run.
+
+    Raises:
+        UserError: the run was begun with another one, or without.
+    """
+    own = None if augment is None else OwnAugmentation(augment)
+    run.record(own_augmentation=None if own is None else own.name)
+    return own
 
 
 def clean_examples(counts: Mapping[str, int]) -> int:

@@ -6,6 +6,7 @@ One table of inputs, each with what must come of it; the right values were writt
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 
@@ -278,7 +279,21 @@ def classes(prefix="", names=("cat", "dog"), count=6, start=0):
 
 
 SPLIT = classes("train/") | classes("test/", count=3, start=1000)
-WEBP = b"RIFF\x10\0\0\0WEBPVP8 " + bytes(16)
+JXL = b"\xff\x0a" + bytes(16)
+WEBP = b"RIFF\x10\0\0\0WEBPVP8 " + bytes(16)  # nothing but a beginning
+
+
+def encoded(image, format, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def film(count=2):
+    frames = [picture(900 + i) for i in range(count)]
+    return {"save_all": True, "append_images": frames[1:]}
+
+
 FOLDERS = {
     "splits and another folder": (SPLIT | {"single/what.png": picture(9)}, ("cat", "dog"), "single/ lies beside"),
     "splits and annotations": (SPLIT | {"annotations/a.xml": b"<a/>"}, ("cat", "dog"), "annotations/ lies beside"),
@@ -292,8 +307,18 @@ FOLDERS = {
     "the same picture in two splits": (SPLIT | {"test/cat/again.png": picture(0)}, ("cat", "dog"), "exact duplicates of pictures in test"),
     "the same picture in two classes": (classes() | {"cat/a.png": picture(500), "dog/a.png": picture(500)}, ("cat", "dog"), "different label.*cat/a.png"),
     "a folder for each patient": ({f"{c}/p{p}/{i}.png": picture(100 * p + i + 50 * (c == "dog")) for c in ("cat", "dog") for p in range(4) for i in range(3)}, ("cat", "dog"), "--group-level 1"),
-    "a class in a format that is not read": (classes() | {"eel/a.webp": WEBP, "eel/b.webp": WEBP}, None, "'eel'.*WebP"),
-    "one picture in such a format": (classes() | {"cat/a.webp": WEBP}, ("cat", "dog"), "1 picture left out"),
+    "a class in a format that is not read": (classes() | {"eel/a.jxl": JXL, "eel/b.jxl": JXL}, None, "'eel'.*JPEG XL"),
+    "one picture in such a format": (classes() | {"cat/a.jxl": JXL}, ("cat", "dog"), "1 picture left out"),
+    "a class of drawings": (classes() | {"eel/a.svg": b"<svg/>", "eel/b.svg": b"<?xml?><svg/>"}, None, "'eel'.*SVG.*rsvg-convert"),
+    "WebP, TIFF and AVIF": (classes() | {f"eel/a.{f}": encoded(picture(7 + i), f.upper()) for i, f in enumerate(("webp", "tiff", "avif"))}, ("cat", "dog", "eel"), None),
+    "formats under other names": (classes() | {f"eel/{f}.png": encoded(picture(7 + i), f) for i, f in enumerate(("WEBP", "TIFF"))}, ("cat", "dog", "eel"), None),
+    "WebP that is broken": (classes() | {"cat/a.webp": WEBP}, None, "broken or truncated WebP"),
+    "TIFF that is broken": (classes() | {"cat/a.tif": encoded(picture(7), "TIFF")[:60]}, None, "broken or truncated TIFF"),
+    "an animated WebP": (classes() | {"cat/a.webp": encoded(picture(7), "WEBP", **film())}, ("cat", "dog"), "first was read: cat/a.webp"),
+    "a TIFF of three pages": (classes() | {"cat/a.tif": encoded(picture(7), "TIFF", **film(3))}, ("cat", "dog"), "first was read: cat/a.tif"),
+    "TIFF of 12 of 16 bits": ({f"{c}/{i}.tif": picture(100 * (c == "dog") + i, 12) for c in ("cat", "dog") for i in range(6)}, ("cat", "dog"), "of 16 bits use 12"),
+    "TIFF of floating-point numbers": (classes() | {"cat/a.tif": encoded(Image.new("F", (8, 8), 0.5), "TIFF")}, None, "floating-point"),
+    "TIFF of large numbers": (classes() | {"cat/a.tif": encoded(Image.new("I", (8, 8), 70000), "TIFF")}, None, "run from 70000 to 70000"),
 }  # fmt: skip
 
 

@@ -64,3 +64,24 @@ def test_is_a_loss_of_compile_and_survives_saving(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=1e-5)
+
+
+def test_binary_cross_entropy_by_hand():
+    y_true = [[1.0, 0.0], [0.0, 0.5]]
+    logits = [[0.0, 1.0], [100.0, -100.0]]
+    # (ln 2 + softplus(1)) / 2; (100 + 50) / 2
+    value = losses.sigmoid_cross_entropy(tf.constant(y_true), tf.constant(logits))
+    assert value.shape == (2,) and value.dtype == "float32"
+    np.testing.assert_allclose(value, [(0.6931472 + 1.3132617) / 2, 75.0], rtol=1e-6)
+
+
+def test_binary_cross_entropy_equals_keras_and_has_a_gradient_far_out():
+    rng = np.random.default_rng(0)
+    logits, y_true = rng.normal(0, 3, (32, 5)).astype("f4"), rng.random((32, 5)).astype("f4")
+    expected = keras.losses.binary_crossentropy(y_true, logits, from_logits=True)
+    np.testing.assert_allclose(losses.sigmoid_cross_entropy(y_true, logits), expected, rtol=1e-5)
+    far = tf.constant([[200.0, -200.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(far)
+        value = losses.sigmoid_cross_entropy(tf.constant([[0.0, 1.0]]), far)
+    np.testing.assert_allclose(tape.gradient(value, far), [[0.5, -0.5]])

@@ -15,7 +15,7 @@ import tensorflow as tf
 from kapps import command_line, data, serving, training
 from kapps.command_line import call
 from kapps.errors import UserError
-from recipes import image_classifier
+from recipes import image_classifier, tabular
 from recipes.image_classifier import Config
 
 ROOT = pathlib.Path(image_classifier.__file__).parents[1]
@@ -147,6 +147,9 @@ def test_every_switch_together(tmp_path):
         epochs=2,
         flip="yes",
         rotation=10.0,
+        resized_crop=0.5,
+        jitter=0.2,
+        randaugment=5.0,
         erasing=0.2,
         mixup=0.2,
         cutmix=1.0,
@@ -164,6 +167,24 @@ def test_every_switch_together(tmp_path):
     )
     metrics = call(image_classifier, config)
     assert np.isfinite(metrics["test_loss"]) and metrics["exported"] is None
+
+
+def test_an_augmentation_of_ones_own(tmp_path):
+    """A run goes on with the function that it was begun with, or not at all."""
+    seen = []
+
+    def brighter(images, seed):
+        seen.append(images.shape)
+        return images + 40
+
+    config = Config(run_dir=str(tmp_path), epochs=1, model="mlp", peers=False, export=False)
+    metrics = call(image_classifier, config, augment=brighter)
+    assert seen and np.isfinite(metrics["test_loss"])
+    assert call(image_classifier, config, augment=brighter) == metrics
+    with pytest.raises(UserError, match="another own_augmentation"):
+        call(image_classifier, config, augment=lambda images, seed: images)
+    with pytest.raises(UserError, match="takes no augmentation"):
+        call(tabular, tabular.Config(), augment=brighter)
 
 
 @pytest.mark.slow
@@ -232,6 +253,12 @@ def test_learning_rate_range_test(tmp_path):
         (["--patience", "-1"], "--patience"),
         (["--label-smoothing", "1"], "--label-smoothing"),
         (["--no-augment", "--mixup", "0.2"], "--mixup"),
+        (["--no-augment", "--resized-crop", "0.2"], "--resized-crop is part of"),
+        (["--jitter", "2"], "--jitter"),
+        (["--randaugment", "11"], "--randaugment"),
+        (["--start-from", "nowhere"], "no run directory"),
+        (["--more-epochs", "2", "--folds", "3"], "--more-epochs"),
+        (["--target-kind", "number"], "--target-kind"),
         (["--schedule", "plateau", "--warmup", "0.1"], "plateau"),
         (["--devices", "cpu:2", "--batch-size", "63"], "62 or 64"),
         (["--model", "mlp", "--filters", "8"], "--filters is for --model cnn; mlp has a shape"),

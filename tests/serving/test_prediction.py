@@ -86,6 +86,23 @@ def test_a_bad_file_in_a_later_batch(published, files):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("format", ["TIFF", "WEBP"])
+def test_other_formats_are_converted_on_the_way(published, images, tmp_path, format):
+    """The model's own graph reads neither."""
+    options = {"lossless": True} if format == "WEBP" else {}
+    path, plain = tmp_path / "image.dat", tmp_path / "image.png"
+    Image.fromarray(images[0]).save(path, format, **options)
+    Image.fromarray(images[0]).save(plain)
+    [(_, found)], [(_, expected)] = (
+        serving.predict(published.version, [file]) for file in (path, plain)
+    )
+    assert found == expected
+    (tmp_path / "drawing.svg").write_text("<svg/>")
+    with pytest.raises(UserError, match="drawing.svg: SVG is not read.*rsvg-convert"):
+        serving.predict(published.version, [tmp_path / "drawing.svg"])
+
+
+@pytest.mark.slow
 def test_the_missing_file_is_named(published, files, tmp_path):
     with pytest.raises(UserError, match="nowhere.png: cannot be read: No such file"):
         serving.predict(published.version, [files[0], tmp_path / "nowhere.png"])

@@ -38,7 +38,7 @@ def describe(
     """
     check(spec, data_dir)
     source, files = read(parse(spec), data_dir, image_size, skip_broken=skip_broken)
-    data = assemble(spec, source, divide(source.labels, source.given, 0.1, 0))
+    data = assemble(spec, source, divide(source.strata, source.given, 0.1, 0))
     groups = _duplicates(data)
     return {
         "spec": spec,

@@ -14,12 +14,57 @@ the own ones are taken.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import inspect
 import math
+from collections.abc import Callable
 
 import tensorflow as tf
 
+from kapps.data.images import colours
 from kapps.data.pipeline import Part, own_rows
 from kapps.errors import UserError
+
+ASPECT = 4 / 3  # of a random resized crop, at most, either way
+
+
+class OwnAugmentation:
+    """An augmentation of one's own, known by its name and its source.
+
+    Args:
+        function: `(images [b, H, W, C] of 0..255, seed int32 [2]) -> images` of the same shape, in
+            graph mode, that draws from the seed alone (`tf.random.stateless_uniform`): so a
+            resumed run sees what an uninterrupted one does, and N devices what one does.
+    """
+
+    def __init__(self, function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]):
+        self.function = function
+        try:
+            source = inspect.getsource(function)
+        except (OSError, TypeError):  # no file has it
+            source = repr(getattr(getattr(function, "__code__", None), "co_code", None))
+        name = getattr(function, "__qualname__", type(function).__name__)
+        self.name = f"{name}:{hashlib.sha256(source.encode()).hexdigest()[:12]}"
+
+    def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Images of another look, of the same shape and dtype.
+
+        Raises:
+            UserError: the function changes the shape.
+        """
+        changed = tf.convert_to_tensor(self.function(images, seed))
+        if not changed.shape.is_compatible_with(images.shape):
+            raise UserError(
+                f"the augmentation {self.name} makes {changed.shape} of images {images.shape}; the "
+                "shape must stay"
+            )
+        changed = tf.ensure_shape(changed, images.shape)
+        if changed.dtype == images.dtype:
+            return changed
+        return colours.as_dtype(tf.cast(changed, tf.float32), images.dtype)
+
+    def __repr__(self) -> str:
+        return self.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +76,14 @@ class Augmentation:
         crop: shift by up to this fraction of each side, zeros coming in: the same as padding
             and cropping at random (4 pixels of 32 is 0.125).
         rotation: turn by up to this many degrees, either way.
+        resized_crop: enlarge a rectangle of at least this part of the area, of an aspect ratio
+            between 3:4 and 4:3 of the picture's own (arXiv:1409.4842, section 6).
+        jitter: brightness, contrast and saturation times 1 - jitter to 1 + jitter, and the hue by
+            a part of that, see `colours.jitter`.
+        randaugment: magnitude, from 0 to 10, of two changes drawn from a list for each picture
+            (arXiv:1909.13719), see `colours.policy`.
+        own: a function of one's own, see `OwnAugmentation`; after those before, before those that
+            follow.
         erasing: probability of erasing a random rectangle (arXiv:1708.04896).
         mixup: concentration alpha of Beta(alpha, alpha) (arXiv:1710.09412).
         cutmix: concentration alpha of the area that comes from another picture
@@ -40,6 +93,10 @@ class Augmentation:
     flip: bool = False
     crop: float = 0.0
     rotation: float = 0.0
+    resized_crop: float = 0.0
+    jitter: float = 0.0
+    randaugment: float = 0.0
+    own: OwnAugmentation | None = None
     erasing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
@@ -51,7 +108,8 @@ class Augmentation:
             UserError: a value out of its range.
         """
         limits = {"crop": 1.0, "rotation": 180.0, "erasing": 1.0, "mixup": math.inf}
-        limits["cutmix"] = math.inf
+        limits |= {"cutmix": math.inf, "resized_crop": 1.0, "jitter": 1.0}
+        limits["randaugment"] = colours.STRONGEST
         for name, limit in limits.items():
             value = getattr(self, name)
             if not 0.0 <= value <= limit:
@@ -74,8 +132,18 @@ class Augmentation:
             part: which rows of a batch these are; default: all. The rows before its own come out
                 unmixed.
         """
-        if self.flip or self.crop or self.rotation:
-            images = move(images, _fold(seed, 0), self.flip, self.crop, self.rotation, part)
+        if self.flip or self.crop or self.rotation or self.resized_crop:
+            images = move(
+                images, _fold(seed, 0), self.flip, self.crop, self.rotation, part, self.resized_crop
+            )
+        if self.randaugment:
+            images = colours.policy(images, _fold(seed, 5), self.randaugment, part)
+        if self.jitter:
+            images = colours.jitter(images, _fold(seed, 6), self.jitter, part)
+        if self.own is not None:
+            if part is not None and part.rows is not None:
+                raise UserError("an augmentation of one's own is for one machine")
+            images = self.own(images, _fold(seed, 7))
         if self.erasing:
             images = erase(images, _fold(seed, 1), self.erasing, part)
         if self.mixup and self.cutmix:  # one or the other, a coin per batch
@@ -99,11 +167,12 @@ def move(
     crop: float,
     rotation: float,
     part: Part | None = None,
+    resized_crop: float = 0.0,
 ) -> tf.Tensor:
-    """Mirror, shift and turn in one resampling.
+    """Mirror, shift, turn and enlarge in one resampling.
 
-    The three are one affine map from output to input pixels, so the picture is interpolated
-    once, and not at all (nearest pixel, exact) when nothing is turned.
+    They are one affine map from output to input pixels, so the picture is interpolated once, and
+    not at all (nearest pixel, exact) when nothing is turned or enlarged.
     """
     batch = _rows(images, part)
     height, width = images.shape[1], images.shape[2]
@@ -116,31 +185,26 @@ def move(
     shift_y = tf.floor(_uniform(seed, 2, batch) * (2 * reach[1] + 1)) - reach[1]
     angle = (2.0 * _uniform(seed, 3, batch) - 1.0) * (rotation * math.pi / 180.0)
     cos, sin = tf.cos(angle), tf.sin(angle)
-    center_x, center_y = (width - 1) / 2.0, (height - 1) / 2.0
-    # input = center + mirror(turn(output - center)) + shift
-    x_x, x_y = mirror * cos, -mirror * sin
-    zeros = tf.zeros([batch])
-    maps = tf.stack(
-        [
-            x_x,
-            x_y,
-            center_x - x_x * center_x - x_y * center_y + shift_x,
-            sin,
-            cos,
-            center_y - sin * center_x - cos * center_y + shift_y,
-            zeros,
-            zeros,
-        ],
-        axis=1,
+    # input = center + enlarge(mirror(turn(output - center))) + middle of the rectangle + shift
+    linear, middle = (mirror * cos, -mirror * sin, sin, cos), (0.0, 0.0)
+    if resized_crop:
+        wide, high = _rectangle(seed, batch, resized_crop)
+        linear = tuple(share * x for share, x in zip((wide, wide, high, high), linear, strict=True))
+        middle = tuple(
+            (_uniform(seed, index, batch) - 0.5) * (1.0 - share) * (side - 1.0)
+            for index, share, side in ((6, wide, width), (7, high, height))
+        )
+    sharp = not (rotation or resized_crop)
+    return colours.affine(
+        images, linear, (shift_x, shift_y), middle, "NEAREST" if sharp else "BILINEAR", part
     )
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=own_rows(maps, part),
-        output_shape=[height, width],
-        fill_value=0.0,
-        interpolation="BILINEAR" if rotation else "NEAREST",
-        fill_mode="CONSTANT",
-    )
+
+
+def _rectangle(seed: tf.Tensor, batch: tf.Tensor, least: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Width and height of rectangles of `least` to all of the area, as parts of the picture's."""
+    area = least + (1.0 - least) * _uniform(seed, 4, batch)
+    root = tf.exp((2.0 * _uniform(seed, 5, batch) - 1.0) * (0.5 * math.log(ASPECT)))
+    return tf.minimum(tf.sqrt(area) * root, 1.0), tf.minimum(tf.sqrt(area) / root, 1.0)
 
 
 def erase(

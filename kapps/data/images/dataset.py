@@ -12,6 +12,8 @@ import tensorflow as tf
 
 from kapps.data.duplicates import duplicate_notes
 from kapps.data.images.decode import Reading
+from kapps.data.images.targets import strata
+from kapps.data.pipeline import label_tensor
 from kapps.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -23,7 +25,8 @@ class Split:
     """One split of a dataset.
 
     Attributes:
-        labels: class numbers, int32 [n].
+        labels: class numbers int32 [n]; of several labels 0 and 1 float32 [n, labels]; or numbers
+            float32 [n].
         images: graph function from row numbers, int64 [b], to pictures, uint8 [b, H, W, C].
         origins: file names relative to the dataset's folder, when there are files.
     """
@@ -54,7 +57,7 @@ class Split:
     def dataset(self) -> tf.data.Dataset:
         """Unbatched (image uint8 [H, W, C], label int32 []), always in the same order."""
         rows = tf.data.Dataset.range(len(self)).batch(_CHUNK)
-        labels = tf.constant(self.labels, tf.int32)
+        labels = label_tensor(self.labels)
         # Read in chunks: a gather of 64 costs little more than a gather of one.
         chunks = rows.map(
             lambda i: (self.images(i), tf.gather(labels, i)),
@@ -70,13 +73,15 @@ class ImageData:
 
     Attributes:
         spec: the spec it was loaded from.
-        class_names: one name per class number.
+        class_names: one name per class number, or per label; none where numbers are predicted.
         image_shape: (H, W, C) of every picture, C being 1 or 3.
         splits: `Split` by name: train, validation, test.
         fingerprint: sha256 over pictures, labels, class names, shape and who is in which split.
         notes: what the user should know: skipped files, chosen sizes, tiny classes, duplicates.
         reading: how files were decoded; a served model does the same (`decode_image`).
         cache: a directory for what is found in these data and can be found again; None: none.
+        kind: what there is to say of a picture: "classes", one of them; "labels", any of them;
+            "number".
     """
 
     spec: str
@@ -87,10 +92,11 @@ class ImageData:
     notes: tuple[str, ...] = ()
     reading: Reading = Reading()
     cache: pathlib.Path | None = None
+    kind: str = "classes"
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """Number of classes, or of labels; 0 where numbers are predicted."""
         return len(self.class_names)
 
     @property
@@ -102,7 +108,8 @@ class ImageData:
     def summary(self) -> str:
         """What this is, in one line."""
         shape = "x".join(map(str, self.image_shape))
-        return f"{self.spec}: {self.counts}, {self.classes} classes, images {shape}"
+        what = "a number each" if self.kind == "number" else f"{self.classes} {self.kind}"
+        return f"{self.spec}: {self.counts}, {what}, images {shape}"
 
     @property
     def train(self) -> tf.data.Dataset:
@@ -152,7 +159,7 @@ class Source:
     Attributes:
         class_names: one name per class number.
         image_shape: (H, W, C).
-        labels: int32 [n], for all rows.
+        labels: for all rows, as `Split` has them.
         given: row numbers of the splits that come with the data; always train, perhaps the others.
         images: graph function from row numbers, int64 [b], to uint8 [b, H, W, C].
         digest: hash of the contents of all rows, in order.
@@ -161,6 +168,7 @@ class Source:
         keys: of each row something that only the same picture has.
         reading: as `ImageData` has it.
         cache: likewise.
+        kind: as `ImageData` has it.
     """
 
     class_names: tuple[str, ...]
@@ -174,6 +182,12 @@ class Source:
     keys: tuple[bytes, ...] | None = None
     reading: Reading = Reading()
     cache: pathlib.Path | None = None
+    kind: str = "classes"
+
+    @property
+    def strata(self) -> np.ndarray:
+        """Numbers by which rows are divided in proportion, int [n]."""
+        return strata(self.kind, self.labels)
 
 
 def assemble(spec: str, source: Source, rows: dict[str, np.ndarray]) -> ImageData:
@@ -191,6 +205,7 @@ def assemble(spec: str, source: Source, rows: dict[str, np.ndarray]) -> ImageDat
         notes=(*source.notes, *repeated),
         reading=source.reading,
         cache=source.cache,
+        kind=source.kind,
     )
 
 
@@ -198,7 +213,7 @@ def _split(source: Source, rows: np.ndarray) -> Split:
     with tf.device("CPU:0"):
         lookup = tf.constant(rows, tf.int64)
     return Split(
-        labels=source.labels[rows].astype(np.int32),
+        labels=source.labels[rows].astype(np.int32 if source.kind == "classes" else np.float32),
         images=lambda indices: source.images(tf.gather(lookup, indices)),
         origins=None if source.origins is None else tuple(source.origins[row] for row in rows),
     )
@@ -209,7 +224,7 @@ def _fingerprint(source: Source, rows: dict[str, np.ndarray]) -> str:
     digest.update(json.dumps([source.class_names, source.image_shape]).encode())
     if source.reading.resize != "stretch":
         digest.update(source.reading.resize.encode())
-    digest.update(source.labels.astype("<i4").tobytes())
+    digest.update(source.labels.astype("<i4" if source.kind == "classes" else "<f4").tobytes())
     for name in SPLITS:
         digest.update(f"{name} {len(rows[name])} ".encode())
         digest.update(rows[name].astype("<i8").tobytes())

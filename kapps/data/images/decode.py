@@ -1,27 +1,30 @@
 """The one image decoder: TensorFlow graph operations, in training and in exported models alike.
 
-JPEG (CMYK too), PNG, GIF (first frame) and BMP become uint8 RGB or grey pictures of one shape. EXIF
-orientation of JPEGs is applied, transparency of PNGs is laid on white, 16-bit samples keep their
-upper byte (or are scaled, where their sensor uses fewer bits), palettes are resolved. Pictures get
-the shape asked for by bilinear interpolation with antialiasing: squashed, or with their aspect
-ratio, between black bars or cut (`Reading`).
+JPEG (CMYK too), PNG, GIF (first frame), BMP and, if asked for, WebP become uint8 RGB or grey
+pictures of one shape. EXIF orientation of JPEG and WebP is applied, transparency of PNG and WebP is
+laid on white, 16-bit samples keep their upper byte (or are scaled, where their sensor uses fewer
+bits), palettes are resolved. Pictures get the shape asked for by bilinear interpolation with
+antialiasing: squashed, or with their aspect ratio, between black bars or cut (`Reading`). Other
+formats become PNG before they come here (`kapps.data.images.transcoding`).
 
 Not handled: transparent pixels of a GIF come out black (TensorFlow's decoder drops the
-transparency), the alpha channel of a BMP and the orientation of a PNG are ignored. WebP is refused
-although TensorFlow 2.21 reads it: an animated one makes its decoder abort the whole process, which
-nobody should be able to do to a server.
+transparency), the alpha channel of a BMP and the orientation of a PNG are ignored. An animated WebP
+is refused: it makes the decoder of TensorFlow 2.21 abort the whole process, which nobody should be
+able to do to a server.
 """
 
 from typing import NamedTuple
 
 import tensorflow as tf
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP")
+from kapps.data.images.formats import GRAPH as FORMATS
+
 # The header of a JPEG is searched this far for EXIF: it comes first, but for a JFIF or ICC block.
 _EXIF_WINDOW = 1 << 17
 _BMP_WINDOW = 2048  # headers and a palette of 256 colours
 _EXIF_START = (0xFF, 0xE1, ord("E"), ord("x"), ord("i"), ord("f"), 0, 0)
 _ORIENTATION_TAG = 0x0112
+_MOST_CHUNKS = 100  # of a WebP, before its EXIF
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG and Pillow have it
 
 
@@ -35,10 +38,12 @@ class Reading(NamedTuple):
         white: the level of a 16-bit PNG that becomes 255, and so do higher ones; None: 65535.
         resize: "stretch" squashes; "fit" keeps the aspect ratio, between black bars; "crop" keeps
             it, and cuts off what is beyond the middle.
+        webp: whether WebP is decoded, for which TensorFlow 2.20 or newer is needed.
     """
 
     white: int | None = None
     resize: str = "stretch"
+    webp: bool = False
 
 
 PLAIN = Reading()
@@ -57,16 +62,17 @@ def decode_image(
     Raises:
         tf.errors.InvalidArgumentError: broken, truncated or unknown data, when it is run.
     """
-    rgb = _resized(decode_rgb(contents, reading.white), image_shape, reading.resize)
+    rgb = _resized(decode_rgb(contents, reading.white, reading.webp), image_shape, reading.resize)
     return fit(rgb, image_shape)
 
 
-def decode_rgb(contents: tf.Tensor, white: int | None = None) -> tf.Tensor:
+def decode_rgb(contents: tf.Tensor, white: int | None = None, webp: bool = False) -> tf.Tensor:
     """Decodes one encoded picture, string [], to uint8 [h, w, 3], of the size that it has.
 
     Args:
         contents: of a file.
         white: as `Reading` has it.
+        webp: likewise.
 
     Raises:
         tf.errors.InvalidArgumentError: broken, truncated or unknown data, when it is run.
@@ -82,10 +88,23 @@ def decode_rgb(contents: tf.Tensor, white: int | None = None) -> tf.Tensor:
             (starts_with(b"\x89PNG"), lambda: _png(contents, white)),
             (starts_with(b"GIF8"), lambda: _gif(contents)),
             (starts_with(b"BM"), lambda: _bmp(contents)),
+            *([(is_still_webp(contents), lambda: _webp(contents))] if webp else []),
         ],
         default=_refuse,
     )
     return tf.ensure_shape(rgb, [None, None, 3])
+
+
+def is_still_webp(contents: tf.Tensor) -> tf.Tensor:
+    """Whether a file, string [], is a WebP of one picture, bool [].
+
+    The decoder goes by the same bit of the same header (RFC 9649, section 2.7), so that no file
+    has it decode an animation.
+    """
+    read = _reader(contents, 32)
+    webp = tf.reduce_all(tf.equal(tf.concat([read(0, 4), read(8, 4)], 0), list(b"RIFFWEBP")))
+    extended = tf.reduce_all(tf.equal(read(12, 4), list(b"VP8X")))
+    return webp & ~(extended & (tf.bitwise.bitwise_and(read(20, 1)[0], 2) > 0))
 
 
 def sixteen_bits(contents: tf.Tensor) -> tf.Tensor:
@@ -183,6 +202,13 @@ def _bmp(contents):
     return tf.cond(tf.equal(tf.shape(image)[-1], 1), with_palette, lambda: image[..., :3])
 
 
+def _webp(contents):
+    image = tf.io.decode_webp(contents)[0]  # the only frame; 4 channels, if some are transparent
+    opaque = tf.equal(tf.shape(image)[-1], 3)
+    image = tf.cond(opaque, lambda: image[..., :3], lambda: _on_white(image))
+    return _oriented(tf.ensure_shape(image, [None, None, 3]), _webp_orientation(contents))
+
+
 def _refuse():
     refusal = tf.debugging.Assert(False, [f"a picture must be {', '.join(FORMATS)}"])
     with tf.control_dependencies([refusal] if refusal is not None else []):
@@ -225,20 +251,54 @@ def _exif_orientation(contents):
         step = tf.where(tf.equal(marker, 0xFF), tf.constant(1, tf.int64), 2 + length)
         return [position + step]
 
-    def orientation():
-        start = block + 10  # after FF E1, the length, and "Exif\0\0"
-        little = tf.equal(read(start, 1)[0], ord("I"))
-        directory = start + _number(read(start + 4, 4), little)
-        entries = tf.minimum(_number(read(directory, 2), little), 1000)
-        entry = tf.reshape(read(directory + 2, 12 * entries), [-1, 12])
-        tag, kind = _number(entry[:, :2], little), _number(entry[:, 2:4], little)
-        is_short = tf.equal(kind, 3)
-        short, long = _number(entry[:, 8:10], little), _number(entry[:, 8:12], little)
-        found = tf.where(tf.equal(tag, _ORIENTATION_TAG), tf.where(is_short, short, long), 0)
-        return tf.reduce_max(found)
-
     block = tf.while_loop(goes_on, next_block, [tf.constant(2, tf.int64)])[0]
-    return tf.cond(is_exif(block), orientation, lambda: tf.constant(0, tf.int64))
+    # The directory stands after FF E1, the length, and "Exif\0\0".
+    return tf.cond(
+        is_exif(block),
+        lambda: _orientation_in(read, block + 10),
+        lambda: tf.constant(0, tf.int64),
+    )
+
+
+def _webp_orientation(contents):
+    """The same of a WebP, whose chunk of EXIF stands behind the picture (RFC 9649, 2.7.1.5)."""
+    head, size = _reader(contents, 32), tf.cast(tf.strings.length(contents), tf.int64)
+    announced = tf.bitwise.bitwise_and(head(20, 1)[0], 8) > 0
+    announced &= tf.reduce_all(tf.equal(head(12, 4), list(b"VP8X")))
+
+    def orientation():
+        read = _reader(contents, tf.strings.length(contents))
+
+        def is_exif(position):
+            return tf.reduce_all(tf.equal(read(position, 4), list(b"EXIF")))
+
+        def goes_on(count, position):
+            return ~is_exif(position) & (position < size) & (count < _MOST_CHUNKS)
+
+        def next_chunk(count, position):
+            length = _number(read(position + 4, 4), little=True)
+            return count + 1, position + 8 + length + length % 2
+
+        begin = (tf.constant(0), tf.constant(12, tf.int64))
+        start = tf.while_loop(goes_on, next_chunk, begin)[1]
+        named = tf.reduce_all(tf.equal(read(start + 8, 4), list(b"Exif")))  # some write it again
+        directory = start + 8 + tf.where(named, tf.constant(6, tf.int64), 0)
+        return tf.where(is_exif(start), _orientation_in(read, directory), 0)
+
+    return tf.cond(announced, orientation, lambda: tf.constant(0, tf.int64))
+
+
+def _orientation_in(read, start):
+    """The orientation in the directory of EXIF that begins at `start`, int64 []."""
+    little = tf.equal(read(start, 1)[0], ord("I"))
+    directory = start + _number(read(start + 4, 4), little)
+    entries = tf.minimum(_number(read(directory, 2), little), 1000)
+    entry = tf.reshape(read(directory + 2, 12 * entries), [-1, 12])
+    tag, kind = _number(entry[:, :2], little), _number(entry[:, 2:4], little)
+    is_short = tf.equal(kind, 3)
+    short, long = _number(entry[:, 8:10], little), _number(entry[:, 8:12], little)
+    found = tf.where(tf.equal(tag, _ORIENTATION_TAG), tf.where(is_short, short, long), 0)
+    return tf.reduce_max(found)
 
 
 def _reader(contents, window):

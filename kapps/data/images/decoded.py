@@ -15,8 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.data.images.decode import Reading, decode_image
+from kapps.data.images.formats import DECODED
 from kapps.data.images.index import Entry, FolderIndex
 from kapps.data.images.listing import Picture
+from kapps.data.images.transcoding import NoPicture, decodable
 from kapps.data.pixel_file import NoRoom, Put, open_pixels, write_pixels
 from kapps.data.progress import track
 from kapps.data.sources.arrays import gather
@@ -177,7 +179,10 @@ def _decode(
             return error.strerror or "unreadable"
         digest = hashlib.sha256(contents).digest()
         try:
-            image = decode(tf.constant(contents))
+            image = decode(tf.constant(decodable(contents, graph=DECODED)))
+        except NoPicture as error:
+            index.note(entry, digest, str(error))
+            return str(error)
         except tf.errors.OpError as error:
             reason = f"broken or truncated {pictures[row].format}"
             if isinstance(error, tf.errors.InvalidArgumentError):  # and not a lack of memory

@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
+from kapps.data.images import formats
 from kapps.data.images.dataset import Source
-from kapps.data.images.decode import FORMATS, RESIZES, Reading, decode_image, sixteen_bits
+from kapps.data.images.decode import RESIZES, Reading, decode_image, sixteen_bits
 from kapps.data.images.decoded import decode_pictures
 from kapps.data.images.headers import Header, asked_channels, asked_size, common_size
 from kapps.data.images.index import FolderIndex, folder_index
 from kapps.data.images.labels import Labeller
 from kapps.data.images.listing import Listing, Picture, list_folder
+from kapps.data.images.targets import Targets, targets_of
+from kapps.data.images.transcoding import NoPicture, read_picture
 from kapps.errors import UserError
 
 _NAMED = 10  # files named in a message
@@ -41,6 +44,7 @@ def read_folder(
     memory_limit: int,
     resize: str = "stretch",
     label_of: Labeller | None = None,
+    target_kind: str = "classes",
     place: str = "auto",
     cache: pathlib.Path | None = None,
 ) -> tuple[Source, Report]:
@@ -56,6 +60,7 @@ def read_folder(
         memory_limit: likewise.
         resize: likewise.
         label_of: as `list_folder` has it.
+        target_kind: as `load` has it.
         place: where decoded pictures are kept, see `decode_pictures`.
         cache: the cache directory; None keeps nothing on the disk.
 
@@ -65,9 +70,18 @@ def read_folder(
             where they are to be kept.
     """
     with folder_index(root, cache, needed=place == "disk") as index:
-        listing = list_folder(root, label_of, index.start)
+        listing = list_folder(root, label_of, index.start, target_kind)
         return _read_listed(
-            root, listing, index, image_size, channels, skip_broken, memory_limit, resize, place
+            root,
+            listing,
+            index,
+            image_size,
+            channels,
+            skip_broken,
+            memory_limit,
+            resize,
+            place,
+            target_kind,
         )
 
 
@@ -81,14 +95,16 @@ def _read_listed(
     memory_limit: int,
     resize: str,
     place: str,
+    target_kind: str,
 ) -> tuple[Source, Report]:
     pictures = listing.pictures
-    _check_classes(root, listing, pictures)
+    _targets(root, listing, pictures, target_kind)
     headers = index.headers(pictures)
     image_shape, shape_notes = _choose_shape(pictures, headers, image_size, channels)
     resize, resize_notes = _choose_resize(resize, headers, image_shape)
     white, white_notes = _find_white(pictures, index)
-    reading = Reading(white, resize)
+    webp = any(picture.format == formats.WEBP for picture in pictures)
+    reading = Reading(white, resize, webp)
 
     def decoded(pictures):
         return decode_pictures(
@@ -109,47 +125,66 @@ def _read_listed(
         )
     good = [row for row, picture in enumerate(pictures) if picture.name not in failures]
     kept = [pictures[row] for row in good]
-    class_names = _check_classes(root, listing, kept)
+    targets = _targets(root, listing, kept, target_kind)
     if failures:  # they had their say in the common shape, and must not
         first_shape = image_shape
         image_shape, shape_notes = _choose_shape(kept, headers, image_size, channels)
         if image_shape != first_shape:
             pictures, good = kept, range(len(kept))
             images, digests, decoding_notes = decoded(pictures)
-    number = {name: i for i, name in enumerate(class_names)}
     keys = [digest for row in good if isinstance(digest := digests[row], bytes)]
     source = Source(
-        class_names=class_names,
+        class_names=targets.names,
         image_shape=image_shape,
-        labels=np.array([number[picture.class_name] for picture in kept], np.int32),
+        labels=targets.values,
         given=_given(kept),
         images=_stream(kept, image_shape, reading) if images is None else _of(images, good),
         digest=_digest(kept, keys),
         origins=tuple(picture.name for picture in kept),
         notes=(
             *listing.notes,
+            *targets.notes,
             *shape_notes,
             *resize_notes,
             *white_notes,
             *decoding_notes,
-            *_notes(listing, broken, kept),
+            *_several_frames(headers, kept),
+            *_notes(listing, broken, kept, targets.kind),
         ),
         keys=tuple(keys),
         reading=reading,
+        kind=targets.kind,
         cache=index.directory,
     )
     return source, Report(headers, broken, listing.foreign, tuple(sorted(listing.others)))
 
 
-def _check_classes(root: pathlib.Path, listing: Listing, kept: list[Picture]) -> tuple[str, ...]:
-    """The class names in order; UserError when they do not make a classification task."""
+def _targets(root: pathlib.Path, listing: Listing, kept: list[Picture], asked: str) -> Targets:
+    """What there is to say of the pictures; UserError when that makes no task."""
+    asked = "classes" if asked == "auto" and not listing.labelled else asked
+    try:
+        targets = targets_of([picture.class_name for picture in kept], asked)
+    except UserError as error:
+        if not kept:
+            _check_classes(root, listing, kept)
+        raise UserError(f"'{root}': {error}") from error
+    if targets.kind == "classes":
+        _check_classes(root, listing, kept)
+    return targets
+
+
+def _check_classes(root: pathlib.Path, listing: Listing, kept: list[Picture]) -> None:
+    """UserError when the classes do not make a classification task."""
     found = {split: {p.class_name for p in kept if p.split == split} for split in _splits(listing)}
     classes = sorted(found["train" if listing.splits else None])
     if not kept:
-        seen = f"; it holds {_some(listing.foreign)}: convert them" if listing.foreign else ""
+        seen = ""
+        if listing.foreign:
+            todo = formats.advice(listing.foreign.values())
+            seen = f"; it holds {_some(listing.foreign)}: {todo}"
         seen = seen or (f"; {_some(listing.broken)}" if listing.broken else "")
         raise UserError(
-            f"no pictures ({', '.join(FORMATS)}) in the class folders of '{root}'{seen}"
+            f"no pictures ({', '.join(formats.NAMES)}) in the class folders of '{root}'{seen}"
         )
     _check_foreign(root, listing)
     if len(classes) < 2:
@@ -164,7 +199,6 @@ def _check_classes(root: pathlib.Path, listing: Listing, kept: list[Picture]) ->
             raise UserError(
                 f"the {split} split of '{root}' has classes that train/ lacks: {_some(unknown)}"
             )
-    return tuple(classes)
 
 
 def _check_foreign(root: pathlib.Path, listing: Listing) -> None:
@@ -172,11 +206,11 @@ def _check_foreign(root: pathlib.Path, listing: Listing) -> None:
     for name in listing.empty:
         unread = {k: v for k, v in listing.foreign.items() if k.startswith(f"{name}/")}
         if unread:
-            formats = ", ".join(sorted(set(unread.values())))
+            kinds = sorted(set(unread.values()))
             raise UserError(
-                f"all {len(unread):,} pictures of class folder '{name}' in '{root}' are {formats}, "
-                "which is not read, and the class would be missing: convert them to PNG or JPEG, "
-                "or remove the folder"
+                f"all {len(unread):,} pictures of class folder '{name}' in '{root}' are "
+                f"{', '.join(kinds)}, which is not read, and the class would be missing: "
+                f"{formats.advice(kinds)}, or remove the folder"
             )
 
 
@@ -192,10 +226,10 @@ def _find_white(pictures: list[Picture], index: FolderIndex) -> tuple[int | None
 
     def highest(path: str) -> int:
         try:
-            contents = pathlib.Path(path).read_bytes()
+            contents = read_picture(path, formats.DECODED)
             with tf.device("CPU:0"):
                 return int(tf.reduce_max(sixteen_bits(contents)))
-        except (OSError, tf.errors.OpError):  # said when it is decoded
+        except (OSError, NoPicture, tf.errors.OpError):  # said when it is decoded
             return 0
 
     found = index.highest(deep, highest)
@@ -255,11 +289,24 @@ def _of(images, rows):
 def _stream(pictures: list[Picture], image_shape: tuple[int, int, int], reading: Reading):
     with tf.device("CPU:0"):
         paths = tf.constant([os.fsencode(os.path.abspath(p.path)) for p in pictures])
+        by_pillow = tf.constant([picture.format not in formats.DECODED for picture in pictures])
+    all_decoded = all(picture.format in formats.DECODED for picture in pictures)
+
+    def converted(path):
+        return tf.ensure_shape(
+            tf.numpy_function(lambda x: read_picture(x, formats.DECODED), [path], tf.string), []
+        )
+
+    def contents_of(row):
+        path = paths[row]
+        if all_decoded:
+            return tf.io.read_file(path)
+        return tf.cond(by_pillow[row], lambda: converted(path), lambda: tf.io.read_file(path))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
     def images(rows):
         return tf.map_fn(
-            lambda row: decode_image(tf.io.read_file(paths[row]), image_shape, reading),
+            lambda row: decode_image(contents_of(row), image_shape, reading),
             rows,
             fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
         )
@@ -280,20 +327,32 @@ def _digest(kept: list[Picture], digests: list[bytes]) -> bytes:
     return total.digest()
 
 
-def _notes(listing: Listing, broken: dict[str, str], kept: list[Picture]) -> list[str]:
+def _several_frames(headers: dict[str, Header], kept: list[Picture]) -> list[str]:
+    names = [p.name for p in kept if p.name in headers and headers[p.name].frames > 1]
+    if not names:
+        return []
+    return [
+        f"{_count(names, 'picture')} of several pages or frames, of which the first was read: "
+        + _some(names)
+    ]
+
+
+def _notes(listing: Listing, broken: dict[str, str], kept: list[Picture], kind: str) -> list[str]:
     notes = []
     if broken:
         notes.append(f"{_count(broken, 'unreadable file')} left out: {_some(broken)}")
     if listing.foreign:
         notes.append(
-            f"{_count(listing.foreign, 'picture')} left out, in formats that are not read; convert "
-            f"them to PNG or JPEG: {_some(listing.foreign)}"
+            f"{_count(listing.foreign, 'picture')} left out, in formats that are not read; "
+            f"{formats.advice(listing.foreign.values())}: {_some(listing.foreign)}"
         )
     if listing.others:
         others = sorted(listing.others)
         notes.append(f"{_count(others, 'other file')} left out: {_some(others)}")
     if listing.empty:
         notes.append(f"class folders without a readable picture: {_some(listing.empty)}")
+    if kind != "classes":
+        return notes
     train = [p.class_name for p in kept if p.split in (None, "train")]
     counts = collections.Counter(train)
     alone = sorted(name for name, count in counts.items() if count == 1)

@@ -44,7 +44,7 @@ def picture_groups(
         # Folders of one name in two classes are two groups: what they share, nobody said.
         groups = [
             None if group is None else f"{label}/{group}"
-            for group, label in zip(groups, source.labels.tolist(), strict=True)
+            for group, label in zip(groups, _class_numbers(source), strict=True)
         ]
         what = f"lie in no folder {level} below the class folder"
     without = [name for name, group in zip(source.origins, groups, strict=True) if group is None]
@@ -86,8 +86,15 @@ def _below_class(source: Source, row: int) -> list[str]:
     if source.origins is None:
         return []
     folders = source.origins[row].split("/")[:-1]
+    if source.kind != "classes":
+        return folders
     name = source.class_names[source.labels[row]]
     return folders[folders.index(name) + 1 :] if name in folders else []
+
+
+def _class_numbers(source: Source) -> list[int]:
+    """Class numbers; all the same where there are no class folders."""
+    return source.labels.tolist() if source.kind == "classes" else [0] * len(source.labels)
 
 
 def _unused(source: Source) -> list[str]:
@@ -95,8 +102,8 @@ def _unused(source: Source) -> list[str]:
     if source.origins is None or max(name.count("/") for name in source.origins) < 2:
         return []
     folders = {
-        "/".join((str(source.labels[row]), below[0]))
-        for row in range(len(source.labels))
+        "/".join((str(label), below[0]))
+        for row, label in enumerate(_class_numbers(source))
         if (below := _below_class(source, row))
     }
     if len(folders) < 3:

@@ -7,23 +7,32 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from kapps.data.images.formats import ANIMATED_WEBP, WEBP
 from kapps.data.images.listing import Picture
 from kapps.data.progress import track
 from kapps.errors import UserError
 
 _ORIENTATION_TAG = 0x0112
-_GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B"}
+_GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"}
 _LARGEST_KEPT = 512  # pictures all of one size keep it up to here
 _STEP, _SMALLEST, _LARGEST = 32, 32, 224
 
 
 @dataclass(frozen=True)
 class Header:
-    """Size of a picture as it is shown (EXIF orientation applied), and whether it has no colour."""
+    """Size of a picture as it is shown (EXIF orientation applied), and whether it has no colour.
+
+    Attributes:
+        height: in pixels.
+        width: in pixels.
+        grey: whether it has no colour.
+        frames: how many, or pages, where the first alone is read.
+    """
 
     height: int
     width: int
     grey: bool
+    frames: int = 1
 
 
 def measure(pictures: list[Picture]) -> list[Header | None]:
@@ -40,14 +49,13 @@ def _measure(picture: Picture) -> Header | None:
     try:
         with Image.open(picture.path) as image:
             width, height = image.size
-            if picture.format == "JPEG" and image.getexif().get(_ORIENTATION_TAG, 1) in (
-                5,
-                6,
-                7,
-                8,
-            ):
+            # Pillow has turned the sides of a TIFF and of a HEIC already.
+            turned = picture.format in ("JPEG", WEBP, ANIMATED_WEBP, "AVIF")
+            if turned and image.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8):
                 width, height = height, width
-            return Header(height, width, image.mode in _GREY_MODES)
+            counted = picture.format in ("TIFF", "AVIF", ANIMATED_WEBP)
+            frames = getattr(image, "n_frames", 1) if counted else 1
+            return Header(height, width, image.mode in _GREY_MODES, frames)
     except Exception:  # Pillow raises many kinds; whether a file is broken the decoder decides
         return None
 

@@ -277,9 +277,9 @@ def _write(path: pathlib.Path, version: bytes, known: dict[str, Entry], begun: i
     settled = [begun - max(entry.stamp[1:]) > _SETTLED for entry in entries]
     stamps = [e.stamp if still else _NEVER for e, still in zip(entries, settled, strict=True)]
     sizes = [
-        (int(e.measured), e.header.height, e.header.width, int(e.header.grey))
+        (int(e.measured), e.header.height, e.header.width, int(e.header.grey), e.header.frames)
         if e.header
-        else (int(e.measured), 0, 0, 0)
+        else (int(e.measured), 0, 0, 0, 0)
         for e in entries
     ]
     failures = {row: entry.failure for row, entry in enumerate(entries) if entry.failure}
@@ -315,14 +315,19 @@ def _read(path: pathlib.Path, version: bytes) -> dict[str, Entry]:
                 tuple(stamp),
                 starts[row * START : row * START + size],
                 bool(measured),
-                Header(height, width, bool(grey)) if height else None,
+                Header(height, width, bool(grey), frames) if height else None,
                 highest,
                 digests[row * 32 : row * 32 + 32] if decoded else b"",
                 failures.get(row, ""),
             )
-            for row, (name, stamp, (measured, height, width, grey), highest, size, decoded) in (
-                enumerate(rows)
-            )
+            for row, (
+                name,
+                stamp,
+                (measured, height, width, grey, frames),
+                highest,
+                size,
+                decoded,
+            ) in (enumerate(rows))
         }
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return {}

@@ -9,17 +9,13 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from kapps.data.images import formats, transcoding
 from kapps.data.images.labels import METADATA, Labeller, by_metadata
 from kapps.data.split import NAMES
 from kapps.errors import UserError
 
 START = 32  # bytes of a file by which its format is told
-_EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp"}
 _HIDDEN = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"}
-# Pictures that TensorFlow does not read: to be named, so that the user can convert them.
-_FOREIGN_EXTENSIONS = {".svg": "SVG", ".psd": "PSD", ".ico": "ICO", ".tga": "TGA", ".pcx": "PCX"}
-_HEIF_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC"}
-_HEIF_BRANDS |= {b"avif": "AVIF", b"avis": "AVIF"}
 
 
 Start = Callable[[pathlib.Path], bytes]  # path of a file -> its first bytes; raises OSError
@@ -31,10 +27,10 @@ class Picture:
 
     path: str
     name: str  # relative to the root, with forward slashes
-    class_name: str
+    class_name: str  # or what else there is to say of it, see `targets`
     split: str | None  # None where the folder has no train/ and test/
     format: str
-    bits: int = 8  # per sample; 16 of some PNGs
+    bits: int = 8  # per sample; 16 of some PNGs and TIFFs
 
 
 @dataclass
@@ -49,6 +45,7 @@ class Listing:
         others: names of files that are no pictures, or lie outside the class folders.
         empty: names of class folders without a readable picture.
         notes: what was noticed about the layout.
+        labelled: whether something else than folders says what pictures show.
     """
 
     splits: list[str] = field(default_factory=list)
@@ -58,6 +55,7 @@ class Listing:
     others: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    labelled: bool = False
 
 
 def read_start(path: str | os.PathLike) -> bytes:
@@ -67,7 +65,10 @@ def read_start(path: str | os.PathLike) -> bytes:
 
 
 def list_folder(
-    root: pathlib.Path, label_of: Labeller | None = None, start_of: Start = read_start
+    root: pathlib.Path,
+    label_of: Labeller | None = None,
+    start_of: Start = read_start,
+    kind: str = "classes",
 ) -> Listing:
     """Lists the pictures below `root`: a folder per class, perhaps under train/, val/ and test/.
 
@@ -81,13 +82,15 @@ def list_folder(
         label_of: tells the class of each picture by its name, in the place of folders; default:
             metadata.csv, where there is one with classes, or else the folders.
         start_of: gives the first bytes of a file, from where they are known.
+        kind: of targets that is asked for, see `targets.targets_of`.
 
     Raises:
         UserError: there is val/ or test/ without train/.
     """
     listing = Listing()
-    label_of = label_of or by_metadata(root, _entries(root)[0])
+    label_of = label_of or by_metadata(root, _entries(root)[0], kind)
     if label_of is not None:
+        listing.labelled = True
         _list_labelled(root, label_of, listing, start_of)
         return listing
     for split, folder in _split_folders(root, listing):
@@ -98,19 +101,6 @@ def list_folder(
     # By the parts of the name: the order is the same on every file system.
     listing.pictures.sort(key=lambda picture: picture.name.split("/"))
     return listing
-
-
-def sniff(start: bytes) -> str | None:
-    """Format of a picture by its first 16 bytes; None for anything else."""
-    if start[:3] == b"\xff\xd8\xff":
-        return "JPEG"
-    if start[:8] == b"\x89PNG\r\n\x1a\n":
-        return "PNG"
-    if start[:6] in (b"GIF87a", b"GIF89a"):
-        return "GIF"
-    if start[:2] == b"BM" and start[6:10] == b"\0\0\0\0":
-        return "BMP"
-    return None
 
 
 def _split_folders(root: pathlib.Path, listing: Listing) -> list[tuple[str | None, pathlib.Path]]:
@@ -206,7 +196,9 @@ def _list_labelled(
             _list_file(path, class_name, split, root, listing, start_of)
     listing.pictures.sort(key=lambda picture: picture.name.split("/"))
     listing.notes += label_of.notes() if hasattr(label_of, "notes") else []
-    pictures = [name for name in unknown if pathlib.PurePath(name).suffix.lower() in _EXTENSIONS]
+    pictures = [
+        name for name in unknown if pathlib.PurePath(name).suffix.lower() in formats.EXTENSIONS
+    ]
     listing.others += [name for name in unknown if name not in set(pictures)]
     if pictures:
         listing.notes.append(
@@ -231,30 +223,19 @@ def _list_file(
     except OSError as error:
         listing.broken[name] = error.strerror or "unreadable"
         return
-    kind, foreign = sniff(start), _foreign_format(path, start)
+    kind, foreign = formats.sniff(start), formats.foreign(start, path.suffix)
+    if kind and not transcoding.reads(kind):
+        kind, foreign = None, kind
     if kind:
         bits = start[24] if kind == "PNG" and len(start) > 24 else 8
+        bits = transcoding.bits_of_tiff(path) if kind == "TIFF" else bits
         listing.pictures.append(Picture(str(path), name, class_name, split, kind, bits))
     elif foreign:
         listing.foreign[name] = foreign
-    elif path.suffix.lower() in _EXTENSIONS:
+    elif path.suffix.lower() in formats.EXTENSIONS:
         listing.broken[name] = "not the content of a picture" if start else "an empty file"
     else:
         listing.others.append(name)
-
-
-def _foreign_format(path: pathlib.Path, start: bytes) -> str | None:
-    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "TIFF"
-    if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
-        return _HEIF_BRANDS[start[8:12]]
-    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
-        return "WebP"
-    if start[4:8] == b"jP  " or start[:4] == b"\xff\x4f\xff\x51":
-        return "JPEG 2000"
-    if start[:2] == b"\xff\x0a" or start[4:8] == b"JXL ":
-        return "JPEG XL"
-    return _FOREIGN_EXTENSIONS.get(path.suffix.lower())
 
 
 def _above(folder: pathlib.Path) -> list[pathlib.Path]:

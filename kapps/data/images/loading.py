@@ -29,6 +29,7 @@ _FLAGS = (
     "resize",
     "labels",
     "label_pattern",
+    "target_kind",
     "decoded",
 )
 
@@ -49,6 +50,7 @@ def load(
     resize: str = "stretch",
     labels: str | os.PathLike | None = None,
     label_pattern: str | None = None,
+    target_kind: str = "classes",
     decoded: str = "auto",
 ) -> ImageData:
     """Loads a dataset of labelled pictures.
@@ -78,6 +80,9 @@ def load(
             one, metadata.csv in the folder is read, if it names classes.
         label_pattern: of a folder: a regular expression with one group, the class, which is
             searched for in the name of each file.
+        target_kind: of a folder with such a table or pattern: "classes", one for each picture;
+            "labels", any number of them ("cat|dog", or columns of 0 and 1); "number"; or "auto",
+            which goes by what the labels look like and notes it.
         decoded: of a folder: where decoded pictures are kept. "disk": in a file that later starts
             and other processes use, too; "memory"; "none": nowhere, each is decoded whenever it is
             used, and nothing is written; "auto": see `decode_pictures`.
@@ -88,7 +93,7 @@ def load(
     """
     parsed = parse(spec)
     check(spec, data_dir, labelled=labels is not None or label_pattern is not None)
-    label_of = _labeller(parsed, labels, label_pattern)
+    label_of = _labeller(parsed, labels, label_pattern, target_kind)
     source, _ = read(
         parsed,
         data_dir,
@@ -98,10 +103,11 @@ def load(
         memory_limit,
         resize,
         label_of,
+        target_kind,
         decoded,
     )
     groups, notes = picture_groups(spec, source, group_pattern, group_level)
-    rows = divide(source.labels, source.given, validation_fraction, seed, groups=groups, fold=fold)
+    rows = divide(source.strata, source.given, validation_fraction, seed, groups=groups, fold=fold)
     return assemble(
         spec,
         dataclasses.replace(
@@ -137,6 +143,7 @@ def read(
     memory_limit=_MEMORY_LIMIT,
     resize="stretch",
     label_of=None,
+    target_kind="classes",
     decoded="auto",
 ) -> tuple[Source, folder.Report]:
     """All pictures of a dataset before they are divided, and what else a folder holds."""
@@ -149,9 +156,12 @@ def read(
             memory_limit,
             resize,
             label_of,
+            target_kind,
             decoded,
             None if decoded == "none" else cache_directory(data_dir),
         )
+    if target_kind not in ("auto", "classes"):
+        raise UserError(f"--target-kind {target_kind} is for folder:PATH with --labels")
     if resize not in ("auto", "stretch"):
         raise UserError(f"--resize {resize} is for folder:PATH")
     if spec.kind == "npz":
@@ -165,13 +175,13 @@ def read(
     return source, folder.Report()
 
 
-def _labeller(spec: Spec, labels, pattern) -> Labeller | None:
+def _labeller(spec: Spec, labels, pattern, kind) -> Labeller | None:
     if labels is not None and pattern is not None:
         raise UserError("labels by a table or by a pattern, not by both")
     if spec.kind != "folder" and not (labels is None and pattern is None):
         raise UserError("--labels and --label-pattern are for folder:PATH")
     if labels is not None:
-        return by_table(pathlib.Path(spec.path or ""), labels)
+        return by_table(pathlib.Path(spec.path or ""), labels, kind)
     return None if pattern is None else by_pattern(pattern)
 
 

@@ -23,6 +23,8 @@ from kapps.evaluation.explanation import (
     most_confused_words,
 )
 from kapps.evaluation.images.gradcam import grad_cam
+from kapps.evaluation.images.labels import explain_labels
+from kapps.evaluation.images.numbers import explain_numbers
 from kapps.evaluation.metrics.calibration import (
     fit_temperature,
     softmax,
@@ -47,6 +49,33 @@ SAMPLES_PER_CLASS = 8
 MOST_CLASSES_DRAWN = 60
 WORST = 16
 ISSUES = "Likely label errors"
+
+
+def explain_pictures(
+    model: keras.Model,
+    images: ImageData,
+    history: Sequence[Mapping[str, Any]],
+    *,
+    kept: int | None = None,
+    batch_size: int = 256,
+    **settings: Any,
+) -> Explanation:
+    """`explain_classifier`, `explain_labels` or `explain_numbers`, as the data ask for.
+
+    Args:
+        model: images -> what there is to say of them; numbers in their units.
+        images: what it was trained on.
+        history: rows of metrics.csv.
+        kept: the epoch whose weights these are, from 1.
+        batch_size: examples at a time.
+        **settings: further arguments of `explain_classifier`, for classes.
+    """
+    common = {"kept": kept, "batch_size": batch_size}
+    if images.kind == "labels":
+        return explain_labels(model, images, history, **common)
+    if images.kind == "number":
+        return explain_numbers(model, images, history, **common)
+    return explain_classifier(model, images, history, **common, **settings)
 
 
 def explain_classifier(

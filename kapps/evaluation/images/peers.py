@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import threadpoolctl
 
-from kapps import models, training
+from kapps import models
 from kapps.data import folds
 from kapps.evaluation.peers import Peer
 
@@ -47,42 +46,43 @@ def picture_peers(
         words: what network they are of.
         seed: of the part.
     """
-    rows = {name: _some(images.splits[name], seed) for name in ("train", "test")}
+    rows, found = peer_features(images, features, words, seed)
     labels = images.splits["train"].labels[rows["train"]]
-    found: dict[str, tuple[str, dict[str, np.ndarray]]] = {}
-    if features is not None:
-        kept = {name: features(name)[at] for name, at in rows.items()}
-        found["features_linear"] = (f"logistic regression on features of {words}", kept)
-    elif images.image_shape[2] in (1, 3):
-        extractor = _packaged(images.image_shape)
-        kept = {name: _features(extractor, images.splits[name], at) for name, at in rows.items()}
-        found["features_linear"] = (f"logistic regression on features of {words}", kept)
-    pixels = {name: _pixels(images.splits[name], at) for name, at in rows.items()}
-    found["pixels_linear"] = ("logistic regression on pixels", pixels)
     asked = None if len(rows["test"]) == len(images.splits["test"]) else rows["test"]
     return {
-        name: Peer(title, logistic_labels(x["train"], labels, x["test"], seed), asked)
-        for name, (title, x) in found.items()
+        name: Peer(
+            f"logistic regression on {where}",
+            logistic_labels(x["train"], labels, x["test"], seed),
+            asked,
+        )
+        for name, (where, x) in found.items()
     }
 
 
-def backbone_peers(
+def peer_features(
     images: ImageData,
-    extractor: keras.Model,
-    name: str,
-    directory: str | os.PathLike | None = None,
-) -> dict[str, Peer]:
-    """`picture_peers` on what a backbone makes of the images as they are, untouched by training.
+    features: Callable[[str], np.ndarray] | None,
+    words: str,
+    seed: int,
+) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, dict[str, np.ndarray]]]]:
+    """What linear models see of the pictures of train and test; arguments as `picture_peers`.
 
-    Args:
-        images: what a classifier was trained on.
-        extractor: images -> features [batch, features].
-        name: of the backbone.
-        directory: where its features are kept for runs to come, `training.feature_directory` for
-            one; None keeps none.
+    Returns:
+        The rows of each split; and by name of a peer in words what they are, and by split float32
+        [rows, features].
     """
-    features = training.features_by_split(extractor, images, directory, {"backbone": name})
-    return picture_peers(images, lambda split: features(split)[0], words=name)
+    rows = {name: _some(images.splits[name], seed) for name in ("train", "test")}
+    found: dict[str, tuple[str, dict[str, np.ndarray]]] = {}
+    if features is not None:
+        kept = {name: features(name)[at] for name, at in rows.items()}
+        found["features_linear"] = (f"features of {words}", kept)
+    elif images.image_shape[2] in (1, 3):
+        extractor = _packaged(images.image_shape)
+        kept = {name: _features(extractor, images.splits[name], at) for name, at in rows.items()}
+        found["features_linear"] = (f"features of {words}", kept)
+    pixels = {name: _pixels(images.splits[name], at) for name, at in rows.items()}
+    found["pixels_linear"] = ("pixels", pixels)
+    return rows, found
 
 
 def logistic_labels(

@@ -10,7 +10,7 @@ import keras
 
 from kapps.evaluation import plots
 from kapps.evaluation.explanation import Explanation
-from kapps.evaluation.images.explain import explain_classifier
+from kapps.evaluation.images.explain import explain_pictures
 
 if TYPE_CHECKING:
     from kapps.data import ImageData
@@ -27,7 +27,7 @@ def explain_transfer(
     learning_rates: Mapping[str, float],
     class_weights: bool = False,
 ) -> Explanation:
-    """`explain_classifier`, and the phases side by side.
+    """`explain_pictures`, and the phases side by side.
 
     Args:
         model: images -> logits.
@@ -38,7 +38,7 @@ def explain_transfer(
         learning_rates: highest one by phase.
         class_weights: whether every class has the same share of the loss.
     """
-    found = explain_classifier(
+    found = explain_pictures(
         model,
         images,
         history.phases[history.kept].rows,
@@ -71,6 +71,7 @@ def _phase_metrics(history: History) -> dict[str, Any]:
         f"{name.replace('-', '_')}_{figure}": row[figure]
         for name, row in _best_rows(history).items()
         for figure in ("val_accuracy", "val_loss")
+        if figure in row
     }
     return {"kept": history.kept, **figures}
 
@@ -84,6 +85,7 @@ def _phases_in_words(history: History) -> str:
 
 
 def _phase_table(history, moved, learning_rates) -> tuple:
+    best = _best_rows(history)
     rows = [
         (
             name,
@@ -91,11 +93,12 @@ def _phase_table(history, moved, learning_rates) -> tuple:
             learning_rates[name],
             len(history.phases[name].rows),
             row["val_loss"],
-            row["val_accuracy"],
+            row.get("val_accuracy", row.get("val_mae")),
         )
-        for name, row in _best_rows(history).items()
+        for name, row in best.items()
     ]
-    columns = ("phase", "what moved", "learning rate", "epochs", "validation loss", "accuracy")
+    last = "accuracy" if all("val_accuracy" in row for row in best.values()) else "absolute error"
+    columns = ("phase", "what moved", "learning rate", "epochs", "validation loss", last)
     return "Phases, on validation", columns, rows
 
 
@@ -106,11 +109,12 @@ def _what_did_not_help(history: History) -> list[str]:
     if history.kept == last:
         return []
     had = [
-        f"{row['val_accuracy']:.2%} right and a loss of {row['val_loss']:.4f}"
+        (f"{row['val_accuracy']:.2%} right and " if "val_accuracy" in row else "")
+        + f"a loss of {row['val_loss']:.4f}"
         for row in (best[last], best[history.kept])
     ]
     return [
-        f"Fine-tuning did not help: {had[0]} on validation, where the {history.kept} had {had[1]}. "
-        f"The weights of the {history.kept} are kept. A lower --fine-tune-learning-rate or fewer "
-        "--fine-tune-stages may do better."
+        f"{last.capitalize()} did not help: {had[0]} on validation, where the {history.kept} had "
+        f"{had[1]}. The weights of the {history.kept} are kept. A lower --fine-tune-learning-rate "
+        "or fewer --fine-tune-stages may do better."
     ]

@@ -39,6 +39,8 @@ MEASURES = {  # the first that a run has is the one it is known by
         ),
     ),
     "accuracy": Measure(""),
+    "micro_f1": Measure("F1"),
+    "exact": Measure("all right"),
     "nll": Measure(
         "NLL",
         (("test_nll_error", "±"), ("test_nll_samples", "samples"), ("test_nll_floor", "floor")),
@@ -49,7 +51,14 @@ MEASURES = {  # the first that a run has is the one it is known by
     "kid": Measure("KID", (("test_kid_error", "±"), ("test_kid_floor", "real against real"))),
     "coverage": Measure("coverage", (("test_coverage_floor", "real"),)),
     "mse": Measure("MSE", (("pca_mse", "PCA"), ("trivial_mse", "always the mean"))),
-    "r2": Measure("R²", (("gradient_boosting_r2", "gradient boosting"), ("linear_r2", "linear"))),
+    "r2": Measure(
+        "R²",
+        (
+            ("gradient_boosting_r2", "gradient boosting"),
+            ("linear_r2", "linear"),
+            ("features_linear_r2", "linear on features"),
+        ),
+    ),
     "mae": Measure("MAE"),
     "rmse": Measure("RMSE"),
     "nats_per_step": Measure(

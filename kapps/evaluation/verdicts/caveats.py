@@ -106,21 +106,36 @@ def near_duplicate_findings(
     if alone.any() and correct is not None:
         metrics["test_accuracy_without_twins"] = float(correct[alone].mean())
         sentence += f". The accuracy on the others is {correct[alone].mean():.2%}"
-    differing = sum(test.labels[t.row] != train.labels[t.twin] for t in twins)
+    differing = sum(bool(np.any(test.labels[t.row] != train.labels[t.twin])) for t in twins)
     if differing:
         sentence += f"; {differing} have another label there"
     rows = [
         (
             picture_name(test, "test", twin.row),
-            images.class_names[test.labels[twin.row]],
+            label_words(images, test.labels[twin.row]),
             picture_name(train, "train", twin.twin),
-            images.class_names[train.labels[twin.twin]],
+            label_words(images, train.labels[twin.twin]),
             twin.difference,
         )
         for twin in sorted(twins, key=lambda twin: twin.difference)[:20]
     ]
     columns = ("test picture", "class", "training picture", "its class", "grey levels apart")
     return metrics, [sentence + "."], [("In both splits, or almost", columns, rows)]
+
+
+def label_words(images: ImageData, label: np.ndarray) -> str:
+    """What is said of a picture: its class, its labels, or its number.
+
+    Args:
+        images: the data.
+        label: of the picture, as `Split` has it.
+    """
+    if images.kind == "number":
+        return f"{label:.4g}"
+    if images.kind == "labels":
+        given = [name for name, there in zip(images.class_names, label, strict=True) if there]
+        return ", ".join(given) or "none"
+    return images.class_names[label]
 
 
 def split_counts(images: ImageData) -> dict[str, np.ndarray]:

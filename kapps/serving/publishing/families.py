@@ -21,6 +21,7 @@ from kapps.serving.publishing.classic import export_points
 from kapps.serving.publishing.documents import export_documents
 from kapps.serving.publishing.generative import export_generator
 from kapps.serving.publishing.images import export
+from kapps.serving.publishing.pictures import export_labels, export_numbers
 from kapps.serving.publishing.series import export_sequences
 from kapps.serving.publishing.tables import export_table
 from kapps.serving.publishing.text import export_text
@@ -81,6 +82,10 @@ def _classes_and_images(model, images, temperature) -> dict[str, Any]:
     }
 
 
+def _names_and_images(model, images, temperature) -> dict[str, Any]:
+    return {"class_names": images.class_names} | _images(model, images, temperature)
+
+
 def _classes_and_points(model, points, temperature) -> dict[str, Any]:
     return {
         **_classes(model, points, temperature),
@@ -128,6 +133,14 @@ def _nothing(model, data, temperature) -> dict[str, Any]:
     return {}
 
 
+def _has_labels(images: ImageData) -> bool:
+    return images.kind == "labels"
+
+
+def _has_numbers(images: ImageData) -> bool:
+    return images.kind == "number"
+
+
 def _holds_images(points: PointData) -> bool:
     return np.ndim(points.x["train"]) == 4
 
@@ -139,6 +152,8 @@ FAMILIES = (
     Family(GAN, ImageData, "images", export_generator, _labels),
     Family(Autoencoder, ImageData, "images", export_generator, _images),
     Family(TruncatedBPTT, TextData, "characters", export_text, _nothing),
+    Family(keras.Model, ImageData, "images", export_labels, _names_and_images, _has_labels),
+    Family(keras.Model, ImageData, "images", export_numbers, _images, _has_numbers),
     Family(keras.Model, ImageData, "images", export, _classes_and_images),
     Family(keras.Model, DocumentData, "texts", export_documents, _classes),
     Family(keras.Model, TableData, "rows", export_table, _classes_and_columns),

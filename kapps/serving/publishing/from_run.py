@@ -37,8 +37,8 @@ def publish(
         run: an open run; its config has `export`, `export_dir` and `seed`.
         data: what it was trained on: ImageData, TableData, SequenceData, TextData or PointData.
         found: what was found out about the model: `metrics`, `verdict`, and where there are any
-            `temperature`, which the logits are divided by, and `headline`, a sentence or two with
-            the test figures.
+            `temperature`, which the logits are divided by, `served`, further keywords of the
+            exporter, and `headline`, a sentence or two with the test figures.
         what: a noun phrase for the card: "A dense VAE with 16 latents".
         caveats: further sentences for the card.
         member: which model of the run it is, where a run may publish several: a search's winner.
@@ -57,7 +57,8 @@ def publish(
     if before:
         return before
     family = family_of(model, data)
-    settings = family.settings(model, data, getattr(found, "temperature", 1.0)) | settings
+    worked_out = family.settings(model, data, getattr(found, "temperature", 1.0))
+    settings = {**worked_out, **getattr(found, "served", {}), **settings}
     version = family.export(
         model,
         run.config["export_dir"] or f"saved_models/{run.recipe}",

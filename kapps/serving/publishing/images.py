@@ -75,7 +75,9 @@ def export(
             name: {spec.name: spec for spec in function.input_signature}
             for name, function in endpoints.items()
         }
-        text = model_card(export_dir.name, image_shape, class_names, temperature, takes, card)
+        text = model_card(
+            export_dir.name, image_shape, class_names, temperature, takes, card, reading.webp
+        )
         (directory / "model_card.md").write_text(text, encoding="utf-8")
         input_statistics.write(directory, statistics)
         write_warmup(directory, export_dir.name, _warmup_requests(image_shape, tuple(endpoints)))

@@ -46,6 +46,7 @@ def model_card(
     temperature: float,
     signatures: Mapping[str, Mapping[str, Any]],
     card: str | None = None,
+    webp: bool = False,
 ) -> str:
     """The card of an image classifier, in Markdown.
 
@@ -56,12 +57,16 @@ def model_card(
         temperature: What the logits are divided by.
         signatures: Those the SavedModel has: by name, the specs of what each takes, by name.
         card: What comes first: trained on what, with which result.
+        webp: Whether WebP is decoded.
     """
     height, width, channels = image_shape
     shape = f"[N, {height}, {width}, {channels}]"
     rows = [f"| `serving_default` | `image`: uint8 {shape}, 0..255 |"]
     if "from_bytes" in signatures:
-        rows.append("| `from_bytes` | `image_bytes`: encoded PNG or JPEG files [N], of any size |")
+        files = (
+            "PNG, JPEG or WebP files (TensorFlow 2.20 or newer)" if webp else "PNG or JPEG files"
+        )
+        rows.append(f"| `from_bytes` | `image_bytes`: encoded {files} [N], of any size |")
     parts = [
         beginning(name, card),
         "## How to call it",

@@ -26,6 +26,8 @@ _MEANINGS = {
     "points": "coordinates as they are, not standardized",
     "probabilities": "of the classes, in the order of assets/labels.txt",
     "prediction": "number that was learned",
+    "labels": "those whose probabilities are above their thresholds, with | between them",
+    "value": "number that was learned, in its units",
 }
 _EXAMPLES = {  # the first of these signatures that there is: a call, and the body of a request
     "sample": (
@@ -37,7 +39,7 @@ _EXAMPLES = {  # the first of these signatures that there is: a call, and the bo
     "from_bytes": (
         'contents = tf.io.read_file("image.png")\n'
         'answer = model.signatures["from_bytes"](image_bytes=contents[None]{label})\n'
-        'answer["pixels"]',
+        'answer["{answer}"]',
         '{{"signature_name": "from_bytes", '
         '"instances": [{{"image_bytes": {{"b64": "..."}}{label}}}]}}',
         (", label=tf.constant([0])", ', "label": 0'),
@@ -52,7 +54,7 @@ def generative_card(
     class_names: Sequence[str] = (),
     card: str | None = None,
 ) -> str:
-    """The card of a generative model, in Markdown.
+    """The card of a model that is no classifier of images, in Markdown.
 
     Args:
         name: What the server calls the model.
@@ -96,7 +98,9 @@ def generative_card(
     for signature, (call, body, label) in _EXAMPLES.items():
         if signature in signatures:
             labels = label if "label" in signatures[signature][0] else ("", "")
-            parts.append(python_block(call.format(label=labels[0])))
+            returns = signatures[signature][1]
+            answer = next(n for n in ("pixels", "labels", "value", *returns) if n in returns)
+            parts.append(python_block(call.format(label=labels[0], answer=answer)))
             parts.append(rest_block(name, body.format(label=labels[1])))
             break
     parts.append(calls_block({key: takes for key, (takes, _) in signatures.items()}))

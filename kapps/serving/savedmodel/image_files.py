@@ -5,6 +5,8 @@ A file of some kilobytes can ask for gigabytes of pixels: 22,000 x 22,000 of one
 animated GIF only the first frame is given to the decoder, which would lay out all of them.
 """
 
+import functools
+
 import tensorflow as tf
 
 from kapps.data.images import decode
@@ -34,7 +36,7 @@ def decode_files(
     """
 
     def read(number, contents):
-        pixels, only = measure(contents)
+        pixels, only = measure(contents, reading.webp)
         allowed = (pixels > 0) & (pixels <= MAX_PIXELS)
         image = tf.cond(
             allowed,
@@ -58,6 +60,8 @@ def decode_files(
         tf.fill(tf.reshape(count, [1]), tf.constant(-1, tf.int64)), numbers[:, None], pixels
     )
     bad = tf.where((sizes <= 0) | (sizes > MAX_PIXELS))[:, 0]
+    kinds = _unread_formats(tf.gather(image_bytes, bad), reading.webp)
+    understood = ", ".join((*decode.FORMATS, "WebP") if reading.webp else decode.FORMATS)
     reasons = tf.where(
         tf.gather(sizes, bad) > MAX_PIXELS,
         tf.strings.join(
@@ -67,7 +71,18 @@ def decode_files(
                 f" pixels, more than {MAX_PIXELS}",
             ]
         ),
-        f"cannot be decoded; {', '.join(decode.FORMATS)} are understood",
+        tf.where(
+            tf.equal(kinds, ""),
+            f"cannot be decoded; {understood} are understood",
+            tf.strings.join(
+                [
+                    "is ",
+                    kinds,
+                    ", which this model does not decode: convert it to PNG or JPEG, or ask "
+                    "kapps predict",
+                ]
+            ),
+        ),
     )
     message = tf.strings.reduce_join(
         tf.strings.join(["image ", tf.strings.as_string(bad), " of the batch ", reasons]),
@@ -77,11 +92,12 @@ def decode_files(
         return tf.ensure_shape(tf.identity(images), (None, *image_shape))
 
 
-def measure(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def measure(contents: tf.Tensor, webp: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
     """The number of pixels that a file's header announces, and what of it is to be decoded.
 
     Args:
         contents: one file, string [].
+        webp: whether a WebP is to be decoded.
 
     Returns:
         Pixels int64 [], 0 of what is no image; and the contents, of a GIF its first frame.
@@ -100,9 +116,40 @@ def measure(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             (starts_with(b"\x89PNG"), lambda: whole(_png_size)),
             (starts_with(b"GIF8"), lambda: _first_frame(contents)),
             (starts_with(b"BM"), lambda: whole(_bmp_size)),
+            *([(decode.is_still_webp(contents), lambda: whole(_webp_size))] if webp else []),
         ],
         default=lambda: (tf.constant(0, tf.int64), contents),
     )
+
+
+def _unread_formats(contents: tf.Tensor, webp: bool) -> tf.Tensor:
+    """What files of formats that are not decoded are, with an article; "" of all others.
+
+    Args:
+        contents: of the files, string [N].
+        webp: whether a WebP is decoded; one that comes here is animated, or broken.
+    """
+    start = tf.strings.join([tf.strings.substr(contents, 0, 16), b"\0" * 16])
+
+    def has(*beginnings, position=0):
+        found = [tf.equal(tf.strings.substr(start, position, len(b)), b) for b in beginnings]
+        return functools.reduce(tf.logical_or, found)
+
+    container = has(b"ftyp", position=4)
+    names = tf.fill(tf.shape(contents), "")
+    for name, asked in {
+        "a TIFF": has(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+        "an AVIF": container & has(b"avif", b"avis", position=8),
+        "a HEIC": container & has(b"heic", b"heix", b"mif1", b"msf1", position=8),
+        "a WebP that is animated or broken" if webp else "a WebP": has(b"RIFF")
+        & has(b"WEBP", position=8),
+        "an SVG": has(b"<svg"),
+        "a JPEG XL": has(b"\xff\x0a") | has(b"JXL ", position=4),
+        "a JPEG 2000": has(b"jP  ", position=4) | has(b"\xff\x4f\xff\x51"),
+        "a PDF": has(b"%PDF"),
+    }.items():
+        names = tf.where(asked, name, names)
+    return names
 
 
 def _octets(contents: tf.Tensor, position: tf.Tensor | int, count: int) -> tf.Tensor:
@@ -127,6 +174,18 @@ def _bmp_size(contents):
     width, height = (_number(_octets(contents, where, 4), little=True) for where in (18, 22))
     # Negative of what is stored from the top.
     return tf.where(height >= 2**31, 2**32 - height, height), width
+
+
+def _webp_size(contents):
+    """RFC 9649, sections 2.5 to 2.7: lossy, lossless, or with a canvas of its own."""
+    head = _octets(contents, 0, 32)
+    bits = _number(head[21:25], little=True)
+    lossy = (_number(head[28:30], little=True) % 2**14, _number(head[26:28], little=True) % 2**14)
+    lossless = (bits // 2**14 % 2**14 + 1, bits % 2**14 + 1)
+    canvas = (_number(head[27:30], little=True) + 1, _number(head[24:27], little=True) + 1)
+    sides = tf.where(tf.equal(head[15], ord("L")), lossless, lossy)
+    sides = tf.where(tf.equal(head[15], ord("X")), canvas, sides)
+    return sides[0], sides[1]
 
 
 def _jpeg_size(contents):

@@ -25,12 +25,12 @@ from kapps.data.images.augmentation import Augmentation
 from kapps.data.images.dataset import ImageData, Split
 from kapps.data.pipeline import (
     IndexedBatches,
-    classification_targets,
     evaluation_batches,
     without_autotune,
 )
 from kapps.data.progress import track
 from kapps.training.environment import versions
+from kapps.training.picture_tasks import picture_targets
 from kapps.training.run import Run
 from kapps.training.setup import clean_examples
 
@@ -210,7 +210,7 @@ def cached_batches(
             every copy.
     """
     features = features_by_split(extractor, images, directory, facts)
-    one_hot = classification_targets(images.classes)
+    one_hot = picture_targets(images)
     seen = clean = features("train")
     if copies:
         changed = None

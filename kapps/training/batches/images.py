@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from kapps import data
+from kapps.errors import UserError
+from kapps.training.picture_tasks import picture_targets
 from kapps.training.setup import clean_examples
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def classifier_batches(
     class_weights: bool = False,
     **settings: Any,
 ) -> Batches:
-    """`image_batches` with one-hot targets; images that are measured are left as they are.
+    """`image_batches` with targets of floats; images that are measured are left as they are.
 
     Args:
         images: the data.
@@ -68,7 +70,7 @@ def classifier_batches(
         class_weights: as in `training_targets`.
         **settings: further arguments of `image_batches`.
     """
-    one_hot = data.classification_targets(images.classes)
+    one_hot = picture_targets(images)
     targets = training_targets(images, label_smoothing, class_weights)
 
     def augmented(pixels, labels, seed_of_step, part):
@@ -99,7 +101,13 @@ def training_targets(
         label_smoothing: part of a target that is spread over all classes.
         class_weights: whether the targets are followed by the weights of the examples [b, 1], by
             which every class has the same share of the loss.
+
+    Raises:
+        UserError: either is asked for of images that have several labels each, or a number.
     """
+    for flag, asked in (("label-smoothing", label_smoothing), ("class-weights", class_weights)):
+        if asked and images.kind != "classes":
+            raise UserError(f"--{flag} is for pictures of one class each; these have others")
     weights = None
     if class_weights:
         weights = data.class_weights(images.splits["train"].labels, images.classes)

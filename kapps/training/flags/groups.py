@@ -73,7 +73,17 @@ ElementwiseOptimizer = Literal[
 ]
 OptimizerName = Literal[ElementwiseOptimizer, "muon"]
 ScheduleName = Literal["constant", "step", "cosine", "one-cycle", "plateau"]
-AUGMENTATIONS = ("flip", "crop", "rotation", "erasing", "mixup", "cutmix")
+AUGMENTATIONS = (
+    "flip",
+    "crop",
+    "rotation",
+    "resized_crop",
+    "jitter",
+    "randaugment",
+    "erasing",
+    "mixup",
+    "cutmix",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,6 +179,12 @@ class AugmentationFlags:
     """mirror them left and right; auto: not if the classes are named by single characters"""
     rotation: Degrees = 0.0
     """turn them by up to this many degrees"""
+    resized_crop: Fraction = 0.0
+    """enlarge a part of them, of at least this part of the area (0.25 is usual); 0 is off"""
+    jitter: Fraction = 0.0
+    """change brightness, contrast, saturation and hue by up to this factor (0.4 is usual)"""
+    randaugment: Annotated[float, Range(0, 10, "between 0 and 10")] = 0.0
+    """two changes of light or place for each image, of this magnitude (9 is usual)"""
     erasing: Fraction = 0.0
     """probability of erasing a rectangle"""
     mixup: NonNegative = 0.0
@@ -179,21 +195,24 @@ class AugmentationFlags:
     EXCLUSIONS: ClassVar[Exclusions] = tuple(
         (
             lambda config, name=name: not config.augment and changed(config, name),
-            f"--{name} is part of what --no-augment switches off",
+            f"--{name.replace('_', '-')} is part of what --no-augment switches off",
         )
         for name in AUGMENTATIONS
     )
 
-    def augmentation(self, class_names: Sequence[str]) -> data.Augmentation:
+    def augmentation(
+        self, class_names: Sequence[str], own: data.OwnAugmentation | None = None
+    ) -> data.Augmentation:
         """What these flags ask for.
 
         Args:
             class_names: mirrored digits and letters are other ones, or none.
+            own: a function of one's own, whatever the flags say.
         """
         mirrored = any(len(name) > 1 and not name.isdigit() for name in class_names)
         flip = mirrored if self.flip == "auto" else self.flip == "yes"
         strengths = {name: getattr(self, name) for name in AUGMENTATIONS} | {"flip": flip}
-        return data.Augmentation(**strengths if self.augment else {})
+        return data.Augmentation(**strengths if self.augment else {}, own=own)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,19 +51,19 @@ def test_sizes_and_what_cannot_be_read(make_folder, noise):
         f"{name}/{i}.png": noise(5 * label + i) for label, name in enumerate("ab") for i in range(5)
     }
     files |= {"a/0.png": noise(99, 30, 20), "b/cut.jpg": b"\xff\xd8\xff", "a/list.txt": b"x"}
-    files |= {"b/x.webp": b"RIFF\0\0\0\0WEBP"}
+    files |= {"b/x.jxl": b"\xff\x0a"}
     report = report_of(make_folder(files))
     assert report["sizes"]["height"] == {"min": 8, "median": 8.0, "max": 30}
     assert report["sizes"]["width"] == {"min": 8, "median": 8.0, "max": 20}
     assert report["unreadable"] == {"b/cut.jpg": "broken or truncated JPEG"}
-    assert report["foreign"] == {"b/x.webp": "WebP"} and report["other_files"] == ["a/list.txt"]
+    assert report["foreign"] == {"b/x.jxl": "JPEG XL"} and report["other_files"] == ["a/list.txt"]
     assert json.loads(json.dumps(report)) == report
     text = data.describe_text(report)
     for said in [
         "10 pictures in 2 classes",
         "height: 8 to 30 pixels, median 8",
         "  b/cut.jpg: broken or truncated JPEG",
-        "  b/x.webp: WebP",
+        "  b/x.jxl: JPEG XL",
         "  a/list.txt",
         "exact duplicates: none",
         "note: pictures were resized to 32x32",

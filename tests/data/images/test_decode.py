@@ -189,13 +189,39 @@ def test_fit_takes_batches():
         fit(batch, (8, 8, 4))
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "BMP"])
+WEBP = Reading(webp=True)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
 def test_truncated_data_is_refused(format):
     noise = np.random.RandomState(0).randint(0, 256, (60, 60, 3)).astype(np.uint8)
     contents = encode(noise, format)
     for part in (0.3, 0.9):
         with pytest.raises(tf.errors.InvalidArgumentError):
-            decode_image(contents[: int(part * len(contents))], (8, 8, 3))
+            decode_image(contents[: int(part * len(contents))], (8, 8, 3), WEBP)
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}, {"quality": 30}])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_webp_is_what_pillow_reads(channels, options):
+    picture = blocks(33, 47, channels)
+    contents = encode(picture, "WEBP", **options)
+    decoded = decode_image(contents, (33, 47, 3), WEBP).numpy().astype(int)
+    np.testing.assert_allclose(decoded, pillow(contents), atol=1)
+    if options.get("lossless") and channels == 3:
+        np.testing.assert_array_equal(decoded, picture)
+
+
+@pytest.mark.parametrize("order", ["II", "MM"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8, 9])
+def test_orientation_of_a_webp(orientation, order):
+    """By hand: 3 is half a turn, 6 a quarter clockwise, 8 one against the clock."""
+    turns = {1: 0, 3: 2, 6: 3, 8: 1, 9: 0}[orientation]
+    contents = encode(blocks(), "WEBP", lossless=True, exif=exif(order, orientation))
+    for written in (contents, contents.replace(b"EXIF", b"none")):
+        expected = np.rot90(blocks(), turns if written is contents else 0)
+        found = decode_image(written, expected.shape, WEBP)
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("contents", [b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM"])
@@ -205,14 +231,14 @@ def test_a_mere_beginning_is_refused(contents):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("contents", [b"", b"x", b"no picture", "animated WebP"])
+@pytest.mark.parametrize("contents", [b"", b"x", b"no picture", b"RIFF", "animated WebP"])
 def test_other_formats_are_refused_by_name(contents):
     """TensorFlow's own WebP decoder aborts the process on this animation."""
     if contents == "animated WebP":
         frames = [Image.fromarray(blocks(seed=seed)) for seed in range(2)]
         contents = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:])
-    graph = tf.function(lambda x: decode_image(x, (8, 8, 3)))
-    for decode in (graph, lambda x: decode_image(x, (8, 8, 3))):
+    graph = tf.function(lambda x: decode_image(x, (8, 8, 3), WEBP))
+    for decode in (graph, lambda x: decode_image(x, (8, 8, 3), WEBP)):
         with pytest.raises(tf.errors.InvalidArgumentError, match="must be JPEG, PNG, GIF, BMP"):
             decode(tf.constant(contents))
 

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kapps.data.images.decode import decode_image
+from kapps.data.images.decode import Reading, decode_image
 from kapps.serving.savedmodel import image_files
 
 SHAPE = (20, 31, 3)
@@ -41,7 +41,12 @@ FILES = {
     "bmp": encode(noise(), "BMP"),
     "gif": encode(noise(), "GIF"),
     "animated gif": animated(),
+    "webp": encode(noise(), "WEBP"),
+    "webp without loss": encode(noise(), "WEBP", lossless=True),
+    "webp with a canvas": encode(noise(), "WEBP", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0"),
+    "transparent webp": encode(np.dstack([noise(), noise(1)[..., :1]]), "WEBP"),
 }
+WEBP = Reading(webp=True)
 
 
 def png(height, width):
@@ -61,12 +66,15 @@ def png(height, width):
 @pytest.fixture(scope="module")
 def decoder():
     return tf.function(
-        lambda files: image_files.decode_files(files, SHAPE),
+        lambda files: image_files.decode_files(files, SHAPE, WEBP),
         input_signature=[tf.TensorSpec([None], tf.string)],
     )
 
 
-measure = tf.function(image_files.measure, input_signature=[tf.TensorSpec([], tf.string)])
+measure = tf.function(
+    lambda contents: image_files.measure(contents, webp=True),
+    input_signature=[tf.TensorSpec([], tf.string)],
+)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -90,7 +98,7 @@ def test_a_frame_may_be_larger_than_the_screen_of_a_gif():
 def test_the_pixels_are_those_of_the_decoder(decoder):
     images = decoder(list(FILES.values())).numpy()
     for image, contents in zip(images, FILES.values(), strict=True):
-        np.testing.assert_array_equal(image, decode_image(contents, SHAPE))
+        np.testing.assert_array_equal(image, decode_image(contents, SHAPE, WEBP))
     assert decoder(tf.constant([], tf.string)).shape == (0, *SHAPE)
 
 
@@ -107,9 +115,50 @@ def test_bad_images_are_named_by_their_place_in_the_batch(decoder):
     assert "image 0" not in message and "image 2" not in message
 
 
+def other_formats():
+    frames = [Image.fromarray(noise(seed)) for seed in range(2)]
+    film = {"save_all": True, "append_images": frames[1:]}
+    return {
+        "a TIFF": encode(noise(), "TIFF"),
+        "an AVIF": encode(noise(), "AVIF"),
+        "a HEIC": b"\0\0\0\x18ftypheic",
+        "an SVG": b"<svg/>",
+        "a JPEG XL": b"\xff\x0a",
+        "a PDF": b"%PDF-1.7",
+        "a WebP": encode(noise(), "WEBP", **film),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("webp", [True, False])
+def test_formats_that_are_not_decoded_are_named(webp):
+    """An animated WebP would make TensorFlow's decoder abort the process."""
+    files, reading = other_formats(), Reading(webp=webp)
+    with pytest.raises(tf.errors.InvalidArgumentError) as refused:
+        image_files.decode_files(tf.constant(list(files.values())), SHAPE, reading)
+    for number, name in enumerate(files):
+        assert f"image {number} of the batch is {name}" in refused.value.message
+    assert ("a WebP that is animated" in refused.value.message) == webp
+
+
+@pytest.mark.slow
+def test_without_webp_the_graph_has_no_op_that_older_servers_lack():
+    """TensorFlow Serving 2.19 loads no model with an op that it does not know."""
+    for webp in (False, True):
+        reading = Reading(webp=webp)
+        graph = tf.function(
+            lambda files, reading=reading: image_files.decode_files(files, SHAPE, reading),
+            input_signature=[tf.TensorSpec([None], tf.string)],
+        ).get_concrete_function()
+        text = graph.graph.as_graph_def().SerializeToString()
+        assert (b"DecodeWebP" in text) == webp
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "contents", [b"\xff\xd8\xff", b"\x89PNG", b"GIF89a", b"BM", b"\xff\xd8\xff\xe0" * 5000, b"\0"]
+    "contents",
+    [b"\xff\xd8\xff", b"\x89PNG", b"GIF89a", b"BM", b"\xff\xd8\xff\xe0" * 5000, b"\0"]
+    + [b"RIFF", b"RIFF\0\0\0\0WEBP", b"RIFF\0\0\0\0WEBPVP8X\0\0\0\0\x08"],
 )
 def test_headers_that_end_early(decoder, contents):
     with pytest.raises(tf.errors.InvalidArgumentError, match="image 0 of the batch"):

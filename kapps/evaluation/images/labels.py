@@ -1,0 +1,152 @@
+"""A network that gives pictures any number of labels: measured, explained, beside simple ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from kapps import training
+from kapps.evaluation import plots
+from kapps.evaluation.explanation import Explanation
+from kapps.evaluation.metrics.classification import predict_logits
+from kapps.evaluation.metrics.labels import (
+    choose_thresholds,
+    ignorant_loss,
+    label_metrics,
+    losses_of,
+    probabilities_of,
+)
+from kapps.evaluation.plots.figure import BLUE, ORANGE, shorten
+from kapps.evaluation.verdicts.caveats import label_words, picture_name
+from kapps.evaluation.verdicts.labels import labels_verdict
+
+if TYPE_CHECKING:
+    from kapps.data import ImageData
+
+WORST = 16
+FEW_TO_MEASURE = 5  # test pictures with a label
+COLUMNS = (
+    "label",
+    "threshold",
+    "precision",
+    "recall",
+    "F1",
+    "AUC",
+    "average precision",
+    "pictures",
+)
+
+
+def explain_labels(
+    model: keras.Model,
+    images: ImageData,
+    history: Sequence[Mapping[str, Any]],
+    *,
+    kept: int | None = None,
+    batch_size: int = 256,
+) -> Explanation:
+    """Choose a threshold for each label on validation, then measure once on test.
+
+    Args:
+        model: images -> logits [n, labels].
+        images: what it was trained on.
+        history: rows of metrics.csv.
+        kept: the epoch whose weights these are, from 1.
+        batch_size: examples at a time.
+
+    Raises:
+        UserError: the model's outputs are not finite numbers.
+    """
+    train, validation, test = (images.splits[name] for name in ("train", "validation", "test"))
+    val_logits = predict_logits(model, validation, batch_size)
+    thresholds = choose_thresholds(validation.labels, probabilities_of(val_logits))
+    logits = predict_logits(model, test, batch_size)
+    found = label_metrics(test.labels, logits, images.class_names, thresholds)
+    val_losses = losses_of(validation.labels, val_logits)
+    ignorance = ignorant_loss(train.labels)
+    verdict = labels_verdict(
+        history,
+        ignorance=ignorance,
+        spread=float(val_losses.std() / max(val_losses.mean(), 1e-12)),
+        validation_examples=len(validation),
+        train_examples=training.clean_examples(images.counts),
+        kept=kept,
+        test_loss=found["loss"],
+        test_examples=len(test),
+    )
+    rows = found.pop("per_label")
+    metrics = {f"test_{name}": value for name, value in found.items()}
+    metrics |= {"trivial_loss": ignorance, "verdict": verdict.label}
+    worst = np.argsort(-losses_of(test.labels, logits), kind="stable")[:WORST]
+    figures = [
+        (
+            "Learning curves",
+            plots.learning_curves(history, kept=kept),
+            f"{verdict.path} The accuracy is that of single labels: it is high, too, where labels "
+            "are rare and never given.".strip(),
+        ),
+        _worst_figure(images, logits, thresholds, worst),
+    ]
+    few = [row["name"] for row in rows if row["support"] < FEW_TO_MEASURE]
+    notes = (
+        [
+            f"Fewer than {FEW_TO_MEASURE} test pictures have {', '.join(few[:10])}: what is said "
+            "of these labels is a matter of luck."
+        ]
+        if few
+        else []
+    )
+    table = [(*row.values(),) for row in rows]
+    return Explanation(
+        metrics,
+        verdict,
+        figures,
+        [
+            ("Test split, label by label", COLUMNS, table),
+            _worst_table(images, logits, thresholds, worst),
+        ],
+        headline=_headline(metrics, len(images.class_names)),
+        notes=notes,
+        label_rows=rows,
+        test_logits=logits,
+        served={"thresholds": [float(value) for value in thresholds]},
+    )
+
+
+def _headline(metrics: Mapping[str, Any], labels: int) -> str:
+    auc = metrics["test_roc_auc"]
+    told = "" if auc is None else f", area under the ROC curve {auc:.3f}"
+    return (
+        f"Mean F1 of {labels} labels {metrics['test_macro_f1']:.2%}{told}; all labels right for "
+        f"{metrics['test_exact']:.2%} of {metrics['test_examples']} test images."
+    )
+
+
+def _worst_figure(images, logits, thresholds, worst):
+    test, said = images.splits["test"], probabilities_of(logits) > thresholds
+    right = (said == (test.labels > 0)).all(axis=1)
+    captions = [
+        f"{shorten(label_words(images, given), 20)}\nis {shorten(label_words(images, true), 17)}"
+        for given, true in zip(said[worst], test.labels[worst], strict=True)
+    ]
+    grid = plots.image_grid(
+        test.take(worst), captions, colours=[BLUE if right[i] else ORANGE for i in worst]
+    )
+    words = "Test pictures whose labels the network knows least: look here for wrong labels."
+    return "Worst mistakes", grid, words
+
+
+def _worst_table(images, logits, thresholds, worst) -> tuple:
+    test, said = images.splits["test"], probabilities_of(logits) > thresholds
+    rows = [
+        (
+            picture_name(test, "test", int(i)),
+            label_words(images, test.labels[i]),
+            label_words(images, said[i]),
+        )
+        for i in worst
+    ]
+    return "Worst mistakes, by name", ("picture", "true", "said"), rows

@@ -1,0 +1,217 @@
+"""What a second of work gives where pictures have several labels, or a number."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import keras
+import numpy as np
+import threadpoolctl
+
+from kapps import training
+from kapps.data import folds
+from kapps.evaluation.explanation import Explanation
+from kapps.evaluation.images.peers import FOLDS, PENALTIES, peer_features, picture_peers
+from kapps.evaluation.metrics.comparison import PairedDifference, paired_bootstrap
+from kapps.evaluation.metrics.labels import losses_of
+from kapps.evaluation.peers import TITLE, beside_peers
+from kapps.evaluation.verdicts.words import points
+
+if TYPE_CHECKING:
+    from kapps.data import ImageData
+
+RESAMPLES = 200
+_CHOSEN_BY = 3  # labels: the penalty is that which suits the most even of them
+_ITERATIONS = 200
+_RIDGE = np.logspace(-2, 5, 15)
+
+
+class _Measure(NamedTuple):
+    name: str  # in metrics.json
+    words: str
+    of: Callable[[np.ndarray, np.ndarray], float]  # targets, answers
+
+
+def beside_picture_peers(
+    found: Explanation,
+    images: ImageData,
+    extractor: keras.Model | None = None,
+    *,
+    words: str = "EfficientNet-Lite0",
+    directory: str | os.PathLike | None = None,
+    seed: int = 0,
+) -> Explanation:
+    """An explanation with what linear models say of the same test pictures.
+
+    Of classes, logistic regressions, compared by accuracy; of several labels one for each label,
+    compared by the mean average precision; of numbers ridge regressions, compared by R². Where
+    one surely wins, verdict and notes say so.
+
+    Args:
+        found: of the network, with what it answers of the test split (`test_logits`).
+        images: what it was trained on.
+        extractor: images -> features [batch, features], of a network untouched by this training;
+            default: that which comes with kapps.
+        words: what network it is.
+        directory: where its features are kept for runs to come, `training.feature_directory` for
+            one; None keeps none.
+        seed: of the parts of large splits.
+    """
+    if found.test_logits is None:
+        return found
+    features: Callable[[str], np.ndarray] | None = None
+    if extractor is not None:
+        kept = training.features_by_split(extractor, images, directory, {"backbone": words})
+        features = functools.partial(_first_copy, kept)
+    if images.kind == "classes":
+        peers = picture_peers(images, features, words=words, seed=seed)
+        return beside_peers(found, images.splits["test"].labels, peers)
+    rows, inputs = peer_features(images, features, words, seed)
+    known = images.splits["train"].labels[rows["train"]]
+    truth = images.splits["test"].labels[rows["test"]]
+    learn, measure, kind = (
+        (label_chances, _AVERAGE_PRECISION, "logistic regressions")
+        if images.kind == "labels"
+        else (ridge_answers, _R2, "ridge regression")
+    )
+    answers = {
+        name: (f"{kind} on {where}", learn(x["train"], known, x["test"], seed))
+        for name, (where, x) in inputs.items()
+    }
+    own = np.asarray(found.test_logits, np.float64)[rows["test"]]
+    own = own[:, 0] if images.kind == "number" else own
+    return _beside(found, truth, own, answers, measure)
+
+
+def _first_copy(features: Callable[[str], np.ndarray], split: str) -> np.ndarray:
+    return features(split)[0]
+
+
+def label_chances(
+    known: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: int = 0
+) -> np.ndarray:
+    """Probabilities [m, labels], a logistic regression for each label.
+
+    All have one penalty, chosen in three folds by the three labels that most nearly half have.
+
+    Args:
+        known: features float [n, f]; they are standardized.
+        labels: 0 and 1 [n, labels].
+        asked: features float [m, f].
+        seed: of the folds.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    known, asked = _standardized(known, asked)
+
+    def chances(c, x, truth, of):
+        if len(np.unique(truth)) < 2:
+            return np.full(len(of), truth.mean())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # not converged: as good as it gets in that time
+            model = LogisticRegression(C=c, max_iter=_ITERATIONS, tol=1e-2)
+            return model.fit(x, truth).predict_proba(of)[:, 1]
+
+    even = np.argsort(np.abs(labels.mean(axis=0) - 0.5), kind="stable")[:_CHOSEN_BY]
+
+    def loss(c):
+        total = 0.0
+        for label in even:
+            truth = labels[:, label]
+            for rest, part in folds(truth.astype(int), FOLDS, seed=seed):
+                p = np.clip(chances(c, known[rest], truth[rest], known[part]), 1e-6, 1 - 1e-6)
+                total += float(losses_of(truth[part][:, None], np.log(p / (1 - p))[:, None]).sum())
+        return total
+
+    with threadpoolctl.threadpool_limits(1):
+        best = min(PENALTIES, key=loss) if len(labels) >= 2 * FOLDS else PENALTIES[0]
+        return np.stack([chances(best, known, truth, asked) for truth in labels.T], axis=1)
+
+
+def ridge_answers(
+    known: np.ndarray, numbers: np.ndarray, asked: np.ndarray, seed: int = 0
+) -> np.ndarray:
+    """Numbers [m] by a ridge regression whose penalty is chosen by leaving one out.
+
+    Args:
+        known: features float [n, f]; they are standardized.
+        numbers: [n].
+        asked: features float [m, f].
+        seed: of nothing; for the same arguments as `label_chances`.
+    """
+    from sklearn.linear_model import RidgeCV
+
+    known, asked = _standardized(known.astype(np.float64), asked.astype(np.float64))
+    with threadpoolctl.threadpool_limits(1):
+        return np.asarray(RidgeCV(_RIDGE).fit(known, numbers).predict(asked))
+
+
+def _standardized(known: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean, std = known.mean(axis=0), known.std(axis=0)
+    std = np.where(std > 1e-9, std, 1.0)
+    return (known - mean) / std, (asked - mean) / std
+
+
+def _beside(found, truth, own, answers, measure: _Measure) -> Explanation:
+    metrics: dict[str, Any] = dict(found.metrics)
+    rows, winners = [("this network", measure.of(truth, own), "")], []
+    for name, (words, said) in answers.items():
+        pair = paired_bootstrap(
+            lambda at, said=said: np.asarray(
+                measure.of(truth[at], own[at]) - measure.of(truth[at], said[at])
+            ),
+            len(truth),
+            resamples=RESAMPLES,
+        )
+        score = measure.of(truth, said)
+        metrics[f"{name}_{measure.name}"] = score
+        ahead = f"ahead_of_{name}"
+        metrics[f"{ahead}_{measure.name}"] = pair.difference
+        metrics[f"{ahead}_low"], metrics[f"{ahead}_high"] = pair.low, pair.high
+        rows.append((words, score, f"{pair.low:+.3f} to {pair.high:+.3f}"))
+        if pair.high < 0:
+            winners.append((words, pair))
+    columns = ("model", measure.words, "this network is ahead by, 95 % interval")
+    verdict, notes = found.verdict, list(found.notes)
+    if winners:
+        sentence = _who_wins(winners, measure)
+        notes.append(sentence)
+        verdict = dataclasses.replace(verdict, sentence=f"{verdict.sentence} {sentence}")
+    tables = [(TITLE, columns, rows), *found.tables]
+    return dataclasses.replace(found, metrics=metrics, tables=tables, verdict=verdict, notes=notes)
+
+
+def _who_wins(winners: list[tuple[str, PairedDifference]], measure: _Measure) -> str:
+    words, pair = min(winners, key=lambda each: each[1].difference)
+    apart = points(-pair.difference, (-pair.high, -pair.low), f"points of {measure.words}")
+    return (
+        f"A simple model does better on the same test examples: {words}, by {apart}. Train longer, "
+        "take another network, or use that."
+    )
+
+
+def _average_precision(truth: np.ndarray, answers: np.ndarray) -> float:
+    """The mean of the labels that some of these pictures have, and some lack."""
+    from sklearn.metrics import average_precision_score
+
+    counts = truth.sum(axis=0)
+    known = np.flatnonzero((counts > 0) & (counts < len(truth)))
+    if not len(known):
+        return float("nan")
+    return float(np.mean([average_precision_score(truth[:, i], answers[:, i]) for i in known]))
+
+
+def _r2(truth: np.ndarray, answers: np.ndarray) -> float:
+    variance = np.var(truth, dtype=np.float64)
+    if not variance:
+        return float("nan")
+    return float(1 - np.mean((np.asarray(answers, np.float64) - truth) ** 2) / variance)
+
+
+_AVERAGE_PRECISION = _Measure("average_precision", "mean average precision", _average_precision)
+_R2 = _Measure("r2", "R²", _r2)
