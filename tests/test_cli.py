@@ -159,7 +159,8 @@ def test_a_copy_of_a_recipe_is_a_script_that_runs(tmp_path):
     assert shown.returncode == 2 and "belongs to the recipe mine, not perceptron" in shown.stderr
 
 
-def test_train_leaves_the_process_as_it_was(capsys):
+def test_train_leaves_the_process_as_it_was(capsys, monkeypatch):
+    monkeypatch.delitem(sys.modules, "kapps.recipes.vae", raising=False)  # runpy warns of it
     argv, main = sys.argv, sys.modules["__main__"]
     with pytest.raises(SystemExit) as ended:
         cli.main(["train", "vae", "--epochs", "0"])

@@ -66,6 +66,9 @@ def test_versions_are_swapped_and_workers_killed_under_load(server, served_root)
 
 def test_labels_keep_a_version(server, served_root):
     directory = served_root / "counter"
+    newer = int(number(server)) + 1
+    plain_models.counter(directory, newer)
+    until(lambda: number(server) == newer)
     (directory / "version_labels.json").write_text('{"stable": 1, "none": 77}')
     try:
         until(lambda: server.post(f"{COUNTER}/labels/stable:predict", {"instances": [0]})[0] == 200)

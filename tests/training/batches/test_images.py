@@ -20,13 +20,18 @@ def images():
     return data.ImageData("npz:x", ("a", "b"), (2, 2, 1), splits, "fingerprint")
 
 
-def brighter(pixels, targets, seed):
-    return pixels + 100, targets
+class Brighter:
+    """An augmentation that is easy to count back."""
+
+    neighbours = 0
+
+    def __call__(self, pixels, targets, seed, part=None):
+        return pixels + 100, targets
 
 
 def test_smoothed_and_weighted_targets_of_training_and_plain_ones_to_measure(images):
     train, validation, clean = training.classifier_batches(
-        images, 4, brighter, seed=0, label_smoothing=0.2, class_weights=True, together=3
+        images, 4, Brighter(), seed=0, label_smoothing=0.2, class_weights=True, together=3
     )
     seen = {}
     for x, y, weights in train.dataset(0, 1):

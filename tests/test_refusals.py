@@ -10,7 +10,7 @@ from kapps import command_line, training
 
 RECIPES = sorted(
     path.stem
-    for path in pathlib.Path(__file__).parents[2].joinpath("recipes").glob("*.py")
+    for path in pathlib.Path(__file__).parents[1].joinpath("recipes").glob("*.py")
     if path.stem != "__init__"
 )
 SEARCHES = ("tune", "tune_cnn")
