@@ -78,7 +78,7 @@ CLASSES = {
     "kapps.training.optim.schedules": ("OneCycle",),
 }
 FUNCTIONS = {
-    "kapps.losses.classification": ("softmax_cross_entropy",),
+    "kapps.losses.classification": ("sigmoid_cross_entropy", "softmax_cross_entropy"),
     "kapps.models.classic.stacked": ("logistic", "squared_error"),
 }
 

@@ -104,7 +104,7 @@ def own_parts(
         last: likewise.
         start: likewise.
     """
-    if not (several_machines(strategy) and batches.by_part):
+    if not (several_machines(strategy) and getattr(batches, "by_part", False)):
         shared = shared_by_all(batches.dataset(first, last, start), strategy)
         return without_autotune(shared)
 
