@@ -12,7 +12,7 @@ import sys
 
 from kapps import training
 from kapps.command_line import call
-from kapps.training import phases
+from kapps.training import more_epochs, phases
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Tiny, and with what is hard to share: augmentation, batch normalization, noise, several critics,
@@ -83,7 +83,9 @@ def train(recipe, directory, **more):
     settings = {**SETTINGS[recipe], "precision": "float32", "export": False, **more}
     config = module.Config(run_dir=str(pathlib.Path(directory, recipe)), **settings)
     place, whole = training.cluster(), training.fit
-    training.fit = phases.fit = functools.partial(whole, verbose=2, **SAVING)
+    places = (training, phases, more_epochs)
+    for place_of_fit in places:
+        place_of_fit.fit = functools.partial(whole, verbose=2, **SAVING)
     try:
         if place is None or place.index == 0:
             with training.open_run(recipe, config) as run:
@@ -91,7 +93,8 @@ def train(recipe, directory, **more):
         else:
             assert call(module, config) == {"worker": place.index}
     finally:
-        training.fit = phases.fit = whole
+        for place_of_fit in places:
+            place_of_fit.fit = whole
 
 
 SAVING = {}
