@@ -44,7 +44,7 @@ def test_twins_are_taken_out_of_the_accuracy():
         "test": SimpleNamespace(labels=np.array([0, 1, 1, 0]), origins=("a", "b", "c", "d")),
         "train": SimpleNamespace(labels=np.array([0, 0, 1]), origins=None),
     }
-    images = SimpleNamespace(splits=splits, class_names=("cat", "dog"))
+    images = SimpleNamespace(splits=splits, class_names=("cat", "dog"), kind="classes")
     twins = [NearDuplicate(1, 0, 2.5), NearDuplicate(0, 1, 0.5)]
     correct = np.array([True, True, False, True])
     metrics, (sentence,), ((_, _, rows),) = evaluation.near_duplicate_findings(
