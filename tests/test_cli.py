@@ -342,6 +342,7 @@ def test_runs_lists_a_run_without_cutting_its_line(finished, capsys):
     assert "87.50" in line and "…" not in printed
 
 
+@pytest.mark.slow
 def test_compare_draws_a_picture(finished, capsys, tmp_path):
     picture = tmp_path / "both.png"
     printed = run(capsys, "compare", finished.path, finished.path, "--output", picture)
@@ -356,6 +357,7 @@ def test_data_prepare_and_describe(capsys):
     assert report["fingerprint"]
 
 
+@pytest.mark.slow
 def test_images_and_tables_do_not_mix(tmp_path):
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "saved_model.pb").touch()

@@ -98,6 +98,7 @@ def test_flags_reach_main(recipe):
     assert (done.returncode, done.stdout, done.stderr) == (0, "ok 8 False float32\n", "")
 
 
+@pytest.mark.slow
 def test_help_is_plain_when_piped_and_keeps_the_command_of_the_docstring_apart(recipe):
     done = program(recipe, "--help")
     assert done.returncode == 0 and done.stderr == ""

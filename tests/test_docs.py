@@ -56,6 +56,7 @@ def stand_ins(tmp_path_factory):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_every_command_parses(path, stand_ins, monkeypatch):
     parse = cli.command_line.parse

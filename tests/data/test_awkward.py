@@ -113,6 +113,7 @@ COLUMNS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COLUMNS)
 def test_columns(tmp_path, name):
     cells, kind, values, words = COLUMNS[name]

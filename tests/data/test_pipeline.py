@@ -155,6 +155,7 @@ def test_alternating_flips_show_every_picture_both_ways_in_two_epochs():
     assert mirrored(0, seed=1) != epochs[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", [2, 4])
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_parts_are_the_rows_of_the_batch_and_load_no_others(of, replicas):

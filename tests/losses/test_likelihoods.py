@@ -86,6 +86,7 @@ def test_wrong_logits_cost_what_they_say():
 LOGITS = [-100.0, -8.0, -0.3, -0.099, -0.02, 0.0, 1e-4, 0.0501, 0.1, 2.0, 30.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("logit", LOGITS)
 def test_continuous_bernoulli_is_a_density_with_the_mean_that_is_said(logit):
     """Without its constant the density integrates to something else."""

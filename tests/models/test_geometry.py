@@ -35,6 +35,7 @@ def test_output_side_is_that_of_keras(side, window):
                 assert layer(keras.Input((side, 40, 1))).shape[1] < 1
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(chain=st.lists(windows, max_size=8))
 def test_smallest_side_passes_and_one_less_does_not(chain):

@@ -60,6 +60,7 @@ def test_series_of_a_csv_file_may_have_other_lengths_and_no_labels(place, tmp_pa
         answers(model, [tmp_path / "waves.txt"])
 
 
+@pytest.mark.slow
 def test_points(place, tmp_path):
     (tmp_path / "named.csv").write_text("x,y\n1,2\n-0.5,1e-3\n")
     said = answers(place("points"), [tmp_path / "named.csv"])

@@ -113,6 +113,7 @@ def test_the_running_loss_is_the_mean_of_the_steps(images, cells):
     assert found["loss"][1] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_best_epochs_weights_are_kept(images, cells):
     found = cells.run(SGD, 0.3, 0, keep_best=True)
     ends = found["val_loss"][cells.measurements :: cells.measurements]

@@ -81,6 +81,7 @@ def test_words_for_growth_and_for_what_is_no_number():
         evaluation.gradient_story([])
 
 
+@pytest.mark.slow
 def test_rows_inside_an_epoch():
     rows = measured(deep("tanh", depth=1), epochs=2, every=1)
     assert [(row["epoch"], row["step"]) for row in rows] == [(0, 0), (0, 1), (1, 2), (1, 3), (2, 4)]
@@ -159,6 +160,7 @@ def test_statistics_of_each_replica_are_put_back():
     assert answer.stdout.split() == ["True", "10"], answer.stderr
 
 
+@pytest.mark.slow
 def test_two_players_are_refused():
     model = gan()
     model.compile()

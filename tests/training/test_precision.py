@@ -34,6 +34,7 @@ def test_the_faster_of_two_measurements_is_chosen(monkeypatch):
         assert f"{seconds['float32'] / seconds['bfloat16']:.2f} times" in why
 
 
+@pytest.mark.slow
 def test_a_measurement_is_a_time():
     assert 0 < precision._step_seconds(small(), 8) < 60
 

@@ -125,6 +125,7 @@ def test_a_terminal_is_given_back_when_training_breaks(tmp_path):
     assert console.file.getvalue().rindex("\x1b[?25h") > console.file.getvalue().rindex("\x1b[?25l")
 
 
+@pytest.mark.slow
 def test_fit_writes_them(capfd):
     small.train(epochs=2, verbose=None)
     said = capfd.readouterr().out.splitlines()

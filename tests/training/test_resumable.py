@@ -197,6 +197,7 @@ def test_training_learns_and_reports_its_pace():
     }
 
 
+@pytest.mark.slow
 def test_mistakes_are_named():
     with pytest.raises(UserError, match="epochs 0"):
         small.train(epochs=0)

@@ -70,6 +70,7 @@ def test_a_resumed_run_goes_on_in_the_same_one(config):
     assert told(config)[1].info.run_id != found.info.run_id
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_away_costs_no_training(config):
     with training.open_run("small", config) as run:
         training.track(run)

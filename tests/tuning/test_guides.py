@@ -121,6 +121,7 @@ def test_code_that_knows_nothing_of_the_tuner(tmp_path):
     tuner.keras_code(**best.values, saving_path=tmp_path / "best.keras")
 
 
+@pytest.mark.slow
 def test_a_model_of_scikit_learn(tmp_path):
     from sklearn.datasets import load_iris
 

@@ -127,6 +127,7 @@ EVERYTHING = {"flip": True, "crop": 0.2, "rotation": 20, "erasing": 0.7}
 MIXING = [{}, {"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixing", MIXING, ids=["plain", "mixup", "cutmix", "both"])
 @pytest.mark.parametrize("shards", [2, 4])
 @pytest.mark.parametrize("shape", [(9, 7, 2), (5, 5, 3)])  # values of a row: 126, and 75, odd

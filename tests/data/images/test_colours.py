@@ -21,6 +21,7 @@ def pictures(count=6, height=9, width=7, channels=3):
     return tf.constant(rng.integers(1, 256, (count, height, width, channels)), tf.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 2, 3])
 @pytest.mark.parametrize("dtype", [tf.uint8, tf.float32])
 @pytest.mark.parametrize(
@@ -68,6 +69,7 @@ def test_light_is_that_of_pillow(name, sign):
         np.testing.assert_allclose(row, expected, atol=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 def test_batches_so_small_that_some_changes_have_no_picture(channels):
     images = pictures(2, channels=channels)
@@ -150,6 +152,7 @@ def test_a_function_of_ones_own():
         Augmentation(own=OwnAugmentation(lambda x, seed: x[..., 0]))(pictures(), None, KEY)
 
 
+@pytest.mark.slow
 def test_batches_do_not_depend_on_where_they_begin():
     """What a killed run goes on with is what it would have seen."""
     augmentation = Augmentation(

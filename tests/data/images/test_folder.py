@@ -70,6 +70,7 @@ def test_test_stays_and_validation_moves_with_the_seed(make_folder, classes):
     assert len({split["validation"].origins for split in splits}) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("train", "validation", "test"), ("Training", "val", "Testing")])
 def test_splits_above_the_classes(make_folder, classes, names):
     files = {
@@ -245,6 +246,7 @@ def test_broken_files_are_skipped_when_asked(make_folder, classes, broken):
     assert loaded.fingerprint == whole.fingerprint
 
 
+@pytest.mark.slow
 def test_no_more_than_ten_are_named(make_folder, classes):
     root = make_folder(classes | {f"cat/b{i:02d}.jpg": b"" for i in range(13)})
     with pytest.raises(
@@ -261,6 +263,7 @@ def test_a_class_of_broken_files_disappears(make_folder, classes):
     assert set(loaded.splits["train"].labels) == {0, 1}
 
 
+@pytest.mark.slow
 def test_other_files(make_folder, classes, noise):
     others = {
         "cat/.DS_Store": b"x",

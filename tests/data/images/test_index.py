@@ -66,6 +66,7 @@ def everything(loaded):
     }
 
 
+@pytest.mark.slow
 def test_every_place_gives_the_same(folder, cache, decodings):
     plain = data.load(f"folder:{folder}", decoded="none")
     assert decodings == [20] and not cache.exists()
@@ -78,6 +79,7 @@ def test_every_place_gives_the_same(folder, cache, decodings):
     assert len(list(cache.rglob("*.pixels"))) == 1
 
 
+@pytest.mark.slow
 def test_a_second_start_decodes_nothing_and_opens_no_picture(folder, cache, decodings, monkeypatch):
     first = data.load(f"folder:{folder}", decoded="disk")
     decodings[0] = 0
@@ -98,6 +100,7 @@ def only_the_index(whole):
     return read
 
 
+@pytest.mark.slow
 def test_pictures_that_are_streamed_are_checked_once(folder, cache, decodings, monkeypatch):
     monkeypatch.setattr(decoded, "FEWEST", 10**9)
     first = data.load(f"folder:{folder}", memory_limit=0)
@@ -107,6 +110,7 @@ def test_pictures_that_are_streamed_are_checked_once(folder, cache, decodings, m
     assert decodings == [20] and everything(again) == everything(first)
 
 
+@pytest.mark.slow
 def test_files_that_change_come_and_go_are_noticed(folder, cache, decodings, noise):
     before = everything(data.load(f"folder:{folder}", decoded="disk"))
     decodings[0] = 0
@@ -124,6 +128,7 @@ def test_files_that_change_come_and_go_are_noticed(folder, cache, decodings, noi
         assert found["a/1.png"][2] == before["a/1.png"][2]
 
 
+@pytest.mark.slow
 def test_a_touched_file_is_read_and_not_decoded(folder, cache, decodings, monkeypatch):
     first = data.load(f"folder:{folder}", decoded="disk")
     os.utime(folder / "a/0.png", ns=(1, 1))
@@ -136,6 +141,7 @@ def test_a_touched_file_is_read_and_not_decoded(folder, cache, decodings, monkey
     assert decodings == [0]
 
 
+@pytest.mark.slow
 def test_broken_files_are_known_to_be_broken(folder, cache, decodings):
     (folder / "a/broken.png").write_bytes((folder / "a/0.png").read_bytes()[:-40])
     with pytest.raises(UserError, match="a/broken.png .broken or truncated PNG"):
@@ -148,6 +154,7 @@ def test_broken_files_are_known_to_be_broken(folder, cache, decodings):
     assert decodings == [0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["index.npz", "*.pixels"])
 def test_a_damaged_file_is_made_again(folder, cache, name):
     first = everything(data.load(f"folder:{folder}", decoded="disk"))
@@ -158,6 +165,7 @@ def test_a_damaged_file_is_made_again(folder, cache, name):
         assert everything(data.load(f"folder:{folder}", decoded="disk")) == first
 
 
+@pytest.mark.slow
 def test_another_version_of_the_decoder_decodes_anew(folder, cache, decodings, monkeypatch):
     data.load(f"folder:{folder}", decoded="disk")
     monkeypatch.setattr(index, "_version", lambda: bytes(32))
@@ -165,6 +173,7 @@ def test_another_version_of_the_decoder_decodes_anew(folder, cache, decodings, m
     assert decodings == [40]
 
 
+@pytest.mark.slow
 def test_auto_takes_the_disk_memory_or_neither(folder, cache, monkeypatch):
     def place(**settings):
         loaded = data.load(f"folder:{folder}", **settings)
@@ -188,6 +197,7 @@ def test_auto_takes_the_disk_memory_or_neither(folder, cache, monkeypatch):
         data.load(f"folder:{folder}", decoded="here")
 
 
+@pytest.mark.slow
 def test_a_full_disk(folder, cache, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -202,6 +212,7 @@ def test_a_full_disk(folder, cache, monkeypatch):
     assert len(everything(loaded)) == 20
 
 
+@pytest.mark.slow
 def test_a_cache_directory_that_cannot_be_made(folder, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("KAPPS_CACHE", str(tmp_path / "file"))
@@ -210,6 +221,7 @@ def test_a_cache_directory_that_cannot_be_made(folder, tmp_path, monkeypatch):
         data.load(f"folder:{folder}", decoded="disk")
 
 
+@pytest.mark.slow
 def test_labels_that_choose_some_pictures(folder, cache, decodings, tmp_path):
     table = tmp_path / "labels.csv"
     names = [f"{name}/{i}.png" for name in "ab" for i in range(5)]
@@ -276,6 +288,7 @@ def test_one_that_is_killed_leaves_what_the_next_one_can_use(make_folder, tmp_pa
     assert not list((tmp_path / "cache").rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_prepare_and_clean(folder, cache, decodings, capsys):
     cli.main(["data", "prepare", f"folder:{folder}", "--image-size", "6", "--channels", "3"])
     said = capsys.readouterr().out
@@ -293,6 +306,7 @@ def test_prepare_and_clean(folder, cache, decodings, capsys):
         cli.main(["data", "clean", "digits"])
 
 
+@pytest.mark.slow
 def test_near_duplicates_are_looked_for_once(folder, cache, monkeypatch):
     from kapps.data.images import near_duplicates
 

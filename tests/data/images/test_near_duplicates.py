@@ -29,6 +29,7 @@ def as_jpeg(picture, quality=75):
     return np.asarray(Image.open(file))
 
 
+@pytest.mark.slow
 def test_copies_are_found_although_they_were_saved_again():
     train = [smooth(i) for i in range(600)]  # more than one part
     again = np.clip(train[7] + np.random.default_rng(0).normal(0, 4, (32, 32, 3)), 0, 255)

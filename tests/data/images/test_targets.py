@@ -105,6 +105,7 @@ def load(root, path, kind="auto"):
     return data.load(f"folder:{root}", labels=path, target_kind=kind)
 
 
+@pytest.mark.slow
 def test_labels_of_a_table(pictures, tmp_path):
     rows = [f"{n},{'cat|' if i % 2 else ''}{'dog' if i % 3 else ''}" for n, i in named().items()]
     rows = [row if row[-1] != "," else row + "|" for row in rows]
@@ -118,6 +119,7 @@ def test_labels_of_a_table(pictures, tmp_path):
     assert first.shape == (2,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("one, zero", [("1", "0"), ("1.0", "0.0")])
 def test_a_column_for_each_label(pictures, tmp_path, one, zero):
     rows = [
@@ -134,6 +136,7 @@ def test_a_column_for_each_label(pictures, tmp_path, one, zero):
         load(pictures, path, "classes")
 
 
+@pytest.mark.slow
 def test_several_rows_for_a_picture(pictures, tmp_path):
     rows = [f"{n},{c}" for n, i in named().items() for c in ("ab" if i % 2 else "c")]
     path = told(tmp_path, "\n".join(["file,label", *rows]))
@@ -152,6 +155,7 @@ def test_unknown_cells_among_0_and_1_are_refused(pictures, tmp_path):
         load(pictures, path)
 
 
+@pytest.mark.slow
 def test_numbers_of_a_table_and_of_names(pictures, make_folder, noise, tmp_path):
     rows = [f"{n},{i / 4}" for n, i in named().items()]
     found = load(pictures, told(tmp_path, "\n".join(["file_name,label", *rows])))
@@ -163,6 +167,7 @@ def test_numbers_of_a_table_and_of_names(pictures, make_folder, noise, tmp_path)
     assert found.kind == "number" and by_name(found)["face_25.png"] == 25
 
 
+@pytest.mark.slow
 def test_fingerprints_know_the_kind(pictures, tmp_path):
     rows = [f"{n},{i % 7}" for n, i in named().items()]
     path = told(tmp_path, "\n".join(["file_name,label", *rows]))

@@ -52,6 +52,7 @@ def test_avif_is_near():
     assert np.abs(found - even).max() <= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["TIFF", "WEBP", "AVIF"])
 @pytest.mark.parametrize("orientation, turns", [(3, 2), (6, 3), (8, 1)])
 def test_turned_as_exif_asks_and_so_measured(make_folder, format, orientation, turns):

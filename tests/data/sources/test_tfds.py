@@ -119,6 +119,7 @@ def test_an_interrupted_file_leaves_nothing_and_is_made_again(store, monkeypatch
     assert data.load("tfds:tiny", data_dir=where, memory_limit=0).counts["test"] == 10
 
 
+@pytest.mark.slow
 def test_no_room_for_the_file(store, monkeypatch):
     where = store(splits={"train": rows(40, 6, 5, 3)})
 

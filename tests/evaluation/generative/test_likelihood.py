@@ -59,6 +59,7 @@ def numbered(x, samples, seed):
     return x[:, 0] + 3.0 * noise
 
 
+@pytest.mark.slow
 def test_the_marginal_likelihood_of_probabilistic_pca():
     model = LinearGaussian()
     x = model.draw(60)
@@ -83,6 +84,7 @@ def test_an_exact_posterior_needs_one_sample():
     assert found.trend[1] == pytest.approx(found.trend[3], rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [1, 2, 49, 50, 51, 503, 1001])
 @pytest.mark.parametrize("rows", [1, 7, 64, 10_000])
 def test_any_number_of_samples_and_any_chunk_is_exact(samples, rows):

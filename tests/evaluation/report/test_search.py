@@ -82,6 +82,7 @@ def test_the_whole_report(tmp_path, told):
     assert "out of memory" in page and page.count("<img") + page.count("<svg") == len(titles)
 
 
+@pytest.mark.slow
 def test_the_best_curve_stands_out_and_the_front_is_the_front(told):
     found, explained = told
     figures = {title: figure for title, figure, _ in explained.figures}

@@ -71,6 +71,7 @@ def test_looking_changes_no_random_state(text, model):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_broken_models_are_told(text, model):
     broken = models.char_rnn(text.vocabulary, units=3, lanes=2)
     broken.network.get_layer("logits").bias.assign([np.nan] * len(text.vocabulary))

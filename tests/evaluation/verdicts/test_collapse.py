@@ -187,6 +187,7 @@ def test_a_constant_generator_collapsed(noise):
     assert gan(np.zeros((300, 8, 8, 1), np.uint8)).label == "collapsed"
 
 
+@pytest.mark.slow
 def test_spread_is_the_distance_of_two_members():
     """Two black and two white pictures: a pair differs in 4 of 6 cases, by sqrt(pixels)."""
     two = np.zeros((4, 8, 8, 1))

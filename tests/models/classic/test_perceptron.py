@@ -227,6 +227,7 @@ def test_labels_are_numbers_or_one_hot(build, classes):
     assert np.any(found[0][0])
 
 
+@pytest.mark.slow
 def test_weights_of_examples():
     """A weight of 2 is the example twice, over as many examples as were given (Keras' mean)."""
     x, y = np.float32([[1.0, 0.0], [0.0, 1.0]]), np.array([1, 0])

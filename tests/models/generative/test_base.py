@@ -81,6 +81,7 @@ def test_a_regularizer_of_a_kernel_is_part_of_the_loss_and_of_the_step(name):
     assert higher[0] - plain[0] == pytest.approx(0 if name == "gan" else expected, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_regularizer_of_one_player_leaves_the_other_alone():
     """Losses of W: its gradient does not depend on the critic's other weights' sizes."""
     moved = []

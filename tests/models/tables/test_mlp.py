@@ -190,6 +190,7 @@ def test_columns_with_their_reading_come_back(tmp_path):
     np.testing.assert_array_equal(model(rows), again(rows))
 
 
+@pytest.mark.slow
 def test_a_thousand_columns_are_one_matrix_and_each_is_what_its_layer_says():
     random = np.random.RandomState(0)
     columns = {

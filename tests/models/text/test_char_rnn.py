@@ -95,6 +95,7 @@ def test_prompt_and_continuation(generate):
     assert generate(["ab"], -5) == nothing
 
 
+@pytest.mark.slow
 def test_draws_follow_the_softmax(model):
     """Many rows with the same prompt: shares within 4.5 standard errors of the probabilities."""
     rows, temperature = 4000, 0.7

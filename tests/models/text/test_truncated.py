@@ -190,6 +190,7 @@ def test_a_stream_that_begins_again_forgets():
     assert goes_on != pytest.approx(first[0], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_lanes_are_found_by_their_number():
     x, y = series(6)
     model = stream_model(3, 6, optimizer=keras.optimizers.SGD(0.0))
@@ -240,6 +241,7 @@ def test_steps_without_weight_do_not_count():
     assert float(model.training_loss(nothing)) == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", [1e-3, 1e3])
 def test_clipping_by_the_global_norm(clip):
     x, y = series(6)

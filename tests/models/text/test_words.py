@@ -60,6 +60,7 @@ def test_scores_on_tfidf_by_hand():
     np.testing.assert_allclose(layer(places), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_linear_part_learns_what_single_words_say():
     """Each class has a word of its own, which is all there is to learn."""
     texts = [f"{'x' if i % 2 else 'y'} noise" for i in range(64)]

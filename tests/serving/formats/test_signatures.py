@@ -63,6 +63,7 @@ def test_a_file_that_answers_otherwise_is_not_written(tmp_path):
     assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.slow
 def test_texts_of_a_table_are_places_in_its_vocabulary(tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     columns = {

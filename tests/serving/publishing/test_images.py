@@ -20,6 +20,7 @@ def encoded(image, format):
     return file.getvalue()
 
 
+@pytest.mark.slow
 def test_serving_default_is_predict_with_softmax_and_temperature(published, images):
     signature = serving.load(published.version).signatures["serving_default"]
     assert signature.structured_input_signature == (

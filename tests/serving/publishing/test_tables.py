@@ -95,6 +95,7 @@ def test_tensorflow_alone(classifier, published):
     assert answer["label"] == [LABELS[i] for i in probabilities.argmax(1)]
 
 
+@pytest.mark.slow
 def test_one_or_two_dimensions_and_any_order(published):
     answer = ask(published)
     columns = {name: values[:, None] for name, values in reversed(ROWS.items())}
@@ -173,6 +174,7 @@ def test_files(published, price, tmp_path, capsys):
         serving.predict_table_file(published, path)
 
 
+@pytest.mark.slow
 def test_a_file_of_several_parts(price, tmp_path, monkeypatch):
     from kapps.serving.publishing import tables
 
@@ -186,6 +188,7 @@ def test_a_file_of_several_parts(price, tmp_path, monkeypatch):
     np.testing.assert_allclose(parts, whole, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_mistakes(classifier, tmp_path):
     for options, words in (
         ({"class_names": ("a", "b")}, "2 class names"),

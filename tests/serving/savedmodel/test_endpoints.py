@@ -325,6 +325,7 @@ def test_the_graph_has_no_state(published, name):
             assert not drawing
 
 
+@pytest.mark.slow
 def test_a_version_has_a_card_and_warm_up_requests(published):
     for name in ("vae", "conditional_gan"):
         version = published(name).version
@@ -435,6 +436,7 @@ def test_a_stateful_draw_is_refused_even_with_a_seed(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_what_disagrees_or_is_not_finite_is_not_published(tmp_path, monkeypatch):
     from kapps.serving.savedmodel import graph
 
@@ -456,6 +458,7 @@ def test_what_disagrees_or_is_not_finite_is_not_published(tmp_path, monkeypatch)
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_arguments_that_do_not_fit(tmp_path):
     with pytest.raises(ValueError, match="serving_default"):
         serving.export_generative({}, tmp_path)

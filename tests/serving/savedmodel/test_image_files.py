@@ -77,6 +77,7 @@ measure = tf.function(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_the_header_says_the_size(name):
     pixels, only = measure(FILES[name])

@@ -7,6 +7,7 @@ from hypothesis import given, strategies as st
 from kapps.serving.savedmodel import protobuf
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**64 - 1), st.binary(max_size=300))
 def test_fields_come_back(number, value):
     message = protobuf.integer(3, number) + protobuf.field(700, value)

@@ -64,6 +64,7 @@ def test_versions_are_swapped_and_workers_killed_under_load(server, served_root)
     assert server.post(f"{COUNTER}/versions/2:predict", {"instances": [0.0]})[0] == 404
 
 
+@pytest.mark.slow
 def test_labels_keep_a_version(server, served_root):
     directory = served_root / "counter"
     newer = int(number(server)) + 1

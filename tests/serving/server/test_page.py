@@ -130,6 +130,7 @@ def test_a_picture_is_named_and_explained(page, tmp_path):
     assert "light, version 1" in shown(page, "#versions")
 
 
+@pytest.mark.slow
 def test_a_slider_moves_the_picture(page):
     page = page("latent")
     grey = (
@@ -143,6 +144,7 @@ def test_a_slider_moves_the_picture(page):
     page.wait(f"{grey} == 255")
 
 
+@pytest.mark.slow
 def test_a_text_is_gone_on_with(page):
     page = page("words")
     page.run(
@@ -153,6 +155,7 @@ def test_a_text_is_gone_on_with(page):
     page.wait("document.querySelector('#write .text').textContent == 'Abxxxx'")
 
 
+@pytest.mark.slow
 def test_a_row_is_pasted_and_missing_values_stay_missing(page):
     page = page("people")
     for row, said in (("30\\tBern", 31), (",Basel", -1)):

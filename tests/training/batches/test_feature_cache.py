@@ -69,6 +69,7 @@ def test_features_are_those_of_the_backbone_and_computed_once(tmp_path, small, n
     np.testing.assert_array_equal(mapped, found)
 
 
+@pytest.mark.slow
 def test_the_key_is_what_features_depend_on():
     model = extractor()
     key = feature_cache.key
@@ -97,6 +98,7 @@ def test_options_have_files_of_their_own(tmp_path, small):
     assert json.loads(next(tmp_path.glob("*.json")).read_text())["facts"]["data"] == "f00d"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["truncated", "one bit", "no digest"])
 def test_a_damaged_file_is_made_again(tmp_path, small, damage):
     model = extractor()
@@ -126,6 +128,7 @@ def test_a_writer_that_is_stopped_leaves_nothing(tmp_path, small, monkeypatch):
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
 
 
+@pytest.mark.slow
 def test_what_another_run_is_writing_stays(tmp_path, small):
     """Two runs at once share the directory: only leftovers of the same key go."""
     theirs = tmp_path / ".0123456789abcdef01234567.npy.0.tmp"

@@ -29,6 +29,7 @@ class Brighter:
         return pixels + 100, targets
 
 
+@pytest.mark.slow
 def test_smoothed_and_weighted_targets_of_training_and_plain_ones_to_measure(images):
     train, validation, clean = training.classifier_batches(
         images, 4, Brighter(), seed=0, label_smoothing=0.2, class_weights=True, together=3

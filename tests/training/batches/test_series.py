@@ -21,6 +21,7 @@ def series():
     return data.SequenceData("npz:x", ("a", "b"), splits, "fingerprint")
 
 
+@pytest.mark.slow
 def test_a_short_epoch_is_repeated_until_it_has_twenty_steps(series):
     """Of ten series, two batches of four: ten passes, 100 // 4 steps."""
     train, validation, clean = training.series_batches(series, 4, seed=0, label_smoothing=0.2)

@@ -66,6 +66,7 @@ def test_limits_below_the_smallest_network_are_refused():
         spaces.declared(lambda hp: spaces.cnn(hp, (28, 28, 1), 10, max_parameters=100))
 
 
+@pytest.mark.slow
 def test_all_values_are_reached_and_choices_shrink_where_maps_are_small():
     def space(hp):
         return spaces.cnn(hp, (5, 5, 1), 10, max_stages=2)

@@ -117,6 +117,7 @@ def test_roles(monkeypatch, variables):
     assert tuning.remote_role() is None
 
 
+@pytest.mark.slow
 def test_a_worker_without_a_chief_says_so(tmp_path, monkeypatch, variables):
     monkeypatch.setattr(agent, "RETRIES", 0.3)
     with pytest.raises(UserError, match="no chief answers at 127.0.0.1"):

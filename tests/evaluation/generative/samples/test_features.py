@@ -90,6 +90,7 @@ def test_a_damaged_file_is_made_again(digits, tmp_path, trainings):
     assert len(trainings) == 3
 
 
+@pytest.mark.slow
 def test_where_it_is_kept(digits, tmp_path, monkeypatch, trainings):
     monkeypatch.setenv("KAPPS_CACHE", str(tmp_path / "own"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "given"))
@@ -142,6 +143,7 @@ def test_what_is_drawn_next_is_as_without_it(digits, tmp_path):
     assert draws[0] == draws[1]
 
 
+@pytest.mark.slow
 def test_features_do_not_depend_on_the_batch(monkeypatch):
     extractor = evaluation.random_features((8, 8, 1))
     shown = pictures(11)
@@ -182,6 +184,7 @@ def test_pixels_are_rounded_and_not_cut():
     np.testing.assert_array_equal(evaluation.to_uint8((levels / 255).astype(np.float32)), levels)
 
 
+@pytest.mark.slow
 def test_random_features_follow_their_seed():
     shown = pictures()
     one, same, other = (evaluation.random_features((8, 8, 1), seed=s) for s in (0, 0, 1))

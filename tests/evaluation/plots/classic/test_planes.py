@@ -69,6 +69,7 @@ def test_updates_are_summed_beside_the_bound():
     drawn(figure)
 
 
+@pytest.mark.slow
 def test_functions_and_success():
     x = np.linspace(-1, 1, 50)
     units = np.stack([x, x**2], axis=1)

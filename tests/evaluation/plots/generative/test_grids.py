@@ -133,6 +133,7 @@ def test_code_frequencies_are_sorted_beside_equal_use():
     drawn(plots.code_frequencies([0, 0]))
 
 
+@pytest.mark.slow
 def test_bound_by_samples():
     figure = plots.bound_by_samples([1, 50, 5000], [233.1, 230.25, 228.7], [0.2] * 3, floor=189.86)
     assert {"233.10", "230.25", "228.70", "floor 189.86"} <= set(texts(figure))
@@ -159,6 +160,7 @@ def gan_rows(epochs=5):
     ]
 
 
+@pytest.mark.slow
 def test_every_recorded_quantity_gets_a_panel():
     figure = plots.training_curves(gan_rows(), monitor="val_frechet")
     titles = [axes.get_title(loc="left") for axes in figure.axes]
@@ -226,6 +228,7 @@ def test_animation_has_a_frame_per_epoch(tmp_path, name):
     assert [p.name for p in path.parent.iterdir()] == [name]
 
 
+@pytest.mark.slow
 def test_long_animations_are_thinned_and_stay_small():
     rng = np.random.default_rng(0)
     grids = rng.integers(0, 256, (200, 16, 8, 8, 1), np.uint8)

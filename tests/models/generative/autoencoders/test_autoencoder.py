@@ -101,6 +101,7 @@ def test_training_sees_noise_and_validation_does_not():
     assert model.evaluate(PICTURES, verbose=0, return_dict=True)["mse"] < 1e-12
 
 
+@pytest.mark.slow
 def test_every_step_draws_other_noise_and_a_seed_draws_the_same():
     def errors(seed):
         model = by_hand(np.eye(2), np.eye(2), corruption="gaussian", seed=seed)

@@ -92,6 +92,7 @@ def test_moving_averages_of_the_discriminator_see_real_pictures_then_fakes():
     np.testing.assert_allclose(norm.moving_mean, 0.9 * (0.1 * real) + 0.1 * fake, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_spectral_norm_moves_once_a_step():
     model = compiled(gan(of_discriminator="spectral", n_critic=2, r1=1.0), rate=0.0)
     layer = model.discriminator.layers[2]
@@ -104,6 +105,7 @@ def test_the_spectral_norm_moves_once_a_step():
     np.testing.assert_allclose(layer.u, twin.u, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_critic_step_has_real_pictures_of_its_own():
     model = compiled(gan(n_critic=3))
     seen = {"discriminator": [], "generator": []}
@@ -339,6 +341,7 @@ def digits():
 # Conditioning -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("conditioning", ["concat", "projection", "auxiliary"])
 def test_conditional_games_train(conditioning):
     model = compiled(gan(classes=3, conditioning=conditioning, r1=1.0, n_critic=2), rate=0.01)
@@ -491,6 +494,7 @@ def test_the_followed_rate_is_what_a_step_uses():
     np.testing.assert_allclose(moved, W + 0.1, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_schedules_are_independent():
     halving = keras.optimizers.schedules.ExponentialDecay(0.8, 1, 0.5)
     model = gan(n_critic=2)

@@ -48,6 +48,7 @@ def test_any_size(shape, upsampling):
     assert np.abs(pictures).max() <= 1.0 and np.std(pictures) > 0.0
 
 
+@pytest.mark.slow
 def test_costs_of_the_defaults():
     """Multiply-adds for 28x28x1: dense or first convolution, stages, last layer."""
     generator = models.gan_generator((28, 28, 1), 64)

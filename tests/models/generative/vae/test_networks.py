@@ -69,6 +69,7 @@ def test_training_lowers_the_bound(name, objective):
     assert model.evaluate(image, verbose=0)[0] < 0.9 * first
 
 
+@pytest.mark.slow
 def test_log_variances_are_bounded(kind):
     model = small(kind)
     for weight in model.encoder.trainable_variables:

@@ -36,6 +36,7 @@ def test_density_of_sharp_components_in_many_dimensions():
     np.testing.assert_allclose(value, expected, atol=0.02)  # nats, of some seventy
 
 
+@pytest.mark.slow
 def test_density_far_from_the_origin():
     """Means of 3 and variances of e^-6: the squares are 1e5, and what is left of them is one."""
     rng = np.random.default_rng(2)

@@ -70,6 +70,7 @@ def of_batch(count, seed=3):
 # The bounds
 
 
+@pytest.mark.slow
 def test_an_undecided_decoder_costs_784_ln_2_nats():
     """Summed over pixels; a mean over pixels or over colours would be something else."""
     for channels in (1, 3):
@@ -171,6 +172,7 @@ def compiled(model):
     return model
 
 
+@pytest.mark.slow
 def test_the_iwae_gradient_weighs_each_sample_by_its_weight():
     noise = np.random.default_rng(2).normal(size=(5, 1, 2))
     x = of_batch(1)
@@ -206,6 +208,7 @@ def test_doubly_reparameterized_gradients_are_right_and_vary_less():
     assert spread["dreg"] < 0.5 * spread["iwae"]
 
 
+@pytest.mark.slow
 def test_doubly_reparameterized_gradients_of_the_decoder_and_values_are_those_of_iwae():
     noise = np.random.default_rng(4).normal(size=(6, 3, 2))
     x, found, values = of_batch(3), [], []
@@ -295,6 +298,7 @@ def test_a_schedule_that_could_not_be_loaded_is_refused(tmp_path):
         assert float(loaded.beta(1)) == float(beta(1))
 
 
+@pytest.mark.slow
 def test_metrics_are_means_over_examples_not_over_batches():
     model, x = fix(linear(), np.zeros((1, 1, 2))), 255 * of_batch(5)
     model.compile("sgd", run_eagerly=True)
@@ -316,6 +320,7 @@ def test_validation_draws_the_same_twice_and_leaves_the_training_alone():
     assert model.evaluate(pictures(10, seed=1), batch_size=4, verbose=0) != found[0]
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_draw_in_training_and_in_validation():
     found = []
     for seed in (0, 1, 1):
@@ -432,6 +437,7 @@ def test_the_two_levels_draw_noise_of_their_own():
     assert len(asked) == 2 and not np.array_equal(*asked)
 
 
+@pytest.mark.slow
 def test_the_bound_of_two_levels_uses_the_exact_kl_of_each():
     model, x = two_levels(), np.zeros((3, 2, 1, 1), np.float32)
     found = compiled(model).test_on_batch(x, return_dict=True)
@@ -460,6 +466,7 @@ def test_decode_takes_the_means_of_the_lower_priors():
 # What users call
 
 
+@pytest.mark.slow
 def test_reconstruct_call_and_predict_are_one():
     model, image = small(), pictures(5)
     pixels = model.reconstruct(image)

@@ -75,6 +75,7 @@ def test_nats_per_picture_by_hand():
     assert found["loss"] == pytest.approx(found["code_nats"])
 
 
+@pytest.mark.slow
 def test_samples_have_the_frequencies_of_the_prior():
     prior = biased([0.1, 0.6, 0.3])
     drawn = prior.sample(600, seed=3)

@@ -26,6 +26,7 @@ def by_hand(**settings):
     return model
 
 
+@pytest.mark.slow
 def test_the_terms_by_hand():
     # z = 0.4, 1.6 -> e = 0, 1 -> y = 0, 0.5.
     model = by_hand(beta=3.0, pixel_variance=0.5)
@@ -132,6 +133,7 @@ def test_pictures_of_any_shape(shape):
     assert model.encode(image).shape == (2, height, width) == (2, *model.code_shape)
 
 
+@pytest.mark.slow
 def test_mistakes_are_named():
     model = models.vq_vae((4, 4, 1), codes=4, filters=(2,))
     with pytest.raises(UserError, match="the prior is of 5 codes"):
