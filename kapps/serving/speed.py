@@ -57,7 +57,8 @@ def bench(
         UserError: there is no model, or its version brings no warm-up requests.
     """
     directory = version_directory(path)
-    signatures = load(directory).signatures
+    loaded = load(directory)  # kept: the signatures alone do not keep its variables alive
+    signatures = loaded.signatures
     requests = {name: inputs for name, inputs in read_warmup(directory) if name in signatures}
     if not requests:
         raise UserError(
