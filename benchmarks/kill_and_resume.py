@@ -22,7 +22,7 @@ import numpy as np
 import tyro
 
 from kapps import files
-from kapps.training import state
+from kapps.training.fitting import state
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLAGS = (

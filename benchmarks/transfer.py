@@ -40,7 +40,7 @@ import tyro
 
 from kapps import data, files, losses, models, training
 from kapps.command_line import call
-from kapps.data.images import decode
+from kapps.data.images.files import decode
 from kapps.models.pretrained import transfer
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))

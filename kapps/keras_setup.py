@@ -63,7 +63,7 @@ CLASSES = {
     "kapps.models.text.classifier": ("PoolWords", "TfidfScores", "WordMask"),
     "kapps.models.text.truncated": ("Memory", "TruncatedBPTT"),
     "kapps.models.text.words": ("WordPlaces",),
-    "kapps.training.calibrated_loss": ("CalibratedLoss",),
+    "kapps.training.fitting.calibrated_loss": ("CalibratedLoss",),
     "kapps.training.optim.muon": ("GroupedMuon", "Muon"),
     "kapps.training.optim.optimizers": (
         "CycledAdam",

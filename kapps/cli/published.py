@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 from kapps import command_line, data, serving, training
 from kapps.cli import console
 from kapps.data.delimited import read_delimited
-from kapps.data.images import formats
+from kapps.data.images.files import formats
 from kapps.errors import UserError
 
 TABLE_FILES = (".csv", ".tsv")

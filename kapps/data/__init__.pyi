@@ -23,8 +23,8 @@ from .images.dataset import (
     with_validation as with_validation,
     without_class as without_class,
 )
-from .images.decode import Reading as Reading
-from .images.index import clean as clean
+from .images.files.decode import Reading as Reading
+from .images.files.index import clean as clean
 from .images.loading import (
     load as load,
     load_as_configured as load_as_configured,

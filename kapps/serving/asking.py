@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.data.delimited import read_delimited
-from kapps.data.images.transcoding import NoPicture, decodable
+from kapps.data.images.files.transcoding import NoPicture, decodable
 from kapps.data.series import files as series_files
 from kapps.errors import UserError
 from kapps.serving.prediction import SomeUnreadable, answers_of_files, labels_of, load

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kapps import models
-from kapps.data.images import decode, formats, transcoding
+from kapps.data.images.files import decode, formats, transcoding
 from kapps.errors import UserError
 from kapps.serving.prediction import Prediction
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kapps.data.images import formats, transcoding
+from kapps.data.images.files import formats, transcoding
 from kapps.errors import UserError
 from kapps.serving.savedmodel import image_files
 from kapps.serving.savedmodel.versions import version_directory

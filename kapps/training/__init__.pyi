@@ -12,12 +12,15 @@ from .batches.images import (
     training_targets as training_targets,
 )
 from .batches.series import series_batches as series_batches
-from .calibrated_loss import CalibratedLoss as CalibratedLoss
-from .cells import (
-    Candidate as Candidate,
-    Cells as Cells,
+from .comparing.cells import Candidate as Candidate, Cells as Cells
+from .comparing.rate_grid import (
+    TriedRates as TriedRates,
+    best_rate as best_rate,
+    kept_cell as kept_cell,
+    lowest_losses as lowest_losses,
+    share_measurements as share_measurements,
+    try_rates as try_rates,
 )
-from .continuation import ContinuationFlags as ContinuationFlags
 from .distributed.devices import (
     check_batch as check_batch,
     check_devices as check_devices,
@@ -28,10 +31,26 @@ from .distributed.devices import (
 )
 from .distributed.ordering import order_for_replicas as order_for_replicas
 from .distributed.patch import patch_for_replicas as patch_for_replicas
-from .environment import (
-    machine as machine,
-    versions as versions,
+from .fitting.calibrated_loss import CalibratedLoss as CalibratedLoss
+from .fitting.greedy import greedy_pretrain as greedy_pretrain
+from .fitting.kept_epoch import best_epoch as best_epoch, kept_by as kept_by
+from .fitting.more_epochs import (
+    fit_with_more as fit_with_more,
+    later as later,
+    more_stages as more_stages,
 )
+from .fitting.phases import (
+    JoinedRows as JoinedRows,
+    Phase as Phase,
+    better_phase as better_phase,
+    fit_phase as fit_phase,
+    join_histories as join_histories,
+    joined as joined,
+)
+from .fitting.resumable import History as History, fit as fit
+from .fitting.stateful_callbacks import WeightAverage as WeightAverage
+from .fitting.warm_start import begin_with as begin_with
+from .flags.continuation import ContinuationFlags as ContinuationFlags
 from .flags.groups import (
     AugmentationFlags as AugmentationFlags,
     AveragingFlags as AveragingFlags,
@@ -76,20 +95,7 @@ from .flags.series import (
     SeriesFlags as SeriesFlags,
     load_series as load_series,
 )
-from .gradients import (
-    GradientFlow as GradientFlow,
-    gradient_flow as gradient_flow,
-)
-from .greedy import greedy_pretrain as greedy_pretrain
-from .kept_epoch import (
-    best_epoch as best_epoch,
-    kept_by as kept_by,
-)
-from .more_epochs import (
-    fit_with_more as fit_with_more,
-    later as later,
-    more_stages as more_stages,
-)
+from .flags.targets import PictureTargetFlags as PictureTargetFlags
 from .optim.muon import Muon as Muon
 from .optim.optimizers import (
     optimizer as optimizer,
@@ -106,14 +112,6 @@ from .optim.schedules import (
     learning_rate_schedule as learning_rate_schedule,
     momentum_cycle as momentum_cycle,
 )
-from .phases import (
-    JoinedRows as JoinedRows,
-    Phase as Phase,
-    better_phase as better_phase,
-    fit_phase as fit_phase,
-    join_histories as join_histories,
-    joined as joined,
-)
 from .picture_tasks import (
     PictureTask as PictureTask,
     picture_task as picture_task,
@@ -122,25 +120,7 @@ from .precision import (
     choose_precision as choose_precision,
     precision_policy as precision_policy,
 )
-from .profiling import (
-    Profile as Profile,
-    StepProfile as StepProfile,
-    step_profile as step_profile,
-)
-from .progress import EpochLines as EpochLines
-from .rate_grid import (
-    TriedRates as TriedRates,
-    best_rate as best_rate,
-    kept_cell as kept_cell,
-    lowest_losses as lowest_losses,
-    share_measurements as share_measurements,
-    try_rates as try_rates,
-)
-from .resumable import (
-    History as History,
-    fit as fit,
-)
-from .run import (
+from .runs.directory import (
     Run as Run,
     in_use as in_use,
     open_run as open_run,
@@ -149,6 +129,7 @@ from .run import (
     trained_in as trained_in,
     write_rows as write_rows,
 )
+from .runs.environment import machine as machine, versions as versions
 from .seeds import seed_everything as seed_everything
 from .setup import (
     begin as begin,
@@ -158,10 +139,11 @@ from .setup import (
     own_augmentation as own_augmentation,
     scope as scope,
 )
-from .stateful_callbacks import WeightAverage as WeightAverage
-from .target_flags import PictureTargetFlags as PictureTargetFlags
-from .tracking import (
-    check_tracker as check_tracker,
-    track as track,
+from .watching.gradients import GradientFlow as GradientFlow, gradient_flow as gradient_flow
+from .watching.profiling import (
+    Profile as Profile,
+    StepProfile as StepProfile,
+    step_profile as step_profile,
 )
-from .warm_start import begin_with as begin_with
+from .watching.progress import EpochLines as EpochLines
+from .watching.tracking import check_tracker as check_tracker, track as track

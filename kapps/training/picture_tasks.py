@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from kapps import losses
 from kapps.data import ImageData, classification_targets
-from kapps.training.calibrated_loss import CalibratedLoss
-from kapps.training.kept_epoch import kept_by
+from kapps.training.fitting.calibrated_loss import CalibratedLoss
+from kapps.training.fitting.kept_epoch import kept_by
 
 
 class PictureTask(NamedTuple):

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from kapps import data, layers, losses, models, training
-from kapps.training import state as states
+from kapps.training.fitting import state as states
 
 COUNTS = (2, 4)
 # Cases in which it matters how many share a batch: sums over them, their order, their statistics.

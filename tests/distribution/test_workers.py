@@ -15,7 +15,7 @@ import pytest
 import small_transfer
 from distribution import half, worker
 from kapps import launch as launching, models
-from kapps.training import state as states
+from kapps.training.fitting import state as states
 
 WORKER = str(pathlib.Path(worker.__file__))
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ import sys
 
 from kapps import training
 from kapps.command_line import call
-from kapps.training import more_epochs, phases
+from kapps.training.fitting import more_epochs, phases
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Tiny, and with what is hard to share: augmentation, batch normalization, noise, several critics,

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from kapps import evaluation
-from kapps.training.stateful_callbacks import WeightAverage
+from kapps.training.fitting.stateful_callbacks import WeightAverage
 
 
 def constant_model():

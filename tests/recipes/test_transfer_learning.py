@@ -14,7 +14,7 @@ from PIL import Image
 
 from kapps import cli, data, models, training
 from kapps.command_line import call
-from kapps.data.images import decode
+from kapps.data.images.files import decode
 from kapps.errors import UserError
 from recipes import transfer_learning
 from recipes.transfer_learning import Config

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kapps.data.images.dataset import SPLITS, ImageData, assemble
-from kapps.data.images.folder import Report
+from kapps.data.images.files.folder import Report
 from kapps.data.images.loading import read
 from kapps.data.progress import track
 from kapps.data.spec import check, parse

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.data.duplicates import duplicate_notes
-from kapps.data.images.decode import Reading
+from kapps.data.images.files.decode import Reading
 from kapps.data.images.targets import strata
 from kapps.data.pipeline import label_tensor
 from kapps.errors import UserError

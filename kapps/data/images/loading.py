@@ -6,11 +6,11 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from kapps.data.images import folder
 from kapps.data.images.dataset import ImageData, Source, assemble
-from kapps.data.images.grouping import picture_groups
-from kapps.data.images.index import cache_directory, folder_directory
-from kapps.data.images.labels import Labeller, by_pattern, by_table
+from kapps.data.images.files import folder
+from kapps.data.images.files.grouping import picture_groups
+from kapps.data.images.files.index import cache_directory, folder_directory
+from kapps.data.images.files.labels import Labeller, by_pattern, by_table
 from kapps.data.sources import arrays, fashion, tfds
 from kapps.data.spec import Spec, check, parse
 from kapps.data.split import divide, joined_note

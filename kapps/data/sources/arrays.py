@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.data.images.dataset import Source
-from kapps.data.images.decode import fit
-from kapps.data.images.headers import asked_channels, asked_size
+from kapps.data.images.files.decode import fit
+from kapps.data.images.files.headers import asked_channels, asked_size
 from kapps.errors import UserError
 
 _LAYOUTS = (  # names of pictures and labels; the second and third pair may be missing

@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.data.images.dataset import SPLITS, Source
-from kapps.data.images.decode import decode_image
-from kapps.data.images.headers import asked_channels, asked_size, common_size
+from kapps.data.images.files.decode import decode_image
+from kapps.data.images.files.headers import asked_channels, asked_size, common_size
 from kapps.data.pixel_file import Put, open_pixels, write_pixels
 from kapps.data.progress import track
 from kapps.data.sources.arrays import gather, picture_keys

@@ -24,7 +24,7 @@ from kapps.evaluation.plots.figure import (
     new_figure,
     shorten,
 )
-from kapps.training.kept_epoch import best_epoch
+from kapps.training.fitting.kept_epoch import best_epoch
 
 LINE: dict[str, Any] = {"linewidth": 1.8}
 # Prefix of the column, what it is, how it is drawn.

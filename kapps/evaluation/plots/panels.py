@@ -23,7 +23,7 @@ from kapps.evaluation.plots.figure import (
     new_figure,
     shorten,
 )
-from kapps.training.kept_epoch import best_epoch
+from kapps.training.fitting.kept_epoch import best_epoch
 
 PANEL = 1.5  # inches
 # Columns that belong into one panel though their names differ: what it is called, and they.

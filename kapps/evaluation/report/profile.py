@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from kapps.evaluation import plots
 
 if TYPE_CHECKING:
-    from kapps.training.profiling import Profile
+    from kapps.training.watching.profiling import Profile
 
 LARGEST = 3
 # Shares of the time of all operations (of the clock, for the first) that are worth a word.

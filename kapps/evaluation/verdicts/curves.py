@@ -39,7 +39,7 @@ import numpy as np
 from kapps.evaluation.verdicts.advice import advice_on
 from kapps.evaluation.verdicts.measured import Measured, Terms
 from kapps.evaluation.verdicts.words import count, loss, percent, points
-from kapps.training.kept_epoch import best_epoch
+from kapps.training.fitting.kept_epoch import best_epoch
 
 SHORTEST = 3  # epochs: two points lie on every line
 STRONG_GAP, SLIGHT_GAP = 0.10, 0.05  # of the score: what augmentation or more data usually mends

@@ -10,7 +10,7 @@ import numpy as np
 from kapps.evaluation.verdicts.curves import Verdict, judge_curves
 from kapps.evaluation.verdicts.measured import Measured, Terms, curves_of
 from kapps.evaluation.verdicts.words import loss
-from kapps.training.kept_epoch import best_epoch
+from kapps.training.fitting.kept_epoch import best_epoch
 
 SPREAD = 0.5  # standard deviation of an image's loss, relative to what there is to be learned
 

@@ -30,7 +30,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kapps.data.images.decode import PLAIN, Reading
+from kapps.data.images.files.decode import PLAIN, Reading
 from kapps.errors import UserError
 from kapps.models import GAN, VAE, VQVAE, Autoencoder
 from kapps.serving.publishing import text

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kapps.data.images.decode import PLAIN, Reading
+from kapps.data.images.files.decode import PLAIN, Reading
 from kapps.serving.savedmodel import graph, input_statistics
 from kapps.serving.savedmodel.card import model_card
 from kapps.serving.savedmodel.examples import checked_images

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kapps.data.images.decode import PLAIN, Reading
+from kapps.data.images.files.decode import PLAIN, Reading
 from kapps.errors import UserError
 from kapps.serving.publishing.generative import export_generative
 from kapps.serving.savedmodel import graph, image_files

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from kapps.data.images.decode import PLAIN, Reading
+from kapps.data.images.files.decode import PLAIN, Reading
 from kapps.errors import UserError
 from kapps.serving.savedmodel import image_files
 

@@ -9,8 +9,8 @@ import functools
 
 import tensorflow as tf
 
-from kapps.data.images import decode
-from kapps.data.images.decode import PLAIN, Reading
+from kapps.data.images.files import decode
+from kapps.data.images.files.decode import PLAIN, Reading
 
 DECODABLE_CHANNELS = (1, 3)  # what decode_image gives
 # TF Serving's REST interface takes base64 for tensors whose name ends in _bytes.

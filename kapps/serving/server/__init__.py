@@ -11,13 +11,14 @@ So whatever a request does to TensorFlow, it does to a worker, which is replaced
     grpc_app.py    PredictionService and ModelService
     catalogue.py   models under the root: which versions are there, loaded, drained
     served.py      one version: its queue and its workers
-    workers.py     processes: forked from a nursery that has TensorFlow imported already
-    nursery.py     what they are forked from
-    worker.py      what runs in them
-    engines.py     TensorFlow, or ONNX Runtime where it answers the same
-    execution.py   requests in batches through the signatures
     protocols/     bytes of a request -> arrays, and back
-    frames.py      messages between server and worker
+    work/          worker processes
+        workers.py     forked from a nursery that has TensorFlow imported already
+        nursery.py     what they are forked from
+        worker.py      what runs in them
+        engines.py     TensorFlow, or ONNX Runtime where it answers the same
+        execution.py   requests in batches through the signatures
+        frames.py      messages between server and worker
     metrics.py     Prometheus' text format
     page/          what a browser gets at `/`
 """

@@ -27,7 +27,7 @@ from kapps.serving.server.http_app import Server
 from kapps.serving.server.limits import Limits
 from kapps.serving.server.metrics import Metrics
 from kapps.serving.server.served import Version
-from kapps.serving.server.workers import Nursery
+from kapps.serving.server.work.workers import Nursery
 
 _log = logging.getLogger("kapps.serve")
 _GRACE_SECONDS = 30
@@ -88,7 +88,7 @@ def run(
         every: Seconds between two looks at the root.
         key: What clients have to show.
         access_log: A line for each request.
-        engine: What computes, see `kapps.serving.server.engines`.
+        engine: What computes, see `kapps.serving.server.work.engines`.
 
     Raises:
         UserError: a port cannot be had.

@@ -13,7 +13,7 @@ from typing import Any
 from kapps.serving.server.limits import Limits
 from kapps.serving.server.metrics import Metrics
 from kapps.serving.server.refusals import Refused
-from kapps.serving.server.workers import CannotLoad, Died, Nursery, Worker
+from kapps.serving.server.work.workers import CannotLoad, Died, Nursery, Worker
 
 LOADING, AVAILABLE, UNLOADING, END = "LOADING", "AVAILABLE", "UNLOADING", "END"
 _log = logging.getLogger("kapps.serve")

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kapps.data.images.decode import Reading, decode_image
+from kapps.data.images.files.decode import Reading, decode_image
 from kapps.serving.savedmodel import image_files
 
 SHAPE = (20, 31, 3)

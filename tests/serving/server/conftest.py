@@ -93,7 +93,7 @@ class Running:
         processes = [line.split(maxsplit=2) for line in said.splitlines()[1:]]
         nursery = next(
             number for number, parent, command in processes
-            if parent == str(self.process.pid) and "kapps.serving.server.nursery" in command
+            if parent == str(self.process.pid) and "kapps.serving.server.work.nursery" in command
         )  # fmt: skip
         return [int(number) for number, parent, _ in processes if parent == nursery]
 

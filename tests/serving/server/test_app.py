@@ -21,7 +21,7 @@ from kapps.serving.server.limits import Limits  # noqa: E402
 from kapps.serving.server.metrics import Metrics  # noqa: E402
 from kapps.serving.server.refusals import Refused  # noqa: E402
 from kapps.serving.server.served import Version  # noqa: E402
-from kapps.serving.server.workers import Nursery  # noqa: E402
+from kapps.serving.server.work.workers import Nursery  # noqa: E402
 
 
 def asked(app, path, **headers):

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from kapps.evaluation.metrics.history import column, epoch_numbers
 from kapps.evaluation.plots.curves import CURVES, LINE
 from kapps.evaluation.plots.figure import GREEN, GREY, PINK, YELLOW, calm, new_figure
-from kapps.training.kept_epoch import best_epoch
+from kapps.training.fitting.kept_epoch import best_epoch
 
 LINES = ((GREY, ":"), (GREEN, "--"), (PINK, "-."), (YELLOW, (0, (1, 1))))
 COLUMNS = 56  # characters of a line: what a phone's width holds, each in a field of its own

@@ -1,0 +1,105 @@
+"""Sizes of pictures from their headers, and the common shape that follows from them."""
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from kapps.data.images.files.formats import ANIMATED_WEBP, WEBP
+from kapps.data.images.files.listing import Picture
+from kapps.data.progress import track
+from kapps.errors import UserError
+
+_ORIENTATION_TAG = 0x0112
+_GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"}
+_LARGEST_KEPT = 512  # pictures all of one size keep it up to here
+_STEP, _SMALLEST, _LARGEST = 32, 32, 224
+
+
+@dataclass(frozen=True)
+class Header:
+    """Size of a picture as it is shown (EXIF orientation applied), and whether it has no colour.
+
+    Attributes:
+        height: in pixels.
+        width: in pixels.
+        grey: whether it has no colour.
+        frames: how many, or pages, where the first alone is read.
+    """
+
+    height: int
+    width: int
+    grey: bool
+    frames: int = 1
+
+
+def measure(pictures: list[Picture]) -> list[Header | None]:
+    """Reads the headers; None for a picture whose header Pillow cannot read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow on huge pictures and odd EXIF: not decoded here
+        return [
+            _measure(picture)
+            for picture in track(pictures, "Reading the sizes of pictures", len(pictures))
+        ]
+
+
+def _measure(picture: Picture) -> Header | None:
+    try:
+        with Image.open(picture.path) as image:
+            width, height = image.size
+            # Pillow has turned the sides of a TIFF and of a HEIC already.
+            turned = picture.format in ("JPEG", WEBP, ANIMATED_WEBP, "AVIF")
+            if turned and image.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8):
+                width, height = height, width
+            counted = picture.format in ("TIFF", "AVIF", ANIMATED_WEBP)
+            frames = getattr(image, "n_frames", 1) if counted else 1
+            return Header(height, width, image.mode in _GREY_MODES, frames)
+    except Exception:  # Pillow raises many kinds; whether a file is broken the decoder decides
+        return None
+
+
+def common_size(sizes: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], str | None]:
+    """One (height, width) for pictures of these sizes, and a note when it had to be chosen.
+
+    Pictures all of one size, no side above 512, keep it; others get a square whose side is the
+    median of all sides, rounded to a multiple of 32 and kept within 32 to 224.
+    """
+    sizes = list(sizes)
+    if not sizes:
+        raise UserError("the size of no picture could be read; give image_size")
+    if len(set(sizes)) == 1 and max(sizes[0]) <= _LARGEST_KEPT:
+        return sizes[0], None
+    median = float(np.median(np.asarray(sizes)))
+    side = int(np.clip(round(median / _STEP) * _STEP, _SMALLEST, _LARGEST))
+    note = (
+        f"pictures were resized to {side}x{side} (sides run from {np.min(sizes)} to "
+        f"{np.max(sizes)} pixels, median {median:g}); image_size chooses another size"
+    )
+    return (side, side), note
+
+
+def asked_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    """Checks the `image_size` argument: a side, or (height, width).
+
+    Raises:
+        UserError: it is neither, or not positive.
+    """
+    if image_size is None:
+        return None
+    size = tuple(image_size) if isinstance(image_size, (tuple, list)) else (image_size,) * 2
+    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+        raise UserError(f"image_size wants a side or (height, width) in pixels, not {image_size!r}")
+    return size
+
+
+def asked_channels(channels: int | None) -> int | None:
+    """Checks the `channels` argument.
+
+    Raises:
+        UserError: it is neither 1, 3 nor None.
+    """
+    if channels not in (None, 1, 3):
+        raise UserError(f"channels wants 1 (grey) or 3 (colour), not {channels!r}")
+    return channels

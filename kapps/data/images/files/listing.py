@@ -1,0 +1,280 @@
+"""What lies in a folder of pictures: classes, splits, pictures, and everything that is neither.
+
+Only names and the first bytes of the files are read here; no TensorFlow.
+"""
+
+import os
+import pathlib
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from kapps.data.images.files import formats, transcoding
+from kapps.data.images.files.labels import METADATA, Labeller, by_metadata
+from kapps.data.split import NAMES
+from kapps.errors import UserError
+
+START = 32  # bytes of a file by which its format is told
+_HIDDEN = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"}
+
+
+Start = Callable[[pathlib.Path], bytes]  # path of a file -> its first bytes; raises OSError
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One file that begins as a picture does."""
+
+    path: str
+    name: str  # relative to the root, with forward slashes
+    class_name: str  # or what else there is to say of it, see `targets`
+    split: str | None  # None where the folder has no train/ and test/
+    format: str
+    bits: int = 8  # per sample; 16 of some PNGs and TIFFs
+
+
+@dataclass
+class Listing:
+    """The content of a folder, in the order of the names.
+
+    Attributes:
+        splits: names of the splits that come with the folder; empty without train/.
+        pictures: what begins as a readable picture.
+        broken: name -> reason, for files that ought to be pictures.
+        foreign: name -> format, for pictures in formats that are not read.
+        others: names of files that are no pictures, or lie outside the class folders.
+        empty: names of class folders without a readable picture.
+        notes: what was noticed about the layout.
+        labelled: whether something else than folders says what pictures show.
+    """
+
+    splits: list[str] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+    foreign: dict[str, str] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    labelled: bool = False
+
+
+def read_start(path: str | os.PathLike) -> bytes:
+    """The first bytes of a file, by which its format is told."""
+    with open(path, "rb") as file:
+        return file.read(START)
+
+
+def list_folder(
+    root: pathlib.Path,
+    label_of: Labeller | None = None,
+    start_of: Start = read_start,
+    kind: str = "classes",
+) -> Listing:
+    """Lists the pictures below `root`: a folder per class, perhaps under train/, val/ and test/.
+
+    Folders are splits where all are called so, or where train/ and another one hold the same class
+    folders; what lies beside them is then left out, and noted. Hidden files (dot-files, Thumbs.db
+    and their like) are passed over in silence. Symbolic links are followed, but for those to a
+    folder that the class folder lies in, which would give its class to everything.
+
+    Args:
+        root: the folder.
+        label_of: tells the class of each picture by its name, in the place of folders; default:
+            metadata.csv, where there is one with classes, or else the folders.
+        start_of: gives the first bytes of a file, from where they are known.
+        kind: of targets that is asked for, see `targets.targets_of`.
+
+    Raises:
+        UserError: there is val/ or test/ without train/.
+    """
+    listing = Listing()
+    label_of = label_of or by_metadata(root, _entries(root)[0], kind)
+    if label_of is not None:
+        listing.labelled = True
+        _list_labelled(root, label_of, listing, start_of)
+        return listing
+    for split, folder in _split_folders(root, listing):
+        folders, files = _entries(folder)
+        listing.others += [_name(path, root) for path in files]
+        for class_folder in folders:
+            _list_class(class_folder, split, root, listing, start_of)
+    # By the parts of the name: the order is the same on every file system.
+    listing.pictures.sort(key=lambda picture: picture.name.split("/"))
+    return listing
+
+
+def _split_folders(root: pathlib.Path, listing: Listing) -> list[tuple[str | None, pathlib.Path]]:
+    folders, files = _entries(root)
+    if len(folders) == 1 and not NAMES.get(folders[0].name.lower()):
+        inner = _entries(folders[0])[0]
+        if any(NAMES.get(path.name.lower()) == "train" for path in inner):
+            listing.notes.append(f"the splits lie in {folders[0].name}/, the only folder there is")
+            listing.others += [_name(path, root) for path in files]
+            folders, files = _entries(folders[0])
+    splits = {path: name for path in folders if (name := NAMES.get(path.name.lower()))}
+    inside = {path: {p.name for p in _entries(path)[0]} for path in splits}
+    holds_classes = {path: bool(names) for path, names in inside.items()}
+    if not folders or not any(holds_classes.values()):
+        return [(None, root)]
+    beside = [path for path in folders if path not in splits]
+    if beside and not _same_classes(inside, splits):
+        # Classes may be called "train" and "bus".
+        for path in (path for path, names in inside.items() if len(names) > 1):
+            listing.notes.append(
+                f"{path.name}/ was taken for a class, with {', '.join(sorted(inside[path])[:3])} "
+                f"in it: if it is a split, move {beside[0].name}/ elsewhere"
+            )
+        return [(None, root)]
+    for path in beside:
+        listing.notes.append(
+            f"{path.name}/ lies beside the splits and was left out: it is neither train, "
+            "validation nor test"
+        )
+    found: list[tuple[str | None, pathlib.Path]] = []
+    for path, split in splits.items():
+        if not holds_classes[path]:
+            listing.notes.append(f"{path.name}/ holds no class folders and was left out")
+        elif split in listing.splits:
+            raise UserError(f"'{root}' has two folders for the {split} split, '{path.name}' is one")
+        else:
+            listing.splits.append(split)
+            found.append((split, path))
+    if "train" not in listing.splits:
+        names = ", ".join(f"{path.name}/" for path in folders)
+        raise UserError(f"'{root}' has {names} but no train/ with a folder for each class")
+    listing.others += [_name(path, root) for path in files]
+    return found
+
+
+def _same_classes(inside: dict[pathlib.Path, set[str]], splits: dict) -> bool:
+    """Whether train/ and another split hold the same class folders, but for a few."""
+    train = [names for path, names in inside.items() if splits[path] == "train"]
+    others = [names for path, names in inside.items() if splits[path] != "train"]
+    return any(2 * len(a & b) >= len(b) > 0 for a in train for b in others)
+
+
+def _list_class(
+    folder: pathlib.Path, split: str | None, root: pathlib.Path, listing: Listing, start_of: Start
+) -> None:
+    # One name for the two ways in which file systems write an accented letter.
+    class_name = unicodedata.normalize("NFC", _text(folder.name))
+    before = len(listing.pictures)
+    real = pathlib.Path(os.path.realpath(folder))
+    above = {str(path) for path in (*_above(root), *_above(folder))} - {str(real)}
+    if str(real) in {str(path) for path in _above(root)}:
+        listing.notes.append(f"{_name(folder, root)} is a link to a folder above: left out")
+        return
+    for path in _walk(folder, above, listing, root):
+        _list_file(path, class_name, split, root, listing, start_of)
+    if len(listing.pictures) == before:
+        listing.empty.append(_name(folder, root))
+
+
+def _list_labelled(
+    root: pathlib.Path, label_of: Labeller, listing: Listing, start_of: Start
+) -> None:
+    """Pictures whose class something else says than their folder."""
+    folders, _ = _entries(root)
+    splits = {path: name for path in folders if (name := NAMES.get(path.name.lower()))}
+    if "train" in splits.values() and len(splits) == len(folders):
+        listing.splits += dict.fromkeys(splits.values())
+    else:
+        splits = {}
+    unknown, above = [], {str(path) for path in _above(root)} - {os.path.realpath(root)}
+    for path in _walk(root, above, listing, root):
+        if path.name == METADATA:
+            continue
+        name = _name(path, root)
+        label = label_of(name)
+        split = next((s for top, s in splits.items() if path.is_relative_to(top)), None)
+        if splits and split is None:
+            listing.others.append(name)
+        elif label is None:
+            unknown.append(name)
+        else:
+            class_name = unicodedata.normalize("NFC", label)
+            _list_file(path, class_name, split, root, listing, start_of)
+    listing.pictures.sort(key=lambda picture: picture.name.split("/"))
+    listing.notes += label_of.notes() if hasattr(label_of, "notes") else []
+    pictures = [
+        name for name in unknown if pathlib.PurePath(name).suffix.lower() in formats.EXTENSIONS
+    ]
+    listing.others += [name for name in unknown if name not in set(pictures)]
+    if pictures:
+        listing.notes.append(
+            f"{len(pictures):,} pictures have no label and were left out, such as {pictures[0]}"
+        )
+
+
+def _list_file(
+    path: pathlib.Path,
+    class_name: str,
+    split: str | None,
+    root: pathlib.Path,
+    listing: Listing,
+    start_of: Start,
+) -> None:
+    name = _name(path, root)
+    try:
+        start = start_of(path)
+    except FileNotFoundError:
+        listing.broken[name] = "a link to nothing"
+        return
+    except OSError as error:
+        listing.broken[name] = error.strerror or "unreadable"
+        return
+    kind, foreign = formats.sniff(start), formats.foreign(start, path.suffix)
+    if kind and not transcoding.reads(kind):
+        kind, foreign = None, kind
+    if kind:
+        bits = start[24] if kind == "PNG" and len(start) > 24 else 8
+        bits = transcoding.bits_of_tiff(path) if kind == "TIFF" else bits
+        listing.pictures.append(Picture(str(path), name, class_name, split, kind, bits))
+    elif foreign:
+        listing.foreign[name] = foreign
+    elif path.suffix.lower() in formats.EXTENSIONS:
+        listing.broken[name] = "not the content of a picture" if start else "an empty file"
+    else:
+        listing.others.append(name)
+
+
+def _above(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The folder itself and all that it lies in, links resolved and as they are."""
+    real, plain = pathlib.Path(os.path.realpath(folder)), pathlib.Path(os.path.abspath(folder))
+    return [real, *real.parents, *(pathlib.Path(os.path.realpath(p)) for p in plain.parents)]
+
+
+def _walk(folder: pathlib.Path, visited: set[str], listing: Listing, root: pathlib.Path):
+    real = os.path.realpath(folder)
+    if real in visited:
+        listing.notes.append(
+            f"{_name(folder, root)} is a link to a folder that it lies in, or was listed already: "
+            "it was not followed"
+        )
+        return
+    visited.add(real)
+    folders, files = _entries(folder)
+    yield from files
+    for inner in folders:
+        yield from _walk(inner, visited, listing, root)
+
+
+def _entries(folder: pathlib.Path) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
+    """(folders, everything else) without what is hidden, in the order of the names."""
+    try:
+        with os.scandir(folder) as entries:  # tells files from folders without asking for each
+            found = sorted((entry.name, entry.is_dir()) for entry in entries)
+    except OSError as error:
+        raise UserError(f"folder '{folder}' cannot be read: {error.strerror}") from error
+    shown = [each for each in found if each[0][0] != "." and each[0].lower() not in _HIDDEN]
+    folders, files = ([folder / name for name, d in shown if d is kind] for kind in (True, False))
+    return folders, files
+
+
+def _name(path: pathlib.Path, root: pathlib.Path) -> str:
+    return _text(path.relative_to(root).as_posix())
+
+
+def _text(name: str) -> str:
+    # File names are bytes; those that are not UTF-8 could be neither printed nor written as JSON.
+    return os.fsencode(name).decode("utf-8", "replace")

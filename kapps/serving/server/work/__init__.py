@@ -1,0 +1,1 @@
+"""What computes: worker processes, and what runs in them."""

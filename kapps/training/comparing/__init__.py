@@ -1,0 +1,1 @@
+"""Many small trainings that are compared, and the search for the rate of each."""

@@ -1,0 +1,1 @@
+"""What is seen of a training while it runs: its progress, gradients, time, and other trackers."""

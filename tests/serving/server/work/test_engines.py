@@ -1,0 +1,103 @@
+"""ONNX files answer where they agree with TensorFlow, and TensorFlow everywhere else."""
+
+import json
+import shutil
+import time
+
+import keras
+import numpy as np
+import pytest
+
+pytest.importorskip("tf2onnx")
+
+from kapps import serving
+from kapps.serving.savedmodel import onnx_files
+from kapps.serving.server.work.worker import Loaded
+from serving.server import plain_models
+from serving.small_classifier import CLASS_NAMES, TEMPERATURE, build
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def version(published, tmp_path_factory):
+    root = tmp_path_factory.mktemp("onnx") / "clothes"
+    return serving.publish_for_inference(published.version, root, onnx=True)[0]
+
+
+def ask(loaded, images):
+    return loaded.functions["serving_default"]({"image": images})
+
+
+def test_a_file_that_agrees_answers(version, published, images):
+    loaded = Loaded(version, "auto")
+    [note] = loaded.engines
+    assert (note["signature"], note["engine"]) == ("serving_default", "onnx")
+    assert 0 <= note["difference"] <= 1e-5
+    said = ask(loaded, images)
+    np.testing.assert_allclose(said["probabilities"], published.expected, atol=1e-5)
+    assert [CLASS_NAMES.index(label.decode()) for label in said["label"]] == list(
+        published.expected.argmax(-1)
+    )
+    assert loaded.warm_up(8) == 4
+    # It is the file that answers: TensorFlow is not there any more.
+    loaded.functions = {}
+    again = Loaded(version, "auto")
+    again._model = None
+    assert np.array_equal(ask(again, images)["probabilities"], said["probabilities"])
+
+
+def test_tensorflow_alone(version):
+    loaded = Loaded(version, "tensorflow")
+    assert loaded.engines == []
+
+
+def test_a_version_without_files_says_so_where_they_are_wanted(published):
+    assert Loaded(published.version, "auto").engines == []
+    notes = Loaded(published.version, "onnx").engines
+    assert {note["signature"] for note in notes} == {"serving_default", "from_bytes"}
+    assert all("kapps publish --onnx" in note["reason"] for note in notes)
+
+
+@pytest.mark.parametrize("spoiled", ["weights", "junk", "labels"])
+def test_a_file_that_does_not_agree_is_not_used(version, published, images, tmp_path, spoiled):
+    copy = shutil.copytree(version, tmp_path / "1")
+    file = onnx_files.onnx_file(copy, "serving_default")
+    words = "differs by"
+    if spoiled == "junk":
+        file.write_bytes(b"junk")
+        words = ""
+    elif spoiled == "labels":
+        (copy / "assets" / "labels.txt").write_text("x\ny\nz\nw\n")
+        words = "label is another one"
+    else:
+        keras.utils.set_random_seed(5)
+        other = build()
+        other.layers[-1].set_weights([1.01 * w for w in other.layers[-1].get_weights()])
+        serving.export(other, tmp_path / "other", CLASS_NAMES, temperature=TEMPERATURE)
+        theirs, _ = serving.publish_for_inference(tmp_path / "other", onnx=True)
+        shutil.copyfile(onnx_files.onnx_file(theirs, "serving_default"), file)
+    loaded = Loaded(copy, "auto")
+    [note] = loaded.engines
+    assert note["engine"] == "tensorflow" and words in note["reason"]
+    np.testing.assert_allclose(ask(loaded, images)["probabilities"], published.expected, atol=1e-5)
+
+
+def test_the_server_uses_it_and_says_so(server, served_root, version, published, images):
+    (served_root / "faster").mkdir()
+    plain_models.replace(version, served_root / "faster" / "1")
+    until = time.monotonic() + 180
+    while server.get("/v1/models/faster/metadata")[0] != 200:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    said = [e for e in server.events() if e["event"] == "engine" and e["model"] == "faster"]
+    assert [(e["engine"], e["signature"]) for e in said] == [("onnx", "serving_default")]
+    status, answer = server.post(
+        "/v1/models/faster:predict", json.dumps({"instances": images.tolist()}).encode()
+    )
+    assert status == 200
+    rows = answer["predictions"]
+    np.testing.assert_allclose(
+        [row["probabilities"] for row in rows], published.expected, atol=1e-5
+    )
+    assert [CLASS_NAMES.index(row["label"]) for row in rows] == list(published.expected.argmax(-1))

@@ -1,0 +1,100 @@
+"""What the server makes of what a worker says, and of one that says nothing."""
+
+import asyncio
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kapps.serving.server.work import frames
+from kapps.serving.server.work.workers import CannotLoad, Died, Worker
+
+ABOUT = {"signatures": {}}
+
+
+def test_frames_are_put_together_whatever_comes_at_once():
+    sent = [[({"a": 1}, b"\x00" * 10), ({"b": "é"}, b"")], [({}, b"x")]]
+    stream = b"".join(map(frames.pack, sent))
+    for size in (1, 3, 11, len(stream)):
+        received, taken = bytearray(), []
+        for start in range(0, len(stream), size):
+            received += stream[start : start + size]
+            while (parts := frames.take(received)) is not None:
+                taken.append(parts)
+        assert taken == sent and not received
+
+
+class FakeNursery:
+    """Hands out one end of a pair of sockets; the process is one that sleeps."""
+
+    def __init__(self):
+        self.ours, self.theirs = socket.socketpair()
+        self.process = subprocess.Popen(["sleep", "600"])
+
+    async def fork(self):
+        return self.theirs, self.process.pid
+
+
+def play(steps, about=ABOUT, seconds=30):
+    """Starts a worker that says `about`, and goes through the steps with it."""
+
+    async def run():
+        nursery = FakeNursery()
+        try:
+            nursery.ours.sendall(frames.pack([(about, b"")]))
+            worker = await Worker.start(nursery, Path("x"), {"engine": "onnx"}, seconds)
+            order = frames.receive(nursery.ours)
+            assert order == [({"directory": "x", "engine": "onnx"}, b"")]
+            await steps(worker, nursery.ours)
+        finally:
+            nursery.process.kill()
+            nursery.process.wait()
+            nursery.ours.close()
+
+    asyncio.run(run())
+
+
+def ask(worker, seconds=30):
+    said = []
+    parts = [({"n": 1}, b"one"), ({"n": 2}, b"two")]
+    return said, worker.ask(
+        parts, lambda numbers: said.append(numbers), lambda *answer: said.append(answer), seconds
+    )
+
+
+def test_answers_come_in_any_order_and_in_pieces():
+    async def steps(worker, connection):
+        assert worker.about == ABOUT
+        said, asking = ask(worker)
+        asking = asyncio.create_task(asking)
+        await asyncio.sleep(0)
+        assert await asyncio.to_thread(frames.receive, connection) == [
+            ({"n": 1}, b"one"), ({"n": 2}, b"two")
+        ]  # fmt: skip
+        connection.sendall(frames.pack([({"started": [1]}, b"")]))
+        whole = frames.pack([({"number": 1, "ok": 1}, b"second")])
+        connection.sendall(whole[:7])
+        await asyncio.sleep(0.05)
+        connection.sendall(whole[7:] + frames.pack([({"number": 0}, b"first")]))
+        await asking
+        assert said == [[1], (1, {"ok": 1}, b"second"), (0, {}, b"first")]
+
+    play(steps)
+
+
+def test_one_that_says_nothing_and_one_that_ends():
+    async def steps(worker, connection):
+        with pytest.raises(asyncio.TimeoutError):
+            await ask(worker, 0.1)[1]
+        connection.close()
+        for _ in range(2):
+            with pytest.raises(Died):
+                await ask(worker)[1]
+
+    play(steps)
+
+
+def test_one_that_cannot_load():
+    with pytest.raises(CannotLoad, match="no such file"):
+        play(None, about={"error": "no such file"})
