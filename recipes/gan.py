@@ -194,14 +194,13 @@ def network(config: Config, images: data.ImageData) -> models.GAN:
 
 def optimizers(config: Config, steps: int, devices) -> tuple:
     """Adam for the generator, and for the discriminator with n_critic times as many steps."""
-    import keras
 
     def adam(rate, steps):
         rate = training.scaled_learning_rate(rate, config.scale_learning_rate, devices)
         rates = training.learning_rate_schedule(
             config.schedule, rate, steps=steps, warmup=config.warmup
         )
-        return keras.optimizers.Adam(rates, beta_1=config.beta_1, beta_2=config.beta_2)
+        return training.optimizer("adam", rates, beta_1=config.beta_1, beta_2=config.beta_2)
 
     of_discriminator = config.discriminator_learning_rate or config.learning_rate
     return adam(config.learning_rate, steps), adam(of_discriminator, steps * config.n_critic)

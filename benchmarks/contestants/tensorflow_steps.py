@@ -101,7 +101,7 @@ def prepare():
         if given.optimizer == "keras-muon":
             return keras.optimizers.Muon(1e-3)
         if given.optimizer == "adam":
-            return keras.optimizers.Adam(1e-3)
+            return keras.optimizers.Adam(1e-3) if given.stock else training.optimizer("adam", 1e-3)
         return training.optimizer(given.optimizer, 1e-3, weight_decay=0.05)
 
     build, batch = networks[given.network]

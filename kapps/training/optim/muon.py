@@ -18,6 +18,7 @@ import keras
 from keras import ops
 
 from kapps.errors import UserError
+from kapps.training.optim.fused import adam_step
 from kapps.training.optim.parameter_groups import RateFactors
 
 # Of the odd polynomial a s + b s^3 + c s^5 that each step applies to the singular values. It is
@@ -152,7 +153,17 @@ class Muon(keras.optimizers.Optimizer):
         if matrix is None:
             rate = rate * ops.cast(self.rest_rate, variable.dtype)
             if self.rest == "adamw":
-                self._adamw(gradient, variable, rate, index)
+                adam_step(
+                    variable,
+                    self.momentums[index],
+                    self.velocities[index],
+                    gradient,
+                    rate=rate,
+                    beta_1=self.beta_1,
+                    beta_2=self.beta_2,
+                    epsilon=self.epsilon,
+                    count=self.iterations + 1,
+                )
             else:
                 self.assign_sub(variable, rate * self._looked_ahead(gradient, index))
             return
@@ -169,18 +180,6 @@ class Muon(keras.optimizers.Optimizer):
         momentum = ops.cast(momentum, slot.dtype)
         self.assign(slot, ops.add(gradient, slot * momentum))
         return ops.add(gradient, slot * momentum)
-
-    def _adamw(self, gradient, variable, rate, index):
-        """Keras' Adam: arXiv:1412.6980, the form at the end of section 2."""
-        mean, square = self.momentums[index], self.velocities[index]
-        done = ops.cast(self.iterations + 1, variable.dtype)
-        beta_1, beta_2 = (ops.cast(beta, variable.dtype) for beta in (self.beta_1, self.beta_2))
-        corrected = ops.sqrt(1 - ops.power(beta_2, done)) / (1 - ops.power(beta_1, done))
-        self.assign_add(mean, ops.multiply(ops.subtract(gradient, mean), 1 - beta_1))
-        self.assign_add(
-            square, ops.multiply(ops.subtract(ops.square(gradient), square), 1 - beta_2)
-        )
-        self.assign_sub(variable, rate * corrected * mean / (ops.sqrt(square) + self.epsilon))
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""

@@ -1,8 +1,8 @@
 """Keras optimizers by name, with weight decay that spares what should not decay.
 
 Names and their settings are rows of `OPTIMIZERS`; the classes are Keras' own, except that the
-momentum of each may follow a schedule. What they do with a gradient g at a rate r, entry by entry,
-with averages that begin at 0:
+momentum of each may follow a schedule, and that Adam's step is one operation. What they do with a
+gradient g at a rate r, entry by entry, with averages that begin at 0:
 
 sgd        w <- w - r g
 momentum   v <- 0.9 v - r g                     w <- w + v
@@ -32,6 +32,7 @@ import keras
 from keras import ops
 
 from kapps.errors import UserError
+from kapps.training.optim.fused import FusedAdam
 from kapps.training.optim.muon import GroupedMuon, Muon
 from kapps.training.optim.parameter_groups import RateFactors
 
@@ -76,13 +77,13 @@ class _Cycled(_Optimizer):
 
 
 @keras.saving.register_keras_serializable("kapps")
-class CycledAdam(_Cycled, keras.optimizers.Adam):
-    """Adam whose beta_1 may follow a schedule."""
+class CycledAdam(_Cycled, FusedAdam, keras.optimizers.Adam):
+    """Adam in one operation, whose beta_1 may follow a schedule."""
 
 
 @keras.saving.register_keras_serializable("kapps")
-class CycledAdamW(_Cycled, keras.optimizers.AdamW):
-    """AdamW whose beta_1 may follow a schedule."""
+class CycledAdamW(_Cycled, FusedAdam, keras.optimizers.AdamW):
+    """AdamW in one operation, whose beta_1 may follow a schedule."""
 
 
 @keras.saving.register_keras_serializable("kapps")
@@ -194,6 +195,7 @@ def optimizer(
     weight_decay: float = 0.0,
     global_clipnorm: float = 0.0,
     rate_factors: Sequence[float] | None = None,
+    **settings: Any,
 ) -> keras.optimizers.Optimizer:
     """A Keras optimizer by name.
 
@@ -206,6 +208,7 @@ def optimizer(
         global_clipnorm: gradients are scaled so that their common norm is at most this; 0 is off.
         rate_factors: one per trainable variable, on the learning rate; see
             `kapps.training.optim.parameter_groups.rate_factors`.
+        settings: further arguments of the optimizer's class, such as beta_1 of Adam.
 
     Raises:
         UserError: an unknown name or a negative value.
@@ -223,7 +226,7 @@ def optimizer(
         # None, not 0: Keras' AdamW has a default decay of its own.
         weight_decay=weight_decay or (0.0 if name == "adamw" else None),
         global_clipnorm=global_clipnorm or None,
-        **arguments,
+        **{**arguments, **settings},
     )
     if weight_decay:
         built.exclude_from_weight_decay(var_names=SPARED)
