@@ -50,38 +50,42 @@ from .fitting.phases import (
 from .fitting.resumable import History as History, fit as fit
 from .fitting.stateful_callbacks import WeightAverage as WeightAverage
 from .fitting.warm_start import begin_with as begin_with
+from .flags.checks import (
+    check as check,
+    check_directories as check_directories,
+    command as command,
+)
 from .flags.continuation import ContinuationFlags as ContinuationFlags
 from .flags.groups import (
     AugmentationFlags as AugmentationFlags,
     AveragingFlags as AveragingFlags,
     ClassifierFlags as ClassifierFlags,
     CommonFlags as CommonFlags,
-    Decay as Decay,
-    Degrees as Degrees,
     ElementwiseOptimizer as ElementwiseOptimizer,
     FastFlags as FastFlags,
     FoldFlags as FoldFlags,
-    Fraction as Fraction,
     ImageFlags as ImageFlags,
-    NonNegative as NonNegative,
-    NonNegativeInt as NonNegativeInt,
-    OpenFraction as OpenFraction,
     OptimizationFlags as OptimizationFlags,
     OptimizerName as OptimizerName,
     PeerFlags as PeerFlags,
-    Positive as Positive,
-    PositiveInt as PositiveInt,
     Presets as Presets,
-    Range as Range,
-    Rate as Rate,
     RunFlags as RunFlags,
     ScheduleName as ScheduleName,
     TargetFlags as TargetFlags,
-    check as check,
-    check_directories as check_directories,
-    check_ranges as check_ranges,
-    command as command,
     load_images as load_images,
+)
+from .flags.ranges import (
+    Decay as Decay,
+    Degrees as Degrees,
+    Fraction as Fraction,
+    NonNegative as NonNegative,
+    NonNegativeInt as NonNegativeInt,
+    OpenFraction as OpenFraction,
+    Positive as Positive,
+    PositiveInt as PositiveInt,
+    Range as Range,
+    Rate as Rate,
+    check_ranges as check_ranges,
 )
 from .flags.rules import (
     Exclusions as Exclusions,

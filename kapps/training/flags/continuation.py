@@ -6,7 +6,7 @@ import dataclasses
 import pathlib
 from typing import ClassVar
 
-from kapps.training.flags.groups import NonNegativeInt
+from kapps.training.flags.ranges import NonNegativeInt
 from kapps.training.flags.rules import Exclusions
 from kapps.training.runs.directory import MODEL, trained_in
 

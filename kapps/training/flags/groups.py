@@ -12,60 +12,34 @@
     PeerFlags           whether simple models are asked, too
     FastFlags           what makes an image classifier good in few epochs
 
-A field's range stands in its type (`Fraction`, `Positive`, ...), and what does not go together in
-the class variable `EXCLUSIONS` (`rules`). `check` looks at both, over all the classes that a
-`Config` is made of. Nothing here imports TensorFlow.
+A field's range stands in its type (`ranges`), and what does not go together in the class variable
+`EXCLUSIONS` (`rules`). `checks.check` looks at both, over all the classes that a `Config` is made
+of. Nothing here imports TensorFlow.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import os
-import pathlib
-import shlex
-import typing
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal
 
 from kapps import data
-from kapps.errors import UserError
-from kapps.training.distributed.devices import check_batch, check_devices, cluster, named_devices
-from kapps.training.flags.rules import Exclusions, changed, check_exclusions
+from kapps.training.distributed.devices import cluster
+from kapps.training.flags.ranges import (
+    Decay,
+    Degrees,
+    Fraction,
+    NonNegative,
+    NonNegativeInt,
+    OpenFraction,
+    Positive,
+    PositiveInt,
+    Range,
+    Rate,
+)
+from kapps.training.flags.rules import Exclusions, changed
 
 Presets = Mapping[str, Mapping[str, Any]]  # values of fields, by the name of the preset
-
-
-class Range(NamedTuple):
-    """Where a flag has to lie.
-
-    Attributes:
-        low: lower end.
-        high: upper end.
-        words: the range in words, for the message.
-        ends: whether `low` and a finite `high` belong to it.
-    """
-
-    low: float
-    high: float
-    words: str
-    ends: bool = True
-
-    def __contains__(self, value: float) -> bool:
-        if value in (self.low, self.high):
-            return self.ends and value < math.inf
-        return self.low < value < self.high
-
-
-Positive = Annotated[float, Range(0, math.inf, "above 0", ends=False)]
-PositiveInt = Annotated[int, Range(0, math.inf, "1 or more", ends=False)]
-NonNegative = Annotated[float, Range(0, math.inf, "0 or more")]
-NonNegativeInt = Annotated[int, Range(0, math.inf, "0 or more")]
-Fraction = Annotated[float, Range(0, 1, "between 0 and 1")]
-OpenFraction = Annotated[float, Range(0, 1, "between 0 and 1, ends excluded", ends=False)]
-Rate = Annotated[float, Range(0, 0.999, "between 0 and 0.999")]
-Decay = Annotated[float, Range(0, 0.999999, "between 0 and 0.999999")]
-Degrees = Annotated[float, Range(0, 180, "between 0 and 180")]
 
 # What moves each weight by itself, and what looks at whole kernels.
 ElementwiseOptimizer = Literal[
@@ -361,70 +335,6 @@ class FastFlags:
         return {"mirror": augmentation.flip, "shift": int(augmentation.crop > 0)}
 
 
-def check(
-    config: CommonFlags,
-    kinds: Sequence[str] = data.PICTURES,
-    names: Sequence[str] = (),
-    *,
-    several_machines: bool = True,
-    instead: str = "this recipe trains on one machine: unset TF_CONFIG, or use --devices for the "
-    "devices of this machine",
-) -> None:
-    """What can be found wrong with the flags before TensorFlow is imported.
-
-    Args:
-        config: a recipe's configuration.
-        kinds: kinds of datasets that the recipe reads.
-        names: further data that it knows by name.
-        several_machines: whether it trains on them, as `TF_CONFIG` asks for.
-        instead: why it does not, and what to do instead, for the message.
-
-    Raises:
-        UserError: naming the flag.
-    """
-    labelled = any(getattr(config, name, None) for name in ("labels", "label_pattern"))
-    data.check(config.dataset, config.data_dir, kinds, names, labelled)
-    check_devices(config.devices)
-    workers = cluster()
-    if workers and not several_machines:
-        raise UserError(f"TF_CONFIG names {len(workers.addresses)} workers; {instead}")
-    check_ranges(config)
-    check_directories(config)
-    check_exclusions(config)
-    check_batch(config.batch_size, named_devices(config.devices))
-
-
-def check_ranges(config: Any) -> None:
-    """Refuse a flag outside the range in its type; None passes.
-
-    Raises:
-        UserError: naming the flag.
-    """
-    for name, hint in typing.get_type_hints(type(config), include_extras=True).items():
-        span, value = _range_of(hint), getattr(config, name)
-        values = value if isinstance(value, tuple) else (value,)
-        if span and any(each is not None and each not in span for each in values):
-            shown = " ".join(map(str, values))
-            raise UserError(f"--{name.replace('_', '-')} {shown}: it must be {span.words}")
-
-
-def check_directories(config: Any) -> None:
-    """Refuse a run or export directory that cannot be written.
-
-    Raises:
-        UserError: naming the flag.
-    """
-    for name in ("run_dir", "export_dir"):
-        path = pathlib.Path(getattr(config, name) or ".")
-        while not path.exists():
-            path = path.parent
-        flag = f"--{name.replace('_', '-')}"
-        if not path.is_dir():
-            raise UserError(f"{flag}: {path} is a file, and a directory is needed")
-        if not os.access(path, os.W_OK):
-            raise UserError(f"{flag}: {path} cannot be written to")
-
-
 def load_images(config: Any, **settings: Any) -> data.ImageData:
     """The images that the flags ask for.
 
@@ -433,33 +343,3 @@ def load_images(config: Any, **settings: Any) -> data.ImageData:
         **settings: arguments of `data.load` that go before the flags.
     """
     return data.load_as_configured(vars(config), **settings)
-
-
-def command(config: Any, program: str) -> str:
-    """The command line that gives this configuration, defaults left out.
-
-    Args:
-        config: a recipe's configuration.
-        program: what comes before the flags, `python recipes/vae.py` for one.
-    """
-    words = []
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if value == field.default or field.name == "overwrite":
-            continue
-        flag = field.name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        elif isinstance(value, tuple):
-            words += [f"--{flag}", *map(str, value)]
-        else:
-            words += [f"--{flag}", str(value)]
-    return " ".join(filter(None, (program, shlex.join(words))))
-
-
-def _range_of(hint: Any) -> Range | None:
-    """The range in a type: of `Positive`, `Positive | None` and `tuple[PositiveInt, ...]`."""
-    for extra in getattr(hint, "__metadata__", ()):
-        if isinstance(extra, Range):
-            return extra
-    return next(filter(None, map(_range_of, typing.get_args(hint))), None)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 from kapps import data
-from kapps.training.flags.groups import NonNegative, PositiveInt, Range, Rate
+from kapps.training.flags.ranges import NonNegative, PositiveInt, Range, Rate
 from kapps.training.flags.rules import Exclusions, only_for
 
 MEMORY_TASKS = ("adding", "copy")
