@@ -5,34 +5,10 @@ Arguments, files and directories are checked before TensorFlow is imported.
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
-
-from tyro.conf import (
-    FlagCreatePairsOff,
-    OmitArgPrefixes,
-    OmitSubcommandPrefixes,
-    PositionalMetavarFromFieldName,
-    subcommand,
-)
+from typing import Any
 
 from kapps import __version__, command_line
-from kapps.cli import console, datasets, doctor, published, recipes, runs, serving
-
-Command = (
-    Annotated[recipes.Train, subcommand("train")]
-    | Annotated[recipes.Recipes, subcommand("recipes")]
-    | Annotated[datasets.Data, subcommand("data")]
-    | Annotated[runs.Runs, subcommand("runs")]
-    | Annotated[runs.Compare, subcommand("compare")]
-    | Annotated[published.Export, subcommand("export")]
-    | Annotated[published.Predict, subcommand("predict")]
-    | Annotated[serving.Serve, subcommand("serve")]
-    | Annotated[serving.Versions, subcommand("versions")]
-    | Annotated[serving.Publish, subcommand("publish")]
-    | Annotated[serving.Bench, subcommand("bench")]
-    | Annotated[recipes.Launch, subcommand("launch")]
-    | Annotated[doctor.Doctor, subcommand("doctor")]
-)
+from kapps.cli import console, recipes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -52,12 +28,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if argv[:1] == ["train"] and argv[1:2] not in ([], ["-h"], ["--help"]):
             recipes.Train(argv[1], tuple(argv[2:])).run()
             return
-        config: Any = Annotated[
-            Command,
-            FlagCreatePairsOff,
-            OmitArgPrefixes,
-            OmitSubcommandPrefixes,
-            PositionalMetavarFromFieldName,
-        ]
+        from kapps.cli import commands  # `train` answers without the others
+
+        config: Any = commands.Command
         description = (__doc__ or "").partition("\n")[0]
         command_line.parse(config, argv or ["--help"], "kapps", description).run()
