@@ -130,7 +130,7 @@ def test_the_rule_of_families(module, statement, sideways):
         ("kapps/data/spec.py", "from .. import training", True),
         ("kapps/data/spec.py", "from . import split", False),
         ("kapps/data/__init__.py", "from .split import Split", False),
-        ("kapps/training/runs/directory.py", "import recipes.image_classifier", True),
+        ("kapps/training/run_directory/run.py", "import recipes.image_classifier", True),
         ("recipes/vae.py", "from kapps import cli, data", True),
         ("recipes/vae.py", "from kapps import data, training", False),
     ],

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from kapps import training
-from kapps.training.runs.directory import FOLDS
+from kapps.training.run_directory.run import FOLDS
 
 MEASURES = ("accuracy", "micro_f1", "r2", "mae", "loss")  # those that a run has are told
 SHOWN = {"accuracy": ".2%", "micro_f1": ".2%", "r2": ".3f", "mae": ".4g"}

@@ -124,7 +124,8 @@ from .precision import (
     choose_precision as choose_precision,
     precision_policy as precision_policy,
 )
-from .runs.directory import (
+from .run_directory.environment import machine as machine, versions as versions
+from .run_directory.run import (
     Run as Run,
     in_use as in_use,
     open_run as open_run,
@@ -133,7 +134,6 @@ from .runs.directory import (
     trained_in as trained_in,
     write_rows as write_rows,
 )
-from .runs.environment import machine as machine, versions as versions
 from .seeds import seed_everything as seed_everything
 from .setup import (
     begin as begin,

@@ -22,7 +22,7 @@ from kapps.training.optim.optimizers import (
 )
 from kapps.training.optim.schedules import learning_rate_schedule, momentum_cycle
 from kapps.training.precision import choose_precision, precision_policy
-from kapps.training.runs.directory import Run
+from kapps.training.run_directory.run import Run
 from kapps.training.seeds import seed_everything
 
 if TYPE_CHECKING:

@@ -30,8 +30,8 @@ from kapps.data.pipeline import (
 )
 from kapps.data.progress import track
 from kapps.training.picture_tasks import picture_targets
-from kapps.training.runs.directory import Run
-from kapps.training.runs.environment import versions
+from kapps.training.run_directory.environment import versions
+from kapps.training.run_directory.run import Run
 from kapps.training.setup import clean_examples
 
 IN_MEMORY = 2**30  # bytes; larger files stay on the disk and are mapped

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from kapps import files
-from kapps.training.runs.directory import Run
+from kapps.training.run_directory.run import Run
 
 if TYPE_CHECKING:
     from kapps.training.comparing.cells import Candidate, Cells

@@ -18,7 +18,7 @@ from kapps.training.fitting.kept_epoch import kept_by
 from kapps.training.fitting.phases import Phase, better_phase, join_histories, joined, read_rows
 from kapps.training.fitting.resumable import History, fit
 from kapps.training.flags.groups import CommonFlags
-from kapps.training.runs import directory as runs
+from kapps.training.run_directory import run as runs
 from kapps.training.setup import optimizer_from
 
 FIRST = "training"

@@ -19,7 +19,7 @@ from kapps.data import TrainingBatches
 from kapps.training.fitting.kept_epoch import best_epoch
 from kapps.training.fitting.resumable import History, fit
 from kapps.training.flags.groups import CommonFlags
-from kapps.training.runs import directory as runs
+from kapps.training.run_directory import run as runs
 
 
 def fit_phase(

@@ -29,7 +29,7 @@ from kapps.training.distributed.patch import patch_for_replicas, several_machine
 from kapps.training.fitting import state as states, stateful_callbacks as kept
 from kapps.training.fitting.kept_epoch import kept_by
 from kapps.training.flags.groups import CommonFlags
-from kapps.training.runs.directory import Run
+from kapps.training.run_directory.run import Run
 from kapps.training.watching.gradients import GradientFlow, gradient_flow
 from kapps.training.watching.profiling import StepProfile, step_profile
 from kapps.training.watching.progress import EpochLines

@@ -18,7 +18,7 @@ import tensorflow as tf
 from kapps.errors import UserError
 from kapps.training.fitting import state as states
 from kapps.training.fitting.kept_epoch import best_epoch, ties_of
-from kapps.training.runs import directory as runs
+from kapps.training.run_directory import run as runs
 
 # `on_train_begin` resets these, so Keras forgets its patience whenever a run is resumed.
 KERAS_STATE = {

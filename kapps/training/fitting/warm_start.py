@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from kapps.errors import UserError
-from kapps.training.runs.directory import MODEL, Run, read_json, trained_in
+from kapps.training.run_directory.run import MODEL, Run, read_json, trained_in
 
 
 def begin_with(model: keras.Model, config: Any, run: Run, data: Any) -> None:

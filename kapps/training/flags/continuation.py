@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from kapps.training.flags.ranges import NonNegativeInt
 from kapps.training.flags.rules import Exclusions
-from kapps.training.runs.directory import MODEL, trained_in
+from kapps.training.run_directory.run import MODEL, trained_in
 
 
 def _is_run(path: str) -> bool:

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from kapps import files
 from kapps.training.flags.groups import CommonFlags
-from kapps.training.runs import directory as runs
+from kapps.training.run_directory import run as runs
 
 if TYPE_CHECKING:
     from kapps.training.fitting.phases import Phase

@@ -17,7 +17,7 @@ from typing import Any
 
 from kapps import files
 from kapps.errors import UserError
-from kapps.training.runs.directory import Run
+from kapps.training.run_directory.run import Run
 
 KEPT = (
     "config.json", "metrics.csv", "metrics.json", "report.html", "label_issues.csv",

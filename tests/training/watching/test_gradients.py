@@ -15,7 +15,7 @@ from training.test_resumable import open_run
 from crashes import Crash, Crashed
 from kapps import data, evaluation, models, training
 from kapps.errors import UserError
-from kapps.training.runs import directory as runs
+from kapps.training.run_directory import run as runs
 from kapps.training.watching import gradients
 from models.generative.small_gans import gan, pictures
 from training import small

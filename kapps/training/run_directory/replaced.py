@@ -11,7 +11,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kapps.training.runs.directory import Run
+    from kapps.training.run_directory.run import Run
 
 REPLACED = ".replaced"  # what --overwrite replaces, until the new run has a checkpoint
 WORKERS = "workers"  # what all but the chief of several machines write, each by itself

@@ -21,8 +21,14 @@ from kapps import files
 from kapps.data import quick_fingerprint
 from kapps.errors import UserError
 from kapps.training.distributed.devices import cluster
-from kapps.training.runs.environment import revision, versions
-from kapps.training.runs.replaced import WORKERS, clear, is_ours, set_aside, settle_replaced
+from kapps.training.run_directory.environment import revision, versions
+from kapps.training.run_directory.replaced import (
+    WORKERS,
+    clear,
+    is_ours,
+    set_aside,
+    settle_replaced,
+)
 
 # These say where things are, what to do with what is there, or what to look at; not what is
 # trained.

@@ -11,7 +11,7 @@ import pytest
 from kapps import evaluation, files
 from kapps.errors import UserError
 from kapps.training import open_run
-from kapps.training.runs.directory import digest, write_rows
+from kapps.training.run_directory.run import digest, write_rows
 
 
 @dataclasses.dataclass(frozen=True)
