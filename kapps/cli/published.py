@@ -1,6 +1,7 @@
 """`kapps export` and `kapps predict`: to the published model, and from it."""
 
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +27,10 @@ class Predict:
     saved_model: Positional[Path]
     """A version, the directory of versions (the highest is taken), or the run or search that has
     published one. None with --pretrained."""
-    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE...", help_behavior_hint="")]
-    """Image files; CSV files of rows, points or series; series also as .npy, .npz or .ts;
-    beginnings of texts for a character model; seeds for a VAE or GAN, which draw images."""
+    asked: Annotated[Positional[tuple[str, ...]], arg(metavar="FILE...", help_behavior_hint="")]
+    """Image files; CSV files of rows, points or series; series also as .npy, .npz or .ts; texts or
+    .txt files for a text classifier or a character model; seeds for a VAE or GAN, which draw
+    images. A single - is standard input."""
     pretrained: bool = False
     """Name what images show: a thousand classes of ImageNet, by a network that comes with kapps."""
     top: int = 5
@@ -41,23 +43,23 @@ class Predict:
         if self.top < 1:
             raise UserError(f"--top is {self.top}; at least one label is needed")
         if self.pretrained:
-            self._pretrained((self.saved_model, *self.images))
+            self._pretrained((str(self.saved_model), *self.asked))
             return
-        if not self.images:
+        if not self.asked:
             raise UserError("no file given: kapps predict SAVED_MODEL FILE...")
         saved_model = _published_by(self.saved_model)
         serving.version_directory(saved_model)
-        alone = self.images[0] if len(self.images) == 1 else None
-        if alone and _is_file(alone):  # of several, those that can be read are answered
-            console.check_readable(alone)
-        tables = [file.suffix.lower() in TABLE_FILES for file in self.images]
-        if any(tables) and not all(tables):
+        alone = self.asked[0] if len(self.asked) == 1 else ""
+        if _is_file(alone):  # of several, those that can be read are answered
+            console.check_readable(Path(alone))
+        kinds = {Path(given).suffix.lower() for given in self.asked}
+        if kinds & set(TABLE_FILES) and kinds & set(IMAGE_FILES):
             raise UserError("images and tables together: a model takes one or the other")
         command_line.import_tensorflow()
         console.write_in_blocks()
         labels: list = []
         notes: list[str] = []
-        answers = serving.ask(saved_model, self.images, top=self.top, notes=notes)
+        answers = serving.ask(saved_model, self.asked, top=self.top, notes=notes)
         try:
             with command_line.without_chatter():
                 for answer in answers:
@@ -71,13 +73,19 @@ class Predict:
         for note in notes:
             sys.stderr.write(f"note: {note}\n")
 
-    def _pretrained(self, files: tuple[Path, ...]) -> None:
-        for file in files:
-            console.check_readable(file)
+    def _pretrained(self, files: tuple[str, ...]) -> None:
+        if len(files) == 1:
+            console.check_readable(Path(files[0]))
         command_line.import_tensorflow()
-        with command_line.without_chatter():
-            answers = serving.name_pictures(files, self.top)
-        self._labels(answers)
+        answers = []
+        try:
+            with command_line.without_chatter():
+                answers = serving.name_pictures(files, self.top)
+        except serving.SomeUnreadable as fault:
+            answers = fault.answers
+            raise
+        finally:
+            self._labels(answers)
 
     def _labels(self, answers: list) -> None:
         for line in _json_lines(answers) if self.json else _aligned_lines(answers):
@@ -315,9 +323,9 @@ def _published_by(path: Path) -> Path:
     return Path(version)
 
 
-def _is_file(path: Path) -> bool:
-    """Whether an argument is a file: a text or a seed may be given as well."""
-    return path.exists() or path.suffix.lower() in ASKED_FILES
+def _is_file(argument: str) -> bool:
+    """Whether an argument has to be a file: a text or a seed may be given as well."""
+    return Path(argument).suffix.lower() in ASKED_FILES or os.path.isfile(argument)
 
 
 def _classifies_images(model, class_names) -> bool:

@@ -7,16 +7,22 @@ table              CSV files -> a label or a number for each row
 series             .csv (a row per step; `series` tells them apart), .npy, .npz, .ts
                    -> a label or a number for each series
 points             CSV files of numbers -> a label or numbers for each row
-character model    texts -> their continuations
+character model    texts, .txt files -> their continuations
 text classifier    texts, .txt files, or CSV files with a column `text` -> labels
 VAE, GAN, VQ-VAE   whole numbers, the seeds -> image files
 autoencoder, VAE   image files -> image files, and the error of an autoencoder
+
+`-` is standard input: a picture, a CSV file, or a text.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator, Sequence
+import re
+import stat
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +30,16 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.data.delimited import read_delimited
-from kapps.data.images.files.transcoding import NoPicture, decodable
 from kapps.data.series import files as series_files
 from kapps.errors import UserError
 from kapps.serving.prediction import SomeUnreadable, answers_of_files, labels_of, load
 from kapps.serving.publishing.pictures import BETWEEN
 from kapps.serving.publishing.tables import predict_table_file
-from kapps.serving.savedmodel import image_files
 from kapps.serving.savedmodel.versions import version_directory
 
 _ABOUT_SERIES = ("series", "label", "target", "time", "split")
+_STDIN = "/dev/stdin"
+_SEED = re.compile(r"-?[0-9]{1,20}")
 
 
 def ask(
@@ -65,40 +71,43 @@ def ask(
         `written`).
 
     Raises:
-        UserError: an argument is nothing that the model takes.
-        SomeUnreadable: of several images some cannot be read; after the other answers.
+        UserError: there is no model, or it cannot be asked this way.
+        SomeUnreadable: some arguments are nothing that the model takes; after the other answers.
     """
-    arguments = [os.fspath(argument) for argument in arguments]
+    arguments = [_STDIN if argument == "-" else os.fspath(argument) for argument in arguments]
     directory, version = Path(directory), version_directory(path)
     signatures = load(version).signatures
     takes = signatures["serving_default"].structured_input_signature[1]
     if "prompt" in takes:
         yield from _texts(signatures, arguments, length, temperature, seed)
-    elif set(takes) == {"text"} and "label" in signatures["serving_default"].structured_outputs:
-        for argument in arguments:
-            texts = _documents(argument)
-            inputs = {"text": np.array(texts, object)}
-            numbers = range(1, len(texts) + 1)
-            yield from _rows(version, signatures, inputs, argument, "row", numbers)
+    elif set(takes) == {"text"} and "label" in _answers(signatures):
+        yield from _each(arguments, lambda text: _of_documents(version, signatures, text))
     elif "sequence" in takes:
-        for file in arguments:
-            names, values = _series(Path(file))
-            yield from _rows(version, signatures, {"sequence": values}, file, "series", names)
+        yield from _each(arguments, lambda file: _of_series(version, signatures, file))
     elif "points" in takes:
-        for file in arguments:
-            values = _points(Path(file), takes["points"].shape[-1])
-            numbers = range(1, len(values) + 1)
-            yield from _rows(version, signatures, {"points": values}, file, "row", numbers)
+        yield from _each(arguments, lambda file: _of_points(version, signatures, file))
     elif "reconstruct" in signatures or "generate" in signatures:
-        yield from _images(signatures, arguments, directory)
+        yield from _each(arguments, lambda given: _image(signatures, given, directory))
     elif "image" in takes and _answers(signatures) & {"labels", "value"}:
         yield from _said_of_pictures(version, signatures, arguments)
     elif "image" in takes:
         yield from _labels(version, signatures, arguments, top)
     else:
-        for file in arguments:
-            for number, row in enumerate(predict_table_file(version, file, notes), 1):
-                yield {"file": file, "row": number, **row}
+        yield from _each(arguments, lambda file: _of_table(version, file, notes))
+
+
+def _each(
+    arguments: Sequence[str], answers: Callable[[str], Iterator[dict[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    """The answers to one argument after the other; those at fault are named at the end."""
+    faults = []
+    for argument in arguments:
+        try:
+            yield from answers(argument)
+        except UserError as error:
+            faults.append(str(error))
+    if faults:
+        raise SomeUnreadable("\n".join(faults), [])
 
 
 def _labels(version, signatures, files, top) -> Iterator[dict[str, Any]]:
@@ -140,6 +149,39 @@ def _said_of_pictures(version, signatures, arguments) -> Iterator[dict[str, Any]
         raise SomeUnreadable("\n".join(faults), answers)
 
 
+def _of_documents(version, signatures, argument) -> Iterator[dict[str, Any]]:
+    texts = _documents(argument)
+    inputs = {"text": np.array(texts, object)}
+    yield from _rows(version, signatures, inputs, argument, "row", range(1, len(texts) + 1))
+
+
+def _of_series(version, signatures, argument) -> Iterator[dict[str, Any]]:
+    with _at_rest(argument) as file:
+        names, values = _series(file)
+    takes = signatures["serving_default"].structured_input_signature[1]["sequence"]
+    if values.shape[-1] != takes.shape[-1]:
+        raise UserError(
+            f"{argument}: {values.shape[-1]} numbers at each step, but the model takes "
+            f"{takes.shape[-1]}"
+        )
+    yield from _rows(version, signatures, {"sequence": values}, argument, "series", names)
+
+
+def _of_points(version, signatures, argument) -> Iterator[dict[str, Any]]:
+    takes = signatures["serving_default"].structured_input_signature[1]["points"]
+    with _at_rest(argument) as file:
+        values = _points(file, takes.shape[-1])
+    numbers = range(1, len(values) + 1)
+    yield from _rows(version, signatures, {"points": values}, argument, "row", numbers)
+
+
+def _of_table(version, argument, notes) -> Iterator[dict[str, Any]]:
+    with _at_rest(argument) as file:
+        rows = predict_table_file(version, file, notes)
+    for number, row in enumerate(rows, 1):
+        yield {"file": argument, "row": number, **row}
+
+
 def _rows(version, signatures, inputs, file, kind, names) -> Iterator[dict[str, Any]]:
     said = signatures["serving_default"](**{k: tf.constant(v) for k, v in inputs.items()})
     said = {name: tensor.numpy() for name, tensor in said.items()}
@@ -156,57 +198,106 @@ def _rows(version, signatures, inputs, file, kind, names) -> Iterator[dict[str, 
         yield {"file": file, kind: name, "label": label.decode(), "probabilities": shares}
 
 
-def _texts(signatures, prompts, length, temperature, seed) -> Iterator[dict[str, Any]]:
-    said = signatures["generate"](
-        prompt=tf.constant(prompts),
-        length=tf.constant(length),
-        temperature=tf.constant(temperature),
-        top_k=tf.constant(0),
-        seed=tf.constant(seed),
-    )
-    for prompt, text in zip(prompts, said["text"].numpy(), strict=True):
-        yield {"prompt": prompt, "text": text.decode()}
-
-
-def _images(signatures, arguments, directory) -> Iterator[dict[str, Any]]:
+def _texts(signatures, arguments, length, temperature, seed) -> Iterator[dict[str, Any]]:
+    prompts, faults = [], []
     for argument in arguments:
-        seeds = argument.removeprefix("-").isdigit() and not Path(argument).exists()
-        name = "sample" if seeds else "from_bytes"
-        if name not in signatures:
-            wanted = "an image file" if "from_bytes" in signatures else "a seed, a whole number"
-            raise UserError(f"{argument}: this model takes {wanted}")
-        asked = signatures[name].structured_input_signature[1]
-        if seeds:
-            inputs = {"count": tf.constant(1), "seed": tf.constant(int(argument))}
-            if "label" in asked:
-                inputs["label"] = tf.constant(-1)
-            answer: dict[str, Any] = {"seed": int(argument)}
-            target = directory / f"sample_{argument}.png"
-        else:
-            if "label" in asked:
-                raise UserError(
-                    f"{argument}: a conditional model reconstructs with the label of the image; "
-                    "call its signature `reconstruct`, or give a seed"
-                )
-            file = Path(argument)
-            try:
-                contents = decodable(file.read_bytes(), file.suffix, image_files.MAX_PIXELS)
-            except OSError as error:
-                raise UserError(f"{file}: cannot be read: {error.strerror}") from error
-            except NoPicture as error:
-                raise UserError(f"{file}: {error}") from error
-            inputs = {"image_bytes": tf.constant([contents])}
-            answer = {"file": argument}
-            target = directory / f"{file.stem}_reconstruction.png"
         try:
-            said = signatures[name](**inputs)
-        except tf.errors.InvalidArgumentError as error:
-            raise UserError(f"{argument}: {error.message.splitlines()[0]}") from error
-        directory.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(tf.io.encode_png(said["image"][0]).numpy())
-        if "error" in said:
-            answer["error"] = float(said["error"][0])
-        yield {**answer, "written": str(target)}
+            prompts.append(_text(argument))
+        except UserError as error:
+            faults.append(str(error))
+    if prompts:
+        said = signatures["generate"](
+            prompt=tf.constant(prompts),
+            length=tf.constant(length),
+            temperature=tf.constant(temperature),
+            top_k=tf.constant(0),
+            seed=tf.constant(seed),
+        )
+        for prompt, text in zip(prompts, said["text"].numpy(), strict=True):
+            yield {"prompt": prompt, "text": text.decode()}
+    if faults:
+        raise SomeUnreadable("\n".join(faults), [])
+
+
+def _image(signatures, argument, directory) -> Iterator[dict[str, Any]]:
+    seed = _SEED.fullmatch(argument) is not None and not os.path.isfile(argument)
+    name = "sample" if seed else "from_bytes"
+    if name not in signatures:
+        wanted = "an image file" if "from_bytes" in signatures else "a seed, a whole number"
+        raise UserError(f"{argument}: this model takes {wanted}")
+    if seed:
+        said, target = _sampled(signatures["sample"], argument), f"sample_{argument}"
+        answer: dict[str, Any] = {"seed": int(argument)}
+    else:
+        said = _reconstructed(signatures, argument)
+        answer, target = {"file": argument}, f"{Path(argument).stem}_reconstruction"
+    directory.mkdir(parents=True, exist_ok=True)
+    written = directory / f"{target}.png"
+    written.write_bytes(tf.io.encode_png(said["image"]).numpy())
+    if "error" in said:
+        answer["error"] = float(said["error"])
+    yield {**answer, "written": str(written)}
+
+
+def _sampled(sample, argument: str) -> dict[str, Any]:
+    seed = int(argument)
+    if not tf.int32.min <= seed <= tf.int32.max:
+        raise UserError(f"{argument}: seeds are from {tf.int32.min} to {tf.int32.max}")
+    inputs = {"count": tf.constant(1), "seed": tf.constant(seed)}
+    if "label" in sample.structured_input_signature[1]:
+        inputs["label"] = tf.constant(-1)
+    return {name: values[0].numpy() for name, values in sample(**inputs).items()}
+
+
+def _reconstructed(signatures, argument: str) -> dict[str, Any]:
+    if "label" in signatures["from_bytes"].structured_input_signature[1]:
+        raise UserError(
+            f"{argument}: a conditional model reconstructs with the label of the image; "
+            "call its signature `reconstruct`, or give a seed"
+        )
+    [(_, said)] = answers_of_files(signatures["from_bytes"], [argument])
+    if isinstance(said, str):
+        seeds = "; seeds are whole numbers" * ("sample" in signatures)
+        raise UserError(f"{argument}: {said}{seeds * (not os.path.exists(argument))}")
+    return said
+
+
+@contextlib.contextmanager
+def _at_rest(argument: str) -> Iterator[Path]:
+    """A file that can be read from the beginning again: of a pipe, what came through it."""
+    try:
+        flows = argument == _STDIN or stat.S_ISFIFO(os.stat(argument).st_mode)
+    except (OSError, ValueError):
+        flows = False
+    if not flows:
+        yield Path(argument)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        # What is said of it names the argument: the suffix says what is in it.
+        file = Path(scratch, f"{Path(argument).name}.csv")
+        file.write_bytes(Path(argument).read_bytes())
+        try:
+            yield file
+        except UserError as error:
+            raise UserError(str(error).replace(str(file), argument)) from error
+
+
+def _text(argument: str) -> str:
+    """The text of a .txt file or of standard input, or the argument itself.
+
+    Raises:
+        UserError: the file cannot be read, or it is no text in UTF-8.
+    """
+    file = Path(argument)
+    from_file = argument == _STDIN or file.suffix.lower() == ".txt"
+    try:
+        given = file.read_bytes() if from_file else os.fsencode(argument)
+        return given.decode("utf-8-sig" if from_file else "utf-8")
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeError:
+        named = file if from_file else ascii(argument)
+        raise UserError(f"{named}: no text in UTF-8; convert it (iconv)") from None
 
 
 def _documents(argument: str) -> list[str]:
@@ -218,14 +309,7 @@ def _documents(argument: str) -> list[str]:
         if name != "text" and len(table.names) > 1:
             raise UserError(f"{file}: which column is the text? Call it 'text'")
         return table.column(name).to_pylist()
-    if file.suffix.lower() != ".txt":
-        return [argument]
-    try:
-        return [file.read_text(encoding="utf-8-sig")]
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise UserError(f"{file}: no text in UTF-8; convert it (iconv)") from None
+    return [_text(argument)]
 
 
 def _points(file: Path, features: int) -> np.ndarray:
@@ -247,13 +331,16 @@ def _series(file: Path) -> tuple[list[str], np.ndarray]:
         columns = dict(zip(table.names, table.columns, strict=True))
         try:
             values = np.array([columns[n] for n in columns if n not in _ABOUT_SERIES], np.float32).T
+            times = [float(cell) for cell in columns.get("time", ())]
         except ValueError as error:
             raise UserError(f"{file}: a step is a row of numbers: {error}") from error
+        if values.ndim != 2:
+            raise UserError(f"{file}: there is no column of values")
         which = columns.get("series", [file.stem] * len(table))
         names = list(dict.fromkeys(which))
         rows = [[row for row, name in enumerate(which) if name == one] for one in names]
-        if "time" in columns:
-            rows = [sorted(at, key=lambda row: float(columns["time"][row])) for at in rows]
+        if times:
+            rows = [sorted(at, key=times.__getitem__) for at in rows]
         padded = np.full((len(names), max(map(len, rows)), values.shape[1]), np.nan, np.float32)
         for series, at in zip(padded, rows, strict=True):
             series[: len(at)] = values[at]
@@ -269,6 +356,8 @@ def _series(file: Path) -> tuple[list[str], np.ndarray]:
     else:
         raise UserError(f"{file}: series come as .csv, .npy, .npz or .ts")
     values = values[..., None] if values.ndim == 2 else values
+    if values.dtype.kind not in "iufb":
+        raise UserError(f"{file}: an array of {values.dtype}; numbers are wanted")
     if values.ndim != 3:
         raise UserError(f"{file}: an array of {values.ndim} axes; [n, steps, features] is wanted")
     return [str(number) for number in range(len(values))], values.astype(np.float32)

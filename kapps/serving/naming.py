@@ -9,7 +9,7 @@ import tensorflow as tf
 from kapps import models
 from kapps.data.images.files import decode, formats, transcoding
 from kapps.errors import UserError
-from kapps.serving.prediction import Prediction
+from kapps.serving.prediction import Prediction, SomeUnreadable
 
 _BATCH = 32
 
@@ -28,23 +28,33 @@ def name_pictures(
         Per file its name and its (label, probability) pairs.
 
     Raises:
-        UserError: a file is missing or no image, or the weights cannot be had.
+        UserError: the weights cannot be had.
+        SomeUnreadable: a file is missing or no image; it holds the other answers.
     """
     if top < 1:
         raise UserError(f"top is {top}; at least one label is needed")
     files = [os.fspath(file) for file in files]
     models.check_backbone(network)
     names, side = models.imagenet_names(), models.backbone_table.BACKBONES[network].size
-    model, answers = None, []
+    model, answers, faults = None, [], []
     for start in range(0, len(files), _BATCH):
-        batch = files[start : start + _BATCH]
-        pictures = tf.stack([_picture(file, side) for file in batch])
+        batch, pictures = [], []
+        for file in files[start : start + _BATCH]:
+            try:
+                pictures.append(_picture(file, side))
+                batch.append(file)
+            except UserError as error:
+                faults.append(str(error))
+        if not batch:
+            continue
         # Not before the first files have been read: what is wrong with them is said at once.
         model = model or models.pretrained_classifier(network)
-        probabilities = tf.nn.softmax(model(pictures, training=False)).numpy()
+        probabilities = tf.nn.softmax(model(tf.stack(pictures), training=False)).numpy()
         for file, row in zip(batch, probabilities, strict=True):
             best = np.argsort(-row, kind="stable")[:top]
             answers.append((file, [(names[i], float(row[i])) for i in best]))
+    if faults:
+        raise SomeUnreadable("\n".join(faults), answers)
     return answers
 
 

@@ -31,7 +31,8 @@ class SomeUnreadable(UserError):
     """Some of several files cannot be read; the others have been answered.
 
     Attributes:
-        answers: what `predict` would have returned for the others.
+        answers: what `predict` would have returned for the others; none where each has been
+            handed over already.
     """
 
     def __init__(self, message: str, answers: list[Prediction]):

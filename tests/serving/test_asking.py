@@ -1,5 +1,7 @@
 """A published model of any family, asked by what a person has."""
 
+import os
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -122,3 +124,67 @@ def test_a_table(place, tmp_path):
     said = answers(place("table"), [tmp_path / "boxes.csv"])
     expected = signature(place("table"))(size=tf.constant([1.0, 3.5]))
     assert [row["label"].encode() for row in said] == expected["label"].numpy().tolist()
+
+
+def answered(model, files, **settings):
+    """What is answered, and what is said of the rest."""
+    said = []
+    with pytest.raises(serving.SomeUnreadable) as refused:
+        for answer in serving.ask(model, files, **settings):
+            said.append(answer)
+    return said, str(refused.value).splitlines()
+
+
+def test_good_tables_are_answered_and_bad_ones_named(place, tmp_path):
+    good, nowhere, other = (tmp_path / f"{name}.csv" for name in ("good", "nowhere", "other"))
+    good.write_text("size\n1\n")
+    other.write_text("length\n1\n")
+    said, faults = answered(place("table"), [good, nowhere, other, good])
+    assert [row["file"] for row in said] == [str(good)] * 2
+    assert "nowhere.csv' cannot be read" in faults[0]
+    assert "other.csv: there is no column 'size'" in faults[1]
+
+
+def test_a_table_may_come_through_a_pipe(place, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_text("size\n1\n3.5\n"))
+    writer.start()
+    said = answers(place("table"), [pipe])
+    writer.join()
+    assert [(row["file"], row["row"]) for row in said] == [(str(pipe), 1), (str(pipe), 2)]
+
+
+@pytest.mark.slow
+def test_good_series_and_pictures_are_answered_and_bad_ones_named(place, tmp_path):
+    for name, shape in (("good", (1, 4, 2)), ("narrow", (1, 4, 1))):
+        np.save(tmp_path / f"{name}.npy", np.ones(shape, "f4"))
+    np.save(tmp_path / "words.npy", np.full((1, 4, 2), "x"))
+    (tmp_path / "times.csv").write_text("series,time,a,b\none,noon,1,2\n")
+    (tmp_path / "none.csv").write_text("series,time\none,1\n")
+    names = ("narrow.npy", "good.npy", "words.npy", "times.csv", "none.csv", "good.npy")
+    said, faults = answered(place("series"), [tmp_path / name for name in names])
+    assert len(said) == 2
+    words = ("1 numbers at each step, but the model takes 2", "numbers are wanted",
+             "a step is a row of numbers", "no column of values")  # fmt: skip
+    assert all(word in fault for word, fault in zip(words, faults, strict=True))
+
+    Image.fromarray(np.zeros(SHAPE[:2], np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"junk")
+    files = [tmp_path / "a.png", tmp_path / "b.png", 2**31, "hello", tmp_path / "a.png"]
+    said, faults = answered(place("VAE"), list(map(str, files)), directory=tmp_path)
+    assert [answer["file"] for answer in said] == [str(files[0])] * 2
+    assert "b.png: cannot be read as an image" in faults[0]
+    assert faults[1] == "2147483648: seeds are from -2147483648 to 2147483647"
+    assert faults[2].startswith("hello: cannot be read") and "seeds are whole" in faults[2]
+
+
+@pytest.mark.slow
+def test_prompts_are_texts_as_they_are(place, tmp_path):
+    (tmp_path / "begin.txt").write_text("a\nb", encoding="utf-8-sig")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    long = "ab " * 200
+    asked = ["a // b/", tmp_path / "begin.txt", long, "caf\udce9", tmp_path / "latin.txt"]
+    said, faults = answered(place("text"), asked, length=3)
+    assert [answer["prompt"] for answer in said] == ["a // b/", "a\nb", long]
+    assert len(faults) == 2 and all("no text in UTF-8" in fault for fault in faults)
