@@ -1,4 +1,4 @@
-"""The environment of PyTorch and the others, made when it is first needed."""
+"""The environments of those that kapps is compared with, made when they are first needed."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ class NoPeers(Exception):
     """The environment cannot be made, with the reason."""
 
 
-def python() -> pathlib.Path:
+def python(requirements: pathlib.Path = REQUIREMENTS) -> pathlib.Path:
     """The interpreter of the environment for these requirements.
 
-    It is kept in benchmarks/peers, one for each content of requirements.txt.
+    It is kept in benchmarks/peers, one for each content of the file.
 
     Raises:
         NoPeers: pip cannot install something.
     """
-    digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:10]
-    directory = REQUIREMENTS.parent / f"environment-{digest}"
+    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:10]
+    directory = requirements.parent / f"environment-{digest}"
     found = directory / "bin" / "python"
     if (directory / "complete").exists():
         return found
-    print(f"  making {directory.name} from {REQUIREMENTS.name}")
-    pip = ("-m", "pip", "install", "--quiet", "-r", str(REQUIREMENTS))
+    print(f"  making {directory.name} from {requirements.name}")
+    pip = ("-m", "pip", "install", "--quiet", "-r", str(requirements))
     for command in ((sys.executable, "-m", "venv", "--clear", str(directory)), (str(found), *pip)):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise NoPeers(f"{REQUIREMENTS}: {done.stderr.strip()[-1000:]}")
+            raise NoPeers(f"{requirements}: {done.stderr.strip()[-1000:]}")
     (directory / "complete").touch()
     return found

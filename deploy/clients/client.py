@@ -6,6 +6,7 @@ python client.py http://127.0.0.1:8501 image_classifier PICTURE...
 import base64
 import json
 import sys
+import urllib.error
 import urllib.request
 
 url, model, *files = sys.argv[1:]
@@ -19,6 +20,10 @@ request = urllib.request.Request(
     json.dumps(body).encode(),
     {"Content-Type": "application/json"},
 )
-with urllib.request.urlopen(request, timeout=30) as answer:
-    for file, said in zip(files, json.load(answer)["predictions"], strict=True):
-        print(file, said["label"], f"{max(said['probabilities']):.4f}")
+try:
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        said = json.load(answer)["predictions"]
+except urllib.error.HTTPError as error:
+    sys.exit(json.load(error)["error"])
+for file, one in zip(files, said, strict=True):
+    print(file, one["label"], f"{max(one['probabilities']):.4f}")

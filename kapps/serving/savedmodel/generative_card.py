@@ -20,7 +20,9 @@ _MEANINGS = {
     "length": "how many characters to add",
     "temperature": "the logits are divided by it; 0 takes the most probable character",
     "top_k": "only the so many most probable characters are drawn; 0 is all",
-    "text": "UTF-8; of an answer the prompt and its continuation",
+    "text": "UTF-8",
+    "continuation": "what was added to the prompt; `text` holds both",
+    "characters": "how many there are in a text",
     "bits_per_character": "what a text costs the model, a new line being before it",
     "sequence": "series as they are, not standardized; shorter ones end in steps of NaN",
     "points": "coordinates as they are, not standardized",
@@ -75,7 +77,8 @@ def generative_card(
     parts = [
         beginning(name, card),
         "## How to call it",
-        f"A {kind}. It is deterministic: nothing is drawn but from the seed of a request.",
+        f"{_article(kind)} {kind}. It is deterministic"
+        + (": nothing is drawn but from the seed of a request." if "seed" in used else "."),
         "\n".join(["| signature | takes | returns |", "|---|---|---|", *rows]),
         "\n".join(meanings),
     ]
@@ -122,4 +125,10 @@ def _tensors(tensors: Mapping[str, Any]) -> str:
 def _shape(shape: Any) -> str:
     if shape.rank is None:
         return "[] or [1]"
-    return f"[{', '.join('N' if length is None else str(length) for length in shape)}]"
+    # The first axis counts examples; one more that is open counts the steps of series.
+    lengths = [("T" if axis else "N") if n is None else str(n) for axis, n in enumerate(shape)]
+    return f"[{', '.join(lengths)}]"
+
+
+def _article(noun: str) -> str:
+    return "An" if noun[:1] in "aeiou" else "A"

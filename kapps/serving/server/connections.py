@@ -19,6 +19,38 @@ HEADERS_SECONDS = 10.0
 HEAD_BYTES = 65536
 
 
+class _AtOnce:
+    """A transport that sends the head of an answer together with its body.
+
+    uvicorn writes them one after the other: two calls of the system, and the client wakes twice.
+    """
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop):
+        self._transport, self._loop = transport, loop
+        self._held: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Holds it until `flush`, or until the loop comes round."""
+        if not self._held:
+            self._loop.call_soon(self.flush)
+        self._held.append(data)
+
+    def flush(self) -> None:
+        """Sends what is held."""
+        if self._held:
+            data = b"".join(self._held)
+            self._held.clear()
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Sends what is held, and closes."""
+        self.flush()
+        self._transport.close()
+
+
 class _Impatient:
     """Clients have ten seconds for the head of a request.
 
@@ -32,8 +64,12 @@ class _Impatient:
     _patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)  # type: ignore[misc]
+        super().connection_made(_AtOnce(transport, self.loop))  # type: ignore[misc]
         self._wait()
+
+    def on_response_complete(self) -> None:
+        self.transport.flush()
+        super().on_response_complete()  # type: ignore[misc]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._wait_no_more()

@@ -16,8 +16,9 @@ from urllib.parse import unquote
 import anyio
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import kapps
 from kapps.serving.server import openapi, served
@@ -71,17 +72,14 @@ class Server:
             for name in _PAGE
         }
 
-    def app(self) -> Starlette:
+    def app(self) -> ASGIApp:
         """The ASGI application."""
         page = [
             Route("/" if name == "index.html" else f"/{name}", self._file(name), methods=["GET"])
             for name in _PAGE
         ]
-        return Starlette(
+        others = Starlette(
             routes=[
-                # First what is asked most: routes are tried in their order.
-                Route("/v1/{rest:path}", self._guarded("v1", self._v1), methods=["GET", "POST"]),
-                Route("/v2/{rest:path}", self._guarded("v2", self._v2), methods=["GET", "POST"]),
                 Route("/v2", self._guarded("v2", self._v2), methods=["GET"]),
                 *page,
                 Route("/healthz", self._alive, methods=["GET"]),
@@ -92,6 +90,25 @@ class Server:
                 Route("/models/{name}/card", self._guarded("card", self._card), methods=["GET"]),
             ]
         )
+        models = {
+            "/v1/": self._guarded("v1", self._v1),
+            "/v2/": self._guarded("v2", self._v2),
+        }
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            """What is asked most goes round starlette's router and its layers."""
+            endpoint = models.get(scope["path"][:4]) if scope["type"] == "http" else None
+            if endpoint is None:
+                await others(scope, receive, send)
+                return
+            if scope["method"] in ("GET", "HEAD", "POST"):
+                response = await endpoint(Request(scope, receive, send))
+            else:
+                allowed = {"allow": "GET, HEAD, POST"}
+                response = PlainTextResponse("Method Not Allowed", 405, headers=allowed)
+            await response(scope, receive, send)
+
+        return app
 
     def allows(self, shown: str) -> bool:
         """Whether an `Authorization` or key is the right one."""

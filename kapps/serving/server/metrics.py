@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -21,18 +23,17 @@ _Labels = tuple[tuple[str, str], ...]
 class _Histogram:
     def __init__(self, bounds: tuple[float, ...]):
         self._bounds = bounds
-        self._counts = [0] * len(bounds)
+        self._counts = [0] * (len(bounds) + 1)  # between two bounds; the last is above all
         self._sum, self._count = 0.0, 0
 
     def observe(self, value: float) -> None:
         self._sum += value
         self._count += 1
-        for number, bound in enumerate(self._bounds):
-            if value <= bound:
-                self._counts[number] += 1
+        self._counts[bisect.bisect_left(self._bounds, value)] += 1
 
     def lines(self, name: str, labels: _Labels) -> Iterable[str]:
-        for bound, count in zip(self._bounds, self._counts, strict=True):
+        up_to = itertools.accumulate(self._counts[:-1])
+        for bound, count in zip(self._bounds, up_to, strict=True):
             yield _line(f"{name}_bucket", (*labels, ("le", f"{bound:g}")), count)
         yield _line(f"{name}_bucket", (*labels, ("le", "+Inf")), self._count)
         yield _line(f"{name}_sum", labels, self._sum)

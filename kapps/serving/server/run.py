@@ -127,6 +127,7 @@ async def _serve(root, host, port, grpc_port, limits, every, key, access_log, en
         log_config=None,
         access_log=access_log,
         server_header=False,
+        proxy_headers=False,  # nobody asks where a request came from
         limit_concurrency=limits.connections,
         h11_max_incomplete_event_size=connections.HEAD_BYTES,
         timeout_keep_alive=75,

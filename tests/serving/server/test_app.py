@@ -24,11 +24,11 @@ from kapps.serving.server.served import Version  # noqa: E402
 from kapps.serving.server.work.workers import Nursery  # noqa: E402
 
 
-def asked(app, path, **headers):
-    """Status and body of a GET."""
+def asked(app, path, method="GET", **headers):
+    """Status and body."""
     sent = []
     scope = {
-        "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "path": path,
+        "type": "http", "http_version": "1.1", "method": method, "scheme": "http", "path": path,
         "raw_path": path.encode(), "query_string": b"", "root_path": "", "server": ("x", 1),
         "headers": [(key.encode(), value.encode()) for key, value in headers.items()],
     }  # fmt: skip
@@ -229,3 +229,52 @@ def test_heads_that_do_not_end_are_cut_off(http, sent):
             writer.close()
 
     asyncio.run(play())
+
+
+def test_an_answer_is_one_write():
+    class Transport:
+        def __init__(self):
+            self.written, self.closed = [], False
+
+        def write(self, data):
+            assert not self.closed
+            self.written.append(data)
+
+        def close(self):
+            self.closed = True
+
+    async def run():
+        sent = Transport()
+        gathering = connections._AtOnce(sent, asyncio.get_running_loop())
+        gathering.write(b"head ")
+        gathering.write(b"body")
+        assert sent.written == []
+        gathering.flush()
+        assert sent.written == [b"head body"]
+        gathering.write(b"part of a stream")
+        await asyncio.sleep(0)  # nobody has to say that this was all
+        assert sent.written[1:] == [b"part of a stream"]
+        gathering.write(b"last words")
+        gathering.close()
+        assert sent.written[2:] == [b"last words"] and sent.closed
+
+    asyncio.run(run())
+
+
+def test_counts_of_a_histogram_are_of_all_below_a_bound():
+    metrics = Metrics()
+    for requests in (1, 2, 2, 3, 65):
+        metrics.batch("m", requests)
+    said = dict(
+        line.rsplit(" ", 1) for line in metrics.text([]).splitlines() if "kapps_batch" in line
+    )
+    bounds = {"1": 1, "2": 3, "4": 4, "8": 4, "16": 4, "32": 4, "64": 4, "+Inf": 5}
+    for bound, count in bounds.items():
+        line = f'kapps_batch_requests_bucket{{model="m",le="{bound}"}}'
+        assert said[line] == str(count)
+
+
+def test_methods_that_models_do_not_have(tmp_path):
+    app = Server(Catalogue(tmp_path, Version), Limits(), Metrics()).app()
+    assert asked(app, "/v1/models/m")[0] == 404
+    assert asked(app, "/v2/models/m", method="DELETE") == (405, b"Method Not Allowed")

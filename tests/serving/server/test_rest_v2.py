@@ -6,6 +6,8 @@ import struct
 import numpy as np
 import pytest
 
+from kapps.serving.server.protocols import v2_metadata
+
 MIXED = "/v2/models/mixed"
 
 
@@ -106,3 +108,13 @@ def test_what_is_wrong_is_said(server, body, words):
 def test_a_resource_that_there_is_not(server):
     assert server.get("/v2/models/mixed/config")[0] == 404
     assert server.post("/v2/models/nobody/infer", {})[0] == 404
+
+
+def test_the_shape_of_a_tensor_of_open_rank():
+    """A column of a table, for one: `[]` would be a single number."""
+    assert v2_metadata.lengths({"tensor_shape": {"dim": [], "unknown_rank": True}}) == [-1]
+    assert v2_metadata.lengths({"tensor_shape": {"dim": []}}) == []
+    assert v2_metadata.lengths({"tensor_shape": {"dim": [{"size": "-1"}, {"size": "2"}]}}) == [
+        -1,
+        2,
+    ]

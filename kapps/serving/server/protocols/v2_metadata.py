@@ -45,7 +45,9 @@ def metadata(name: str, versions: list[int], signatures: Mapping[str, Any]) -> d
 
 
 def lengths(info: Mapping[str, Any]) -> list[int]:
-    """The shape of a tensor in a signature, -1 where a length is open."""
+    """The shape of a tensor in a signature, -1 where a length is open, or the rank is."""
+    if info["tensor_shape"].get("unknown_rank"):
+        return [-1]  # what kapps leaves open takes [n], too
     return [int(dim["size"]) for dim in info["tensor_shape"].get("dim", [])]
 
 

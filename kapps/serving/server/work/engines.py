@@ -22,12 +22,23 @@ from kapps.serving.server.protocols.tensors import Signature
 Function = Callable[[Arrays], dict[str, np.ndarray]]
 
 
-def tensorflow(signature: Callable[..., Any]) -> Function:
-    """A signature of a loaded SavedModel as a function of arrays."""
+def tensorflow(signature: Any) -> Function:
+    """A signature of a loaded SavedModel as a function of arrays.
+
+    Its graph is called as an operation: what TensorFlow does in Python for each call of a signature
+    takes as long as a small network.
+    """
+    count = len(signature.inputs) - len(signature.captured_inputs)
+    given = [tensor.op.name for tensor in signature.inputs[:count]]
+    captured, types = list(signature.captured_inputs), [x.dtype for x in signature.outputs]
+    names = sorted(signature.structured_outputs)  # as TensorFlow flattens a dictionary
 
     def ask(inputs: Arrays) -> dict[str, np.ndarray]:
-        said = signature(**{name: tf.constant(array) for name, array in inputs.items()})
-        return {name: np.asarray(tensor.numpy()) for name, tensor in said.items()}
+        arguments = [tf.constant(inputs[name]) for name in given]
+        said = tf.raw_ops.StatefulPartitionedCall(
+            args=arguments + captured, Tout=types, f=signature
+        )
+        return {name: x.numpy() for name, x in zip(names, said, strict=True)}
 
     return ask
 

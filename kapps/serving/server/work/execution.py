@@ -157,5 +157,7 @@ def _first_line(message: str) -> str:
     for line in message.splitlines():
         text = line.partition(" [Op:")[0].strip()
         if text and not text.startswith(_NOISE):
-            return text.removeprefix("assertion failed: [").removesuffix("]")
+            # What tf.debugging asserts comes as [message:] [value] [value] ...
+            said = text.removeprefix("assertion failed: [")
+            return text if said == text else said.partition("] [")[0].rstrip("]").rstrip(":")
     return "the model refuses the request"

@@ -8,10 +8,9 @@ request has taken over cannot take over the server.
 from __future__ import annotations
 
 import json
-import socket
 import struct
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, BinaryIO
 
 Part = tuple[dict[str, Any], bytes]
 _LENGTH, _HEADS = struct.Struct(">Q"), struct.Struct(">I")
@@ -51,21 +50,15 @@ def take(received: bytearray) -> list[Part] | None:
     return unpack(payload)
 
 
-def receive(connection: socket.socket) -> list[Part] | None:
-    """The next frame of the server; None when it has closed the connection."""
-    length = _exactly(connection, _LENGTH.size)
-    if length is None:
+def receive(stream: BinaryIO) -> list[Part] | None:
+    """The next frame of the server; None when it has closed the connection.
+
+    Args:
+        stream: of a connection, buffered: a small frame is one call of the system.
+    """
+    length = stream.read(_LENGTH.size)
+    if len(length) < _LENGTH.size:
         return None
-    payload = _exactly(connection, _LENGTH.unpack(length)[0])
-    return None if payload is None else unpack(payload)
-
-
-def _exactly(connection: socket.socket, count: int) -> bytes | None:
-    got = bytearray(count)
-    view, at = memoryview(got), 0
-    while at < count:
-        more = connection.recv_into(view[at:])
-        if not more:
-            return None
-        at += more
-    return bytes(got)
+    (size,) = _LENGTH.unpack(length)
+    payload = stream.read(size)
+    return unpack(payload) if len(payload) == size else None

@@ -30,7 +30,8 @@ from kapps.serving.server.work import engines, execution, frames
 def serve(connection: socket.socket) -> None:
     """Loads what the first frame names, and answers until the connection is closed."""
     _die_first()
-    asked = frames.receive(connection)
+    stream = connection.makefile("rb", 2**18)
+    asked = frames.receive(stream)
     if asked is None:
         return
     order = asked[0][0]
@@ -46,7 +47,7 @@ def serve(connection: socket.socket) -> None:
     about = {**loaded.about(), "warm_up_requests": played, "warm_up_seconds": round(seconds, 3)}
     connection.sendall(frames.pack([(about, b"")]))
     del asked
-    while (parts := frames.receive(connection)) is not None:
+    while (parts := frames.receive(stream)) is not None:
         read = loaded.read
         for numbers, answers in execution.run(parts, read, loaded.functions, order["together"]):
             said = [({"started": numbers}, b"")]

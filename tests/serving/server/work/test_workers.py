@@ -30,10 +30,15 @@ class FakeNursery:
 
     def __init__(self):
         self.ours, self.theirs = socket.socketpair()
+        self.stream = self.ours.makefile("rb")
         self.process = subprocess.Popen(["sleep", "600"])
 
     async def fork(self):
         return self.theirs, self.process.pid
+
+    def hang_up(self):
+        self.stream.close()
+        self.ours.close()
 
 
 def play(steps, about=ABOUT, seconds=30):
@@ -44,13 +49,13 @@ def play(steps, about=ABOUT, seconds=30):
         try:
             nursery.ours.sendall(frames.pack([(about, b"")]))
             worker = await Worker.start(nursery, Path("x"), {"engine": "onnx"}, seconds)
-            order = frames.receive(nursery.ours)
+            order = frames.receive(nursery.stream)
             assert order == [({"directory": "x", "engine": "onnx"}, b"")]
-            await steps(worker, nursery.ours)
+            await steps(worker, nursery)
         finally:
             nursery.process.kill()
             nursery.process.wait()
-            nursery.ours.close()
+            nursery.hang_up()
 
     asyncio.run(run())
 
@@ -64,19 +69,19 @@ def ask(worker, seconds=30):
 
 
 def test_answers_come_in_any_order_and_in_pieces():
-    async def steps(worker, connection):
+    async def steps(worker, nursery):
         assert worker.about == ABOUT
         said, asking = ask(worker)
         asking = asyncio.create_task(asking)
         await asyncio.sleep(0)
-        assert await asyncio.to_thread(frames.receive, connection) == [
+        assert await asyncio.to_thread(frames.receive, nursery.stream) == [
             ({"n": 1}, b"one"), ({"n": 2}, b"two")
         ]  # fmt: skip
-        connection.sendall(frames.pack([({"started": [1]}, b"")]))
+        nursery.ours.sendall(frames.pack([({"started": [1]}, b"")]))
         whole = frames.pack([({"number": 1, "ok": 1}, b"second")])
-        connection.sendall(whole[:7])
+        nursery.ours.sendall(whole[:7])
         await asyncio.sleep(0.05)
-        connection.sendall(whole[7:] + frames.pack([({"number": 0}, b"first")]))
+        nursery.ours.sendall(whole[7:] + frames.pack([({"number": 0}, b"first")]))
         await asking
         assert said == [[1], (1, {"ok": 1}, b"second"), (0, {}, b"first")]
 
@@ -84,10 +89,10 @@ def test_answers_come_in_any_order_and_in_pieces():
 
 
 def test_one_that_says_nothing_and_one_that_ends():
-    async def steps(worker, connection):
+    async def steps(worker, nursery):
         with pytest.raises(asyncio.TimeoutError):
             await ask(worker, 0.1)[1]
-        connection.close()
+        nursery.hang_up()
         for _ in range(2):
             with pytest.raises(Died):
                 await ask(worker)[1]
