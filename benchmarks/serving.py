@@ -1,12 +1,13 @@
-"""`kapps serve` beside a plain starlette handler, and under swaps and kills.
+"""`kapps serve` beside a plain starlette handler and KServe's server, and under swaps and kills.
 
     python benchmarks/serving.py            # how fast: serving.json
     python benchmarks/serving.py --soak     # 60 s of swaps and kills: serving_soak.json
 
 How fast: a small convolutional network is asked in turns, by one client for the time of a request,
 then by eight for how many are answered; and while versions are swapped, for the first answer of the
-new one. The client is one process that does no more than it must; on two cores it takes its part of
-them. Writes into benchmarks/results.
+new one. KServe has an environment of its own, without TensorFlow: it asks the ONNX file, as
+`kapps serve --engine onnx` does. The client is one process that does no more than it must; on two
+cores it takes its part of them. Writes into benchmarks/results.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import tyro  # noqa: E402
 
+from benchmarks.harness import peers  # noqa: E402
 from benchmarks.harness.http_client import Client  # noqa: E402
 from kapps import files, serving, training  # noqa: E402
+from kapps.serving.savedmodel import onnx_files  # noqa: E402
 from kapps.serving.savedmodel.warmup import request_to_predict  # noqa: E402
 from serving.server import plain_models, soak as soaking  # noqa: E402
 from serving.server.conftest import Running  # noqa: E402
@@ -87,22 +90,37 @@ def speed(scratch: pathlib.Path, config: Config) -> dict:
     with_file, _ = serving.publish_for_inference(version, scratch / "onnx" / "net", onnx=True)
     image = np.random.default_rng(0).integers(0, 256, (1, *SHAPE), np.uint8)
     with contextlib.ExitStack() as stack:
-        plain = stack.enter_context(plain_server(version))
+        plain = stack.enter_context(started("plain_server.py", version))
         ours = stack.enter_context(server(root))
         onnx = stack.enter_context(server(with_file.parents[1], "--engine", "onnx"))
         binary, headers = v2_request(image)
         rows = json.dumps({"instances": image.tolist()}).encode()
+        as_json = {"Content-Type": "application/json"}
         contestants: dict[str, Measure] = {
             "the signature alone": alone(version, image),
             "starlette, bytes": http(f"{plain}/bytes", image.tobytes()),
-            "starlette, JSON": http(f"{plain}/json", rows),
+            "starlette, JSON": http(f"{plain}/json", rows, as_json),
             "kapps serve, V2 with bytes": http(f"{ours.url}/v2/models/net/infer", binary, headers),
-            "kapps serve, V1 with JSON": http(f"{ours.url}/v1/models/net:predict", rows),
+            "kapps serve, V1 with JSON": http(f"{ours.url}/v1/models/net:predict", rows, as_json),
             "kapps serve, gRPC": over_grpc(ours.grpc, image),
             "kapps serve --engine onnx, V2 with bytes": http(
                 f"{onnx.url}/v2/models/net/infer", binary, headers
             ),
         }
+        try:
+            python = peers.python(peers.REQUIREMENTS.with_name("kserve.txt"))
+            file = onnx_files.onnx_file(with_file, "serving_default")
+            theirs = stack.enter_context(started("kserve_server.py", file, python))
+            contestants |= {
+                "KServe, ONNX file, V2 with bytes": http(
+                    f"{theirs}/v2/models/net/infer", binary, headers
+                ),
+                "KServe, ONNX file, V1 with JSON": http(
+                    f"{theirs}/v1/models/net:predict", rows, as_json
+                ),
+            }
+        except peers.NoPeers as error:
+            print(f"without KServe: {error}")
         found = compete(contestants, config)
         first = first_answers(ours.url, root / "net", binary, headers, config.swaps)
     raw = found["the signature alone"]["p50_ms"]
@@ -134,19 +152,21 @@ def server(root: pathlib.Path, *flags: str) -> Iterator[Running]:
 
 
 @contextlib.contextmanager
-def plain_server(version: pathlib.Path) -> Iterator[str]:
-    """The starlette handler, ready; its URL."""
+def started(
+    program: str, model: pathlib.Path, python: str | os.PathLike = sys.executable
+) -> Iterator[str]:
+    """Another server, ready; its URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    program = ROOT / "benchmarks" / "contestants" / "plain_server.py"
-    process = subprocess.Popen([sys.executable, program, version, str(port)])
+    path = ROOT / "benchmarks" / "contestants" / program
+    process = subprocess.Popen([python, path, model, str(port)], stdout=subprocess.DEVNULL)
     try:
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                 break
             if process.poll() is not None:
-                raise SystemExit("the starlette handler does not start")
+                raise SystemExit(f"{program} does not start")
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
     finally:

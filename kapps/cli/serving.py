@@ -40,10 +40,10 @@ class Serve:
     """Megabytes of a request."""
     poll: float = 1.0
     """Seconds between two looks for new versions."""
-    engine: Literal["auto", "tensorflow", "onnx"] = "auto"
+    engine: Literal["auto", "tensorflow", "onnx", "openvino"] = "auto"
     """What computes: the ONNX files that a version brings (`kapps publish --onnx`) where they
-    answer its warm-up requests as TensorFlow does, to 1e-5; or TensorFlow always. onnx says in the
-    log why a signature has none."""
+    answer its warm-up requests as TensorFlow does, to 1e-5; or TensorFlow always. onnx and openvino
+    name the runtime of the files, and the log says why a signature has none."""
     api_key_file: Path | None = None
     """A file with the key that clients have to show: Authorization: Bearer KEY."""
     access_log: bool = False
@@ -63,12 +63,14 @@ class Serve:
                 raise UserError(f"{flag} is {port}; 0 to 65535 are ports")
         serving.check_root(self.root)
         needed = ["starlette", "uvicorn"] + ["grpc"] * (self.grpc_port is not None)
-        needed += ["onnxruntime"] * (self.engine == "onnx")
+        needed += {"onnx": ["onnxruntime"], "openvino": ["openvino"]}.get(self.engine, [])
         missing = [name for name in needed if importlib.util.find_spec(name) is None]
         if missing:
             raise UserError(
                 f"kapps serve needs {', '.join(missing)}, not installed here: "
                 f"pip install 'kapps[{'onnx,' * ('onnxruntime' in missing)}serve]'"
+                + " openvino"
+                * ("openvino" in missing)
             )
         if not hasattr(os, "fork"):
             raise UserError(

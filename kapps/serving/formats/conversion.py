@@ -11,6 +11,7 @@ made). Inputs and outputs stay what they are, and the softmax is computed in flo
 """
 
 import contextlib
+import logging
 import os
 import tempfile
 import warnings
@@ -211,11 +212,17 @@ def _but_for_softmax(converter: tf.lite.TFLiteConverter) -> bytes:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Without the warning that the interpreter moves."""
+    """Without the warning that the interpreter moves, and what tf2onnx logs before it gives up."""
+    logger = logging.getLogger("tf2onnx")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     # The interpreter moves to a package of its own; TensorFlow 2.21 still brings it.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated")
-        yield
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 def interpreter(contents: bytes) -> Callable[..., dict[str, np.ndarray]]:

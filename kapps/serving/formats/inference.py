@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from kapps.errors import UserError
-from kapps.serving.formats.conversion import OPSET
+from kapps.serving.formats.conversion import OPSET, quietly
 from kapps.serving.formats.requirements import check_format
 from kapps.serving.savedmodel import graph, onnx_files
 from kapps.serving.savedmodel.onnx_files import Differs
@@ -128,7 +128,7 @@ def onnx_of(signature: Any) -> bytes:
     """A signature as an ONNX file, without its answers that are texts.
 
     Raises:
-        UserError: it takes texts.
+        UserError: it takes texts, or draws random numbers.
         Exception: whatever the converter raises.
     """
     import tf2onnx
@@ -137,6 +137,10 @@ def onnx_of(signature: Any) -> bytes:
     texts = [spec.name for spec in specs if spec.dtype == tf.string]
     if texts:
         raise UserError(f"takes texts ({', '.join(texts)})")
+    if _draws(signature):
+        raise UserError(
+            "draws random numbers from a seed, for which there is no operation: draw z outside"
+        )
     given = {spec.name for spec in specs}
 
     @tf.function(autograph=False, input_signature=specs)
@@ -147,8 +151,15 @@ def onnx_of(signature: Any) -> bytes:
             for name, value in said.items() if value.dtype != tf.string
         }  # fmt: skip
 
-    proto, _ = tf2onnx.convert.from_function(numeric, specs, opset=OPSET)
+    with quietly():
+        proto, _ = tf2onnx.convert.from_function(numeric, specs, opset=OPSET)
     return proto.SerializeToString()
+
+
+def _draws(signature: Any) -> bool:
+    whole = signature.graph.as_graph_def()
+    nodes = [*whole.node, *(node for f in whole.library.function for node in f.node_def)]
+    return any("Random" in node.op for node in nodes)
 
 
 def ask_onnx(file: Path | bytes, signature: Any, labels: Sequence[str]) -> onnx_files.Ask:
@@ -255,6 +266,8 @@ def _write_onnx(directory: Path, signatures: Any, requests: list[Request]) -> di
                 onnx_files.difference(ask_tensorflow(signature, given), ask(given))
         except Exception as error:  # whatever a converter raises is its reason
             left[name] = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            if "INVALID_GRAPH" in left[name]:  # ONNX Runtime, of what the converter has left over
+                left[name] = "holds operations that the converter cannot translate"
             path.unlink(missing_ok=True)
     if len(left) == len(signatures):
         reasons = "; ".join(f"{name} {reason}" for name, reason in left.items())

@@ -163,7 +163,8 @@ def _onnx(function: Callable) -> tuple[bytes, Ask]:
     import onnxruntime
     import tf2onnx
 
-    proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
+    with quietly():
+        proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
     contents = proto.SerializeToString()
     session = onnxruntime.InferenceSession(contents, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]

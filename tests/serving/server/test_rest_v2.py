@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from kapps.serving.server.protocols import v2_metadata
+from kapps.serving.server.protocols import rest_v2, v2_metadata
 
 MIXED = "/v2/models/mixed"
 
@@ -118,3 +118,16 @@ def test_the_shape_of_a_tensor_of_open_rank():
         -1,
         2,
     ]
+
+
+def test_a_request_that_is_written_is_read(server):
+    inputs = {
+        "image": np.uint8([[[1, 2, 3], [4, 5, 6]]]),
+        "text": np.array([b"a"], object),
+        "name_bytes": np.array([b"\xff"], object),
+    }
+    head, body = rest_v2.request("serving_default", inputs)
+    headers = {"Inference-Header-Content-Length": str(head["json_bytes"])}
+    status, _, said = server.raw(f"{MIXED}/infer", body, headers=headers)
+    outputs = {tensor["name"]: tensor["data"] for tensor in json.loads(said)["outputs"]}
+    assert status == 200 and outputs["said"] == ["a=21"] and outputs["total"] == [21]

@@ -85,6 +85,26 @@ def read(head: Mapping[str, Any], body: bytes, signatures: Mapping[str, Signatur
     return call(signature, inputs, encode)
 
 
+def request(signature: str, inputs: Arrays) -> tuple[dict[str, Any], bytes]:
+    """Head and body of a request with tensors as bytes, as `read` takes them.
+
+    Args:
+        signature: its name.
+        inputs: its arrays by name.
+    """
+    tensors_of, blobs = [], []
+    for name, value in inputs.items():
+        array = np.asarray(value)
+        dtype = STRING if array.dtype.kind in "OS" else array.dtype.name
+        blobs.append(_blob(array, dtype))
+        tensor = {"name": name, "datatype": DATATYPES[dtype], "shape": list(array.shape)}
+        tensors_of.append({**tensor, "parameters": {"binary_data_size": len(blobs[-1])}})
+    said = {"inputs": tensors_of, "parameters": {"signature_name": signature}}
+    text = json.dumps(said).encode()
+    head = {"protocol": "v2", "model": "", "version": 0, "json_bytes": len(text)}
+    return head, b"".join([text, *blobs])
+
+
 def _wanted(request, parameters, signature) -> tuple[list[str], set[str]]:
     """Names of the outputs that are asked for, and of those in bytes."""
     asked = request.get("outputs")

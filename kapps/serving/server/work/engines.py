@@ -54,8 +54,8 @@ def chosen(
     """The functions that answer, by signature, and what the log has to say of that.
 
     Args:
-        engine: "tensorflow"; "onnx", whatever cannot be had of it told; or "auto", the files that
-            are there.
+        engine: "tensorflow"; "onnx" or "openvino", by which the files are asked, and whatever
+            cannot be had of them is told; or "auto", ONNX Runtime and the files that are there.
         directory: of the version.
         functions: TensorFlow's.
         signatures: what they take and return.
@@ -67,18 +67,19 @@ def chosen(
         largest one found, or the `reason` why TensorFlow answers.
     """
     answering, notes = dict(functions), []
+    runtime = "openvino" if engine == "openvino" else "onnx"
     if engine == "tensorflow":
         return answering, notes
     for name, function in functions.items():
         path = onnx_file(directory, name)
         if not path.is_file():
-            if engine == "onnx":
+            if engine == runtime:
                 reason = "the version brings no ONNX file for it: kapps publish --onnx"
                 notes.append({"signature": name, "engine": "tensorflow", "reason": reason})
             continue
         try:
-            ask = open_onnx(path, list(signatures[name].inputs), list(signatures[name].outputs),
-                            labels)  # fmt: skip
+            signature = signatures[name]
+            ask = open_onnx(path, list(signature.inputs), list(signature.outputs), labels, runtime)
             asked = stated_inputs(requests, name)
             if not asked:
                 raise ValueError("there is no warm-up request to check it with")
@@ -88,7 +89,7 @@ def chosen(
             notes.append({"signature": name, "engine": "tensorflow", "reason": reason})
             continue
         answering[name] = _or(ask, function)
-        notes.append({"signature": name, "engine": "onnx", "difference": found})
+        notes.append({"signature": name, "engine": runtime, "difference": found})
     return answering, notes
 
 
@@ -98,7 +99,7 @@ def _or(first: Function, second: Function) -> Function:
     def ask(inputs: Arrays) -> dict[str, np.ndarray]:
         try:
             return first(inputs)
-        except Exception:  # ONNX Runtime's errors have no class of their own in common
+        except Exception:  # the runtimes' errors have no class in common
             return second(inputs)
 
     return ask

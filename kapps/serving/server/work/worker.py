@@ -22,7 +22,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from kapps.serving.savedmodel import input_statistics
 from kapps.serving.savedmodel.onnx_files import read_labels
 from kapps.serving.savedmodel.warmup import read_warmup, request_to_predict
-from kapps.serving.server.protocols import reading
+from kapps.serving.server.protocols import reading, rest_v2
 from kapps.serving.server.protocols.tensors import STRING, Signature, Spec
 from kapps.serving.server.work import engines, execution, frames
 
@@ -106,16 +106,24 @@ class Loaded:
         first time.
         """
         asked = self._requests or list(self._made_up())
+        head = {"protocol": "grpc", "method": "Predict", "model": "", "version": 0}
         for name, inputs in asked:
-            head = {"protocol": "grpc", "method": "Predict", "signature": name}
-            head |= {"model": "", "version": 0}
-            body = request_to_predict("", name, inputs)
-            for _, answers in execution.run([(head, body)], self.read, self.functions, together):
-                refused = [answer for answer in answers or () if "code" in answer[0]]
-                if refused and self._requests:
-                    raise ValueError(f"warm-up request of {name}: {refused[0][1].decode()}")
+            whole = request_to_predict("", name, inputs)
+            refused = self._refused({**head, "signature": name}, whole, together)
+            if refused and self._requests:
+                raise ValueError(f"warm-up request of {name}: {refused}")
+            with contextlib.suppress(KeyError):  # a type that V2 does not have
+                self._refused(*rest_v2.request(name, inputs), together)  # by another reader
         self.watch.take()  # those were nobody's
         return len(self._requests)
+
+    def _refused(self, head: dict[str, Any], body: bytes, together: int) -> str:
+        """Answers a request; why it is refused, or nothing."""
+        words = ""
+        for _, answers in execution.run([(head, body)], self.read, self.functions, together):
+            for said, text in answers or ():
+                words = text.decode() if "code" in said else ""
+        return words
 
     def _made_up(self):
         """A request of zeros to each signature that takes numbers in arrays of known rank."""

@@ -29,10 +29,14 @@ def ask(loaded, images):
     return loaded.functions["serving_default"]({"image": images})
 
 
-def test_a_file_that_agrees_answers(version, published, images):
-    loaded = Loaded(version, "auto")
-    [note] = loaded.engines
-    assert (note["signature"], note["engine"]) == ("serving_default", "onnx")
+@pytest.mark.parametrize(("engine", "runtime"), [("auto", "onnx"), ("openvino", "openvino")])
+def test_a_file_that_agrees_answers(version, published, images, engine, runtime):
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    loaded = Loaded(version, engine)
+    [note, *others] = sorted(loaded.engines, key=lambda note: note["engine"])
+    assert all("kapps publish --onnx" in other["reason"] for other in others)  # of files
+    assert (note["signature"], note["engine"]) == ("serving_default", runtime)
     assert 0 <= note["difference"] <= 1e-5
     said = ask(loaded, images)
     np.testing.assert_allclose(said["probabilities"], published.expected, atol=1e-5)
@@ -42,7 +46,7 @@ def test_a_file_that_agrees_answers(version, published, images):
     assert loaded.warm_up(8) == 4
     # It is the file that answers: TensorFlow is not there any more.
     loaded.functions = {}
-    again = Loaded(version, "auto")
+    again = Loaded(version, engine)
     again._model = None
     assert np.array_equal(ask(again, images)["probabilities"], said["probabilities"])
 
@@ -59,8 +63,13 @@ def test_a_version_without_files_says_so_where_they_are_wanted(published):
     assert all("kapps publish --onnx" in note["reason"] for note in notes)
 
 
+@pytest.mark.parametrize("engine", ["auto", "openvino"])
 @pytest.mark.parametrize("spoiled", ["weights", "junk", "labels"])
-def test_a_file_that_does_not_agree_is_not_used(version, published, images, tmp_path, spoiled):
+def test_a_file_that_does_not_agree_is_not_used(
+    version, published, images, tmp_path, spoiled, engine
+):
+    if engine == "openvino":
+        pytest.importorskip("openvino")
     copy = shutil.copytree(version, tmp_path / "1")
     file = onnx_files.onnx_file(copy, "serving_default")
     words = "differs by"
@@ -77,8 +86,8 @@ def test_a_file_that_does_not_agree_is_not_used(version, published, images, tmp_
         serving.export(other, tmp_path / "other", CLASS_NAMES, temperature=TEMPERATURE)
         theirs, _ = serving.publish_for_inference(tmp_path / "other", onnx=True)
         shutil.copyfile(onnx_files.onnx_file(theirs, "serving_default"), file)
-    loaded = Loaded(copy, "auto")
-    [note] = loaded.engines
+    loaded = Loaded(copy, engine)
+    [note] = [note for note in loaded.engines if note["signature"] == "serving_default"]
     assert note["engine"] == "tensorflow" and words in note["reason"]
     np.testing.assert_allclose(ask(loaded, images)["probabilities"], published.expected, atol=1e-5)
 
