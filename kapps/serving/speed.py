@@ -27,6 +27,7 @@ from kapps.serving.prediction import load
 from kapps.serving.savedmodel import onnx_files
 from kapps.serving.savedmodel.versions import version_directory
 from kapps.serving.savedmodel.warmup import read_warmup
+from kapps.serving.server.work import engines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -70,7 +71,7 @@ def bench(
         scalars = any(np.ndim(value) == 0 for value in inputs.values())
         for batch in (1,) if scalars else batches:
             asked = {key: _of_size(value, batch) for key, value in inputs.items()}
-            call = _tensorflow(signatures[name], asked)
+            call = functools.partial(engines.tensorflow(signatures[name]), asked)
             expected = call()
             row = {"signature": name, "batch": batch}
             rows.append({"runtime": "tensorflow", **row, **_timed(call, batch, seconds)})
@@ -116,14 +117,6 @@ def _of_size(value: Any, batch: int) -> np.ndarray:
     return array if array.ndim == 0 else np.resize(array, (batch, *array.shape[1:]))
 
 
-def _tensorflow(signature: Callable, inputs: Arrays) -> Callable[[], dict[str, np.ndarray]]:
-    def call() -> dict[str, np.ndarray]:
-        said = signature(**{name: tf.constant(value) for name, value in inputs.items()})
-        return {name: tensor.numpy() for name, tensor in said.items()}
-
-    return call
-
-
 def _runtimes(
     directory: Path, signatures: Mapping[str, Any]
 ) -> dict[str, Callable[[str], Callable[[Arrays], Any]]]:
@@ -131,14 +124,7 @@ def _runtimes(
 
     def frozen(name: str) -> Callable[[Arrays], Any]:
         asked = onnx_files.stated_inputs(read_warmup(directory), name)
-        function = inference.frozen(signatures[name], asked)
-        specs = inference.specs_of(signatures[name])
-
-        def ask(inputs: Arrays) -> dict[str, np.ndarray]:
-            said = function(*(tf.constant(inputs[spec.name]) for spec in specs))
-            return {key: tensor.numpy() for key, tensor in said.items()}
-
-        return ask
+        return engines.tensorflow(inference.frozen(signatures[name], asked).get_concrete_function())
 
     def litert(name: str) -> Callable[[Arrays], Any]:
         with quietly():
