@@ -1,5 +1,7 @@
 """Versions for answering alone: no variables, no batch normalization, ONNX files that agree."""
 
+import logging
+
 import keras
 import numpy as np
 import pytest
@@ -8,10 +10,11 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from kapps import layers, models, serving
 from kapps.errors import UserError
-from kapps.serving.formats import inference
+from kapps.serving.formats import conversion, inference
 from kapps.serving.publishing import families
 from kapps.serving.savedmodel import onnx_files
 from kapps.serving.savedmodel.warmup import read_warmup
+from serving.server import plain_models
 from serving.small_classifier import CLASS_NAMES
 from serving.small_families import FAMILIES
 
@@ -189,3 +192,22 @@ def test_a_convolution_that_others_read_is_left_alone(tmp_path):
     said = tf.saved_model.load(str(after)).signatures["serving_default"](image=pixels)
     expected = keras.ops.softmax(model.predict(pixels.astype("f4"), verbose=0))
     np.testing.assert_allclose(said["probabilities"], expected, atol=1e-5)
+
+
+def test_why_a_signature_has_no_onnx_file(tmp_path):
+    def sample(seed):
+        return {"z": tf.random.stateless_normal((2,), tf.stack([seed, 0]))}
+
+    functions = {"serving_default": (sample, [plain_models.spec((), tf.int32, "seed")])}
+    model = tf.saved_model.load(plain_models.write(tmp_path, 1, functions))
+    with pytest.raises(UserError, match="draws random numbers from a seed.*draw z outside"):
+        inference.onnx_of(model.signatures["serving_default"])
+
+
+def test_a_converter_that_fails_says_nothing(caplog):
+    logger = logging.getLogger("tf2onnx.tfonnx")
+    with conversion.quietly():
+        logger.error("Unsupported ops")
+    assert not caplog.records
+    logger.error("of somebody else")
+    assert [record.message for record in caplog.records] == ["of somebody else"]
