@@ -90,7 +90,7 @@ def _by_onnxruntime(file: Path | bytes) -> tuple[set[str], Run]:
 
 
 def _by_openvino(file: Path | bytes) -> tuple[set[str], Run]:
-    import openvino
+    import openvino  # type: ignore[import-not-found]
 
     core = openvino.Core()
     model = core.read_model(file if isinstance(file, bytes) else str(file))

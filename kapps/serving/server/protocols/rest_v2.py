@@ -85,7 +85,7 @@ def read(head: Mapping[str, Any], body: bytes, signatures: Mapping[str, Signatur
     return call(signature, inputs, encode)
 
 
-def request(signature: str, inputs: Arrays) -> tuple[dict[str, Any], bytes]:
+def request(signature: str, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     """Head and body of a request with tensors as bytes, as `read` takes them.
 
     Args:

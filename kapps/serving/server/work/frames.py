@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable
-from typing import Any, BinaryIO
+from typing import Any
 
 Part = tuple[dict[str, Any], bytes]
 _LENGTH, _HEADS = struct.Struct(">Q"), struct.Struct(">I")
@@ -50,11 +50,11 @@ def take(received: bytearray) -> list[Part] | None:
     return unpack(payload)
 
 
-def receive(stream: BinaryIO) -> list[Part] | None:
+def receive(stream: Any) -> list[Part] | None:
     """The next frame of the server; None when it has closed the connection.
 
     Args:
-        stream: of a connection, buffered: a small frame is one call of the system.
+        stream: a file of a connection, buffered: a small frame is one call of the system.
     """
     length = stream.read(_LENGTH.size)
     if len(length) < _LENGTH.size:
