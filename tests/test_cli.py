@@ -190,7 +190,7 @@ def test_train_leaves_the_process_as_it_was(capsys, monkeypatch):
         (["predict", "model", "a.png", "--top", "0"], "--top is 0"),
         (["predict", "model", "a.png", "--top", "x"], "--top"),
         (["predict", "--pretrained", "nowhere.png"], "nowhere.png: cannot be read: No such file"),
-        (["predict", "--pretrained", "a.png", "empty"], "empty: cannot be read: Is a directory"),
+        (["predict", "--pretrained", "empty"], "empty: cannot be read: Is a directory"),
         (["data"], "{prepare, describe, clean}"),
         (["data", "prepare", "digitz"], "digits"),
         (["data", "describe", "folder:nowhere"], "nowhere"),

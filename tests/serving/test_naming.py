@@ -42,8 +42,12 @@ def test_batches_labels_and_mistakes(tmp_path, monkeypatch):
     assert answers[0][1][0][1] == pytest.approx(1 / (1 + 999 * np.exp(-20)))
 
     (tmp_path / "no.png").write_text("nothing")
-    with pytest.raises(UserError, match="no.png: cannot be read as an image; JPEG, PNG, GIF, BMP"):
-        serving.name_pictures([*files, tmp_path / "no.png"])
+    words = "no.png: cannot be read as an image; JPEG, PNG, GIF, BMP"
+    with pytest.raises(serving.SomeUnreadable, match=words) as refused:
+        serving.name_pictures([tmp_path / "no.png", *files], top=1)
+    assert [(file, best[0][0]) for file, best in refused.value.answers] == [
+        (file, best[0][0]) for file, best in answers
+    ]
     with pytest.raises(UserError, match="nowhere.png: cannot be read: No such file"):
         serving.name_pictures([tmp_path / "nowhere.png"])
     with pytest.raises(UserError, match="top is 0"):
