@@ -1,1 +1,1 @@
-"""One script a network, each runs by itself; installed as `kapps.recipes` (`kapps recipes`)."""
+"""One script per network, each runs on its own; installed as `kapps.recipes` (`kapps recipes`)."""

@@ -5,12 +5,12 @@
     python recipes/autoencoder.py --denoise masking --noise 0.3
     python recipes/autoencoder.py --dataset fashion_mnist --latent-dim 64 --anomaly-class Bag
 
-    image -> encoder -> code -> decoder -> image        loss: how far the two are apart
+    image -> encoder -> code -> decoder -> image        loss: distance between the two
 
-Networks: linear (what principal component analysis does), dense, stacked (deep; layer by layer
-first with --pretrain: Hinton and Salakhutdinov 2006, Bengio et al. 2007), residual (dense blocks),
-convolutional. Denoising: Vincent et al. 2010. The same command resumes a run that was killed, to
-the same bits, and shows the result of one that is finished.
+Networks: linear (equivalent to principal component analysis), dense, stacked (deep; pretrained
+layer by layer with --pretrain: Hinton and Salakhutdinov 2006, Bengio et al. 2007), residual (dense
+blocks), convolutional. Denoising: Vincent et al. 2010. Run the same command again to resume a
+killed run, bit for bit, or to see the result of a finished one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Config(
     training.ImageFlags,
     training.CommonFlags,
 ):
-    """What is trained, on what, and how."""
+    """Data, network and training."""
 
     model: Literal["linear", "dense", "stacked", "residual", "conv"] = "dense"
     """linear (PCA), dense (one hidden layer), stacked (several), residual (dense blocks), conv"""
@@ -44,33 +44,33 @@ class Config(
     units: tuple[training.PositiveInt, ...] = ()
     """dense, stacked: hidden layers of the encoder; default: 512, and 512 256 128"""
     width: training.PositiveInt = 512
-    """residual: values between the blocks; inside them twice as many"""
+    """residual: width between the blocks; inside them it is twice as large"""
     depth: training.NonNegativeInt = 3
     """residual: blocks of the encoder, and of the decoder"""
     dropout: training.Rate = 0.0
-    """residual: part of the hidden values that is dropped while training"""
+    """residual: dropout rate of the hidden values"""
     filters: tuple[training.PositiveInt, ...] = (32, 64)
-    """conv: filters after each halving of the sides"""
+    """conv: filters after each halving of height and width"""
     activation: str = "relu"
     """of the hidden layers"""
     reconstruction: Literal["squared_error", "bernoulli"] = "squared_error"
     """the loss: squared error, or cross-entropy of every pixel"""
     denoise: Literal["none", "gaussian", "masking", "salt_and_pepper"] = "none"
-    """noise that has to be undone"""
+    """noise to remove"""
     noise: training.Positive = 0.3
-    """denoise: standard deviation, or the part of the pixels"""
+    """denoise: standard deviation of the noise, or fraction of the pixels"""
     sparse: Literal["none", "l1", "kl"] = "none"
-    """penalty on the code: its absolute values, or the KL of its mean activations to a target"""
+    """penalty on the code: absolute values, or the KL of mean activations from a target"""
     sparse_weight: training.NonNegative = 0.01
     """sparse: weight of the penalty"""
     sparse_target: training.OpenFraction = 0.05
-    """sparse kl: the mean activation asked for"""
+    """sparse kl: target mean activation"""
     pretrain: training.NonNegativeInt = 0
-    """dense, stacked: epochs for each layer by itself, before all are trained together"""
+    """dense, stacked: epochs of layer-by-layer pretraining, per layer, before joint training"""
     anomaly_class: str | None = None
-    """leave this class out of the training, and see whether its images stand out"""
+    """leave this class out of training, and measure how well its images stand out"""
     weight_decay: training.NonNegative = 0.0
-    """decoupled, times the learning rate"""
+    """decoupled weight decay, multiplied by the learning rate"""
     epochs: training.PositiveInt = 30
     """passes over the training data"""
 
@@ -88,7 +88,7 @@ class Config(
         ),
         (
             lambda c: c.denoise in ("masking", "salt_and_pepper") and c.noise > 1,
-            "--noise {noise}: it is the part of the pixels, at most 1",
+            "--noise {noise}: it is a fraction of the pixels, at most 1",
         ),
         (
             lambda c: c.model == "linear" and c.reconstruction == "bernoulli",

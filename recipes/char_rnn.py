@@ -1,4 +1,4 @@
-"""Train a recurrent network that writes, character by character.
+"""Train a recurrent network that writes text, character by character.
 
     python recipes/char_rnn.py
     python recipes/char_rnn.py --dataset text:BOOK.txt --units 384 --epochs 5
@@ -6,12 +6,12 @@
 
     character -> embedding -> recurrent layers -> logits of the next character
 
-Graves 2013 (arXiv:1308.0850), trained by truncated back-propagation through time (Williams and
-Peng 1990). The text is read in as many lanes as a batch has rows, each of which goes on from batch
-to batch. Judged by bits per character on the end of the text, in one continuous stream, beside
-n-grams and xz. The default text is what Python's own `help()` tells about the language (410,000
-characters; PSF licence). The same command resumes a run that was killed, to the same bits, and
-shows the result of one that is finished.
+Graves 2013 (arXiv:1308.0850), trained by truncated back-propagation through time (Williams and Peng
+1990). The text is read in as many lanes as a batch has rows; each lane continues from batch to
+batch. The figure of merit is bits per character on the end of the text, read as one continuous
+stream, compared with n-grams and xz. The default text is what Python's own `help()` says about the
+language (410,000 characters; PSF licence). Run the same command again to resume a killed run, bit
+for bit, or to see the result of a finished one.
 """
 
 from __future__ import annotations
@@ -28,52 +28,52 @@ Part = Annotated[float, training.Range(0, 0.25, "between 0 and 0.25, 0 excluded"
 
 @dataclasses.dataclass(frozen=True)
 class Config(training.AveragingFlags, training.OptimizationFlags, training.CommonFlags):
-    """What is trained, on what, and how."""
+    """Data, network and training."""
 
     dataset: str = "python_topics"
     """python_topics (comes with Python), or text:PATH, a file in UTF-8"""
     epochs: training.PositiveInt = 5
     """passes over the training part"""
     batch_size: training.PositiveInt = 64
-    """lanes that are read side by side, over all devices"""
+    """lanes read in parallel, over all devices"""
     learning_rate: training.Positive | None = None
     """highest learning rate; default: 0.01 for adam and adamw, else the optimizer's usual one"""
     optimizer: training.OptimizerName = "adam"
-    """how weights move"""
+    """optimizer"""
     schedule: training.ScheduleName = "cosine"
-    """how the learning rate moves; one-cycle moves the momentum, too"""
+    """learning-rate schedule; one-cycle changes the momentum, too"""
     warmup: training.Rate = 0.05
-    """part of the steps in which the rate rises (one-cycle: 0.25 when this is 0)"""
+    """fraction of the steps in which the rate rises (one-cycle: 0.25 when this is 0)"""
     clip: training.NonNegative = 1.0
-    """highest global norm of the gradient, over all devices; 0 is off"""
+    """maximum global norm of the gradient, over all devices; 0 is off"""
     cell: Literal["simple", "lstm", "gru"] = "gru"
     """the recurrent layer"""
     units: training.PositiveInt = 160
-    """of each layer"""
+    """units of each recurrent layer"""
     layers: training.PositiveInt = 1
-    """how many"""
+    """number of recurrent layers"""
     embedding: training.PositiveInt = 64
-    """length of the vector that stands for a character"""
+    """dimension of the character embedding"""
     residual: bool = False
-    """layers add to what they are given, after layer normalization"""
+    """residual connections around the layers, after layer normalization"""
     dropout: training.Rate = 0.0
-    """part of each layer's inputs that is dropped, the same ones in all steps of a window"""
+    """dropout rate of each layer's inputs, with one mask for all steps of a window"""
     k1: training.PositiveInt = 24
     """steps between updates"""
     k2: training.PositiveInt | None = None
-    """steps that an error is propagated back; default: k1"""
+    """steps over which gradients are propagated back; default: k1"""
     prompt: str = ""
     """how the samples in the report begin"""
     temperature: training.NonNegative = 0.8
-    """of these samples: below 1 bolder, 0 always the most probable character"""
+    """sampling temperature: below 1 is more conservative, 0 takes the most probable character"""
     top_k: training.NonNegativeInt = 0
-    """draw only from the so many most probable characters; 0 is all"""
+    """draw only from the k most probable characters; 0 draws from all"""
     sample_length: training.PositiveInt = 400
-    """characters of a sample"""
+    """characters per sample"""
     validation_fraction: Part = 0.05
-    """part of the text, before the test part, that is kept for validation"""
+    """fraction of the text held out for validation, just before the test part"""
     test_fraction: Part = 0.05
-    """part of the text, its end, that is kept for the test"""
+    """fraction of the text held out for testing, at its end"""
 
     @property
     def run_name(self) -> str:

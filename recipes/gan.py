@@ -9,10 +9,10 @@
     z ~ N(0, I) -> generator -> image        image, real or not -> discriminator -> logit
 
 Goodfellow et al. 2014 (arXiv:1406.2661). Losses, regularizers, normalization, conditioning and
-augmentation combine freely; where two exclude each other the message says why. The best epoch is
-the one whose samples are nearest to the validation split, by the Fréchet distance of a classifier's
-features: losses of the players say nothing about quality. The same command resumes a run that was
-killed, to the same bits, and shows the result of one that is finished.
+augmentation combine freely; if two exclude each other, the message says why. The best epoch is the
+one whose samples are nearest to the validation split, by the Fréchet distance in a classifier's
+feature space: the players' losses say nothing about quality. Run the same command again to resume a
+killed run, bit for bit, or to see the result of a finished one.
 """
 
 from __future__ import annotations
@@ -40,58 +40,58 @@ LOSSES = Literal[
 
 @dataclasses.dataclass(frozen=True)
 class Config(training.ImageFlags, training.CommonFlags):
-    """What is trained, on what, and how."""
+    """Data, network and training."""
 
     loss: LOSSES = "relativistic"
-    """what the players minimize; minimax is the saturating one, relativistic that of R3GAN"""
+    """loss of both players; minimax is the saturating one, relativistic that of R3GAN"""
     label_smoothing: training.Rate | None = None
     """bce: real images have a target of 1 minus this; default: 0.1"""
     regularizer: Literal["none", "r1", "r2", "r1_r2", "gradient_penalty", "weight_clip"] = "r1_r2"
-    """of the discriminator: slope at real images, at fakes, at both, between them; clipping"""
+    """penalty on the discriminator's slope at real images (r1), fakes (r2), both, or between"""
     penalty: training.NonNegative | None = None
     """gamma, lambda, or the highest weight; default: r1 or r2 1, both 0.5 each, 10, 0.01"""
     penalty_interval: training.PositiveInt = 1
-    """compute penalties in every so many steps, counting them as often"""
+    """compute penalties only every so many steps, scaled up to match"""
     conditioning: Literal["none", "concat", "projection", "auxiliary"] = "none"
-    """tell both players the class, and how the discriminator uses it"""
+    """give both players the class, and how the discriminator uses it"""
     augment: tuple[Literal["color", "translation", "cutout"], ...] = ()
-    """what is done to all that the discriminator sees, real images and fakes (DiffAugment)"""
+    """augmentation of everything the discriminator sees, real and fake (DiffAugment)"""
     model: Literal["conv", "dense"] = "conv"
     """convolutional networks, or dense ones for tiny images"""
     latent_dim: training.PositiveInt = 64
     """length of the latent vectors"""
     filters: training.PositiveInt = 24
-    """conv: filters at full size, twice as many after each halving"""
+    """conv: filters at full size, doubled after each halving of height and width"""
     dense_units: training.NonNegativeInt = 512
-    """conv: hidden dense layer of both players, next to the smallest map; 0 is none"""
+    """conv: hidden dense layer of both players, next to the smallest feature map; 0 is none"""
     upsampling: Literal["transposed", "nearest", "bilinear"] = "transposed"
-    """conv: how the generator doubles the sides"""
+    """conv: how the generator doubles height and width"""
     units: tuple[training.PositiveInt, ...] = (128, 256)
-    """dense: hidden layers of the generator; those of the discriminator are the reverse"""
+    """dense: hidden layers of the generator; the discriminator's are in reverse order"""
     generator_normalization: Literal["none", "batch", "layer"] = "batch"
-    """in the generator"""
+    """normalization in the generator"""
     discriminator_normalization: Literal["none", "spectral", "layer", "batch"] = "none"
-    """in the discriminator"""
+    """normalization in the discriminator"""
     n_critic: training.PositiveInt = 1
-    """steps of the discriminator, on images of their own, for each step of the generator"""
+    """discriminator steps, each on new images, per generator step"""
     learning_rate: training.Positive = 1e-3
-    """highest learning rate of the generator (Adam)"""
+    """peak learning rate of the generator (Adam)"""
     discriminator_learning_rate: training.Positive | None = None
-    """default: that of the generator"""
+    """peak learning rate of the discriminator; default: the generator's"""
     beta_1: training.Decay = 0.0
-    """momentum of both"""
+    """Adam's momentum, for both players"""
     beta_2: training.Decay = 0.99
-    """decay of the squared gradients of both"""
+    """Adam's decay of the squared gradients, for both players"""
     schedule: Literal["constant", "step", "cosine"] = "cosine"
-    """how both learning rates move"""
+    """schedule of both learning rates"""
     warmup: training.Rate = 0.0
-    """part of the steps in which they rise"""
+    """fraction of the steps in which they rise"""
     ema: training.Decay = 0.995
-    """decay of the averaged generator, which is the one that is measured and published"""
+    """decay of the averaged generator, which is the one evaluated and published"""
     measure_every: training.PositiveInt = 1
-    """epochs between measurements of the samples"""
+    """epochs between evaluations of the samples"""
     tstr: bool = True
-    """conditional: also train a classifier on samples, and test it on images"""
+    """conditional: also train a classifier on samples, and test it on real images"""
     patience: training.NonNegativeInt = 0
     """epochs without better samples before training stops; 0 is off"""
     epochs: training.PositiveInt = 60

@@ -5,11 +5,11 @@
     python recipes/image_classifier.py --dataset folder:PATH --model resnet18 --image-size 96
 
     image -> (convolution, batch normalization, relu) x 2, pool; once for each of --filters
-          -> mean over the map -> dropout -> dense -> logits
+          -> global average pooling -> dropout -> dense -> logits
 
 Networks: multilayer perceptron; a plain CNN (LeCun 1998); VGG (arXiv:1409.1556), GoogLeNet
-(arXiv:1409.4842) and ResNet (arXiv:1512.03385). The same command resumes a run that was killed, to
-the same bits, and shows the result of one that is finished.
+(arXiv:1409.4842) and ResNet (arXiv:1512.03385). Run the same command again to resume a killed run,
+bit for bit, or to see the result of a finished one.
 """
 
 from __future__ import annotations
@@ -52,26 +52,26 @@ class Config(
     training.ContinuationFlags,
     training.CommonFlags,
 ):
-    """What is trained, on what, and how."""
+    """Data, network and training."""
 
     PRESETS: ClassVar[training.Presets] = {"fast": FAST}
 
     model: str = "cnn"
     """mlp, cnn, or a variant of vgg, inception or resnet (an unknown name lists them all)"""
     filters: tuple[training.PositiveInt, ...] = (16, 32, 64)
-    """cnn: number of filters of each stage (two convolutions and a pool)"""
+    """cnn: number of filters in each stage (two convolutions and a pooling layer)"""
     kernel_size: training.PositiveInt = 3
-    """cnn: side of the filters"""
+    """cnn: height and width of the filters"""
     strides: training.PositiveInt = 1
     """cnn: stride of the first convolution of each stage"""
     padding: Literal["same", "valid"] = "same"
-    """cnn: zeros around the image, or none"""
+    """cnn: zero padding, or none"""
     pooling: Literal["max", "average", "none"] = "max"
-    """cnn: what closes a stage"""
+    """cnn: pooling at the end of each stage"""
     dropout: training.Rate = 0.0
-    """part of the features that is dropped before the last layer"""
+    """dropout rate before the last layer"""
     lr_find: bool = False
-    """only run the learning-rate range test, and draw it"""
+    """only run the learning-rate range test, and plot it"""
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
         *training.only_for(

@@ -7,9 +7,9 @@
 SGD by batch size; momentum (Polyak 1964), Nesterov (Sutskever et al. 2013), Adadelta
 (arXiv:1212.5701), RMSprop (Hinton 2012), Adam (arXiv:1412.6980), AdamW (arXiv:1711.05101); and the
 schedules. Each candidate trains from the same weights, on the same batches, for the same number of
-images, at a learning rate that is chosen for it by validation loss. The test split is used once,
-for the winner. The same optimizers also walk on functions of two variables, where their paths can
-be seen. The same command resumes a comparison that was killed.
+images, at a learning rate chosen for it by validation loss. The test split is used once, for the
+winner. The optimizers also descend functions of two variables, where their paths can be seen. Run
+the same command again to resume a killed comparison.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ Surface = Literal["quadratic", "rotated quadratic", "rosenbrock", "beale", "sadd
 
 @dataclasses.dataclass(frozen=True)
 class Config(training.ImageFlags, training.CommonFlags):
-    """What is compared, and on what."""
+    """Data, network and what is compared."""
 
     model: str = "mlp"
     """mlp, cnn, or a variant of vgg, inception or resnet (an unknown name lists them all)"""
     units: tuple[training.PositiveInt, ...] = (64, 32)
     """mlp: hidden layers"""
     filters: tuple[training.PositiveInt, ...] = (8, 16)
-    """cnn: number of filters of each stage"""
+    """cnn: number of filters in each stage"""
     optimizers: tuple[training.OptimizerName, ...] = (
         "sgd", "momentum", "nesterov", "adadelta", "rmsprop", "adam", "adamw"
     )  # fmt: skip
-    """compared at --batch-size, with a constant rate"""
+    """compared at --batch-size, with a constant learning rate"""
     batch_sizes: tuple[training.PositiveInt, ...] = (16, 256)
-    """further batch sizes of plain SGD; each divides the largest of all"""
+    """further batch sizes for plain SGD; each must divide the largest of all"""
     schedules: tuple[training.ScheduleName, ...] = ("step", "cosine", "one-cycle", "plateau")
-    """compared with a constant rate"""
+    """compared with a constant learning rate"""
     schedule_optimizer: training.OptimizerName = "momentum"
-    """the optimizer that the schedules are compared with"""
+    """optimizer used to compare the schedules"""
     seeds: training.PositiveInt = 3
-    """trainings of each candidate: weights and order of the images"""
+    """runs per candidate, each with other initial weights and image order"""
     tune_rates: bool = True
-    """choose the rate of each candidate by validation loss; else the usual one is taken"""
+    """choose each candidate's learning rate by validation loss; otherwise use the usual one"""
     target_accuracy: training.OpenFraction = 0.9
-    """steps are counted until validation accuracy is this"""
+    """count the steps until validation accuracy reaches this"""
     surfaces: tuple[Surface, ...] = (
         "quadratic", "rotated quadratic", "rosenbrock", "beale", "saddle"
     )  # fmt: skip
-    """functions of two variables on which paths are drawn"""
+    """functions of two variables on which to draw paths"""
     surface_steps: training.PositiveInt = 300
-    """steps of these paths"""
+    """steps along these paths"""
     validation_fraction: training.OpenFraction = 0.2
-    """part of the training data that is kept for validation, stratified"""
+    """fraction of the training data held out for validation, stratified"""
     epochs: training.PositiveInt = 12
     """passes over the training data"""
 

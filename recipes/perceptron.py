@@ -1,28 +1,28 @@
-"""Train, draw and publish a network of one layer: perceptron, pocket or delta rule.
+"""Train, plot and publish a one-layer network: perceptron, pocket or delta rule.
 
     python recipes/perceptron.py
     python recipes/perceptron.py --classes 3 8
     python recipes/perceptron.py --dataset moons --rule pocket
     python recipes/perceptron.py --dataset blobs --rule delta --batch-size 300
 
-An example x, standardized and with a constant 1 for the bias, is taken for class 1 where w.x > 0
-(of more classes: for the one whose w.x is largest). Example after example,
+An example x, standardized and with a constant 1 for the bias, is assigned to class 1 if w.x > 0
+(with more classes, to the one whose w.x is largest). For each example in turn,
 
     perceptron   w <- w + x    if class 1 was missed              (Rosenblatt 1958)
                  w <- w - x    if class 0 was missed
                  w             if the example is right
-    pocket       the same walk; the best w on the way is kept     (Gallant 1990)
+    pocket       the same updates; the best w so far is kept      (Gallant 1990)
     delta rule   w <- w - eta (w.x - y) x,  y = -1 or 1           (Widrow and Hoff 1960)
 
-(`perceptron.py` and `delta_rule.py` in kapps/models/classic). If a plane separates the
-classes with margin gamma, the perceptron makes at most (R / gamma)^2 updates (Novikoff 1962), and
-the report shows both numbers. The pocket is for classes that no plane separates. The delta rule is
-gradient descent on the squared error: in one batch, in mini-batches or example by example, as
---batch-size says. The same command resumes a run that was killed, to the same bits, and shows the
-result of one that is finished.
+(`perceptron.py` and `delta_rule.py` in kapps/models/classic). If a plane separates the classes with
+margin gamma, the perceptron makes at most (R / gamma)^2 updates (Novikoff 1962), and the report
+shows both numbers. The pocket rule is for classes that no plane separates. The delta rule is
+gradient descent on the squared error: full-batch, in mini-batches or example by example, depending
+on --batch-size. Run the same command again to resume a killed run, bit for bit, or to see the
+result of a finished one.
 
-All ten digits, seed 0: no mistake on training images after epoch 24, 1,142 updates of at most
-6,044, 95.0 % on the test split.
+All ten digits, seed 0: no mistake on training images after epoch 24, 1,142 updates (bound: 6,044),
+95.0 % on the test split.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ MANY = Annotated[int, training.Range(20, math.inf, "20 or more")]
 
 @dataclasses.dataclass(frozen=True)
 class Config(training.ImageFlags, training.CommonFlags):
-    """What is trained, on what, and how."""
+    """Data, network and training."""
 
     dataset: str = "digits"
     """blobs, moons, xor, circles (generated), digits, fashion_mnist, tfds:, folder: or npz:"""
     rule: Literal["perceptron", "pocket", "delta"] = "perceptron"
-    """what moves the weights"""
+    """learning rule"""
     classes: tuple[str, ...] = ()
     """images: names of the classes to tell apart, two for a single score; default: all"""
     points: MANY = 500
-    """generated data: how many, of which three fifths are for training"""
+    """generated data: number of points, three fifths of them for training"""
     noise: training.NonNegative = 0.15
     """generated data: standard deviation around the shape"""
     epochs: training.PositiveInt = 60
-    """passes over the training data; the perceptron and the pocket end with the last mistake"""
+    """passes over the training data; perceptron and pocket stop once there are no mistakes"""
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
         (

@@ -1,4 +1,4 @@
-"""Train, explain and publish a recurrent network on series.
+"""Train, explain and publish a network for time series.
 
     python recipes/sequence_classifier.py
     python recipes/sequence_classifier.py --cell simple
@@ -8,11 +8,12 @@
 
     series [steps, features] -> recurrent layers -> last valid step -> dense -> logits, or a number
 
-The default is the adding problem (Hochreiter and Schmidhuber 1997), made of random numbers: two of
-many are marked, and their sum is asked for at the end; `copy` is the other memory task. Both show
+The default is the adding problem (Hochreiter and Schmidhuber 1997), generated from random numbers:
+two of many are marked, and the target is their sum; `copy` is the other memory task. Both show
 whether gradients reach far enough back: a simple cell fails where LSTM (1997) and GRU
-(arXiv:1406.1078) do not. Series of unequal lengths are padded with NaN, which changes no answer.
-The same command resumes a run that was killed, and shows the result of one that is finished.
+(arXiv:1406.1078) do not. Series of unequal lengths are padded with NaN, which does not affect
+predictions. Run the same command again to resume a killed run, or to see the result of a finished
+one.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Config(
     training.ClassifierFlags,
     training.CommonFlags,
 ):
-    """What is trained, on what, and how."""
+    """Data, network and training."""
 
     dataset: str = "adding"
     """adding or copy (made here), digits or fashion_mnist (their rows), GunPoint, ArrowHead,
@@ -54,37 +55,37 @@ class Config(
     """recurrent layers, one beside three convolutions over time (arXiv:1709.05206), or
     convolutions of several lengths (arXiv:1909.04939)"""
     cell: Literal["simple", "lstm", "gru"] = "gru"
-    """of the recurrent layers of --model rnn"""
+    """rnn: type of the recurrent layers"""
     units: tuple[training.PositiveInt, ...] = (64,)
-    """of each recurrent layer"""
+    """units of each recurrent layer"""
     activation: Literal["tanh", "relu"] = "tanh"
-    """relu, of --cell simple: with an identity to begin with, an IRNN (arXiv:1504.00941)"""
+    """relu, for --cell simple: with identity initialization, an IRNN (arXiv:1504.00941)"""
     memory: int = 0
-    """lstm, gru: gates that begin with keeping a state for so many steps (arXiv:1804.11188)"""
+    """lstm, gru: initialize the gates to remember for this many steps (arXiv:1804.11188)"""
     bidirectional: bool = False
-    """a second layer runs backwards beside each"""
+    """run each recurrent layer in both directions"""
     residual: bool = False
-    """add what a layer is given to what it makes, after a layer normalization"""
+    """residual connections around the layers, after layer normalization"""
     projection: training.NonNegativeInt = 0
-    """width of a linear layer after each recurrent one; 0 has none"""
+    """width of a linear layer after each recurrent one; 0 is none"""
     frame: training.PositiveInt = 1
-    """as many steps become one: makes long series short"""
+    """merge this many steps into one, to shorten long series"""
     pooling: Literal["last", "mean", "max"] = "last"
-    """what is read: the last valid step, or the mean or maximum over all"""
+    """how steps become one vector: the last valid step, or the mean or maximum over all"""
     shuffle: bool = True
     """lstm_fcn, gru_fcn: the recurrent layer sees each feature's whole series as one step"""
     per_series: bool = False
-    """bring each series to mean 0 and deviation 1 by itself"""
+    """standardize each series by itself"""
     dropout: training.Rate = 0.0
-    """part of a layer's inputs that is dropped, the same at every step (arXiv:1512.05287)"""
+    """dropout rate of a layer's inputs, with one mask for all steps (arXiv:1512.05287)"""
     recurrent_dropout: training.Rate = 0.0
-    """the same of what a layer hands on to itself"""
+    """the same for a layer's recurrent state"""
     label_smoothing: training.Rate = 0.0
-    """part of the target that is spread over all classes"""
+    """fraction of the target that is spread over all classes"""
     optimizer: training.OptimizerName = "adam"
-    """how weights move"""
+    """optimizer"""
     clip: training.NonNegative = 1.0
-    """highest global norm of the gradient; 0 is off"""
+    """maximum global norm of the gradient; 0 is off"""
     repeats: training.NonNegativeInt = 0
     """passes over the training series in an epoch; 0: one, or as many as make 20 steps"""
 

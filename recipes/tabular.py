@@ -4,14 +4,14 @@
     python recipes/tabular.py --dataset diabetes
     python recipes/tabular.py --dataset csv:PATH --target COLUMN
 
-    columns -> encoder (standardize, impute, one-hot) -> hidden layers -> logits, or a quantity
+    columns -> encoder (standardize, impute, one-hot) -> hidden layers -> logits, or a number
 
-Classification or regression, as the target says. Numbers are standardized and missing ones imputed
-with the training median, categories are one-hot, all inside the model (keras.utils.FeatureSpace),
-so that the published one takes raw columns by name. Beside it stand scikit-learn's gradient
-boosting and a linear model on the same rows: on small tables they are hard to beat
-(arXiv:2207.08815). The same command resumes a run that was killed, to the same bits, and shows the
-result of one that is finished.
+Classification or regression, depending on the target. Numbers are standardized, missing ones are
+imputed with the training median, and categories are one-hot encoded, all inside the model
+(keras.utils.FeatureSpace), so the published model takes raw columns by name. The baselines are
+scikit-learn's gradient boosting and a linear model on the same rows: on small tables they are hard
+to beat (arXiv:2207.08815). Run the same command again to resume a killed run, bit for bit, or to
+see the result of a finished one.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ class Config(
     training.ContinuationFlags,
     training.CommonFlags,
 ):
-    """What is trained, on what, and how."""
+    """Data, network and training."""
 
     dataset: str = "breast_cancer"
     """csv:PATH, or one of scikit-learn's: breast_cancer, diabetes, iris, wine"""
     target: str | None = None
     """the column to predict; scikit-learn's tables have one"""
     task: Literal["auto", "classification", "regression"] = "auto"
-    """auto: text, truth values and up to 20 whole numbers are classes"""
+    """auto: text, booleans and up to 20 distinct integers are classes"""
     drop: tuple[str, ...] = ()
     """columns to leave out"""
     keep: tuple[str, ...] = ()
     """columns to keep although they look like identifiers"""
     categories: tuple[str, ...] = ()
-    """columns whose cells are categories, whatever they look like"""
+    """columns to treat as categories, whatever they look like"""
     group: str | None = None
     """a column (patient, customer): all rows with the same value are in one split"""
     split_by_time: str | None = None
@@ -56,7 +56,7 @@ class Config(
     test_file: str | None = None
     """another file with the same columns: the test split"""
     weight_column: str | None = None
-    """a column of numbers: what each row counts in the loss"""
+    """a column of numbers: the weight of each row in the loss"""
     epochs: training.PositiveInt = 40
     """passes over the training rows"""
     batch_size: training.PositiveInt = 32
@@ -64,20 +64,20 @@ class Config(
     units: tuple[training.PositiveInt, ...] = (64, 32)
     """width of each hidden layer; --units without a number is a linear model"""
     activation: str = "relu"
-    """of the hidden layers"""
+    """activation of the hidden layers"""
     normalization: Literal["none", "batch"] = "none"
-    """before each activation"""
+    """normalization before each activation"""
     dropout: training.Rate = 0.2
-    """part of the units of each hidden layer that is dropped"""
+    """dropout rate of the hidden layers"""
     class_weights: bool = False
     """classification: give every class the same share of the loss"""
     validation_fraction: training.OpenFraction = 0.2
-    """part of the rows outside test that is kept for validation"""
+    """fraction of the non-test rows held out for validation"""
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
         (
             lambda config: config.class_weights and config.task == "regression",
-            "--class-weights is for a classification",
+            "--class-weights is for classification",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Train, explain and publish a classifier of texts.
+"""Train, explain and publish a text classifier.
 
     python recipes/text_classifier.py
     python recipes/text_classifier.py --dataset csv:FILE.csv --text COLUMN --target COLUMN
@@ -6,11 +6,11 @@
 
     text -> words -> embeddings -> weighted mean -> dense -> logits
 
-Embedded words, pooled by attention; read in both directions before by --model gru or lstm. The
-scores of a linear model on TF-IDF are part of the network (--no-wide leaves them out), and one that
-is trained alone stands beside it, as it is hard to beat on small data. The default texts are the
-docstrings of Python's own library: from which package is one? The same command resumes a run that
-was killed, to the same bits, and shows the result of one that is finished.
+Word embeddings are pooled by attention, with --model gru or lstm after a bidirectional layer. The
+scores of a linear model on TF-IDF are part of the network (--no-wide leaves them out); the same
+model trained alone is the baseline, and hard to beat on small data. The default texts are the
+docstrings of Python's standard library: which package does each come from? Run the same command
+again to resume a killed run, bit for bit, or to see the result of a finished one.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Config(
     training.ContinuationFlags,
     training.CommonFlags,
 ):
-    """What is trained, on what, and how."""
+    """Data, network and training."""
 
     dataset: str = "python_docstrings"
     """python_docstrings (come with Python), csv:FILE, or folder:PATH with a folder per class"""
     text: str | None = None
-    """csv: the column of texts"""
+    """csv: the column with the texts"""
     target: str | None = None
-    """csv: the column of classes"""
+    """csv: the column with the classes"""
     group: str | None = None
     """csv: a column (author, thread): all texts with the same value are in one split"""
     epochs: training.PositiveInt = 15
@@ -48,21 +48,21 @@ class Config(
     batch_size: training.PositiveInt = 32
     """texts per step, over all devices"""
     model: Literal["attention", "mean", "gru", "lstm"] = "attention"
-    """how embedded words become one vector; gru and lstm read them in both directions before"""
+    """how word embeddings are pooled; gru and lstm put a bidirectional layer before attention"""
     wide: bool = True
     """add the scores of a linear model on TF-IDF to the network's"""
     embedding: training.PositiveInt = 64
-    """length of the vector of a word"""
+    """dimension of the word embeddings"""
     units: training.PositiveInt = 64
-    """of the recurrent layers, and of the layer that weighs words"""
+    """units of the recurrent layers, and of the attention layer"""
     vocabulary: training.PositiveInt = 20_000
-    """most words that are known: those most frequent in the training texts"""
+    """vocabulary size: the most frequent words of the training texts"""
     most_words: training.PositiveInt = 400
-    """words of a text that are read"""
+    """words of each text that are read"""
     dropout: training.Rate = 0.4
-    """part of the features of words, and of the text, that is dropped"""
+    """dropout rate of word features and of text features"""
     validation_fraction: training.OpenFraction = 0.15
-    """part of the texts outside test that is kept for validation"""
+    """fraction of the non-test texts held out for validation"""
 
 
 def check(config: Config) -> None:

@@ -1,16 +1,16 @@
-"""Teach a network that has learned to see a few classes of your own.
+"""Fine-tune a pretrained network on a few classes of your own.
 
     python recipes/transfer_learning.py
     python recipes/transfer_learning.py --dataset folder:PATH
     python recipes/transfer_learning.py --dataset folder:PATH --class-weights --test-time-flip
 
-    image -> backbone, trained on ImageNet -> mean over its map -> dropout -> dense -> logits
+    image -> backbone, trained on ImageNet -> global average pooling -> dropout -> dense -> logits
 
-First a linear probe: the head alone, on features that are computed once and kept. Then its last
-stages follow, slower the nearer they are to the input (Kumar et al. 2022, arXiv:2202.10054; Howard
-and Ruder 2018, arXiv:1801.06146). EfficientNet-Lite0 comes with its ImageNet weights; no network is
-needed. The same command resumes a run that was killed, to the same bits, and shows the result of
-one that is finished.
+First a linear probe: only the head learns, on features that are computed once and cached. Then the
+backbone's last stages are fine-tuned, more slowly the nearer they are to the input (Kumar et al.
+2022, arXiv:2202.10054; Howard and Ruder 2018, arXiv:1801.06146). EfficientNet-Lite0 and its
+ImageNet weights are included, so no network access is needed. Run the same command again to resume
+a killed run, bit for bit, or to see the result of a finished one.
 """
 
 from __future__ import annotations
@@ -38,38 +38,38 @@ class Config(
     training.ContinuationFlags,
     training.CommonFlags,
 ):
-    """What is trained, on what, and how; rates and schedules are those of each phase."""
+    """Data, network and training; learning rates and schedules apply to each phase."""
 
     backbone: str = "efficientnet_lite0"
-    """network that has learned to see (an unknown name lists them all)"""
+    """pretrained network (an unknown name lists them all)"""
     weights: str = "imagenet"
-    """imagenet, none (random), or a file of weights of that network"""
+    """imagenet, none (random), or a weights file for that network"""
     image_size: training.PositiveInt | None = None
-    """side of the images; default: twice their own, from 64 to what the backbone is made for"""
+    """height and width of the images; default: twice their own, from 64 to the backbone's own"""
     epochs: training.PositiveInt = 10
-    """passes over the training data of the probe, and twice those of fine-tuning"""
+    """epochs of the probe, and twice the epochs of fine-tuning"""
     probe_epochs: training.NonNegativeInt | None = None
-    """of the head alone; 0 leaves it out; default: --epochs"""
+    """epochs of the head alone; 0 skips this phase; default: --epochs"""
     fine_tune_epochs: training.NonNegativeInt | None = None
-    """of the head and the last stages; 0 leaves it out; default: half of --epochs"""
+    """epochs of the head and the last stages; 0 skips this phase; default: half of --epochs"""
     fine_tune_stages: int | Literal["all"] = 3
     """how many stages of the backbone, counted from its output, are fine-tuned"""
     fine_tune_learning_rate: training.Positive | None = None
-    """highest rate of the head while fine-tuning; default: a third of the probe's"""
+    """peak learning rate of the head in fine-tuning; default: a third of the probe's"""
     stage_decay: Annotated[float, training.Range(0, 1.000001, "above 0, at most 1", False)] = 0.5
-    """rate of a stage, relative to the one behind it"""
+    """learning rate of a stage, relative to the stage after it"""
     batch_norm: Literal["frozen", "train"] = "frozen"
-    """whether normalization of fine-tuned stages keeps what it has learned of its inputs"""
+    """whether batch normalization in fine-tuned stages keeps its pretrained statistics"""
     cache: bool = True
-    """compute the features of the probe once, and keep them; augmentation then waits for phase 2"""
+    """compute the probe's features once and cache them; augmentation then starts in phase 2"""
     cache_copies: training.NonNegativeInt = 0
-    """with --cache: how many augmented copies of each image the probe sees; 0: none but itself"""
+    """with --cache: augmented copies of each image that the probe sees; 0: only the image itself"""
     cache_dir: str | None = None
-    """where features are kept, for other runs too; default: features/ beside the run directory"""
+    """where features are cached, also for other runs; default: features/ beside the run directory"""
     test_time_flip: bool = False
-    """answer with the mean of an image and its mirror image, at twice the cost"""
+    """average the predictions for an image and its mirror image, at twice the cost"""
     dropout: training.Rate = 0.2
-    """part of the features that is dropped before the last layer"""
+    """dropout rate before the last layer"""
     batch_size: training.PositiveInt = 32
     """examples per step, over all devices"""
 

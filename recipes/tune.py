@@ -1,12 +1,12 @@
-"""Search for the settings of another recipe: any of its own flags, by the same runner.
+"""Search over the settings of another recipe: any of its own flags.
 
     python recipes/tune.py --recipe tabular
     python recipes/tune.py --recipe image_classifier --space SPACE.toml --fix epochs=5 model=cnn
     python recipes/tune.py --recipe sequence_classifier --algorithm hyperband --workers 2
 
-A trial is the recipe itself, up to the end of its training: the test split is not looked at. The
-winner is the recipe run whole, with its report, its test figures and its export. SPACE names fields
-of the recipe's Config:
+A trial is the recipe itself, up to the end of training: the test split is not used. For the winner
+the whole recipe runs, with its report, test figures and export. SPACE names fields of the recipe's
+Config:
 
     [[parameters]]
     name = "learning_rate"
@@ -15,8 +15,8 @@ of the recipe's Config:
     max = 1e-1
     sampling = "log"
 
-The same command resumes a search that was killed; a larger budget makes it longer. On several
-machines it is started on each, as tune_cnn is.
+Run the same command again to resume a killed search; a larger budget extends it. On several
+machines, start it on each, as with tune_cnn.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ MANAGED = {field.name for field in dataclasses.fields(training.RunFlags)}  # by 
 
 @dataclasses.dataclass(frozen=True)
 class Config(tuning.SearchFlags, training.RunFlags):
-    """What is sought, and for how long."""
+    """Recipe, search space and budget."""
 
     recipe: str = "tabular"
     """name of the recipe; an unknown one lists them all"""
     space: str | None = None
-    """a TOML or JSON file of fields and bounds; default: a space of this recipe's own"""
+    """a TOML or JSON file of fields and bounds; default: the recipe's built-in space"""
     fix: tuple[str, ...] = ()
-    """fields that stay, as FIELD=VALUE; a comma between the values of a field that has several"""
+    """fields to hold fixed, as FIELD=VALUE; separate several values of a field with commas"""
     objective: str | None = None
-    """figure of validation to look for, NAME:max or NAME:min; default: the recipe's own"""
+    """validation metric to optimize, NAME:max or NAME:min; default: the recipe's own"""
     export_dir: str | None = None
     """where the winner is published; default: the recipe's"""
 

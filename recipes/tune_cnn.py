@@ -6,13 +6,12 @@
 
     image -> stages of (convolution, normalization, activation), pool -> dense -> logits
 
-Filters, windows, strides, padding, pooling, depth, dropout, normalization, optimizer, learning
-rate, schedule, batch size and shifts of the training images are sought on validation data; every
-point of the space can be built.
-The winner is trained anew and meets the test split once. The same command resumes a search
-that was killed, trial by trial and epoch by epoch; a larger budget makes it longer. On several
-machines it is started on each, with KerasTuner's variables KERASTUNER_TUNER_ID (chief, or a name),
-KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT and the secret KAPPS_TUNER_KEY.
+Filters, kernel sizes, strides, padding, pooling, depth, dropout, normalization, optimizer, learning
+rate, schedule, batch size and shifts of the training images are chosen on validation data; every
+point of the space can be built. The winner is retrained and evaluated once on the test split. Run
+the same command again to resume a killed search, trial by trial and epoch by epoch; a larger budget
+extends it. On several machines, start it on each, with KerasTuner's variables KERASTUNER_TUNER_ID
+(chief, or a name), KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT and the secret KAPPS_TUNER_KEY.
 """
 
 from __future__ import annotations
@@ -29,24 +28,24 @@ AtLeastTwo = Annotated[int, training.Range(1, 2**31, "at least 2: half of it is 
 
 @dataclasses.dataclass(frozen=True)
 class Config(tuning.RefitFlags, tuning.SearchFlags, training.ImageFlags, training.CommonFlags):
-    """What is sought, on what, and for how long."""
+    """Data, search space and budget."""
 
     epochs: training.PositiveInt = 8
-    """of each trial; of the last round of a Hyperband bracket; of the winner"""
+    """epochs of each trial, of the last round of a Hyperband bracket, and of the winner"""
     batch_size: AtLeastTwo = 64
-    """the search tries half of it and twice of it, too"""
+    """the search also tries half and twice this"""
     learning_rate: training.Positive | None = None
-    """fixes the highest learning rate; default: it is sought"""
+    """fixes the peak learning rate; default: it is searched over"""
     cost: Literal["none", "parameters", "multiply_adds", "seconds"] = "none"
-    """look for a Pareto front of accuracy and this (tpe), or note it (random, grid)"""
+    """search for a Pareto front of accuracy and this (tpe), or only record it (random, grid)"""
     max_stages: training.PositiveInt = 3
-    """most stages of the network"""
+    """maximum number of stages"""
     max_parameters: training.NonNegativeInt | None = 100_000
-    """larger networks are not offered; 0 is no limit"""
+    """maximum number of parameters; 0 is no limit"""
     max_multiply_adds: training.NonNegativeInt | None = None
-    """the same for the work of one image"""
+    """maximum multiply-adds per image; 0 is no limit"""
     augment: bool = True
-    """seek how far images are shifted, and mirror them unless they are digits or letters"""
+    """search over how far to shift images, and mirror them unless they are digits or letters"""
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
         (

@@ -8,12 +8,12 @@
     image -> encoder -> mean, log_var of q(z | x)        z ~ q -> decoder -> pixels
     loss = -log p(x | z) + beta KL(q || prior)
 
-Kingma and Welling 2013 (arXiv:1312.6114); networks of Tomczak and Welling 2018 (arXiv:1705.07120).
-The Bernoulli likelihood models binary images. They are drawn from the grey levels: anew in every
-training step, once for validation and test (arXiv:2004.04795). Reports give the negative
-log-likelihood in nats per image, bounded from above by importance sampling (arXiv:1509.00519).
-The same command resumes a run that was killed, to the same bits, and shows the result of one that
-is finished.
+Kingma and Welling 2013 (arXiv:1312.6114); networks after Tomczak and Welling 2018
+(arXiv:1705.07120). The Bernoulli likelihood models binary images, drawn from the grey levels: anew
+in every training step, once for validation and test (arXiv:2004.04795). Reports give an
+importance-sampled upper bound on the negative log-likelihood, in nats per image (arXiv:1509.00519).
+Run the same command again to resume a killed run, bit for bit, or to see the result of a finished
+one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Config(
     training.ImageFlags,
     training.CommonFlags,
 ):
-    """What is trained, on what, and how."""
+    """Data, network and training."""
 
     model: Literal["dense", "conv", "hierarchical"] = "dense"
     """dense (gated layers), conv, or hierarchical (conv with a second level of latents)"""
@@ -44,7 +44,7 @@ class Config(
     units: tuple[training.PositiveInt, ...] = ()
     """hidden layers; default: 300 300 for dense, 256 for conv and hierarchical"""
     filters: tuple[training.PositiveInt, ...] = (32, 64)
-    """conv and hierarchical: filters after each halving of the sides"""
+    """conv and hierarchical: filters after each halving of height and width"""
     likelihood: Literal["bernoulli", "continuous_bernoulli", "gaussian", "discretized_logistic"] = (
         "bernoulli"
     )
@@ -58,9 +58,9 @@ class Config(
     kl_warmup: training.Fraction = 0.2
     """fraction of the steps over which the weight of the KL rises from 0"""
     cyclic: training.NonNegativeInt = 0
-    """number of cycles in which it rises from 0, over the whole training; 0 is off"""
+    """number of cycles in which the weight rises from 0, over the whole training; 0 is off"""
     free_bits: training.NonNegative = 0.0
-    """nats per latent that cost nothing; 0.1 to 0.5 is usual"""
+    """nats per latent that are free of charge; 0.1 to 0.5 is usual"""
     objective: Literal["elbo", "iwae", "dreg"] = "elbo"
     """the bound that is maximized: ELBO, the tighter IWAE, or IWAE with DReG gradients"""
     samples: training.PositiveInt = 1

@@ -1,16 +1,15 @@
-"""Train, judge and publish a VQ-VAE, and a prior over its codes to draw new images from.
+"""Train, judge and publish a VQ-VAE, and a prior over its codes to sample new images.
 
     python recipes/vq_vae.py
     python recipes/vq_vae.py --dataset fashion_mnist --epochs 20
     python recipes/vq_vae.py --conditional --codes 128
 
-    image -> encoder -> map of vectors -> the nearest of the codebook -> decoder -> image
+    image -> encoder -> map of vectors -> nearest codebook entries -> decoder -> image
 
-Van den Oord et al. 2017 (arXiv:1711.00937): an image becomes a small map of codes, each the number
-of a vector in a codebook. Then a gated PixelCNN (arXiv:1606.05328) learns which maps there are;
-drawing one code after the other and decoding them makes new images. The same command goes on with
-a run that was killed in either phase, to the same bits, and shows the result of one that is
-finished.
+Van den Oord et al. 2017 (arXiv:1711.00937): an image becomes a small map of codes, each the index
+of a vector in a codebook. Then a gated PixelCNN (arXiv:1606.05328) learns the distribution of these
+maps; sampling one code after the other and decoding them makes new images. Run the same command
+again to resume a run killed in either phase, bit for bit, or to see the result of a finished one.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ SAMPLES_SHOWN = 64
 
 @dataclasses.dataclass(frozen=True)
 class Config(training.OptimizationFlags, training.ImageFlags, training.CommonFlags):
-    """What is trained, on what, and how; rates and schedules are those of each phase."""
+    """Data, network and training; learning rates and schedules apply to each phase."""
 
     codes: training.PositiveInt = 64
     """vectors in the codebook"""

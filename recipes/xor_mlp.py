@@ -1,4 +1,4 @@
-"""Why one layer is not enough, and what two can do: exclusive or, and functions of one number.
+"""Why one layer is not enough, and what two can do: XOR, and functions of one variable.
 
     python recipes/xor_mlp.py
     python recipes/xor_mlp.py --units 2 --optimizer adam
@@ -7,16 +7,16 @@
 
     x -> tanh(W1 x + b1) -> W2 h + b2
 
-No plane gives the four points of exclusive or their classes (Minsky and Papert 1969): the best has
-three of four on the right side. A hidden layer of four units can, and back-propagation (Rumelhart,
-Hinton and Williams 1986) finds its weights: how often, by width and optimizer, is shown by a table
-over 100 seeds. With a function in the place of exclusive or, the same network shows how well a
-hidden layer approximates it (Cybenko 1989), by its width. All seeds are trained at once, as one
-model of stacked networks that do not touch each other. The same command resumes a run that was
-killed, to the same bits, and shows the result of one that is finished.
+No plane separates the four points of exclusive or, XOR (Minsky and Papert 1969): the best has three
+of four on the right side. A hidden layer of four units can, and back-propagation (Rumelhart, Hinton
+and Williams 1986) finds its weights; a table over 100 seeds shows how often, by width and
+optimizer. With a function in place of XOR, the same network shows how well a hidden layer
+approximates it (Cybenko 1989), by width. All seeds are trained at once, as one model of stacked,
+independent networks. Run the same command again to resume a killed run, bit for bit, or to see the
+result of a finished one.
 
-Exclusive or with 4 hidden units, momentum: 100 of 100 seeds. The sine with 16, adam: a root mean
-squared error of 0.008 in the median of 20 seeds.
+XOR with 4 hidden units, momentum: 100 of 100 seeds. The sine with 16, adam: a median root mean
+squared error of 0.008 over 20 seeds.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ TOGETHER = 20  # steps of one call into TensorFlow
 
 @dataclasses.dataclass(frozen=True)
 class Config(training.CommonFlags):
-    """What is trained, on what, and how."""
+    """Data, network and training."""
 
     dataset: str = "xor"
     """xor, or a function: sine, step, triangle, bump or chirp"""
