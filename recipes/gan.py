@@ -47,7 +47,7 @@ class Config(training.ImageFlags, training.CommonFlags):
     label_smoothing: training.Rate | None = None
     """bce: real images have a target of 1 minus this; default: 0.1"""
     regularizer: Literal["none", "r1", "r2", "r1_r2", "gradient_penalty", "weight_clip"] = "r1_r2"
-    """penalty on the discriminator's slope at real images (r1), fakes (r2), both, or between"""
+    """for the discriminator: slope at real images, at fakes, at both, in between; or clipping"""
     penalty: training.NonNegative | None = None
     """gamma, lambda, or the highest weight; default: r1 or r2 1, both 0.5 each, 10, 0.01"""
     penalty_interval: training.PositiveInt = 1

@@ -65,7 +65,7 @@ class Config(
     cache_copies: training.NonNegativeInt = 0
     """with --cache: augmented copies of each image that the probe sees; 0: only the image itself"""
     cache_dir: str | None = None
-    """where features are cached, also for other runs; default: features/ beside the run directory"""
+    """where features are cached, for other runs, too; default: features/ beside the run's"""
     test_time_flip: bool = False
     """average the predictions for an image and its mirror image, at twice the cost"""
     dropout: training.Rate = 0.2

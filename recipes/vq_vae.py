@@ -31,36 +31,36 @@ class Config(training.OptimizationFlags, training.ImageFlags, training.CommonFla
     codes: training.PositiveInt = 64
     """vectors in the codebook"""
     code_dim: training.PositiveInt = 16
-    """values of a vector"""
+    """dimension of these vectors"""
     filters: tuple[training.PositiveInt, ...] = ()
-    """filters after each halving of the sides; default: 32, 64, ... down to maps of 8 codes a side
-    or fewer"""
+    """filters after each halving of height and width; default: 32, 64, ... until a map has at most
+    8 codes a side"""
     commitment: training.NonNegative = 0.25
     """weight of the distance between the encoder's vectors and those of the codebook"""
     decay: training.Decay = 0.99
-    """of the averages that move the codebook"""
+    """decay of the moving averages that update the codebook"""
     restart_after: training.NonNegativeInt = 100
-    """steps without use after which a code is drawn anew; 0 never"""
+    """steps without use after which a code is replaced; 0 is never"""
     conditional: bool = False
-    """tell the prior the class"""
+    """give the class to the prior"""
     prior_filters: training.PositiveInt = 64
     """channels of the prior"""
     prior_depth: training.NonNegativeInt = 4
     """gated layers of the prior after the first: a code sees one row more above it for each"""
     prior_dropout: training.Rate = 0.3
-    """part of the prior's last features that is dropped while training"""
+    """dropout rate of the prior's last features"""
     prior_epochs: training.PositiveInt = 20
-    """passes over the codes; they are few numbers, and soon known by heart"""
+    """passes over the codes; there are few of them, and they are soon memorized"""
     prior_learning_rate: training.Positive | None = None
-    """highest learning rate of the prior; default: that of the autoencoder"""
+    """peak learning rate of the prior; default: the autoencoder's"""
     weight_decay: training.NonNegative = 0.0
-    """decoupled, times the learning rate"""
+    """decoupled weight decay, multiplied by the learning rate"""
     tstr: bool = True
-    """conditional: also train a classifier on samples, and test it on images"""
+    """conditional: also train a classifier on samples, and test it on real images"""
     sample_quality: Literal["auto", "yes", "no"] = "auto"
-    """compare samples with images by a classifier; auto: where one comes with kapps"""
+    """compare samples with real images in a classifier's features; auto: if kapps ships one"""
     epochs: training.PositiveInt = 60
-    """passes over the training data, of encoder, codebook and decoder"""
+    """passes over the training data for encoder, codebook and decoder"""
 
 
 check = training.check

@@ -59,28 +59,28 @@ class Config(training.CommonFlags):
     dataset: str = "xor"
     """xor, or a function: sine, step, triangle, bump or chirp"""
     units: training.PositiveInt | None = None
-    """of the hidden layer; default: 4, of functions 16"""
+    """units of the hidden layer; default: 4, for functions 16"""
     activation: Literal["tanh", "sigmoid", "relu"] = "tanh"
-    """of the hidden layer"""
+    """activation of the hidden layer"""
     optimizer: training.ElementwiseOptimizer | None = None
-    """how weights move; default: momentum, of functions adam"""
+    """optimizer; default: momentum, for functions adam"""
     seeds: training.PositiveInt | None = None
-    """networks that differ in their initial weights; default: 100, of functions 20"""
+    """networks that differ in their initial weights; default: 100, for functions 20"""
     widths: tuple[training.PositiveInt, ...] | None = None
-    """numbers of hidden units that are compared; default: 1 2 3 4 8, of functions 1 to 32"""
+    """numbers of hidden units to compare; default: 1 2 3 4 8, for functions 1 to 32"""
     optimizers: tuple[training.ElementwiseOptimizer, ...] | None = None
-    """optimizers that are compared; default: sgd momentum rmsprop adam, of functions adam"""
+    """optimizers to compare; default: sgd momentum rmsprop adam, for functions adam"""
     noise: training.NonNegative = 0.0
-    """functions: standard deviation of what is added to the values of training and validation"""
+    """functions: standard deviation of noise added to the training and validation values"""
     compare: bool = True
-    """also train all widths with all optimizers, for the table"""
+    """also train all widths with all optimizers, for the table of success rates"""
     epochs: training.PositiveInt = 20
-    """of 100 steps on all four points, of functions 200 steps on all 200 points"""
+    """epochs of 100 steps on all four points, for functions of 200 steps on all 200 points"""
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
         (
             lambda c: training.changed(c, "batch_size"),
-            "--batch-size: every step sees all points, so there is none to choose",
+            "--batch-size: every step uses all points, so there is none to choose",
         ),
         (
             lambda c: c.noise and c.dataset == "xor",

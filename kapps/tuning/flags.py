@@ -28,22 +28,22 @@ DIVIDES_TRIALS = (
 
 @dataclasses.dataclass(frozen=True)
 class SearchFlags:
-    """How points are sought, and for how long."""
+    """Search algorithm and budget."""
 
     algorithm: Literal["random", "grid", "bayesian", "hyperband", "tpe", "tpe_local"] = "random"
-    """what says which point comes next; tpe, and tpe_local (neighbours, too), need optuna"""
+    """search algorithm; tpe, and tpe_local (which also tries neighbours), need optuna"""
     max_trials: training.PositiveInt = 20
-    """budget in trials, those of earlier processes included"""
+    """budget in trials, including those of earlier processes"""
     max_minutes: training.Positive | None = None
-    """budget in minutes of searching; trials that run then go on if there is more another day"""
+    """budget in minutes; trials cut off by it continue if you raise it later"""
     workers: training.NonNegativeInt = 1
-    """processes that try points at the same time; 0 tries them in this one"""
+    """worker processes that run trials in parallel; 0 runs them in this process"""
     recycle: training.PositiveInt = 50
-    """trials after which a worker process gives way to a new one, so that its memory stays small"""
+    """trials after which a worker process is replaced, to keep its memory small"""
     seeds_per_point: training.PositiveInt = 1
-    """how often each point is tried, with seeds one after the other; the mean counts"""
+    """runs per point, with consecutive seeds; their mean counts"""
     stop_early: Literal["auto", "none", "median", "asha"] = "auto"
-    """how poor trials end; auto: by the median rule, but not under Hyperband"""
+    """how poor trials are stopped; auto: by the median rule, except under Hyperband"""
 
     EXCLUSIONS: ClassVar[training.Exclusions] = (
         (
@@ -55,13 +55,13 @@ class SearchFlags:
 
 @dataclasses.dataclass(frozen=True)
 class RefitFlags:
-    """How the winner is trained anew."""
+    """How the winner is retrained."""
 
     refit: Literal["validation", "all"] = "validation"
-    """train the winner with validation kept (best epoch, calibration), or on train and validation
-    for as many epochs as were best"""
+    """retrain the winner with validation held out (best epoch, calibration), or on training and
+    validation data for the best number of epochs"""
     winner_epochs: training.NonNegativeInt = 0
-    """epochs of the winner; 0: three times those of a trial, with --refit all those of its trial"""
+    """epochs of the winner; 0: three times those of a trial, or with --refit all the trial's own"""
 
     def epochs_of(self, winner: Record, epochs: int) -> tuple[int, int]:
         """Epochs of the winner's schedule, and how many of them are trained.
@@ -84,8 +84,8 @@ class RefitFlags:
             epochs: that are trained.
         """
         if self.refit == "all":
-            return f"trained anew on train and validation, {epochs} epochs (those that were best)"
-        return f"trained anew on train, {epochs} epochs, the best one chosen on validation"
+            return f"retrained on train and validation, {epochs} epochs (the best number)"
+        return f"retrained on train, {epochs} epochs, the best one chosen on validation"
 
 
 def check_search(config: SearchFlags) -> None:

@@ -256,7 +256,7 @@ def test_learning_rate_range_test(tmp_path):
         (["--no-augment", "--resized-crop", "0.2"], "--resized-crop is part of"),
         (["--jitter", "2"], "--jitter"),
         (["--randaugment", "11"], "--randaugment"),
-        (["--start-from", "nowhere"], "no run directory"),
+        (["--start-from", "nowhere"], "not a run directory"),
         (["--more-epochs", "2", "--folds", "3"], "--more-epochs"),
         (["--target-kind", "number"], "--target-kind"),
         (["--schedule", "plateau", "--warmup", "0.1"], "plateau"),

@@ -140,7 +140,7 @@ def test_stopped_inside_an_epoch_and_in_the_table_it_ends_with_the_same_bits(tmp
     [
         (["--dataset", "sin"], "sine"),
         (["--dataset", "digits"], "xor"),
-        (["--batch-size", "2"], "every step sees all points"),
+        (["--batch-size", "2"], "every step uses all points"),
         (["--noise", "0.1"], "--noise"),
         (["--units", "0"], "1 or more"),
         (["--no-compare", "--widths", "2"], "--no-compare"),

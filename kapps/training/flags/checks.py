@@ -62,9 +62,9 @@ def check_directories(config: Any) -> None:
             path = path.parent
         flag = f"--{name.replace('_', '-')}"
         if not path.is_dir():
-            raise UserError(f"{flag}: {path} is a file, and a directory is needed")
+            raise UserError(f"{flag}: {path} is a file, not a directory")
         if not os.access(path, os.W_OK):
-            raise UserError(f"{flag}: {path} cannot be written to")
+            raise UserError(f"{flag}: {path} is not writable")
 
 
 def command(config: Any, program: str) -> str:

@@ -24,15 +24,15 @@ class ContinuationFlags:
     """A finished run that is trained longer, or another one that begins with its weights."""
 
     more_epochs: NonNegativeInt = 0
-    """train a finished run for so many epochs more than --epochs, in its directory: from the
-    weights that it has kept, with a schedule of their own"""
+    """train a finished run for this many more epochs than --epochs, in its directory: from the
+    weights it kept, with a new schedule"""
     start_from: str | None = None
-    """directory of a finished run of the same network: begin with the weights of its model"""
+    """directory of a finished run of the same network: start from the weights of its model"""
 
     EXCLUSIONS: ClassVar[Exclusions] = (
         (
             lambda config: config.more_epochs and config.folds,
-            "--more-epochs trains one run longer, and --folds several",
+            "--more-epochs continues one run, and --folds trains several",
         ),
         (
             lambda config: config.start_from and config.folds,
@@ -40,10 +40,10 @@ class ContinuationFlags:
         ),
         (
             lambda config: config.start_from and not _is_run(config.start_from),
-            "--start-from {start_from}: no run directory (there is no config.json)",
+            "--start-from {start_from}: not a run directory (there is no config.json)",
         ),
         (
             lambda config: config.start_from and not _has_model(config.start_from),
-            "--start-from {start_from}: this run has no model yet; let it end first",
+            "--start-from {start_from}: this run has no model yet; let it finish first",
         ),
     )

@@ -67,17 +67,17 @@ class RunFlags:
     seed: Annotated[int, Range(0, 2**31 - 1, "between 0 and 2147483647")] = 0
     """seed of the split, the weights, the order and the augmentation"""
     run_dir: str | None = None
-    """where everything about the run goes; default: runs/RECIPE/NAME, one NAME per configuration"""
+    """directory of the run; default: runs/RECIPE/NAME, one NAME per configuration"""
     export_dir: str | None = None
     """where versions are published; default: saved_models/RECIPE"""
     export: bool = True
     """publish a SavedModel"""
     overwrite: bool = False
-    """throw away what is in the run directory"""
+    """delete what is in the run directory, and start afresh"""
     track: Literal["none", "mlflow"] = "none"
-    """also tell a tracker: settings, epochs, figures, report and model; needs kapps[mlflow]"""
+    """also log settings, epochs, figures, report and model to a tracker; needs kapps[mlflow]"""
     tracking_uri: str | None = None
-    """where it keeps them, http://HOST:5000 or sqlite:///mlflow.db; default: MLflow's own"""
+    """where to log, http://HOST:5000 or sqlite:///mlflow.db; default: MLflow's own"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,17 +93,17 @@ class CommonFlags(RunFlags):
     batch_size: PositiveInt = 64
     """examples per step, over all devices"""
     learning_rate: Positive | None = None
-    """highest learning rate; default: the optimizer's usual one"""
+    """peak learning rate; default: the optimizer's usual one"""
     devices: str = "auto"
     """auto, cpu, cpu:N (N logical devices, to check distribution), gpu or gpu:N"""
     sync_batch_norm: bool = True
-    """several devices: batch normalization of the whole batch, as one device has it"""
+    """several devices: batch normalization over the whole batch, as on one device"""
     scale_learning_rate: Literal["none", "linear", "sqrt"] = "none"
-    """several devices: times their number, or its root, for a batch that grows with them"""
+    """several devices: multiply by their number, or its root, if the batch grows with them"""
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
-    """auto measures on CPUs with bfloat16 units and asks the GPU otherwise"""
+    """auto measures on CPUs with bfloat16 units and otherwise goes by the GPU"""
     gradient_flow: bool = False
-    """also measure and draw the norm of the gradient in each layer; training stays the same"""
+    """also measure and plot the gradient norm of each layer; training stays the same"""
     profile: NonNegativeInt = 0
     """also profile this many steps: the report shows where their time goes; 0 is off"""
 
@@ -118,22 +118,22 @@ class ImageFlags:
     """Flags of recipes that read images."""
 
     image_size: PositiveInt | None = None
-    """side that images of a folder are resized to; default: chosen from the images"""
+    """folder: height and width to resize images to; default: chosen from the images"""
     validation_fraction: OpenFraction = 0.1
-    """part of the training data that is kept for validation, stratified"""
+    """fraction of the training data held out for validation, stratified"""
     labels: str | None = None
-    """folder: a CSV file with the columns file_name and label, in the place of class folders"""
+    """folder: a CSV file with the columns file_name and label, instead of class folders"""
     label_pattern: str | None = None
-    """folder: a regular expression with one group, the class, searched for in names of files"""
+    """folder: a regular expression with one group, the class, searched for in file names"""
     resize: Literal["auto", "fit", "crop", "stretch"] = "auto"
-    """folder: pictures of another aspect ratio get black bars (fit), lose their ends (crop) or are
-    squashed (stretch); auto: fit, if many have one, else stretch"""
+    """folder: images of another aspect ratio are padded with black bars (fit), cropped (crop) or
+    stretched (stretch); auto: fit if many have one, else stretch"""
     skip_broken: bool = False
-    """leave out images that cannot be read, instead of stopping"""
+    """skip images that cannot be read, instead of stopping"""
     decoded: Literal["auto", "memory", "disk", "none"] = "auto"
-    """folder: where decoded images are kept; disk: a file for later runs, too; none: decode them in
-    every epoch, and write nothing; auto: disk for 1,000 images to 32 GiB and half of what is free,
-    or else memory, if they fit"""
+    """folder: where decoded images are cached; disk: a file that later runs use, too; none: decode
+    in every epoch and write nothing; auto: disk from 1,000 images up to 32 GiB and half of the free
+    space, else memory if they fit"""
     group_pattern: str | None = None
     """folder: a regular expression with one group, searched for in file names: "(patient[0-9]+)"
     puts all images with the same value into one split"""
@@ -148,17 +148,17 @@ class AugmentationFlags:
     augment: bool = True
     """shift, mirror and otherwise change training images, as the flags below say"""
     crop: Fraction = 0.1
-    """shift them by up to this part of each side (0.125 is usual for long trainings)"""
+    """shift them by up to this fraction of each side (0.125 is usual for long training)"""
     flip: Literal["auto", "yes", "no"] = "auto"
-    """mirror them left and right; auto: not if the classes are named by single characters"""
+    """flip them horizontally; auto: not if the class names are single characters"""
     rotation: Degrees = 0.0
-    """turn them by up to this many degrees"""
+    """rotate them by up to this many degrees"""
     resized_crop: Fraction = 0.0
-    """enlarge a part of them, of at least this part of the area (0.25 is usual); 0 is off"""
+    """enlarge a random crop of at least this fraction of the area (0.25 is usual); 0 is off"""
     jitter: Fraction = 0.0
     """change brightness, contrast, saturation and hue by up to this factor (0.4 is usual)"""
     randaugment: Annotated[float, Range(0, 10, "between 0 and 10")] = 0.0
-    """two changes of light or place for each image, of this magnitude (9 is usual)"""
+    """two photometric or geometric changes per image, of this magnitude (9 is usual)"""
     erasing: Fraction = 0.0
     """probability of erasing a rectangle"""
     mixup: NonNegative = 0.0
@@ -194,17 +194,17 @@ class OptimizationFlags:
     """How weights move."""
 
     optimizer: OptimizerName = "adamw"
-    """how weights move"""
+    """optimizer"""
     schedule: ScheduleName = "one-cycle"
-    """how the learning rate moves; one-cycle moves the momentum, too"""
+    """learning-rate schedule; one-cycle changes the momentum, too"""
     warmup: Rate = 0.0
-    """part of the steps in which the rate rises (one-cycle: 0.25 when this is 0)"""
+    """fraction of the steps in which the rate rises (one-cycle: 0.25 when this is 0)"""
     weight_decay: NonNegative | None = None
-    """decoupled, times the learning rate; biases and norms are spared; default: the usual one"""
+    """decoupled, times the learning rate; biases and norms are exempt; default: the usual one"""
     clip: NonNegative = 0.0
-    """highest global norm of the gradient; 0 is off"""
+    """maximum global norm of the gradient; 0 is off"""
     patience: NonNegativeInt = 0
-    """epochs without a better one before training stops; 0 is off"""
+    """epochs without improvement before training stops; 0 is off"""
 
     EXCLUSIONS: ClassVar[Exclusions] = (
         (
@@ -216,29 +216,29 @@ class OptimizationFlags:
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierFlags:
-    """Of what is judged by its right answers."""
+    """Which epoch of a classifier is kept."""
 
     best_by: Literal["accuracy", "loss"] = "accuracy"
-    """the epoch that is kept: highest validation accuracy (among equals the lowest loss after a
-    temperature), or lowest validation loss"""
+    """which epoch is kept: highest validation accuracy (ties: lowest loss after temperature
+    scaling), or lowest validation loss"""
 
 
 @dataclasses.dataclass(frozen=True)
 class TargetFlags:
-    """What a classifier is told to answer, and what each class counts."""
+    """Smoothed targets, and the weight of each class."""
 
     label_smoothing: Rate = 0.0
-    """part of the target that is spread over all classes"""
+    """fraction of the target that is spread over all classes"""
     class_weights: bool = False
     """give every class the same share of the loss"""
 
 
 @dataclasses.dataclass(frozen=True)
 class AveragingFlags:
-    """Whether an average of the weights is what is kept."""
+    """Whether a moving average of the weights is kept."""
 
     ema: Decay = 0.0
-    """decay of the moving average of the weights, 0.999 for example; 0 is off"""
+    """decay of the weights' moving average, for example 0.999; 0 is off"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,7 +246,7 @@ class PeerFlags:
     """What a trained classifier is compared with."""
 
     peers: bool = True
-    """train simple models on the same split, too, and say which is better on the test split"""
+    """also train simple baselines on the same split, and compare them on the test split"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,9 +254,9 @@ class FoldFlags:
     """Cross-validation, for data so small that one test split says little."""
 
     folds: NonNegativeInt = 0
-    """train on each of so many folds before, for a mean and an interval of the test figure"""
+    """cross-validate first with this many folds, for a mean and an interval of the test figure"""
     fold: NonNegativeInt | None = None
-    """train on this one of the folds alone, from 0, and publish it"""
+    """train only this fold, counted from 0, and publish it"""
 
     EXCLUSIONS: ClassVar[Exclusions] = (
         (lambda config: config.folds == 1, "--folds 1: two folds or more are needed"),
@@ -283,11 +283,11 @@ class FastFlags:
     whitening: Annotated[int, Range(0, 7, "between 0 and 7")] = 0
     """side of the patches that a frozen first layer whitens (2 or 3 is usual); 0 is off"""
     identity_start: bool = False
-    """convolutions begin by handing on what they get (Dirac initialization)"""
+    """initialize convolutions as the identity (Dirac initialization)"""
     alternate_flips: bool = False
-    """mirror each image in every second epoch, instead of by chance"""
+    """flip each image in every second epoch, instead of at random"""
     test_views: bool = False
-    """answer with the mean over the image, shifted by a pixel and mirrored as training does it"""
+    """average predictions over shifts by a pixel and flips, as used in training"""
 
     EXCLUSIONS: ClassVar[Exclusions] = (
         (
@@ -300,7 +300,7 @@ class FastFlags:
         ),
         (
             lambda config: config.alternate_flips and (not config.augment or config.flip == "no"),
-            "--alternate-flips says how images are mirrored, and they are not",
+            "--alternate-flips says how images are flipped, and they are not",
         ),
         (
             lambda config: config.test_views and not config.augment,

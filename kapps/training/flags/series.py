@@ -21,14 +21,14 @@ class SeriesFlags:
     """Which series, and how they are split; goes with `FoldFlags`."""
 
     length: Annotated[int, Range(3, math.inf, "4 or more", ends=False)] = 50
-    """steps of a memory task: 200 is the usual, and takes longer than the default is for"""
+    """steps of a memory task; 200 is usual, but takes longer than the default training"""
     examples: PositiveInt = 10_000
     """training series of a memory task"""
     fresh: bool = False
     """memory tasks: new training series at every step"""
     validation_fraction: Rate = 0.2
-    """part of the training series kept for validation; 0 trains on all, and the epoch with the
-    lowest loss on the training series is taken"""
+    """fraction of the training series held out for validation; 0 trains on all, and keeps the
+    epoch with the lowest training loss"""
     group: str | None = None
     """csv: a column (patient, recording): all series with the same value are in one split"""
 
@@ -50,13 +50,13 @@ class SeriesAugmentationFlags:
     """What is done to training series."""
 
     window: Part = 0.0
-    """cut up to this part off the ends of training series, and stretch the rest"""
+    """cut up to this fraction off the ends of training series, and stretch the rest"""
     warp: Part = 0.0
-    """let time run up to this part faster and slower"""
+    """speed time up and down by up to this fraction"""
     scale: NonNegative = 0.0
-    """deviation of a factor for each series and feature"""
+    """standard deviation of a random factor per series and feature"""
     jitter: NonNegative = 0.0
-    """deviation of noise, relative to that of the feature"""
+    """standard deviation of added noise, relative to the feature's"""
 
     EXCLUSIONS: ClassVar[Exclusions] = only_for(
         "data that are not made here",

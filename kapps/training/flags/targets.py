@@ -13,8 +13,8 @@ class PictureTargetFlags:
     """One class, several labels or a number for each picture; goes with `ImageFlags`."""
 
     target_kind: Literal["auto", "classes", "labels", "number"] = "auto"
-    """with --labels or --label-pattern: one class for each picture, several labels ("cat|dog", or
-    columns of 0 and 1), or a number; auto goes by what they look like, and says so"""
+    """with --labels or --label-pattern: one class per image, several labels ("cat|dog", or columns
+    of 0 and 1), or a number; auto decides by their form, and says so"""
 
     EXCLUSIONS: ClassVar[Exclusions] = (
         (

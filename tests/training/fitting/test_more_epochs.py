@@ -215,7 +215,7 @@ def test_the_same_data_divided_otherwise_is_noted(longer, tmp_path):
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"start_from": "nowhere"}, "nowhere: no run directory"),
+        ({"start_from": "nowhere"}, "nowhere: not a run directory"),
         ({"start_from": "begun"}, "no model yet"),
         ({"more_epochs": 2, "folds": 3}, "--more-epochs trains one run"),
         ({"start_from": "begun", "folds": 3}, "every fold"),
