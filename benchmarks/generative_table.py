@@ -21,12 +21,12 @@ COLUMNS = ("what", "measured", "reference", "protocol", "command", "seeds", "sec
 
 # Protocols, by their short names in the table.
 PROTOCOLS = {
-    "nats": "importance-sampled -log p of a test picture whose pixels were drawn as 0 and 1, S "
-    "samples each; the splits and draws of arXiv:2004.04795; no model can be below 189.86",
-    "error": "mean squared error of a pixel of 0 to 1, on the test pictures",
-    "samples": "Fréchet distance and coverage of 10,000 samples and the 10,000 test pictures in "
+    "nats": "importance-sampled -log p per test image, with pixels binarized at random, S samples "
+    "each; splits and binarization as in arXiv:2004.04795; no model can be below 189.86",
+    "error": "mean squared error per pixel in 0..1, on the test images",
+    "samples": "Fréchet distance and coverage of 10,000 samples against the 10,000 test images, in "
     "features of the packaged classifier, not Inception's; batches of 64",
-    "TSTR": "a CNN is trained on samples of a conditional GAN; its accuracy on the test pictures",
+    "TSTR": "accuracy on the test images of a CNN trained on samples of a conditional GAN",
 }
 PUBLISHED = "(arXiv:2004.04795)"
 LIKELIHOODS = {
@@ -91,7 +91,7 @@ def rows() -> Iterator[tuple[str, ...]]:
         yield of_gan("GAN, conditional", "conditional", found)
         figures = [one["metrics"] for one in found]
         measured = f"**{spread([one['test_tstr_accuracy'] for one in figures], '.3f')}**"
-        reference = f"trained on pictures {figures[0]['test_tstr_real']:.3f}"
+        reference = f"trained on real images {figures[0]['test_tstr_real']:.3f}"
         what = f"GAN, conditional, {figures[0]['generator_steps']:,} steps"
         yield row(what, measured, reference, "TSTR", "gans.py conditional", found)
     for path in sorted(RESULTS.glob("gan_ladder_*_seed0.json")):
@@ -110,7 +110,7 @@ def of_gan(what: str, name: str, found: list[dict[str, Any]]) -> tuple[str, ...]
     return row(
         f"{what}, {figures[0]['generator_steps']:,} steps",
         f"**{frechet}**, {spread([one['test_coverage'] for one in figures], '.3f')}",
-        f"real pictures {floor[0]:.2f}, {floor[1]:.3f}",
+        f"real images {floor[0]:.2f}, {floor[1]:.3f}",
         "samples",
         f"gans.py {name}",
         found,

@@ -1,4 +1,4 @@
-"""The page of the site with all that was measured, made of what is in benchmarks/results.
+"""The site's page of benchmarks, generated from benchmarks/results.
 
     python benchmarks/page.py
 
@@ -34,13 +34,14 @@ CLASSIFIERS = {
 SEEN = {"ArrowHead-lstm_fcn": 0.723, "ItalyPowerDemand-lstm_fcn": 0.958}
 NAMES = {"random": "random", "tpe": "TPE and neighbours (`tpe_local`), median rule"}
 
-BESIDE_WORDS = """In turns on one machine by `python benchmarks/run.py`: the same shapes, batches
-and numbers of steps. The machine was a virtual one whose processors were lent out in part while it
-was timed ("others used"), without units for sixteen bits: read ratios, not milliseconds.
+BESIDE_WORDS = """Measured in turns on one machine by `python benchmarks/run.py`, with the same
+shapes, batches and numbers of steps. It was a virtual machine that shared its processors with
+others during the timing ("others used"), and it has no 16-bit units: compare ratios, not
+milliseconds.
 
-* Where ours is slower: a dense VAE takes twice PyTorch's time once that is compiled; Muon costs a
-  fifth more than AdamW; two LSTM layers take a tenth more than PyTorch's.
-* ONNX Runtime and OpenVINO answer from the same network in half to three quarters of the time of
+* Where kapps is slower: a dense VAE takes twice the time of compiled PyTorch; Muon costs a fifth
+  more than AdamW; two LSTM layers take a tenth more than PyTorch's.
+* ONNX Runtime and OpenVINO run the same network in half to three quarters of the time of
   TensorFlow's SavedModel: `kapps export RUN --format onnx`.
 """
 
@@ -67,10 +68,11 @@ def page() -> str:
             section("Text", TEXT_WORDS, text()),
             section("Search", SEARCH_WORDS, search()),
             section("A search whose trials fail", FAILURE_WORDS, failures()),
-            section("What was killed", KILL_WORDS, kills()),
-            section("Speed of what kapps does itself", SPEED_WORDS, speed()),
+            section("Killed and resumed", KILL_WORDS, kills()),
+            section("Speed of kapps' own parts", SPEED_WORDS, speed()),
             section("Serving", serving_words(), serving()),
-            "## Speed beside others\n",
+            "## Speed compared with others
+",
             BESIDE_WORDS,
             (RESULTS / "run.md").read_text(),
         )
@@ -165,7 +167,7 @@ def transfer() -> Iterable[Sequence[str]]:
         "probe_and_fine_tuning": "probe, then fine-tuning",
         "imagenet_probe": "ImageNet, probe",
     }
-    yield "pictures per class", *ways.values()
+    yield "images per class", *ways.values()
     for count, row in result("transfer_classes")["table"].items():
         cells = [f"{100 * row[way]['mean']:.1f} ± {100 * row[way]['sd']:.1f} %" for way in ways]
         yield count, *cells
@@ -195,7 +197,7 @@ def truncation() -> Iterable[Sequence[str]]:
 
 def series() -> Iterable[Sequence[str]]:
     """The rows of sequences.py."""
-    yield "set", "network", "test accuracy", "hoped for", "seeds", "parameters"
+    yield "dataset", "network", "test accuracy", "target", "seeds", "parameters"
     for name, row in result("sequences")["rows"].items():
         data, network = name.rsplit("-", 1)
         spread = row["standard_deviation"]
@@ -241,7 +243,7 @@ def search() -> Iterable[Sequence[str]]:
         )
     for name, what in (
         ("default", "the default network with 8, 16 and 32 filters"),
-        ("default_unshifted", "the same without shifts of training pictures"),
+        ("default_unshifted", "the same, without shifting training images"),
     ):
         found = [row for row in rows if row["name"] == name]
         accuracy = between([row["test_accuracy"] for row in found])
@@ -251,7 +253,7 @@ def search() -> Iterable[Sequence[str]]:
 def failures() -> Iterable[Sequence[str]]:
     """The table of tuning.py, Hyperband."""
     found = result("tuning_hyperband")
-    yield "trials that fail", "rounds played, kapps", "rounds played, KerasTuner's own"
+    yield "failed trials", "rounds completed, kapps", "rounds completed, KerasTuner's own"
     for share in (name for name in found if name.endswith("failures")):
         yield (
             share.split(" ")[0],
@@ -264,13 +266,13 @@ def failures() -> Iterable[Sequence[str]]:
 
 def kills() -> Iterable[Sequence[str]]:
     """What kill_and_resume.py and tuning_kills.py found."""
-    yield "what", "`SIGKILL`s", "afterwards", "command"
+    yield "run", "`SIGKILL`s", "result", "command"
     run = result("kill_and_resume")
     same = run["metrics_csv_equal"] and run["final_state_equal"]
     yield (
         "one training",
         str(run["kills"]),
-        "the bits of weights and `metrics.csv` of a run left alone" if same else "other bits",
+        "weights and `metrics.csv` bit-identical to an uninterrupted run" if same else "other bits",
         "`python benchmarks/kill_and_resume.py`",
     )
     for name, row in result("tuning_kills").items():
@@ -315,41 +317,40 @@ def speed() -> Iterable[Sequence[str]]:
 INTRODUCTION = """\
 # Benchmarks
 
-This page is made by `python benchmarks/page.py` of the files in `benchmarks/results/`, each of
-which holds the command, the curves, the versions and the machine. Within a run the test split
-chooses nothing. Where a setting was changed after an earlier one's *test* figure had been seen, the
-row says so: its figure is a little too good. An asterisk marks times that were taken while other
-work ran on the machine. All machines had two cores and no GPU.
+`python benchmarks/page.py` generates this page from the files in `benchmarks/results/`, each of
+which records the command, the curves, the versions and the machine. Within a run nothing is chosen
+on the test split. If a setting was changed after an earlier *test* figure had been seen, the row
+says so: its figure is slightly optimistic. An asterisk marks times taken while other work ran on
+the machine. All machines had two cores and no GPU.
 """
 CLASSIFIER_WORDS = """
-Fashion-MNIST: 54,000 training, 6,000 validation (stratified) and 10,000 test pictures, which are
-looked at once. One run each, seed 0.
+Fashion-MNIST: 54,000 training, 6,000 validation (stratified) and 10,000 test images; the test split
+is evaluated once. One run each, seed 0.
 """
 GENERATIVE_WORDS = """
-S importance samples give an upper bound, which falls with S. The dense VAEs are trained at a high
-rate with a long average of the weights first and at a falling one then. The VampPrior and IWAE
-begin with the weights of the first part, the VampPrior with training pictures as pseudo-inputs. The
-convolutional one was trained for as long as two cores allowed, and its curve was still falling. The
-reference has up to 2,000 epochs. The conditional GAN is trained at a rate of 3e-4 for 12 epochs;
-that was chosen after the TSTR of the default rate of 1e-3 had been seen.
+S importance samples give an upper bound, which falls with S. The dense VAEs are trained first at a
+high learning rate with a long weight average, then at a falling rate. The VampPrior and IWAE start
+from the weights of the first part, the VampPrior with training images as pseudo-inputs. The
+convolutional VAE was trained for as long as two cores allowed, and its curve was still falling. The
+reference has up to 2,000 epochs. The conditional GAN is trained at a rate of 3e-4 for 12 epochs,
+chosen after the TSTR of the default rate of 1e-3 had been seen.
 """
 TRANSFER_WORDS = """
-Five classes of Fashion-MNIST by a CNN of 94,000 parameters that has learned the other five, and
-which way up they are (`python benchmarks/transfer.py classes`): test accuracy, means and standard
-deviations of five seeds, each with another division into classes. Both ways were tuned on two
-further divisions.
+Five classes of Fashion-MNIST, by a CNN of 94,000 parameters pretrained to tell the other five and
+their orientation (`python benchmarks/transfer.py classes`): mean test accuracy and standard
+deviation over five seeds, each with another choice of five classes. Both methods were tuned on two
+further choices.
 """
 MEMORY_WORDS = """
-Two of many numbers are marked, and their sum is asked for at the end. Who remembers nothing has a
-squared error of 0.167 (`python benchmarks/memory.py`, 1,500 steps of batch 64, one seed). The last
-column is the norm of the gradient at the first step of the series over that at the last, before the
-training.
+Two of many numbers are marked, and the target is their sum. Without memory the squared error is
+0.167 (`python benchmarks/memory.py`, 1,500 steps of batch 64, one seed). The last column is the
+gradient norm at the first step of the series divided by that at the last, before training.
 
 ![what keeps gradients alive](memory.png)
 """
 REACH_WORDS = """
-The adding problem over 100 steps by an LSTM of 48 units whose gradients reach k2 steps back
-(`python benchmarks/truncation.py`): squared errors of three seeds; 0.167 without memory.
+The adding problem over 100 steps, by an LSTM of 48 units whose gradients reach k2 steps back
+(`python benchmarks/truncation.py`): squared errors for three seeds; 0.167 without memory.
 """
 SERIES_WORDS = """
 `python benchmarks/sequences.py`: means and standard deviations over seeds; settings were chosen by
@@ -359,16 +360,16 @@ TEXT_WORDS = """
 Bits per character on the last twentieth of the King James Bible (`python benchmarks/char_rnn.py`).
 """
 SEARCH_WORDS = """
-Ten minutes on one core each, 12,000 pictures of Fashion-MNIST, networks of at most 1.86 M
-multiply-adds and 100,000 parameters, trials of 4 epochs compared on 6,000 further pictures
-(`python benchmarks/tuning_compare.py --algorithms random tpe`): means of three seeds, and the
-lowest and the highest. What the winners found is mostly that shifts do not pay in 20 epochs.
+Ten minutes on one core each, 12,000 Fashion-MNIST images, networks of at most 1.86 M multiply-adds
+and 100,000 parameters, trials of 4 epochs compared on 6,000 further images
+(`python benchmarks/tuning_compare.py --algorithms random tpe`): means over three seeds, with the
+lowest and the highest. What the winners found is mostly that shifts do not pay off in 20 epochs.
 """
 FAILURE_WORDS = """
-Rounds of Hyperband's brackets that were played to their end when trials fail at random: 27 epochs
-at most, factor 3 (`python benchmarks/tuning.py`).
+Rounds of Hyperband's brackets completed when trials fail at random: at most 27 epochs, factor 3
+(`python benchmarks/tuning.py`).
 """
-KILL_WORDS = "Processes were killed at random moments, and the same command was given again."
+KILL_WORDS = "Processes were killed at random moments, and the same command was run again."
 SPEED_WORDS = "Each ratio was measured within one run, in turns."
 
 

@@ -1,4 +1,4 @@
-"""The gallery: a picture and the command that makes it.
+"""The gallery: each plot and the command that makes it.
 
     python docs/make_gallery.py              run every command, keep its picture, write gallery.md
     python docs/make_gallery.py vae gan      only these runs
@@ -36,18 +36,18 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
     ),
     "pocket": (
         "python recipes/perceptron.py --dataset moons --rule pocket",
-        (("pocket-boundary", "decision_regions", "No line separates them: the pocket"),),
+        (("pocket-boundary", "decision_regions", "No line separates them: the pocket rule"),),
     ),
     "delta": (
         "python recipes/perceptron.py --dataset blobs --rule delta --batch-size 300",
-        (("delta-boundary", "decision_regions", "The line of the delta rule"),),
+        (("delta-boundary", "decision_regions", "The delta rule's line"),),
     ),
     "xor_mlp": (
         "python recipes/xor_mlp.py",
         (
-            ("xor-one-layer", "one_layer", "One layer cannot do exclusive or"),
+            ("xor-one-layer", "one_layer", "One layer cannot solve XOR"),
             ("xor-boundary", "two_layers", "Two layers can"),
-            ("xor-seeds", "boundaries_by_seed", "The same, found in other ways by other seeds"),
+            ("xor-seeds", "boundaries_by_seed", "Other seeds find other solutions"),
             ("xor-widths", "success_by_width", "How many of 100 seeds solve it, by width"),
         ),
     ),
@@ -55,7 +55,7 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
         "python recipes/optimizers.py",
         (
             ("optimizer-paths", "paths_on_rosenbrock", "Seven optimizers in Rosenbrock's valley"),
-            ("optimizer-comparison", "optimizers", "The same on digits, each at its best rate"),
+            ("optimizer-comparison", "optimizers", "The same on digits, each at its best learning rate"),
         ),
     ),
     "lr_find": (
@@ -68,12 +68,12 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
             ("gradcam", "where_the_network_looked", "Where a CNN looked (Grad-CAM)"),
             ("digits-curves", "learning_curves", "Learning curves of a network that fits well"),
             ("digits-confusion", "confusion_matrix", "Which digits it confuses"),
-            ("digits-calibration", "calibration", "Whether 80 % sure is 80 % right"),
+            ("digits-calibration", "calibration", "Is 80 % sure 80 % right?"),
             ("digits-mistakes", "worst_mistakes", "Its worst mistakes"),
             (
                 "digits-training",
                 "training_pictures",
-                "Training pictures, as augmentation shows them",
+                "Training images after augmentation",
             ),
         ),
     ),
@@ -84,11 +84,11 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
     "overfit2": (
         "python recipes/image_classifier.py --model mlp --epochs 60 --no-augment "
         "--validation-fraction 0.9",
-        (("overfit-curves", "learning_curves", "An MLP that learns by heart"),),
+        (("overfit-curves", "learning_curves", "An MLP that memorizes"),),
     ),
     "transfer_learning": (
         "python recipes/transfer_learning.py",
-        (("transfer-gradcam", "where_the_network_looked", "Where a network of ImageNet looks"),),
+        (("transfer-gradcam", "where_the_network_looked", "Where an ImageNet network looks"),),
     ),
     "tabular": (
         "python recipes/tabular.py",
@@ -105,9 +105,9 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
     "autoencoder": (
         "python recipes/autoencoder.py",
         (
-            ("autoencoder-reconstructions", "reconstructions", "Sixteen numbers per picture"),
-            ("autoencoder-codes", "codes", "Their plane"),
-            ("autoencoder-interpolation", "interpolation", "From one picture to another"),
+            ("autoencoder-reconstructions", "reconstructions", "Sixteen numbers per image"),
+            ("autoencoder-codes", "codes", "The codes in a plane"),
+            ("autoencoder-interpolation", "interpolation", "From one image to another"),
         ),
     ),
     "vae": (
@@ -115,8 +115,8 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
         (
             ("vae-samples", "samples", "Samples of a VAE"),
             ("vae-latent", "latent_space", "Its latent space"),
-            ("vae-traversals", "latent_traversals", "One latent after the other"),
-            ("vae-kl", "kl_of_each_latent", "How much each latent says"),
+            ("vae-traversals", "latent_traversals", "One latent at a time"),
+            ("vae-kl", "kl_of_each_latent", "How many nats each latent carries"),
             ("vae-bound", "bound_by_importance_samples", "The bound by importance sampling"),
         ),
     ),
@@ -132,7 +132,7 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
         (
             ("gan-samples", "samples", "Samples of a GAN"),
             ("gan-epochs", "samples_by_epoch", "The same latents, epoch by epoch"),
-            ("gan-nearest", "nearest_training_pictures", "Are they copies? The nearest pictures"),
+            ("gan-nearest", "nearest_training_pictures", "Are they copies? The nearest training images"),
         ),
     ),
     "tune_cnn": (
@@ -205,8 +205,8 @@ def page() -> str:
 HEAD = """\
 # Gallery
 
-Every picture was left by the command under it, in `plots/` of the run directory. Nothing has to be
-downloaded for any of them. `python docs/make_gallery.py` makes them all.
+The command under each plot makes it, in `plots/` of the run directory, without downloading
+anything. `python docs/make_gallery.py` makes them all.
 
 <div class="gallery" markdown>
 """
