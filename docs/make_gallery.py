@@ -55,7 +55,7 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
         "python recipes/optimizers.py",
         (
             ("optimizer-paths", "paths_on_rosenbrock", "Seven optimizers in Rosenbrock's valley"),
-            ("optimizer-comparison", "optimizers", "The same on digits, each at its best learning rate"),
+            ("optimizer-comparison", "optimizers", "The same on digits, each at its best rate"),
         ),
     ),
     "lr_find": (
@@ -132,7 +132,7 @@ RUNS: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
         (
             ("gan-samples", "samples", "Samples of a GAN"),
             ("gan-epochs", "samples_by_epoch", "The same latents, epoch by epoch"),
-            ("gan-nearest", "nearest_training_pictures", "Are they copies? The nearest training images"),
+            ("gan-nearest", "nearest_training_pictures", "Copies? The nearest training images"),
         ),
     ),
     "tune_cnn": (
