@@ -154,11 +154,11 @@ def most_confused_words(found: Mapping[str, Any]) -> str:
         found: of `classification_metrics`.
     """
     if not found["most_confused"]:
-        return "No example was taken for another class."
+        return "No example was misclassified."
     most = found["most_confused"][0]
     times = "once" if most["count"] == 1 else f"{most['count']} times"
     return (
-        f"Most often {most['true']} was taken for {most['predicted']}: {times}, "
+        f"The most frequent confusion is {most['true']} mistaken for {most['predicted']}: {times}, "
         f"{most['share']:.1%} of its examples."
     )
 
@@ -178,6 +178,6 @@ def class_tables(found: dict[str, Any], examples: str = "pictures") -> Tables:
     confused = [(r["true"], r["predicted"], r["count"], r["share"]) for r in found["most_confused"]]
     tables: Tables = [("Test split, class by class", columns, rows)]
     if confused:
-        columns = ("true", "taken for", "times", "share of the class")
+        columns = ("true", "predicted", "times", "share of the class")
         tables.append(("Most frequent confusions", columns, confused))
     return tables

@@ -88,6 +88,6 @@ def cross_validated(
             mean, low, high = (format(value, SHOWN[name]) for value in found[:3])
             said.append(f"{_NAMES.get(name, name)} {mean} (95 % interval {low} to {high})")
     run.notes.append(
-        f"{config.folds} folds, each the test part of a training of its own: {', '.join(said)}. "
-        "The model that is published was trained on the usual splits"
+        f"Cross-validation over {config.folds} folds: {', '.join(said)}. "
+        "The published model was trained on the usual splits"
     )

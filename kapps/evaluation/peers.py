@@ -17,7 +17,7 @@ from kapps.evaluation.metrics.classification import wilson_interval
 from kapps.evaluation.metrics.comparison import PairedDifference, mcnemar
 from kapps.evaluation.verdicts.words import points
 
-TITLE = "Beside simple models, on the same test examples"
+TITLE = "Compared with simple models, on the same test examples"
 COLUMNS = ("model", "accuracy", "95 % interval", "this network is ahead by, points", "p")
 
 
@@ -90,5 +90,5 @@ def _who_wins(winners: Sequence[tuple[float, str, PairedDifference]]) -> str:
     apart = points(-pair.difference, (-pair.high, -pair.low))
     return (
         f"A simple model does better on the same test examples: {words}, by {apart}. Train longer, "
-        "take another network, or use that."
+        "try another network, or use the simple model."
     )

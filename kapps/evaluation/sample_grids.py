@@ -78,8 +78,8 @@ def samples_by_epoch(run: pathlib.Path) -> tuple[list, list]:
     figure = plots.epoch_grid(drawn, epochs)
     moving = plots.save_animation(drawn, run / "plots" / "samples.webp", epochs)
     return (
-        [("Samples by epoch", figure, "Of the same noise, as the training went on.")],
-        [("Samples in training", moving.read_bytes(), "Of the same noise.")],
+        [("Samples by epoch", figure, "From the same noise, as training went on.")],
+        [("Samples in training", moving.read_bytes(), "From the same noise.")],
     )
 
 

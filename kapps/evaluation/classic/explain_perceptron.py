@@ -28,8 +28,8 @@ PANELS = {
     "Loss": ("loss", "train_loss", "val_loss"),
 }
 FILMS = {
-    True: "Which regions go to which class, with the training examples.",
-    False: "The weights as images: blue pixels speak for the class, orange ones against it.",
+    True: "The region assigned to each class, with the training examples.",
+    False: "The weights as images: blue pixels count for the class, orange ones against it.",
 }
 
 
@@ -132,8 +132,8 @@ def _training_figures(history, found: Separation, *, bounded: bool) -> Figures:
         (
             "Learning curves",
             plots.training_curves(history, PANELS),
-            "The share of examples on the wrong side: those met on the way, the training examples "
-            "after the epoch, and validation.",
+            "The share of misclassified examples: as met during the epoch, on the training split "
+            "after it, and on validation.",
         )
     ]
     if bounded:
@@ -159,7 +159,7 @@ def _plane_figures(model, points: PointData, frames, epochs) -> Figures:
         columns=COLUMNS,
     )
     return [
-        ("Decision regions", regions, "Test points; rings are on the wrong side."),
+        ("Decision regions", regions, "Test points; rings mark misclassified ones."),
         ("Epoch by epoch", strip, FILMS[True]),
     ]
 
@@ -175,6 +175,6 @@ def _image_figures(model, points: PointData, frames, epochs, confusion) -> Figur
         (
             "Confusion matrix",
             plots.confusion_matrix(np.asarray(confusion), names),
-            "Which class is taken for which: rows are true classes, columns predicted ones.",
+            "Which class is mistaken for which: rows are true classes, columns predicted ones.",
         ),
     ]

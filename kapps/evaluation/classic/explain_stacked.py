@@ -90,10 +90,10 @@ def explain_stacked(
     }
     one = models.stacked.copy_of(model, best)
     if linear is not None:
-        caption = f"The first {SHOWN} networks: which regions go to which class."
+        caption = f"The first {SHOWN} networks: the region assigned to each class."
         figures = _class_figures(model, one, points, best, linear)
     else:
-        caption = "The best network of each epoch, over the training points."
+        caption = "The best network of each epoch, with the training points."
         figures = _value_figures(one, points)
     curves = plots.training_curves(history)
     *_, film = learning_film(run, caption)
@@ -225,13 +225,13 @@ def _class_figures(model, one, points: PointData, best: int, linear: float) -> F
         (
             "One layer",
             plots.decision_regions(line, x, y, names),
-            "One of the best lines. Of the 16 ways to label the four points lines give 14, and "
-            f"this is not among them: at best {linear:.0%} of the points are right.",
+            "One of the best lines. Lines can realize 14 of the 16 labellings of the four points, "
+            f"but not this one: at best {linear:.0%} of the points are right.",
         ),
         (
             "Two layers",
             plots.decision_regions(scores, x, y, names),
-            f"Network {best}, which has the smallest loss.",
+            f"Network {best}, which has the lowest loss.",
         ),
         (
             "Boundaries by seed",
@@ -252,7 +252,7 @@ def _value_figures(one, points: PointData) -> Figures:
         np.asarray(hidden(grid)) * one.get_weights()[2][:, 0],
         (points.x["train"][:, 0], points.y["train"][:, 0]),
     )
-    return [("Fit and contributions", fit, "The network with the smallest loss.")]
+    return [("Fit and contributions", fit, "The network with the lowest loss.")]
 
 
 def _comparison_figures(points: PointData, cells) -> Figures:
@@ -260,8 +260,8 @@ def _comparison_figures(points: PointData, cells) -> Figures:
         return []
     if points.class_names:
         caption = (
-            "A seed counts if all four points are right. Where a curve is below 100 %, gradient "
-            "descent has ended where no small step helps."
+            "A seed counts if all four points are right. Where a curve is below 100 %, some seeds of "
+            "gradient descent ended where no small step helps."
         )
         return [("Success by width", plots.success_rates(cells), caption)]
     first = cells[0]["optimizer"]

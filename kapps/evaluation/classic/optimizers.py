@@ -105,7 +105,7 @@ def winner_history(
     """
     rows, notes = epoch_rows(again, measurements), ()
     if again["val_loss"] != first["val_loss"]:
-        notes = ("the winner trained again did not give the same bits: figures differ a little",)
+        notes = ("retraining the winner was not bit-identical: figures differ slightly",)
     return training.History(
         rows,
         best_epoch=1 + min(range(len(rows)), key=lambda i: rows[i]["val_loss"]),
@@ -148,9 +148,9 @@ def explain_comparison(
     notes = [
         *optimizer_findings(contestants, target),
         *surface_findings(paths),
-        f"Validation loss has chosen rates, epochs and the winner among {len(contestants)} "
-        "candidates, so that of the winner is a little too good; its test accuracy is not.",
-        f"The winner by itself: {winner.verdict.label}. {winner.verdict.sentence}",
+        f"Learning rates, epochs and the winner among {len(contestants)} candidates were chosen "
+        "by validation loss, so the winner's is slightly optimistic; its test accuracy is not.",
+        f"The winner on its own: {winner.verdict.label}. {winner.verdict.sentence}",
         *winner.notes,
     ]
     figures = [
@@ -249,22 +249,22 @@ def comparison_figures(contestants: Sequence[Contestant]) -> list[tuple[str, Fig
             (
                 "Optimizers",
                 plots.seed_curves(panels),
-                "Each at the rate in the table, from the same weights, on the same batches. Lines "
-                "are means over the seeds, bands reach from the lowest to the highest.",
+                "Each at the learning rate in the table, from the same weights, on the same "
+                "batches. Lines are means over the seeds; bands span the lowest to the highest.",
             )
         )
     if len(batches) > 1:
         panels = [
             _panel("Validation loss by step", STEPS, batches, "val_loss", y_scale="log"),
-            _panel("The same by pictures seen", PICTURES, batches, "val_loss", y_scale="log"),
+            _panel("The same by images seen", PICTURES, batches, "val_loss", y_scale="log"),
         ]
         panels[0] = panels[0]._replace(x_scale="log")
         figures.append(
             (
                 "Batch sizes",
                 plots.seed_curves(panels),
-                "Plain SGD, each batch size at its own rate. Steps count what has to be done one "
-                "after the other, pictures count what has to be computed.",
+                "Plain SGD, each batch size at its own learning rate. Steps measure sequential "
+                "work, images the total computation.",
             )
         )
     if len(schedules) > 1:
@@ -276,8 +276,8 @@ def comparison_figures(contestants: Sequence[Contestant]) -> list[tuple[str, Fig
             (
                 "Schedules",
                 plots.seed_curves(panels),
-                "The same optimizer; every schedule at its own highest rate, and the losses that "
-                "go with it. Momentum stays the same.",
+                "The same optimizer, with each schedule at its own peak rate, and the resulting "
+                "losses. Momentum stays the same.",
             )
         )
     tuned = {
@@ -294,8 +294,8 @@ def comparison_figures(contestants: Sequence[Contestant]) -> list[tuple[str, Fig
             (
                 "Learning rates",
                 plots.seed_curves(panels),
-                "Lowest validation loss by (highest) learning rate. The lowest mean decides; if it "
-                "lay at the edge, another rate was tried. What is missing has diverged.",
+                "Lowest validation loss by (peak) learning rate. The lowest mean wins; if it lay "
+                "at the edge, another rate was tried. Missing points diverged.",
             )
         )
     return figures
@@ -369,7 +369,7 @@ def surface_findings(paths: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]
         arrived = [name for name, end in ends.items() if end < ARRIVED]
         told = f"{near} ended nearest to a minimum, at a distance of {ends[near]:.1e}"
         if arrived:
-            told = f"a minimum was reached by {', '.join(arrived)}"
+            told = f"{', '.join(arrived)} reached a minimum"
         if len(arrived) < len(ends) and near != far:
             told += f"; {far} ended farthest away, at {ends[far]:.1e}"
         found.append(f"On {surface}, {told}.")
@@ -380,7 +380,7 @@ def surface_findings(paths: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]
             for name in paths["quadratic"]
         ]
         found.append(
-            f"Distances in the valley along an axis and in the turned one: {'; '.join(changed)}."
+            f"Distances in the axis-aligned valley and in the rotated one: {'; '.join(changed)}."
         )
     return found
 

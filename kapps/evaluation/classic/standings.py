@@ -219,11 +219,11 @@ def batch_trade(standings: Sequence[Standing], target: float) -> str:
         small.pictures_to_target,
         small.resolution * small.batch_size,
     )
-    words = "no difference that these seeds settle"
+    words = "about as many images, as far as these seeds can tell"
     if low > 0:
-        words = "more pictures, so that fewer steps were bought with more computing"
+        words = "more images, so fewer steps cost more computation"
     elif high < 0:
-        words = "fewer pictures and fewer steps"
+        words = "fewer images"
     return (
         f"To {_percent(target)}, {small.label} needed {_spread(small.steps_to_target, '.0f')} "
         f"steps, that is {_spread(small.pictures_to_target, ',.0f')} pictures; {large.label}, "
@@ -243,8 +243,8 @@ def edges(standings: Sequence[Standing]) -> str:
     if not found:
         return ""
     return (
-        f"The best rate lies at the edge of those tried for {', '.join(found)}: "
-        "what lies beyond was not measured."
+        f"The best learning rate is at the edge of those tried for {', '.join(found)}: "
+        "rates beyond it were not tried."
     )
 
 

@@ -1,17 +1,16 @@
-"""What became of a network of one layer, or of many small ones with two, in words.
+"""The verdict on a one-layer network, or on many small two-layer ones, in words.
 
-Of one layer (`linear_verdict`):
+One layer (`linear_verdict`):
 
-converged       every training example is right: for the perceptron rule, nothing moves any more
-not separable   no plane separates the classes, and the best that was found is kept
-not converged   a plane separates them and was not found: more epochs are needed
+converged       every training example is right: the perceptron rule makes no more updates
+not separable   no plane separates the classes; the best weights found are kept
+not converged   a plane separates them but was not found: more epochs are needed
 separable, not separated
-                the same of the delta rule, which is not after such a plane
-diverged        weights or losses are no finite numbers: the step was too large
+                the same for the delta rule, which does not look for such a plane
+diverged        weights or losses are not finite: the learning rate was too large
 
-Of many networks (`mlp_verdict`): solved (at least 99 % of the seeds, or an error of at most 5 % of
-the function's standard deviation), solved in part (half of the seeds, or 25 %), not solved,
-diverged.
+Many networks (`mlp_verdict`): solved (at least 99 % of the seeds, or an error of at most 5 % of the
+function's standard deviation), solved in part (half of the seeds, or 25 %), not solved, diverged.
 """
 
 from __future__ import annotations
@@ -57,24 +56,24 @@ def linear_verdict(
         told.append(f"{numbers['updates']:,.0f} updates in {len(history)} epochs.")
     elif rate is not None and highest_rate is not None:
         sign = "below" if rate < highest_rate else "not below"
-        told.append(f"The step {rate:.3g} is {sign} the {highest_rate:.3g} of the condition.")
+        told.append(f"The learning rate {rate:.3g} is {sign} the limit of {highest_rate:.3g}.")
     label = _label(rule, losses, errors[kept - 1], found)
     if label != "diverged":
         told.append(_of_the_data(found))
     told.append(
         {
-            "diverged": "The loss grew. A smaller --learning-rate helps.",
+            "diverged": "The loss grew. Try a smaller --learning-rate.",
             "converged": f"Every training example is right after epoch {kept}.",
         }.get(label)
-        or f"From epoch to epoch {errors.min():.1%} to {errors.max():.1%} of the training examples "
-        f"are wrong, with the weights that are kept {errors[kept - 1]:.1%}."
+        or f"Over the epochs {errors.min():.1%} to {errors.max():.1%} of the training examples "
+        f"are wrong; with the kept weights, {errors[kept - 1]:.1%}."
     )
     if label == "not converged":
-        told.append("More --epochs will end with none.")
+        told.append("With more --epochs none will be.")
     elif label == "separable, not separated":
-        told.append("The delta rule looks for the smallest squared error, not for this plane.")
+        told.append("The delta rule minimizes the squared error, and does not look for this plane.")
     elif label == "not separable" and rule == "perceptron":
-        told.append("--rule pocket keeps the best weights on the way.")
+        told.append("--rule pocket keeps the best weights seen so far.")
     return Judgement(label, " ".join(told), numbers)
 
 
@@ -95,7 +94,7 @@ def _of_the_data(found: Separation) -> str:
             f"so a perceptron makes at most {found.bound:,.0f} updates."
         )
     surely = "No plane separates" if found.certain else "No plane was found that separates"
-    return f"{surely} the classes, so a perceptron's walk has no end and no bound."
+    return f"{surely} the classes, so a perceptron never settles, and there is no bound."
 
 
 def mlp_verdict(
@@ -124,14 +123,14 @@ def mlp_verdict(
         places = (solved >= 0.99, solved >= 0.5)
         sentence = (
             f"{round(solved * networks)} of {networks} seeds have all points right after "
-            f"{len(history)} epochs; one layer has {best_linear:.0%} at best, whatever its weights."
+            f"{len(history)} epochs; one layer reaches {best_linear:.0%} at best."
         )
     else:
         share = numbers["test_rmse"] / scale
         places = (share <= SMALL_ERROR, share <= LARGE_ERROR)
         sentence = (
-            f"The root mean squared error on test points is {numbers['test_rmse']:.3g} in the "
-            f"median of {networks} seeds ({numbers['test_rmse_lowest']:.3g} to "
+            f"The median root mean squared error on test points over {networks} seeds is "
+            f"{numbers['test_rmse']:.3g} ({numbers['test_rmse_lowest']:.3g} to "
             f"{numbers['test_rmse_highest']:.3g}), {share:.1%} of the function's standard "
             "deviation."
         )

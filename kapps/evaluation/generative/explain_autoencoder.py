@@ -159,7 +159,7 @@ def _reconstructions(real, labels, shown, given, made, errors) -> Figures:
         (
             "Reconstructions",
             grid(real[chosen], shown[chosen], others),
-            "Test images, what the model makes of them, and where the two differ.",
+            "Test images, their reconstructions, and the difference.",
         ),
         (
             "Worst reconstructions",
@@ -179,18 +179,17 @@ def _curves_and_codes(model, images: ImageData, history, codes, labels) -> Figur
         (
             "Learning curves",
             plots.training_curves(history, monitor="val_mse"),
-            "While training, and afterwards as validation images are measured: clean, and in "
-            "inference mode.",
+            "While training, and in evaluation mode on clean images, as validation is measured.",
         ),
         (
             "Codes",
             plots.latent_scatter(codes[:SCATTERED], labels[:SCATTERED], images.class_names),
-            "Where test images lie in the space of codes; training did not use the classes.",
+            "Test images in code space; training did not use the classes.",
         ),
         (
             "Interpolation",
             plots.interpolation_grid(paths),
-            "From one test image to another in a straight line between their codes.",
+            "From one test image to another, along a straight line between their codes.",
         ),
     ]
 
@@ -219,6 +218,6 @@ def _tables(kind: str, model, images: ImageData, metrics, pca, labels, errors) -
 def _headline(metrics: Mapping[str, Any]) -> str:
     against = "" if metrics["pca_mse"] is None else f" (PCA: {metrics['pca_mse']:.5f})"
     return (
-        f"Mean squared error of a test pixel {metrics['test_mse']:.5f}{against}, "
+        f"Mean squared error per test pixel {metrics['test_mse']:.5f}{against}, "
         f"{metrics['test_psnr']:.1f} dB, {metrics['test_examples']} images."
     )

@@ -75,8 +75,8 @@ def explain_gan(
         (
             "Learning curves",
             plots.training_curves(history, monitor="val_frechet"),
-            "Losses of players say who is ahead, and nothing of quality; the Fréchet distance "
-            "does, on the validation split.",
+            "The players' losses say who is ahead, not how good the samples are; the Fréchet "
+            "distance, on the validation split, does.",
         ),
         ("Interpolations", _interpolations(model, seed), "From one latent vector to another."),
     ]
@@ -162,22 +162,22 @@ def _sample_figures(model, images, train, seed) -> list[tuple[str, Figure, str]]
         (
             "Samples",
             plots.sample_grid(samples, classes, names),
-            "Of the averaged generator, which is the one that is published; none was chosen.",
+            "From the averaged generator, which is the one published; not hand-picked.",
         ),
         (
             "Real pictures",
             plots.sample_grid(train[: len(samples)]),
-            "As many training pictures.",
+            "As many training images.",
         ),
         (
             "Nearest training pictures",
             plots.neighbour_grid(samples[:COLUMNS], train[near], distances),
-            "Samples, and the training pictures most like each by pixel: learned, or memorized?",
+            "Samples, and the training images nearest to each in pixels: learned, or memorized?",
         ),
         (
             "Samples without averaging",
             plots.sample_grid(_unaveraged(model, count, seed), classes, names),
-            "The same latent vectors, by the generator of the last step before.",
+            "The same latent vectors, through the generator's last weights.",
         ),
     ]
 

@@ -121,7 +121,7 @@ def explain_vae(
         (
             "Learning curves",
             plots.training_curves(history, monitor="val_loss"),
-            "Nats per picture. Validation and 'as at inference' have the full weight of the KL.",
+            "Nats per image. Validation and 'as at inference' use the full weight of the KL.",
         ),
         *_sample_figures(model, images, samples, train),
         *_picture_figures(test),
@@ -133,7 +133,7 @@ def explain_vae(
                 list(likelihood.trend.values()),
                 floor=metrics.get("test_nll_floor"),
             ),
-            "Where it still falls, the true value lies below.",
+            "While the curve still falls, the true value lies below it.",
         ),
     ]
     tables = _tables(likelihood, model, metrics)
@@ -217,11 +217,11 @@ def classes_in_turn(model: Any, count: int) -> np.ndarray | None:
 
 
 def _sample_figures(model, images, samples, train) -> list[tuple[str, Figure, str]]:
-    words = "Expected pixels, of latents drawn from the prior."
+    words = "Expected pixels for latents drawn from the prior."
     figures = sample_figures(model, images, samples, train, words)
     if hasattr(model.prior, "pseudo_inputs"):
         pictures = np.array(model.prior.pseudo_inputs)[:SAMPLES]
-        words = "The posteriors of these pictures, which were learnt, make up the prior."
+        words = "The prior is the mixture of the posteriors of these learned images."
         figures.append(("Pseudo-inputs", plots.sample_grid(pictures), words))
     return figures
 
@@ -237,7 +237,7 @@ def sample_figures(
         (
             "Nearest training pictures",
             plots.neighbour_grid(samples[:COLUMNS], train[near], distances),
-            "Samples, and the training pictures most like each by pixel: learned, or memorized?",
+            "Samples, and the training images nearest to each in pixels: learned, or memorized?",
         ),
     ]
 
@@ -246,7 +246,7 @@ def _picture_figures(test: _Test) -> list[tuple[str, Figure, str]]:
     chosen = one_of_each(test.labels)[:COLUMNS]
     others = [] if test.given is test.grey else [("binarized", test.given[chosen])]
     grid = plots.reconstruction_grid(test.grey[chosen], test.made[chosen], others)
-    words = "Test pictures, what the model makes of the greys, and where the two differ."
+    words = "Test images, reconstructions of their grey levels, and the difference."
     return [("Reconstructions", grid, words)]
 
 
@@ -279,30 +279,30 @@ def _latent_figures(model, images, test: _Test, kl, units) -> list[tuple[str, Fi
             plots.traversal_grid(
                 decode(traversal(test.mean[first], dimensions, REACH), first), dimensions, REACH
             ),
-            "One latent at a time, from -3 to 3, the others as in a test picture; those with the "
-            "highest KL.",
+            "One latent at a time goes from -3 to 3, the others stay as for a test image; shown "
+            "for the latents with the highest KL.",
         ),
         (
             "Interpolations",
             plots.interpolation_grid(paths, ["spherical", "linear"] * PATHS),
-            "From one test picture to another.",
+            "From one test image to another.",
         ),
         (
             "Latent space",
             plots.latent_scatter(
                 test.mean[:SCATTERED], test.labels[:SCATTERED], images.class_names
             ),
-            "Means of the posteriors of test pictures.",
+            "Posterior means of test images.",
         ),
         (
             "KL of each latent",
             plots.kl_bars(kl, units),
-            "Against N(0, 1), mean over test pictures; latents that say nothing are pale.",
+            "Relative to N(0, 1), mean over test images; unused latents are pale.",
         ),
     ]
     if model.latent_dim == 2:
         grid = plots.manifold_grid(decode(normal_grid(SIDE), first))
-        words = "What every point of the latent space looks like, in steps of equal probability."
+        words = "The decoded latent space, in steps of equal probability."
         figures.append(("Manifold", grid, words))
     return figures
 

@@ -98,24 +98,24 @@ def explain_vq_vae(
         "verdict": verdict.label,
     }
     samples = model.sample(SAMPLES, seed, classes_in_turn(model, SAMPLES))
-    words = "Codes drawn from the prior, one after the other, and decoded; none was chosen."
+    words = "Codes drawn from the prior, one after the other, and decoded; not hand-picked."
     chosen = one_of_each(labels)[:COLUMNS]
     figures = [
         (
             "Learning curves",
             plots.training_curves(autoencoder_history, monitor="val_loss"),
-            "Of encoder, codebook and decoder. The perplexity is that of all codes of an epoch.",
+            "For encoder, codebook and decoder. The perplexity is over all codes of an epoch.",
         ),
         (
             "Learning curves of the prior",
             plots.training_curves(prior_history, monitor="val_loss"),
-            "Nats that the codes of a picture take.",
+            "Nats per image for its codes.",
         ),
         *sample_figures(model, images, samples, train, words),
         (
             "Reconstructions",
             plots.reconstruction_grid(real[chosen], made[chosen]),
-            "Test pictures, what is made of their codes, and where the two differ.",
+            "Test images, their reconstructions from the codes, and the difference.",
         ),
         *_code_figures(model, counts),
     ]
@@ -133,8 +133,8 @@ def explain_vq_vae(
         metrics |= learned
         tables.append(table)
     headline = (
-        f"Squared error of a test pixel {mse:.5f}; an image takes {metrics['test_code_bits']:.1f} "
-        f"bits by the prior ({len(real)} images)."
+        f"Squared error per test pixel {mse:.5f}; with the prior an image takes "
+        f"{metrics['test_code_bits']:.1f} bits ({len(real)} images)."
     )
     return Explanation(metrics, verdict, figures, tables, headline=headline)
 
@@ -147,12 +147,12 @@ def _code_figures(model, counts) -> list[tuple[str, Figure, str]]:
         (
             "Use of the codebook",
             plots.code_frequencies(counts),
-            "In the codes of the test pictures.",
+            "In the codes of the test images.",
         ),
         (
             "What the codes look like",
             plots.sample_grid(tiles),
-            "Maps that hold one code everywhere, decoded; the most frequent codes first.",
+            "Decoded maps with the same code everywhere; the most frequent codes first.",
         ),
     ]
 
@@ -169,8 +169,8 @@ def _errors(model, metrics) -> tuple[str, Sequence[str], Sequence[Sequence]]:
 def _bits(model, metrics) -> tuple[str, Sequence[str], Sequence[Sequence]]:
     by_frequency = model.latent_dim * math.log2(metrics["test_perplexity"] or 1.0)
     rows = [
-        ("all codes alike", metrics["most_code_bits"]),
-        ("each by how often it occurs", by_frequency),
-        ("by the prior, given those before", metrics["test_code_bits"]),
+        ("all codes equally likely", metrics["most_code_bits"]),
+        ("by frequency", by_frequency),
+        ("by the prior, given the codes before", metrics["test_code_bits"]),
     ]
-    return "Bits that the codes of a picture take", ("how", "bits"), rows
+    return "Bits per image for its codes", ("coding", "bits"), rows

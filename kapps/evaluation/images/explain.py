@@ -217,8 +217,8 @@ def _issue_figures(images: ImageData, issues) -> list[tuple[str, Figure, str]]:
         for each in shown
     ]
     words = (
-        f"{len(issues)} labels of validation and test are likely wrong, by confident learning "
-        "(arXiv:1911.00068): the surest of them. All are in label_issues.csv."
+        f"{len(issues)} validation and test labels are likely wrong, by confident learning "
+        "(arXiv:1911.00068). The most certain are shown; all are in label_issues.csv."
     )
     return [(ISSUES, plots.image_grid(np.stack(pictures), captions), words)]
 
@@ -233,7 +233,7 @@ def _issues_table(images: ImageData, issues) -> list[tuple]:
         )
         for each in issues[:WORST]
     ]
-    columns = ("picture", "label", "suggested", "share of the probability")
+    columns = ("image", "label", "suggested", "probability")
     return [(f"{ISSUES}, the surest", columns, rows)] if rows else []
 
 
@@ -249,7 +249,7 @@ def _mistakes_table(images: ImageData, logits, temperature: float) -> tuple:
         )
         for i in _worst_mistakes(test.labels, logits)
     ]
-    columns = ("picture", "true", "said", "share of the probability that the truth got")
+    columns = ("image", "true", "predicted", "probability of the true class")
     return "Worst mistakes, by name", columns, rows
 
 
@@ -261,12 +261,12 @@ def _worst_mistakes(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
 
 def _counts_table(images: ImageData) -> tuple:
     counts = split_counts(images)
-    columns = ("class", *(f"{name} pictures" for name in counts))
+    columns = ("class", *(f"{name} images" for name in counts))
     rows = [
         (name, *(int(counts[split][i]) for split in counts))
         for i, name in enumerate(images.class_names)
     ]
-    return "How many of each class", columns, rows
+    return "Images of each class", columns, rows
 
 
 def _file(images: ImageData, split: str, row: int) -> pathlib.Path | str:
@@ -283,8 +283,8 @@ def _training_figures(images: ImageData, history, kept, verdict) -> list[tuple[s
             "Learning curves",
             plots.learning_curves(history, kept=kept),
             f"{verdict.path} Training examples are measured twice: while training (dropout and "
-            "augmentation on), and afterwards as validation examples are. The distance between the "
-            "latter two is over-fitting.".strip(),
+            "augmentation on), and in evaluation mode, like validation. The gap between the last "
+            "two curves is over-fitting.".strip(),
         )
     ]
     train = images.splits["train"]
@@ -294,7 +294,7 @@ def _training_figures(images: ImageData, history, kept, verdict) -> list[tuple[s
         ]
         rows = np.concatenate(rows)
         samples = plots.class_samples(train.take(rows), train.labels[rows], images.class_names)
-        figures.append(("Training pictures", samples, "Some of every class, as they are."))
+        figures.append(("Training pictures", samples, "Some of every class, unaugmented."))
     return figures
 
 
@@ -305,14 +305,13 @@ def _test_figures(model, images, logits, temperature, found) -> list[tuple[str, 
         (
             "Confusion matrix",
             plots.confusion_matrix(np.asarray(found["confusion_matrix"]), names),
-            f"{most_confused_words(found)} Rows are what pictures show, columns what the network "
-            "said.",
+            f"{most_confused_words(found)} Rows are true classes, columns predicted ones.",
         ),
         (
             "Calibration",
             plots.reliability_diagram(test.labels, logits, temperature),
-            "Is 90 % sure right in 90 % of the cases? A temperature fitted on validation is folded "
-            "into the exported model.",
+            "Are predictions made with 90 % confidence right 90 % of the time? A temperature "
+            "fitted on validation is folded into the exported model.",
         ),
     ]
     if len(worst):
@@ -321,7 +320,8 @@ def _test_figures(model, images, logits, temperature, found) -> list[tuple[str, 
             (
                 "Worst mistakes",
                 plots.top_losses_grid(test.take(worst), test.labels[worst], probabilities, names),
-                "Test pictures on which the network is most wrong: look here for mislabelled ones.",
+                "Wrong predictions on test images, the most confident first: look here for "
+                "mislabelled images.",
             )
         )
     return [*figures, *_heat_figure(model, images, logits, worst)]
@@ -346,7 +346,7 @@ def _heat_figure(model, images, logits, worst) -> list[tuple[str, Figure, str]]:
         for s, t in zip(said[rows], test.labels[rows], strict=True)
     ]
     words = (
-        "Grad-CAM (arXiv:1610.02391) for the class that was said: mistakes, then right answers, on "
-        "one scale."
+        "Grad-CAM (arXiv:1610.02391) for the predicted class: mistakes, then right answers, on one "
+        "scale."
     )
     return [("Where the network looked", plots.grad_cam_grid(pictures, heat, captions), words)]

@@ -85,16 +85,16 @@ def explain_labels(
         (
             "Learning curves",
             plots.learning_curves(history, kept=kept),
-            f"{verdict.path} The accuracy is that of single labels: it is high, too, where labels "
-            "are rare and never given.".strip(),
+            f"{verdict.path} The accuracy is per label: where labels are rare, it is high even if "
+            "none is ever predicted.".strip(),
         ),
         _worst_figure(images, logits, thresholds, worst),
     ]
     few = [row["name"] for row in rows if row["support"] < FEW_TO_MEASURE]
     notes = (
         [
-            f"Fewer than {FEW_TO_MEASURE} test pictures have {', '.join(few[:10])}: what is said "
-            "of these labels is a matter of luck."
+            f"Fewer than {FEW_TO_MEASURE} test pictures have {', '.join(few[:10])}: the figures "
+            "for these labels are a matter of luck."
         ]
         if few
         else []
@@ -135,7 +135,7 @@ def _worst_figure(images, logits, thresholds, worst):
     grid = plots.image_grid(
         test.take(worst), captions, colours=[BLUE if right[i] else ORANGE for i in worst]
     )
-    words = "Test pictures whose labels the network knows least: look here for wrong labels."
+    words = "Test images on which the network has the highest loss: look here for wrong labels."
     return "Worst mistakes", grid, words
 
 
@@ -149,4 +149,4 @@ def _worst_table(images, logits, thresholds, worst) -> tuple:
         )
         for i in worst
     ]
-    return "Worst mistakes, by name", ("picture", "true", "said"), rows
+    return "Worst mistakes, by name", ("image", "true", "predicted"), rows

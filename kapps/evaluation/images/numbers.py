@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kapps.data import ImageData
 
 WORST = 16
-TABLE = "Test split, beside always saying the mean"
+TABLE = "Test split, compared with always predicting the mean"
 
 
 def explain_numbers(
@@ -86,32 +86,32 @@ def explain_numbers(
             (
                 "Learning curves",
                 plots.learning_curves(history, metrics=("loss", "mae"), kept=kept),
-                f"{verdict.path} In units of the training targets' variance: always saying the "
-                "mean has a loss of one.".strip(),
+                f"{verdict.path} In units of the training targets' variance: always predicting "
+                "the mean has a loss of one.".strip(),
             ),
             (
                 "Predicted against true",
                 plots.predicted_against_true(targets, answers),
-                "A dot is a test picture; on the dotted line the prediction is right.",
+                "Each dot is a test image; on the dotted line the prediction is exact.",
             ),
             (
                 "Residuals",
                 plots.residuals(targets, answers),
-                "Errors that grow or bend with the prediction say that something is left to learn.",
+                "If errors grow or bend with the prediction, there is something left to learn.",
             ),
             (
                 "Worst mistakes",
                 plots.image_grid(
                     test.take(worst), [f"{answers[i]:.4g}\nis {targets[i]:.4g}" for i in worst]
                 ),
-                "Test pictures whose number the network misses by most: look here for wrong ones.",
+                "Test images with the largest errors: look here for wrong targets.",
             ),
         ],
         [
             (TABLE, columns, rows),
             (
                 "Worst mistakes, by name",
-                ("picture", "true", "said"),
+                ("image", "true", "predicted"),
                 [
                     (picture_name(test, "test", int(i)), float(targets[i]), float(answers[i]))
                     for i in worst

@@ -191,7 +191,7 @@ def _who_wins(winners: list[tuple[str, PairedDifference]], measure: _Measure) ->
     apart = points(-pair.difference, (-pair.high, -pair.low), f"points of {measure.words}")
     return (
         f"A simple model does better on the same test examples: {words}, by {apart}. Train longer, "
-        "take another network, or use that."
+        "try another network, or use the simple model."
     )
 
 

@@ -50,8 +50,8 @@ def explain_transfer(
     curves = (
         "Learning curves",
         plots.learning_curves(history.rows, kept=history.best_epoch),
-        f"{_phases_in_words(history)} Training examples are measured while training, and "
-        "afterwards as validation examples are.",
+        f"{_phases_in_words(history)} Training examples are measured while training, and in "
+        "evaluation mode, like validation.",
     )
     return dataclasses.replace(
         found,

@@ -169,12 +169,12 @@ def comparison_page(paths: Sequence[Path], names: Sequence[str], output: Path) -
             sentences.append(in_a_sentence((names[0], name), pair))
     if not sentences:
         sentences = [
-            "Whether the difference is luck cannot be said: that needs runs of classifiers that "
-            "were tested on the same examples, and kept what they said (predictions.npz)."
+            "There is no telling whether the difference is luck: that needs classifiers tested on "
+            "the same examples, with their predictions kept (predictions.npz)."
         ]
     columns = ("", *names)
     tables = [
-        ("Figures beside one another", columns, side_by_side(metrics)),
+        ("Figures side by side", columns, side_by_side(metrics)),
         (
             "Settings that differ",
             ("setting", *names),
@@ -188,7 +188,7 @@ def comparison_page(paths: Sequence[Path], names: Sequence[str], output: Path) -
             (
                 "Learning curves",
                 compare_runs(list(zip(names, histories, strict=True))),
-                "Validation is drawn thick, training thin and dotted.",
+                "Validation is thick, training thin and dotted.",
             )
         ],
         tables=[table for table in tables if table[2]],

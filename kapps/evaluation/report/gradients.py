@@ -36,12 +36,12 @@ def gradient_story(rows: Sequence[Mapping[str, float]]) -> tuple[str, str]:
     if broken.any():
         epoch = rows[int(np.argmax(broken))]["epoch"]
         return "exploding", (
-            f"The gradient is no finite number from epoch {epoch:g} on: a lower learning rate, "
+            f"The gradient is not finite from epoch {epoch:g} on: a lower learning rate, "
             "clipping (--clip) or another initialization may help."
         )
     first, later = 0, len(names) - (2 if len(names) > 2 else 1)
     if first == later:
-        return "healthy", f"{names[first]} is the only layer: nothing is handed back."
+        return "healthy", f"{names[first]} is the only layer: nothing is propagated back."
     ratios = norms[:, first] / np.maximum(norms[:, later], np.finfo(np.float64).tiny)
     told = (
         f"Before training the gradient of {names[first]} was {ratios[0]:.2g} times that of "
@@ -66,7 +66,7 @@ def explain_gradient_flow(flow: Sequence[Any]) -> list[tuple[str, Figure, str]]:
     Args:
         flow: the callbacks that `training.gradient_flow` has given.
     """
-    caption = "Of the loss on one batch that stays the same, with respect to each layer's weights. "
+    caption = "Gradient of the loss on one fixed batch with respect to each layer's weights. "
     return [
         ("Gradient flow", plots.gradient_flow(each.rows), caption + gradient_story(each.rows)[1])
         for each in flow

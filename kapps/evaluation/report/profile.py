@@ -37,8 +37,8 @@ def profile_advice(profile: Profile) -> list[str]:
     starting = 1.0 - (total + profile.waiting_milliseconds) / max(profile.step_milliseconds, 1e-9)
     if starting > STARTING:
         found.append(
-            f"In {starting:.0%} of the time nothing is computed: the {profile.operations:.0f} "
-            "operations of a step are small, and each has to be started, or other programs use the "
+            f"Nothing is computed for {starting:.0%} of the time: the {profile.operations:.0f} "
+            "operations of a step are small and each has a launch cost, or other programs use the "
             "processor. A larger --batch-size does more work with as many operations."
         )
     if profile.layers.get("optimizer", 0.0) / total > OPTIMIZER:
@@ -55,8 +55,8 @@ def profile_advice(profile: Profile) -> list[str]:
         part = share.get("elementwise", 0.0) + share.get("reduction", 0.0)
         found.append(
             f"Elementwise operations and sums take {part:.0%}: they read and write every activation"
-            " again. Early pooling, fewer activations on large maps, or a GPU, where --precision "
-            "mixed_bfloat16 halves what is moved."
+            " again. Early pooling or fewer activations on large maps help, or a GPU, where "
+            "--precision mixed_bfloat16 halves the memory traffic."
         )
     multiplied = sum(share.get(kind, 0.0) for kind in MATRIX_UNITS)
     if not found and multiplied > 0.5:
@@ -66,8 +66,8 @@ def profile_advice(profile: Profile) -> list[str]:
             else (", and --precision mixed_bfloat16 where the processor has units for it")
         )
         found.append(
-            f"Convolutions and matrix products take {multiplied:.0%}, as they should: what is left "
-            f"is a smaller network or image{faster}."
+            f"Convolutions and matrix products take {multiplied:.0%}, as they should: only a "
+            f"smaller network or image would be faster{faster}."
         )
     return found or ["Nothing stands out."]
 
@@ -94,6 +94,6 @@ def explain_profile(
         figure = plots.step_profile(profile.kinds, profile.layers)
         figures.append(("Where the time goes", figure, caption))
         rows = [[kind, value, f"{value / total:.0%}"] for kind, value in profile.kinds.items()]
-        columns = ("kind of operation", "ms a step, all threads", "part of all")
+        columns = ("kind of operation", "ms per step, all threads", "share")
         tables.append((f"Time of {profile.steps} steps", columns, rows))
     return figures, tables

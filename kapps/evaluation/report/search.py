@@ -75,7 +75,7 @@ def explain_search(results: Any, metrics: Mapping[str, Any] | None = None) -> Se
             plots.search_curves(
                 [_curve(record, goal) for record in records], records.index(best[0]), goal, maximize
             ),
-            "Bright curves are good ones. Those that end early were pruned, or not promoted.",
+            "The brighter, the better. Curves that end early were pruned, or not promoted.",
         ),
     ]
     notes, tables = against(results, best[0], metrics or {}), [_best_table(results, best)]
@@ -87,18 +87,18 @@ def explain_search(results: Any, metrics: Mapping[str, Any] | None = None) -> Se
             (
                 "What mattered",
                 plots.hyperparameter_importance(names[:MOST], means[:MOST], spread[:MOST]),
-                "Permutation importance: how much worse a forest that predicts the order of the "
-                "points gets if a hyperparameter is shuffled, on points that it has not seen. It "
-                f"explains {max(0.0, known):.0%} of the variance of those.",
+                "Permutation importance: how much worse a forest that predicts the ranking of the "
+                "points gets when a hyperparameter is shuffled, on unseen points. It explains "
+                f"{max(0.0, known):.0%} of their variance.",
             )
         )
         if known < 0.2:
             notes.append(
                 f"The forest behind the importances explains {max(0.0, known):.0%} of the variance "
-                "of points that it has not seen: their order says little. More trials would help."
+                "of unseen points: the ranking says little. More trials would help."
             )
     elif names:
-        notes.append(f"What mattered is not told from fewer than {FEWEST} points.")
+        notes.append(f"Importances need at least {FEWEST} points.")
     if len(points) >= 3 and names:
         drawn = [name for name in results.names() if name in names[:MOST]]
         chosen = [{name: v[name] for name in drawn if name in v} for v in values]
@@ -106,13 +106,13 @@ def explain_search(results: Any, metrics: Mapping[str, Any] | None = None) -> Se
             (
                 "Parallel coordinates",
                 plots.parallel_coordinates(chosen, scores, goal, maximize),
-                "A line per point, bright and thick for good ones, from top to bottom. Where a "
-                "hyperparameter is not active the line has a gap.",
+                "One line per point, brighter and thicker for better ones. Where a hyperparameter "
+                "is not active, the line has a gap.",
             ),
             (
                 "Slices",
                 plots.search_slices(values, scores, names[:DRAWN], goal),
-                "The objective by each hyperparameter, the others being whatever they were.",
+                "The objective by each hyperparameter; the others vary freely.",
             ),
         ]
     cost = results.cost or "multiply_adds"

@@ -161,7 +161,7 @@ def _numbers(series, history, answers, memory_task, kept) -> Explanation:
         (
             "Predicted and true",
             plots.predicted_against_true(targets, predictions),
-            "On the dotted line a prediction is right.",
+            "On the dotted line the prediction is exact.",
         ),
         (
             "Worst mistakes",
@@ -169,11 +169,11 @@ def _numbers(series, history, answers, memory_task, kept) -> Explanation:
                 test.values[worst],
                 [f"said {predictions[i]:.3g}\nis {targets[i]:.3g}" for i in worst],
             ),
-            "Test series whose number the network misses by most.",
+            "Test series with the largest errors.",
         ),
     ]
     headline = (
-        f"Squared error of a test series {mse:.4g}, of the best constant answer "
+        f"Squared error per test series {mse:.4g}; of the best constant prediction "
         f"{series.baseline:.4g} ({len(targets)} series)."
     )
     return Explanation(metrics, verdict, figures, [], headline=headline)
@@ -200,7 +200,7 @@ def _steps(series, history, answers, kept) -> Explanation:
     rows = [(int(place), float(share)) for place, share in zip(places, by_place, strict=True)]
     tables: Tables = [("Symbols that were remembered", ("place", "accuracy"), rows)]
     headline = (
-        f"{loss:.4g} nats a step on the test split, {series.baseline:.4g} without memory "
+        f"{loss:.4g} nats per step on the test split, {series.baseline:.4g} without memory "
         f"({len(test)} series)."
     )
     return Explanation(metrics, verdict, figures, tables, headline=headline)
@@ -210,8 +210,8 @@ def _curves(history, kept):
     return (
         "Learning curves",
         plots.learning_curves(history, kept=kept),
-        "Training series are measured twice: while training (dropout and augmentation on), and "
-        "afterwards as validation series are. The distance between the latter two is over-fitting.",
+        "Training series are measured twice: while training (dropout and augmentation on), and in "
+        "evaluation mode, like validation. The gap between the last two curves is over-fitting.",
     )
 
 
@@ -221,13 +221,13 @@ def _some_of_each(series: SequenceData):
     rows = np.concatenate([np.flatnonzero(train.labels == i)[:each] for i in range(series.classes)])
     names = [series.class_names[label] for label in train.labels[rows]]
     figure = plots.series_grid(train.values[rows], names)
-    return "Training series", figure, "Some of every class, as they are; a curve per feature."
+    return "Training series", figure, "Some of every class, unaugmented; one curve per feature."
 
 
 def _not_judged() -> Judgement:
     return Judgement(
         "not judged",
-        "No series were kept for validation, so the curves cannot say whether the network "
+        "No series were held out for validation, so the curves cannot say whether the network "
         "over-fits; the test figures can.",
         {},
     )

@@ -201,7 +201,7 @@ def _classification(model, table, history, kept, weighted, seed) -> Explanation:
         (
             "Confusion matrix",
             plots.confusion_matrix(np.asarray(found["confusion_matrix"]), names),
-            "Who is taken for whom: rows are what is true, columns what the network said.",
+            "Which class is mistaken for which: rows are true classes, columns predicted ones.",
         ),
     ]
     if len(names) == 2 and len(np.unique(test.targets)) == 2:
@@ -210,8 +210,8 @@ def _classification(model, table, history, kept, weighted, seed) -> Explanation:
         (
             "Calibration",
             plots.reliability_diagram(test.targets, logits, temperature),
-            "Is 90 % sure right in 90 % of the cases? A temperature fitted on validation is folded "
-            "into the exported model.",
+            "Are predictions made with 90 % confidence right 90 % of the time? A temperature "
+            "fitted on validation is folded into the exported model.",
         ),
         _importance(model, table, seed, "rise of the loss, nats"),
     ]
@@ -228,7 +228,7 @@ def _classification(model, table, history, kept, weighted, seed) -> Explanation:
     tables = [
         ("Beside other models, on the same rows", columns, rows),
         *class_tables(found, "rows"),
-        ("Worst mistakes", ("row of the data", "true", "said", "chance given to the truth"), worst),
+        ("Worst mistakes", ("data row", "true", "predicted", "probability of the truth"), worst),
     ]
     return _explanation(table, metrics, temperature, verdict, figures, tables)
 
@@ -243,7 +243,7 @@ def _thresholds(test, logits, temperature, names, metrics) -> tuple[str, Figure,
     return (
         "Thresholds",
         plots.threshold_curves(positive, scores, names[1]),
-        f"How many of '{names[1]}' are found, and at what price. Dotted: guessing; dot: one half.",
+        f"How many of '{names[1]}' are found, at what cost. Dotted: guessing; dot: threshold 0.5.",
     )
 
 
@@ -299,12 +299,12 @@ def _regression(model, table, history, kept, seed) -> Explanation:
         (
             "Predicted against true",
             plots.predicted_against_true(test.targets, answers, table.target),
-            f"Test rows, in units of '{table.target}'; on the dotted line they are right.",
+            f"Test rows, in units of '{table.target}'; on the dotted line predictions are exact.",
         ),
         (
             "Residuals",
             plots.residuals(test.targets, answers),
-            "Errors that grow or bend with the prediction say that something is left to learn.",
+            "If errors grow or bend with the prediction, there is something left to learn.",
         ),
         _importance(model, table, seed, "fall of R²"),
     ]
@@ -312,7 +312,7 @@ def _regression(model, table, history, kept, seed) -> Explanation:
     worst = [(int(test.rows[i]) + 1, float(test.targets[i]), float(answers[i])) for i in order]
     tables = [
         ("Beside other models, on the same rows", columns, rows),
-        ("Worst mistakes", ("row of the data", "true", "predicted"), worst),
+        ("Worst mistakes", ("data row", "true", "predicted"), worst),
     ]
     return _explanation(table, metrics, 1.0, verdict, figures, tables)
 
@@ -341,8 +341,8 @@ def _explanation(
     )
     tables.append(
         (
-            "Columns, as the training part has them",
-            ("column", "name when served", "kind", "what is known of it"),
+            "Columns of the training split",
+            ("column", "name when served", "kind", "statistics"),
             [
                 (table.titles[name], name, column["kind"], _facts(column))
                 for name, column in table.columns.items()
@@ -358,8 +358,8 @@ def _learning_curves(history, measures, kept) -> tuple[str, Figure, str]:
     return (
         "Learning curves",
         plots.learning_curves(history, measures, kept=kept),
-        "Training rows are measured twice: while training (dropout on), and afterwards as "
-        "validation rows are. The distance between the latter two is over-fitting.",
+        "Training rows are measured twice: while training (dropout on), and in evaluation mode, "
+        "like validation. The gap between the last two curves is over-fitting.",
     )
 
 
@@ -370,7 +370,7 @@ def _importance(model, table, seed, words: str) -> tuple[str, Figure, str]:
         "What the answers rest on",
         plots.column_importance(titles, found.value, found.low, found.high, words),
         f"What it costs on validation to shuffle a column, {found.drops.shape[1]} times each, with "
-        "95 % intervals over the rows. Columns that say the same hide each other.",
+        "95 % intervals over the rows. Correlated columns hide each other.",
     )
 
 

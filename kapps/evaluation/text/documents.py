@@ -89,22 +89,22 @@ def explain_documents(
         (
             "Learning curves",
             plots.learning_curves(history, kept=kept),
-            "Training texts are measured twice: while training (dropout on), and afterwards as "
-            "validation texts are. The distance between the latter two is over-fitting.",
+            "Training texts are measured twice: while training (dropout on), and in evaluation "
+            "mode, like validation. The gap between the last two curves is over-fitting.",
         ),
         (
             "Confusion matrix",
             plots.confusion_matrix(np.asarray(found["confusion_matrix"]), names),
-            "Who is taken for whom: rows are what texts are of, columns what the network said.",
+            "Which class is mistaken for which: rows are true classes, columns predicted ones.",
         ),
         (
             "Calibration",
             plots.reliability_diagram(test.labels, logits, temperature),
-            "Is 90 % sure right in 90 % of the cases? A temperature fitted on validation is folded "
-            "into the exported model.",
+            "Are predictions made with 90 % confidence right 90 % of the time? A temperature "
+            "fitted on validation is folded into the exported model.",
         ),
     ]
-    columns = ("text", "true", "said", "chance given to the truth")
+    columns = ("text", "true", "predicted", "probability of the truth")
     return Explanation(
         metrics,
         verdict,

@@ -190,14 +190,14 @@ def explain_text(
             plots.bits_curves(
                 history, {name: of_validation[name] for name in of_validation if name != "unigram"}
             ),
-            "Level lines: what the validation part costs those who count the n-grams of the "
-            "training part, and xz. The network is measured twice on the training part: while it "
-            "trains, with dropout, and afterwards as on the validation part.",
+            "Horizontal lines: what n-grams of the training part, and xz, need on the validation "
+            "part. The network is measured twice on the training part: while training, with "
+            "dropout, and in evaluation mode, like validation.",
         ),
         (
             "Where the bits go",
             plots.coloured_text(shown, bits[: len(shown)]),
-            "The beginning of the test part: white was foreseen, orange was a surprise.",
+            "The beginning of the test part: white was predicted, orange was a surprise.",
         ),
     ]
     if samples:
@@ -205,7 +205,7 @@ def explain_text(
             (
                 "Samples by epoch",
                 plots.text_samples(samples, sample_epochs),
-                "Of the same random numbers, as the training went on.",
+                "From the same random numbers, as training went on.",
             )
         )
     tables: Tables = [_table(of_validation, of_test, history, metrics)]

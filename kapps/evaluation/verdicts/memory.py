@@ -46,7 +46,7 @@ def memory_verdict(
     numbers = {"value": value, "baseline": baseline, "share": share}
     width = f" ± {2 * error:.2g}" if error else ""
     beside = (
-        f"{value:.4g}{width} {unit}, {100 * share:.3g} % of the {baseline:.4g} of no memory at all"
+        f"{value:.4g}{width} {unit}, {100 * share:.3g} % of the {baseline:.4g} without any memory"
     )
     falls = _falls(history)
     if share < SOLVED:
@@ -61,14 +61,14 @@ def memory_verdict(
     if value - 2 * error < BETTER * baseline and share < 1:
         return Judgement(
             "cannot tell",
-            f"Whether anything is remembered cannot be told: {beside}. Measure on more series.",
+            f"It is unclear whether anything is remembered: {beside}. Measure on more series.",
             numbers,
         )
     after = (
         "The loss still falls: train for more epochs."
         if falls
         else "The gradient did not reach back far enough: try gates, gradient clipping, or "
-        "recurrent weights that begin as an identity."
+        "recurrent weights initialized to the identity."
     )
     return Judgement("not solved", f"Nothing is remembered: {beside}. {after}", numbers)
 

@@ -217,7 +217,7 @@ def test_the_same_data_divided_otherwise_is_noted(longer, tmp_path):
     [
         ({"start_from": "nowhere"}, "nowhere: not a run directory"),
         ({"start_from": "begun"}, "no model yet"),
-        ({"more_epochs": 2, "folds": 3}, "--more-epochs trains one run"),
+        ({"more_epochs": 2, "folds": 3}, "--more-epochs continues one run"),
         ({"start_from": "begun", "folds": 3}, "every fold"),
     ],
 )

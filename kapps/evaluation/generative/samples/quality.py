@@ -29,7 +29,7 @@ MEANINGS = {
     "frechet": ("Fréchet distance", "low"),
     "kid": ("kernel distance (95 % interval)", "about 0"),
     "precision": ("precision: samples look real", "high"),
-    "recall": ("recall: samples vary as real ones do", "high"),
+    "recall": ("recall: samples vary as real images do", "high"),
     "density": ("density", "about 1"),
     "coverage": ("coverage", "high"),
     "nn_accuracy": ("nearest-neighbour test", "0.5"),
