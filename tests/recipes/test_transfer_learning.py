@@ -181,7 +181,7 @@ def test_every_switch_together_on_a_difficult_folder(tmp_path):
     page = (tmp_path / "run/report.html").read_text()
     for words in (
         "Not enough data to say how good it is: 18 test pictures",
-        "Classes are uneven",
+        "Classes are imbalanced",
         "Fewer than 5 test pictures: light (3)",
         "1 of 18 test pictures are in the training split",
         "test/dark/twin.jpg",

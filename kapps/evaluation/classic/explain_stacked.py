@@ -260,8 +260,8 @@ def _comparison_figures(points: PointData, cells) -> Figures:
         return []
     if points.class_names:
         caption = (
-            "A seed counts if all four points are right. Where a curve is below 100 %, some seeds of "
-            "gradient descent ended where no small step helps."
+            "A seed counts if all four points are right. Below 100 %, gradient descent has ended for "
+            "some seeds where no small step helps."
         )
         return [("Success by width", plots.success_rates(cells), caption)]
     first = cells[0]["optimizer"]

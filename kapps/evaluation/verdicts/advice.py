@@ -27,11 +27,11 @@ def advice_on(label: str, run: Measured | None) -> str:
 def _cannot_tell(run: Measured) -> str:
     if not math.isfinite(run.gap):
         return (
-            "Look at the metric: a split without examples, or labels that are none of the classes, "
-            "give no number."
+            "Look at the metric: a split without examples, or labels outside the classes, give no "
+            "number."
         )
     if math.isnan(run.skill):
-        return "Look at the balanced accuracy, and at the confusion matrix."
+        return "Look at the balanced accuracy and the confusion matrix."
     return "Measure on more validation examples, or by cross-validation."
 
 
@@ -44,9 +44,7 @@ def _unstable(run: Measured) -> str:
 
 def _over_fitted(run: Measured) -> str:
     if run.terms.chance(run):
-        return (
-            "Check that the labels belong to their inputs; then try data augmentation or more data."
-        )
+        return "Check that labels match their inputs; then try data augmentation or more data."
     if run.improving:
         return (
             "Try data augmentation, more dropout or weight decay, or more data, and with them more "
@@ -68,7 +66,7 @@ def _slightly(run: Measured) -> str:
     less = " More epochs will not help." if run.stalled() else ""
     sure = ""
     if run.terms.score == "accuracy" and run.rise and run.score_trend() >= 0:
-        sure = " Over-confidence alone is mended by a temperature that is fitted on validation."
+        sure = " If it is only over-confident, temperature scaling on validation data is enough."
     return f"Try a little more augmentation, dropout or weight decay, or more data.{less}{sure}"
 
 
@@ -77,20 +75,20 @@ def _not_learned(run: Measured) -> str:
         return STEPS_TOO_LARGE
     if run.fall > 0:
         return (
-            "The loss still falls: train for more epochs; if that does not help, at ten times the "
-            "learning rate."
+            "The loss is still falling: train for more epochs; if that does not help, at ten times "
+            "the learning rate."
         )
     return (
-        "Try a learning rate ten times lower and one ten times higher, and look whether the inputs "
-        "are scaled and the labels belong to them."
+        "Try a learning rate ten times lower and one ten times higher, and check that inputs are "
+        "scaled and labels match them."
     )
 
 
 def _plateau(run: Measured) -> str:
     return (
         "To find out, train a larger network once, or this one at another learning rate: if it "
-        "learns its training examples better, this one under-fits; if not, look at the examples "
-        "with the highest loss for wrong labels, and at what the inputs lack."
+        "learns its training examples better, this one under-fits; if not, check the examples with "
+        "the highest loss for wrong labels, and whether the inputs lack something."
     )
 
 
@@ -109,13 +107,13 @@ def _well_fitted(run: Measured) -> str:
 
 
 _BY_LABEL = {
-    "too short to say": lambda run: "Train for at least 3 epochs, better 10, before you judge.",
+    "too short to say": lambda run: "Train for at least 3 epochs, ideally 10, before judging.",
     "cannot tell": _cannot_tell,
     "unstable": _unstable,
     "validation differs": lambda run: (
-        "Look at where the validation examples come from and how they are prepared, and take "
-        "training and validation examples from one source. If they show what the network will "
-        "meet, train on examples of their kind."
+        "Check where the validation examples come from and how they are prepared, and take "
+        "training and validation examples from one source. If they are what the network will meet "
+        "in use, train on examples like them."
     ),
     "over-fitted": _over_fitted,
     "not learned": _not_learned,
@@ -123,7 +121,7 @@ _BY_LABEL = {
     "still improving": lambda run: "Train for more epochs, or with a higher learning rate.",
     "under-fitted": lambda run: (
         "Try a larger network, another learning rate (ten times lower or higher), or less dropout "
-        "and augmentation; and look whether the labels are right."
+        "and augmentation; and check the labels."
     ),
     "plateau": _plateau,
     "well fitted": _well_fitted,

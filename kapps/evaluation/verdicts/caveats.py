@@ -1,4 +1,4 @@
-"""What keeps a figure from meaning what it seems to: too few pictures, twins, uneven classes."""
+"""Why a figure may not mean what it seems to: too few images, twins, imbalanced classes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from kapps.data import ImageData, Split
     from kapps.data.images.near_duplicates import NearDuplicate
 
-WIDE = 0.10  # width of an interval of the accuracy that says too little
-UNEVEN = 3.0  # times as many pictures in the largest class as in the smallest
-FEW_TO_LEARN, FEW_TO_MEASURE = 10, 5  # pictures of a class
+WIDE = 0.10  # an interval of the accuracy wider than this says too little
+UNEVEN = 3.0  # times as many images in the largest class as in the smallest
+FEW_TO_LEARN, FEW_TO_MEASURE = 10, 5  # images of a class, in training and in test
 NAMED = 5
 
 
@@ -33,9 +33,9 @@ def enough_data(accuracy: float, low: float, high: float, examples: int) -> str 
     while _wilson_width(accuracy, wanted) > WIDE:
         wanted += 1
     return (
-        f"Not enough data to say how good it is: {examples} test pictures put the accuracy anywhere"
-        f" between {low:.0%} and {high:.0%}. About {wanted} would narrow that to"
-        " ten points."
+        f"Not enough data to say how good it is: with {examples} test images the accuracy may be"
+        f" anywhere between {low:.0%} and {high:.0%}. About {wanted} would narrow that to ten"
+        " points."
     )
 
 
@@ -64,21 +64,21 @@ def class_caveats(
     if train.max() >= UNEVEN * max(1, train.min()):
         large, small = names[int(train.argmax())], names[int(train.argmin())]
         said.append(
-            f"Classes are uneven: {train.max()} training pictures of {large}, {train.min()} of "
-            f"{small}. The balanced accuracy counts every class alike"
-            + ("." if weighted else "; --class-weights makes the training do so, too.")
+            f"Classes are imbalanced: {train.max()} training images of {large}, {train.min()} of "
+            f"{small}. The balanced accuracy counts every class equally"
+            + ("." if weighted else "; with --class-weights training does so, too.")
         )
     few = [i for i in np.argsort(train, kind="stable") if train[i] < FEW_TO_LEARN]
     if few:
         said.append(
-            f"Fewer than {FEW_TO_LEARN} training pictures: {_some(names, train, few)}. More "
-            "pictures of these help most."
+            f"Fewer than {FEW_TO_LEARN} training images: {_some(names, train, few)}. More "
+            "images of these help most."
         )
     few = [i for i in np.argsort(test, kind="stable") if test[i] < FEW_TO_MEASURE]
     if few:
         said.append(
-            f"Fewer than {FEW_TO_MEASURE} test pictures: {_some(names, test, few)}. What the "
-            "tables say of these classes is a matter of luck."
+            f"Fewer than {FEW_TO_MEASURE} test images: {_some(names, test, few)}. What the "
+            "tables say about these classes is a matter of luck."
         )
     return said
 
@@ -100,8 +100,8 @@ def near_duplicate_findings(
     alone = np.ones(len(test.labels), bool)
     alone[[twin.row for twin in twins]] = False
     sentence = (
-        f"{len(twins)} of {len(test.labels)} test pictures are in the training split, too, or "
-        "almost: they measure memory"
+        f"{len(twins)} of {len(test.labels)} test images have a near-duplicate in the training "
+        "split: they measure memory"
     )
     if alone.any() and correct is not None:
         metrics["test_accuracy_without_twins"] = float(correct[alone].mean())
@@ -119,8 +119,8 @@ def near_duplicate_findings(
         )
         for twin in sorted(twins, key=lambda twin: twin.difference)[:20]
     ]
-    columns = ("test picture", "class", "training picture", "its class", "grey levels apart")
-    return metrics, [sentence + "."], [("In both splits, or almost", columns, rows)]
+    columns = ("test image", "class", "training image", "its class", "grey levels apart")
+    return metrics, [sentence + "."], [("Near-duplicates across splits", columns, rows)]
 
 
 def label_words(images: ImageData, label: np.ndarray) -> str:

@@ -1,15 +1,15 @@
-"""Did a generative model collapse? A verdict in words, for each kind of model.
+"""Did a generative model collapse? A verdict in words for each kind of model.
 
 Posterior of a VAE (`posterior_verdict`)
     diverged             a KL divergence or the reconstruction is not a finite number
-    posterior collapsed  no active unit, or less than 0.1 nats in all of them, or reconstructions no
-                         better than the mean image: the latent code says nothing
-    blurred              the code holds fewer nats than it takes to name the class of an image (log
-                         10 where there are no classes); or images are reconstructed with twice
-                         the error of PCA; or hardly a real image has a sample nearby
+    posterior collapsed  no active unit, or less than 0.1 nats in total, or reconstructions no
+                         better than the mean image: the latent code carries no information
+    blurred              the code carries fewer nats than naming the class of an image takes (log 10
+                         if there are no classes); or the reconstruction error is twice that of
+                         PCA; or hardly any real image has a sample nearby
     partly collapsed     a quarter of the units or fewer are active, and reconstructions are not
                          known to be as good as PCA's
-    over-fitted ...      what the learning curves say (`reconstruction_fit`), where they are given
+    over-fitted ...      by the learning curves, if given (`reconstruction_fit`)
     healthy              everything else
 
 Autoencoder (`autoencoder_verdict`)
@@ -94,14 +94,14 @@ def posterior_verdict(
         gain = (mean_picture - reconstruction) / max(abs(mean_picture), 1e-12)
         numbers["gain_over_mean_picture"] = float(gain)
         useless = gain < NO_BETTER
-    used = f"{count} of {units} latent units are active and hold {nats:.2f} nats in all"
+    used = f"{count} of {units} latent units are active and carry {nats:.2f} nats in total"
     against = compared(reconstruction, mean_picture, "the mean image")
     advice = (
         "Try a KL warm-up over more epochs, free bits (0.1 to 0.5 nats per unit), a lower beta, or "
         "a weaker decoder."
     )
     if count == 0 or nats < NOTHING:
-        alone = "" if useless in (None, True) else " What is reconstructed, the decoder does alone."
+        alone = "" if useless in (None, True) else " The decoder reconstructs without it."
         return Judgement(
             "posterior collapsed",
             f"The posterior collapsed: {used}, so the code says nothing about the image."
@@ -111,23 +111,23 @@ def posterior_verdict(
     if useless:
         return Judgement(
             "posterior collapsed",
-            f"The decoder does not use the code: {used}, and yet images are reconstructed no "
-            f"better than by one image for all.{against} Try a lower learning rate, a decoder "
-            "whose first layer is wider, or a lower beta.",
+            f"The decoder does not use the code: {used}, yet reconstructions are no better than "
+            f"the mean image.{against} Try a lower learning rate, a decoder whose first layer is "
+            "wider, or a lower beta.",
             numbers,
         )
     mush = _mush(nats, classes, reconstruction, pca_error, coverage, coverage_floor)
     if mush:
         return Judgement(
             "blurred",
-            f"What comes out is mush: {mush}. {used[0].upper()}{used[1:]}.{against} {advice}",
+            f"The images are blurred: {mush}. {used[0].upper()}{used[1:]}.{against} {advice}",
             numbers,
         )
     good = pca_error is not None and reconstruction is not None and reconstruction <= pca_error
     if count < units and count <= max(1, FEW * units) and not good:
         return Judgement(
             "partly collapsed",
-            f"The posterior collapsed in part: {used}; the other {units - count} say nothing."
+            f"The posterior collapsed in part: {used}; the other {units - count} are unused."
             f"{against} {advice}",
             numbers,
         )
@@ -141,12 +141,10 @@ def posterior_verdict(
 
 def _mush(nats, classes, reconstruction, pca_error, coverage, floor) -> str:
     if None not in (reconstruction, pca_error) and reconstruction >= BLURRED * pca_error:
-        return (
-            f"images are reconstructed with {reconstruction / pca_error:.1f} times the error of PCA"
-        )
+        return f"the reconstruction error is {reconstruction / pca_error:.1f} times that of PCA"
     if nats < math.log(classes):
         return (
-            f"a code of {nats:.1f} nats tells {max(1, round(math.exp(nats)))} images apart or so, "
+            f"a code of {nats:.1f} nats tells about {max(1, round(math.exp(nats)))} images apart, "
             f"fewer than there are classes ({classes})"
         )
     if coverage is not None and coverage < UNLIKE * floor:
@@ -198,7 +196,7 @@ def autoencoder_verdict(
     if error >= (1 - NO_BETTER) * mean_error or (units and dead == units):
         return Judgement(
             "collapsed",
-            f"The autoencoder collapsed: it answers (almost) the same image to every one.{story}"
+            f"The autoencoder collapsed: its output is (almost) the same for every image.{story}"
             f"{idle} Try a tenth of the learning rate, another activation than ReLU in the code, "
             "or less sparsity.",
             numbers,
@@ -255,13 +253,13 @@ def codebook_verdict(
         "codes": codes,
         "perplexity": perplexity,
     }
-    usage = f" {used} of {codes} codes occur, as if {perplexity:.1f} were used alike."
+    usage = f" {used} of {codes} codes occur, with a perplexity of {perplexity:.1f}."
     story = compared(error, mean_error, "the mean image", "The mean squared error is ")
     if error >= (1 - NO_BETTER) * mean_error or used == 1:
         return Judgement(
             "collapsed",
-            f"The VQ-VAE collapsed: it answers (almost) the same image to every one.{story}"
-            f"{usage} Try a tenth of the learning rate, or a smaller weight of the commitment.",
+            f"The VQ-VAE collapsed: its output is (almost) the same for every image.{story}"
+            f"{usage} Try a tenth of the learning rate, or a smaller commitment weight.",
             numbers,
         )
     if used <= FEW * codes:
@@ -276,7 +274,7 @@ def codebook_verdict(
     )
 
 
-def compared(value, reference, name: str, words: str = "The error of reconstruction is ") -> str:
+def compared(value, reference, name: str, words: str = "The reconstruction error is ") -> str:
     """A sentence with both; nothing where one is unknown."""
     if value is None or reference is None:
         return ""

@@ -1,30 +1,31 @@
 """What the learning curves say, in words: over-fitted, well fitted, under-fitted ...
 
-The weights that are kept are judged; how the training went is told apart from that, as the path.
-`RULES` holds the verdicts in the order in which they are tried, the constants the thresholds,
-`kapps.evaluation.verdicts.measured` the quantities:
+The verdict is on the kept weights; how the training went is told separately, as the path. `RULES`
+lists the verdicts in the order in which they are tried, the constants are the thresholds, and
+`kapps.evaluation.verdicts.measured` has the quantities:
 
-diverged             a loss is no number at the end, or training ends far worse than a guess
+diverged             a loss is not finite at the end, or training ends far worse than a guess
 too short to say     fewer than three epochs
-cannot tell          no accuracy is a number; or so few examples that no gap and one of ten points
-                     are both possible; or nothing says what the accuracy is worth
+cannot tell          the accuracy is not a number; or there are so few examples that both no gap and
+                     a gap of ten points are possible; or nothing says what the accuracy is worth
 unstable             training *and* validation loss rose together: the steps are too large
 validation differs   the gap was there after the first epoch, before anything can be memorized
 over-fitted          the gap is surely ten points or more, on validation or on test; or surely five,
-                     and the validation loss rose by 20 % after its minimum; or training examples
-                     alone are learned, while validation stays at chance
+                     and the validation loss rose by 20 % after its minimum; or only the training
+                     examples are learned, while validation stays at chance
 not learned          no better than a guess
-slightly over-fitted the gap is surely five points, or ten and surely there; or the validation loss
-                     rose by 20 %, or by 5 % with a gap; or the second half of the training gained
-                     nothing on validation and a tenth of the loss on training examples
+slightly over-fitted the gap is surely five points, or it is ten and surely not zero; or the
+                     validation loss rose by 20 %, or by 5 % with a gap; or the second half of the
+                     training gained nothing on validation while the training loss ended at most a
+                     tenth of the validation loss
 still improving      the validation loss fell by 5 % or more over the last quarter, and the learning
                      rate is not annealed
 under-fitted         less is learned than the labels allow, or than a simple model learns
-plateau              less than half is learned, and nothing says whether more can be
+plateau              less than half is learned, and nothing says whether more is possible
 well fitted          everything else
 
-"Surely" speaks of the lower end of the gap's 95 % interval (Newcombe 1998, method 10: the hybrid of
-two Wilson intervals). A rise counts beyond the noise of the curve only.
+"Surely" refers to the lower end of the gap's 95 % interval (Newcombe 1998, method 10: the hybrid of
+two Wilson intervals). A rise counts only beyond the noise of the curve.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ from kapps.evaluation.verdicts.words import count, loss, percent, points
 from kapps.training.fitting.kept_epoch import best_epoch
 
 SHORTEST = 3  # epochs: two points lie on every line
-STRONG_GAP, SLIGHT_GAP = 0.10, 0.05  # of the score: what augmentation or more data usually mends
+STRONG_GAP, SLIGHT_GAP = 0.10, 0.05  # of the score: what augmentation or more data usually fixes
 STRONG_RISE, SLIGHT_RISE = 0.20, 0.05  # of the validation loss, relative to its minimum
 EXPLODED = 1.5  # times the loss of a guess, and of the first epoch
-UNSTABLE, UNSTABLE_SHARE = 0.10, 0.02  # rise of the training loss: of itself, of that of a guess
-TOGETHER = 0.5  # of the rise of the validation loss that the training loss shows, too
-SKILL = 0.5  # below which one asks whether the network is too small
+UNSTABLE, UNSTABLE_SHARE = 0.10, 0.02  # rise of the training loss: of its minimum, of a guess's
+TOGETHER = 0.5  # share of the rise of the validation loss that the training loss shows, too
+SKILL = 0.5  # below which the network may be too small
 SHORT = 0.10  # of the score below a known ceiling
 BEHIND = 0.05  # of the score below a simple model
 MEMORIZED = 10.0  # validation loss / training loss, where the second half gained nothing
@@ -278,7 +279,7 @@ def _differs_words(run: Measured) -> str:
     fresh = ""
     if math.isfinite(run.first_running):
         fresh = (
-            f" On the way through the first epoch, where every training example was new to it, its "
+            f" During the first epoch, when every training example was new, its "
             f"{run.terms.score} was {percent(run.first_running)}; on validation examples, after "
             f"it, {percent(float(run.val_score[0]))}."
         )
@@ -292,8 +293,8 @@ def _differs_words(run: Measured) -> str:
 def _over_words(run: Measured) -> str:
     if _only_memorized(run):
         return (
-            "The network learned its training examples by heart, and nothing that holds for "
-            f"others: by the last epoch the gap was {points(run.gap_at(-1), run.interval_at(-1))}, "
+            "The network learned its training examples by heart, and nothing that generalizes: "
+            f"by the last epoch the gap was {points(run.gap_at(-1), run.interval_at(-1))}, "
             f"and validation never rose above chance. {_scores(run)} {run.terms.trivial_words}"
         ).rstrip()
     return f"The network over-fits: it knows its training examples by heart. {_scores(run)}"
@@ -303,8 +304,8 @@ def _not_learned_words(run: Measured) -> str:
     far = ""
     if run.far_above_a_guess:
         far = (
-            f" Its loss of {loss(float(run.val_loss[run.kept]))} is far above the "
-            f"{loss(run.terms.ignorance)} or so of a guess."
+            f" Its loss of {loss(float(run.val_loss[run.kept]))} is far above that of a guess, "
+            f"about {loss(run.terms.ignorance)}."
         )
     return (
         f"The network has not learned anything yet. {_scores(run)} {run.terms.trivial_words}{far}"
@@ -312,7 +313,7 @@ def _not_learned_words(run: Measured) -> str:
 
 
 def _slight_words(run: Measured) -> str:
-    return f"The network begins to over-fit. {_scores(run)}"
+    return f"The network is beginning to over-fit. {_scores(run)}"
 
 
 def _improving_words(run: Measured) -> str:
@@ -334,9 +335,9 @@ def _under_words(run: Measured) -> str:
 
 def _plateau_words(run: Measured) -> str:
     return (
-        f"The network no longer gets better, far from all there is. {_scores(run)} "
-        f"{run.terms.trivial_words} The curves cannot say whether it under-fits, or whether inputs "
-        "and labels hold no more."
+        f"The network has stopped improving, far from perfect. {_scores(run)} "
+        f"{run.terms.trivial_words} The curves cannot say whether it under-fits, or whether the "
+        "data allow no more."
     ).replace("  ", " ")
 
 
@@ -345,7 +346,7 @@ def _cannot_tell_words(run: Measured) -> str:
     if low <= 0 and high >= STRONG_GAP:
         why = "There are too few examples to say whether the network over-fits."
     else:
-        why = f"The {run.terms.score} alone does not say what was learned."
+        why = f"The {run.terms.score} alone does not show what was learned."
     return f"{why} {_scores(run)}"
 
 
@@ -353,7 +354,7 @@ def _well_words(run: Measured) -> str:
     terms = run.terms
     most = "" if terms.ceiling is None else f" The labels allow {percent(terms.ceiling)}."
     return (
-        "The network fits well: what it learned holds for examples it has not seen. "
+        "The network fits well: what it learned generalizes to unseen examples. "
         f"{_scores(run)}{most}"
     )
 
@@ -376,9 +377,9 @@ def _doubts(run: Measured) -> list[str]:
     lag = float(run.val_score[run.kept]) - run.terms.test_score
     return [
         *run.terms.doubts,
-        f"That on test examples is lower than on validation examples by "
+        f"On test examples it is lower than on validation examples by "
         f"{points(lag, run.below_validation, run.terms.unit)}: the epoch and the settings were "
-        "chosen by the latter, or the two are from different sources.",
+        "chosen on validation, or the two come from different sources.",
     ]
 
 
@@ -400,12 +401,12 @@ def _path(run: Measured, label: str) -> str:
             fell = "fell" if trend < 0 else "went"
             return f"After epoch {at} {rose}, and its {score} {fell} {to}."
         did = f"its {score} still rose, {to}" if trend else f"its {score} hardly changed ({to})"
-        return f"From epoch {at + 1} on it became surer than it is right: {rose}, while {did}."
+        return f"From epoch {at + 1} on it became over-confident: {rose}, while {did}."
     if run.after == 0:
         return f"The validation loss was lowest at the end ({loss(run.minimum)})."
     gained = (
-        " Nothing was gained on validation examples after that, while the training loss went on "
-        f"to {loss(float(run.train_loss[-1]))}."
+        " Nothing was gained on validation examples after that, while the training loss fell to "
+        f"{loss(float(run.train_loss[-1]))}."
         if run.stalled()
         else ""
     )

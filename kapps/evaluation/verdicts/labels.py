@@ -85,7 +85,7 @@ def labels_verdict(
         scores=scores,
         score="share of the uncertainty removed",
         chance=chance,
-        trivial_words="0 % has who only knows how frequent each label is.",
+        trivial_words="Predicting only the label frequencies removes 0 %.",
         ignorance=ignorance,
         test_score=test_score,
         test_examples=test_examples,

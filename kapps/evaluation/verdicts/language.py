@@ -61,7 +61,7 @@ def language_verdict(
     def scores(run: Measured) -> str:
         less = (
             f" (less {abs(harder):.2f} bits, by which the validation part is "
-            f"{'harder' if harder > 0 else 'easier'} for a 5-gram that has seen neither)"
+            f"{'harder' if harder > 0 else 'easier'} for a 5-gram that has seen neither part)"
             if abs(harder) >= 0.01
             else ""
         )
@@ -76,7 +76,7 @@ def language_verdict(
         score="share of saved bits",
         chance=lambda run: max(run.train_score[run.kept], run.val_score[run.kept]) < 0.05,
         reference=1.0 - five_gram / unigram + 0.05,  # without the leeway of a reference
-        reference_words=f"A 5-gram needs {five_gram:.2f} bits a character of the validation part.",
+        reference_words=f"A 5-gram needs {five_gram:.2f} bits per character on validation.",
         ignorance=whole,
         counts=(train_characters, validation_characters),
     )

@@ -86,14 +86,14 @@ def overfitting_verdict(
     if balanced_accuracy is not None and classes:
         skill = (balanced_accuracy - 1 / classes) / (1 - 1 / classes)
         doubts.append(
-            f"The balanced accuracy on validation examples, which counts every class alike, is "
+            f"The balanced accuracy on validation examples, which counts every class equally, is "
             f"{percent(balanced_accuracy)}; a guess has {percent(1 / classes)}."
         )
     elif weighted:
         skill = math.nan
         doubts.append(
-            "Classes were weighted, so the accuracy may be below that of always answering the most "
-            "frequent one."
+            "Classes were weighted, so the accuracy may be below that of always predicting the "
+            "most frequent one."
         )
     terms = Terms(
         interval=lambda train, val, *losses: gap_interval(
@@ -102,7 +102,7 @@ def overfitting_verdict(
         scores=scores,
         trivial=baseline_accuracy,
         trivial_words=(
-            f"Always answering the most frequent class would reach {percent(baseline_accuracy)}."
+            f"Always predicting the most frequent class would reach {percent(baseline_accuracy)}."
             if baseline_accuracy
             else ""
         ),

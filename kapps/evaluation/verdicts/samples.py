@@ -4,13 +4,13 @@ In the order in which they are tried:
 
 diverged             pixels, or the losses at the end, are not finite numbers
 collapsed            (almost) the same image for every latent vector
-memorized            samples are copies of training images, or lie nearer to them than to others
-not learned          the samples vary, but hardly a real image has one nearby
+memorized            samples are copies of training images, or nearer to them than to unseen images
+not learned          the samples vary, but hardly any real image has one nearby
 mode collapse in part
-                     classes are missing or far from their shares, the samples spread half as far as
-                     real images or less, or repeat one another
-under-trained        all of that is as it should be, and yet samples cover less than half of what
-                     other real images cover: they are not good enough yet
+                     classes are missing or far from their true shares, the samples spread at most
+                     half as far as real images, or they repeat one another
+under-trained        none of these, yet samples cover less than half of what other real images
+                     cover: they are not good enough yet
 healthy              everything else
 """
 
@@ -93,8 +93,8 @@ def gan_verdict(
     if discriminator_accuracy is not None:
         numbers["discriminator_accuracy"] = float(discriminator_accuracy)
     told = (
-        f" The discriminator tells {100 * discriminator_accuracy:.1f} % of the images right: it is "
-        "saturated and teaches the generator nothing more."
+        f" The discriminator gets {100 * discriminator_accuracy:.1f} % of the images right: it is "
+        "saturated, and the generator learns nothing more from it."
         if saturated and discriminator_accuracy is not None
         else ""
     )
@@ -124,16 +124,16 @@ def _judge(numbers: dict[str, float], missing: list[str], saturated: bool) -> tu
         return (
             "memorized",
             f"The generator repeats its training images: {100 * copied:.0f} % of the samples are "
-            "as good as one of them.",
-            "Try more training images, augmentation that is applied to real and generated images "
-            "alike, a smaller discriminator, or fewer epochs.",
+            "(almost) copies.",
+            "Try more training images, augmentation of real and generated images alike, a smaller "
+            "discriminator, or fewer epochs.",
         )
     if covered < SAME and varied:
         return (
             "not learned",
-            "The samples vary, but they are not like the data: hardly a real image has a sample "
+            "The samples vary, but are not like the data: hardly any real image has a sample "
             "nearby.",
-            f"Train longer; if the losses no longer move: {advice}",
+            f"Train longer; if the losses no longer change: {advice}",
         )
     if missing or spread < POOR or spacing < REPEATED or duplicates >= DUPLICATES:
         words = "The generator collapsed in part."
@@ -152,8 +152,7 @@ def _judge(numbers: dict[str, float], missing: list[str], saturated: bool) -> tu
             return "mode collapse in part", "The generator collapsed in part.", advice
         return (
             "under-trained",
-            "The samples vary in all ways that real images do, and are not yet as good: that is no "
-            "collapse.",
+            "The samples vary as real images do, but are not yet as good: this is not a collapse.",
             "Train longer.",
         )
     return "healthy", "The samples vary as real images do.", ""
@@ -164,7 +163,7 @@ def _story(numbers: dict[str, float]) -> str:
     ending = "_features" if where == "features" else ""
     spread, spacing = numbers["spread" + ending], numbers["spacing" + ending]
     story = (
-        f" By {where}, two samples lie {100 * spread:.0f} % as far apart as two real images, and "
+        f" In {where}, two samples are {100 * spread:.0f} % as far apart as two real images, and "
         f"nearest neighbours {100 * spacing:.0f} %."
     )
     if "coverage" in numbers:
@@ -175,23 +174,23 @@ def _story(numbers: dict[str, float]) -> str:
     if numbers.get("classes_expected"):
         hit = numbers["classes_expected"] - numbers["classes_missing"]
         story += (
-            f" {hit} of {numbers['classes_expected']} classes are drawn;"
-            f" {100 * numbers['class_imbalance']:.0f} % of the samples would have to be of another"
-            f" class ({100 * numbers['class_imbalance_by_chance']:.0f} % by chance)."
+            f" {hit} of {numbers['classes_expected']} classes occur;"
+            f" {100 * numbers['class_imbalance']:.0f} % of the samples would have to change class"
+            f" to match the data ({100 * numbers['class_imbalance_by_chance']:.0f} % by chance)."
         )
     if numbers["duplicates"] >= 0.01:
-        story += f" {100 * numbers['duplicates']:.0f} % have a twin that is (almost) identical."
+        story += f" {100 * numbers['duplicates']:.0f} % have an (almost) identical twin."
     if "copies" in numbers:
         story += (
-            f" {100 * numbers['copies']:.0f} % are (almost) a training image, and "
-            f"{100 * numbers['nearer_train']:.0f} % lie nearer to one than to an unseen image "
+            f" {100 * numbers['copies']:.0f} % are (almost) copies of a training image, and "
+            f"{100 * numbers['nearer_train']:.0f} % are nearer to one than to an unseen image "
             "(50 % is chance)."
         )
     return story
 
 
 def _advice(saturated: bool) -> str:
-    first = "a lower learning rate of the discriminator, " if saturated else ""
+    first = "a lower learning rate for the discriminator, " if saturated else ""
     return (
         f"Try {first}another loss (the non-saturating one instead of minimax, or a relativistic "
         "one), R1 and R2 penalties, spectral normalization, or larger batches."

@@ -105,7 +105,7 @@ def test_sentences_follow_the_numbers():
     assert "Quickest to 90 % validation accuracy: momentum, 43 ± 3 steps" in text
     assert "Did not reach 90 % with every seed: rmsprop" in text
     assert "To 90 %, momentum needed 43 ± 3 steps; sgd, 105 ± 5, 62 steps more" in text
-    assert "a batch 4 times as large took 2 times fewer steps and more pictures" in text
+    assert "a batch 4 times as large took 2 times fewer steps and more images" in text
     assert "Lowest validation loss with momentum, cosine: 0.1033" in text
     assert "edge of those tried for momentum (highest)" in text
     assert "nesterov" not in text and "adam" not in text

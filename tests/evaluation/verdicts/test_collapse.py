@@ -52,7 +52,7 @@ def test_no_active_unit_is_a_collapsed_posterior():
     assert "alone" not in verdict.sentence
     # A strong decoder reconstructs without the code: it collapsed all the same.
     alone = posterior(np.zeros(16), 0, reconstruction=240.0, mean_picture=385.0)
-    assert alone.label == "posterior collapsed" and "the decoder does alone" in alone.sentence
+    assert alone.label == "posterior collapsed" and "The decoder reconstructs without it" in alone.sentence
 
 
 def test_a_code_that_the_decoder_ignores_is_collapsed():
@@ -305,7 +305,7 @@ def test_an_under_trained_generator_did_not_collapse():
     samples = PICTURES[OTHER] + noise
     verdict = gan(samples, DIGITS.target[OTHER], coverage=0.4, coverage_floor=0.95)
     assert verdict.numbers["spacing"] > 1.3
-    assert verdict.label == "under-trained" and "no collapse" in verdict.sentence
+    assert verdict.label == "under-trained" and "not a collapse" in verdict.sentence
     assert "Train longer." in verdict.sentence and "penalties" not in verdict.sentence
 
 
