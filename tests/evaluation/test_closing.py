@@ -30,7 +30,7 @@ def test_twins_are_told_of_every_recipe_of_pictures(images, monkeypatch):
     leaking = ImageData(**{**fields, "splits": splits})
     told = closing.with_twins(found(test_mse=0.1), leaking)
     assert told.metrics == {"test_mse": 0.1, "near_duplicates": 3}
-    assert told.notes[0].startswith("3 of 3 test pictures are in the training split")
+    assert told.notes[0].startswith("3 of 3 test images have a near-duplicate")
     assert [table[0] for table in told.tables] == ["Near-duplicates across splits"]
     known = found(near_duplicates=0)  # a classifier's report has looked already
     assert closing.with_twins(known, leaking) is known

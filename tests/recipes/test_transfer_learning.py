@@ -180,10 +180,10 @@ def test_every_switch_together_on_a_difficult_folder(tmp_path):
     assert 0 <= metrics["test_accuracy_without_twins"] <= 1
     page = (tmp_path / "run/report.html").read_text()
     for words in (
-        "Not enough data to say how good it is: 18 test pictures",
+        "Not enough data to say how good it is: with 18 test images",
         "Classes are imbalanced",
-        "Fewer than 5 test pictures: light (3)",
-        "1 of 18 test pictures are in the training split",
+        "Fewer than 5 test images: light (3)",
+        "1 of 18 test images have a near-duplicate in the training split",
         "test/dark/twin.jpg",
     ):
         assert words in page

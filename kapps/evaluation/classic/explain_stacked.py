@@ -260,7 +260,7 @@ def _comparison_figures(points: PointData, cells) -> Figures:
         return []
     if points.class_names:
         caption = (
-            "A seed counts if all four points are right. Below 100 %, gradient descent has ended for "
+            "A seed counts if all four points are right. Below 100 %, gradient descent ended for "
             "some seeds where no small step helps."
         )
         return [("Success by width", plots.success_rates(cells), caption)]

@@ -120,9 +120,7 @@ def test_nothing_is_claimed_of_what_is_not_settled_or_not_there():
     assert len(said) == 2 and all("do not settle" in sentence for sentence in said)
 
 
-@pytest.mark.parametrize(
-    ("large", "words"), [([50, 52, 54], "more pictures"), ([1, 1, 2], "fewer")]
-)
+@pytest.mark.parametrize(("large", "words"), [([50, 52, 54], "more images"), ([1, 1, 2], "fewer")])
 def test_batch_trade_goes_either_way(large, words):
     small = made("sgd", [100, 110, 105], [0.2, 0.2, 0.2])
     big = made("sgd, batch 256", large, [0.4, 0.4, 0.4], batch_size=256)

@@ -212,7 +212,7 @@ FROM_BENCHMARKS = [
         "Fashion-MNIST without augmentation, 20 epochs", "over-fitted",
         "Every training example is right, 93 % of others; loss up by a third, accuracy up as well.",
         benchmark("fashion_mnist_resnet_20_epochs_no_augmentation_seed0"), FASHION,
-        ("epoch 19", "From epoch 7 on it became surer than it is right", "still rose",
+        ("epoch 19", "From epoch 7 on it became over-confident", "still rose",
          "from 91.6 %"),
         ("stop near",),
     ),

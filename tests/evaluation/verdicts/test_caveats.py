@@ -12,7 +12,7 @@ from kapps.data.images.near_duplicates import NearDuplicate
 def test_a_wide_interval_is_said():
     low, high = evaluation.wilson_interval(85, 100)
     sentence = evaluation.enough_data(0.85, low, high, 100)
-    assert "100 test pictures put the accuracy anywhere between 77% and 91%" in sentence
+    assert "with 100 test images the accuracy may be anywhere between 77% and 91%" in sentence
     # 1.96^2 * 0.85 * 0.15 / 0.05^2 = 195.9 by the formula without Wilson's terms.
     assert 190 <= int(sentence.split("About ")[1].split()[0]) <= 200
 
@@ -30,8 +30,8 @@ def test_the_number_that_is_asked_for_is_enough(accuracy):
 def test_uneven_and_tiny_classes_are_named():
     said = evaluation.class_caveats([90, 30, 9], [20, 8, 2], ["cat", "dog", "eel"])
     assert len(said) == 3
-    assert "90 training pictures of cat, 9 of eel" in said[0] and "--class-weights" in said[0]
-    assert "training pictures: eel (9)" in said[1] and "test pictures: eel (2)" in said[2]
+    assert "90 training images of cat, 9 of eel" in said[0] and "--class-weights" in said[0]
+    assert "training images: eel (9)" in said[1] and "test images: eel (2)" in said[2]
     weighted = evaluation.class_caveats([90, 9], [20, 20], ["cat", "eel"], weighted=True)
     assert "--class-weights" not in weighted[0]
     assert evaluation.class_caveats([30, 11], [5, 5], ["cat", "eel"]) == []
@@ -51,7 +51,7 @@ def test_twins_are_taken_out_of_the_accuracy():
         images, twins, correct
     )
     assert metrics == {"near_duplicates": 2, "test_accuracy_without_twins": 0.5}
-    assert sentence.startswith("2 of 4 test pictures") and "on the others is 50.00%" in sentence
+    assert sentence.startswith("2 of 4 test images") and "on the others is 50.00%" in sentence
     assert "1 have another label" in sentence
     assert rows == [("a", "cat", "train[1]", "cat", 0.5), ("b", "dog", "train[0]", "cat", 2.5)]
     assert evaluation.near_duplicate_findings(images, [], correct) == (
