@@ -180,9 +180,7 @@ def test_surface_sentences_and_table():
         "rotated quadratic": {"sgd": ending(0.5), "adam": ending(0.25)},
     }
     said = optimizers.surface_findings(paths)
-    assert said[0] == (
-        "On quadratic, a minimum was reached by adam; sgd ended farthest away, at 5.0e-01."
-    )
+    assert said[0] == ("On quadratic, adam reached a minimum; sgd ended farthest away, at 5.0e-01.")
     assert "adam ended nearest to a minimum, at a distance of 2.5e-01" in said[1]
     assert "adam under 1e-06 and 2.5e-01" in said[2]
     rates = {surface: {"sgd": 0.1, "adam": 0.01} for surface in paths}

@@ -269,7 +269,7 @@ BY_HAND = [
     History("chance, the loss falls slowly", "not learned", "Falling below 2.30 is a beginning.",
             rows(10, train_loss={1: 2.31, 10: 2.1}, val_loss={1: 2.31, 10: 2.1},
                  train_accuracy={1: 0.1, 10: 0.12}, val_accuracy={1: 0.1, 10: 0.105}),
-            FASHION, ("still falls",)),
+            FASHION, ("still falling",)),
     History("flat noise for 100 epochs", "well fitted", "Noise alone.",
             rows(100, noise=0.03, **FLAT), FASHION),
     History("slow rise under noise", "slightly over-fitted|over-fitted", "40 % over 52 epochs.",

@@ -80,7 +80,7 @@ def test_few_active_units_are_a_collapse_in_part(active, units, label):
     assert f"{active} of {units} latent units are active" in by_count.sentence
     assert by_count.numbers["active_units"] == active
     if label == "partly collapsed":
-        assert f"the other {units - active} say nothing" in by_count.sentence
+        assert f"the other {units - active} are unused" in by_count.sentence
         assert "free bits" in by_count.sentence and "lower beta" in by_count.sentence
         assert "smaller latent space" not in by_count.sentence
 
@@ -212,7 +212,7 @@ def test_one_class_alone_is_a_collapse_in_part_that_names_the_others():
     assert verdict.label == "mode collapse in part"
     assert "lack digit 0, digit 2, digit 3" in verdict.sentence
     assert "digit 8 and digit 9" in verdict.sentence and "lack digit 1" not in verdict.sentence
-    assert "1 of 10 classes are drawn" in verdict.sentence
+    assert "1 of 10 classes occur" in verdict.sentence
     assert verdict.numbers["class_imbalance"] == pytest.approx(0.9, abs=0.01)
 
 
@@ -317,7 +317,7 @@ def test_noise_that_covers_nothing_has_not_learned():
 def test_features_can_show_what_pixels_hide():
     features = np.random.default_rng(0).normal(size=(900, 5))
     same = gan(PICTURES[OTHER], sample_features=0.01 * features, real_features=features)
-    assert same.label == "collapsed" and "By features" in same.sentence
+    assert same.label == "collapsed" and "In features" in same.sentence
     half = gan(PICTURES[OTHER], sample_features=0.4 * features, real_features=features)
     assert half.label == "mode collapse in part" and "40 % as far apart" in half.sentence
     healthy = gan(PICTURES[OTHER], sample_features=features[::-1] + 1, real_features=features)
