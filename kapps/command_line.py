@@ -202,7 +202,7 @@ def run(
                 if not opened.data_may_have_changed:
                     sys.stdout.write(_finished(config, opened))
                     return
-                print("the files of the data have changed since: they are looked at again")  # noqa: T201
+                print("the data files have changed since: they are checked again")  # noqa: T201
             training.track(opened)
             import_tensorflow()
             main(config, opened)

@@ -122,7 +122,7 @@ def about_disk(places: Iterable[Path] | None = None) -> Iterator[Finding]:
         free = shutil.disk_usage(place).free / 1e9
         told = f"{place}: {free:.1f} GB free"
         if free < LITTLE_DISK:
-            yield Finding("note", "disk", told, "make room: kapps runs lists what lies about")
+            yield Finding("note", "disk", told, "free some space: kapps runs lists old runs")
         else:
             yield Finding("ok", "disk", told)
 

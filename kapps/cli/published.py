@@ -22,7 +22,7 @@ ASKED_FILES = (*TABLE_FILES, *IMAGE_FILES, ".npy", ".npz", ".ts")
 
 @dataclass(frozen=True)
 class Predict:
-    """What a published SavedModel says of images, tables, series, points, texts or seeds."""
+    """Query a published SavedModel with images, tables, series, points, texts or seeds."""
 
     saved_model: Positional[Path]
     """A version, the directory of versions (the highest is taken), or the run or search that has
@@ -32,9 +32,9 @@ class Predict:
     .txt files for a text classifier or a character model; seeds for a VAE or GAN, which draw
     images. A single - is standard input."""
     pretrained: bool = False
-    """Name what images show: a thousand classes of ImageNet, by a network that comes with kapps."""
+    """Classify images into ImageNet's thousand classes, with a network that comes with kapps."""
     top: int = 5
-    """How many labels per image, if the model has as many."""
+    """How many labels to show per image."""
     json: bool = False
     """One JSON object per line."""
 
@@ -126,7 +126,7 @@ class Export:
     format: Literal["savedmodel", "onnx", "litert"] = "savedmodel"
     """savedmodel is published; onnx and litert go to export/ in the run, a file per signature."""
     quantize: Literal["none", "float16", "int8"] = "none"
-    """For litert: smaller numbers; what they cost is measured on the run's test pictures."""
+    """For litert: smaller numbers; the accuracy lost is measured on the run's test images."""
 
     def run(self) -> None:
         """Writes the path of what was made."""

@@ -65,7 +65,7 @@ class Copy:
             raise UserError(f"{target}: a script's name ends in .py")
         console.check_directory(target.parent)
         if target.exists():
-            raise UserError(f"{target} exists and is left as it is: give another path")
+            raise UserError(f"{target} exists already: give another path")
         text = source.read_text(encoding="utf-8")
         text = text.replace(f"python recipes/{source.name}", f"python {target.name}")
         files.write_text(target, text)

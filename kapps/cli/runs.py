@@ -22,7 +22,7 @@ class Runs:
     clean: bool = False
     """Remove the unfinished ones, after asking."""
     watch: bool = False
-    """Keep the table up to date while runs train; Ctrl-C ends it."""
+    """Keep the table up to date while runs train, until Ctrl-C."""
 
     def run(self) -> None:
         """Writes the table; asks and removes."""
@@ -56,12 +56,12 @@ class Runs:
 
 @dataclass(frozen=True)
 class Compare:
-    """Several runs in one page: curves, figures, settings that differ, and whether it is luck."""
+    """Compare runs on one page: curves, figures, differing settings, and whether it is luck."""
 
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help_behavior_hint="")]
-    """Run directories, two at least."""
+    """Run directories, at least two."""
     output: Path = Path("compare.html")
-    """The page; a name that ends in .png gets a picture of the curves alone."""
+    """The page to write; a name ending in .png gets only the curves, as an image."""
 
     def run(self) -> None:
         """Writes the page."""

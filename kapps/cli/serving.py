@@ -18,36 +18,36 @@ from kapps.errors import UserError
 
 @dataclass(frozen=True)
 class Serve:
-    """Published models over HTTP and gRPC, as TensorFlow Serving offers them, and a page at /."""
+    """Serve published models over TensorFlow Serving's HTTP and gRPC APIs, with a page at /."""
 
     root: Positional[Path]
-    """Where models are: ROOT/NAME/VERSION/. New versions are taken up while it runs."""
+    """Where models are: ROOT/NAME/VERSION/. New versions are picked up while it runs."""
     port: int = 8501
-    """For HTTP: REST v1 of TensorFlow Serving, V2 (Open Inference), the page; 0: a free one."""
+    """HTTP port: TensorFlow Serving's REST v1, V2 (Open Inference) and the page; 0: a free one."""
     grpc_port: int | None = None
-    """For gRPC, 8500 with TensorFlow Serving; none by default."""
+    """gRPC port, 8500 in TensorFlow Serving; off by default."""
     host: str = "127.0.0.1"
-    """Address to listen at: 0.0.0.0 for all, of a container for one."""
+    """Address to listen on; 0.0.0.0 is all, as a container needs."""
     workers: int = 1
-    """Processes for each version; each holds the model in memory."""
+    """Worker processes per version; each holds the model in memory."""
     batch: int = 64
-    """Most requests, and most examples, that are computed at once."""
+    """Maximum number of requests, and of examples, computed together."""
     queue: int = 512
-    """Most requests that wait for a version; more are refused with 503."""
+    """Maximum number of requests waiting for a version; more are refused with 503."""
     timeout: float = 30.0
-    """Seconds for an answer."""
+    """Maximum seconds per request."""
     max_body: float = 32.0
-    """Megabytes of a request."""
+    """Maximum megabytes per request."""
     poll: float = 1.0
-    """Seconds between two looks for new versions."""
+    """Seconds between checks for new versions."""
     engine: Literal["auto", "tensorflow", "onnx", "openvino"] = "auto"
     """What computes: the ONNX files that a version brings (`kapps publish --onnx`) where they
     answer its warm-up requests as TensorFlow does, to 1e-5; or TensorFlow always. onnx and openvino
     name the runtime of the files, and the log says why a signature has none."""
     api_key_file: Path | None = None
-    """A file with the key that clients have to show: Authorization: Bearer KEY."""
+    """A file with the key that clients must send: Authorization: Bearer KEY."""
     access_log: bool = False
-    """A line for each request."""
+    """Log a line per request."""
 
     def run(self) -> None:
         """Serves until it is told to end."""
@@ -123,7 +123,7 @@ class List:
 
 @dataclass(frozen=True)
 class Rollback:
-    """Take the highest version of a model away: servers go back to the one before it."""
+    """Withdraw the highest version of a model: servers go back to the one before it."""
 
     model: Positional[Path]
     """The model's directory."""
@@ -141,7 +141,7 @@ class Prune:
     model: Positional[Path]
     """The model's directory."""
     keep: int
-    """How many of the highest stay."""
+    """How many of the highest versions to keep."""
 
     def run(self) -> None:
         """Writes what is gone."""
@@ -152,7 +152,7 @@ class Prune:
 
 @dataclass(frozen=True)
 class Versions:
-    """List, take back or delete versions of a model."""
+    """List, roll back or delete versions of a model."""
 
     command: (
         Annotated[List, subcommand("list")]
@@ -167,16 +167,16 @@ class Versions:
 
 @dataclass(frozen=True)
 class Publish:
-    """Publish the model of a finished run as the next version, or a version once more."""
+    """Publish the model of a finished run as the next version, or republish a version."""
 
     source: Annotated[Positional[Path], arg(metavar="RUN")]
     """The run directory. With --freeze or --onnx also a version, or the directory of versions."""
     export_dir: Path | None = None
     """Where versions are published; the run's own choice by default, or beside the version."""
     freeze: bool = False
-    """Weights become constants, and batch normalization goes into the convolution before it."""
+    """Make weights constants, and fold batch normalization into the convolution before it."""
     onnx: bool = False
-    """The version brings an ONNX file for each signature that can have one: for kapps serve."""
+    """Include an ONNX file for each signature that can have one, for kapps serve to use."""
 
     def run(self) -> None:
         """Writes the path of the version, and of which signatures there is no ONNX file."""

@@ -328,7 +328,7 @@ def test_a_saturated_discriminator_is_named_where_something_is_wrong():
     constant = np.zeros((50, 8, 8, 1))
     verdict = gan(constant, discriminator_accuracy=1.0)
     assert "100.0 % of the images right: it is saturated" in verdict.sentence
-    assert "learning rate of the discriminator" in verdict.sentence
+    assert "learning rate for the discriminator" in verdict.sentence
     assert "saturated" not in gan(constant, discriminator_accuracy=0.8).sentence
 
 

@@ -128,7 +128,7 @@ function panel(title, ...children) {
 // A place to drop a picture, or to choose or photograph one.
 function dropZone(onfile) {
   const input = make("input", { type: "file", accept: "image/*" });
-  const zone = make("label", { className: "drop" }, "Drop a picture here, choose one or take one", input);
+  const zone = make("label", { className: "drop" }, "Drop an image here, choose one or take one", input);
   input.onchange = () => input.files[0] && onfile(input.files[0]);
   zone.ondragover = (event) => { event.preventDefault(); zone.classList.add("over"); };
   zone.ondragleave = () => zone.classList.remove("over");
@@ -175,17 +175,17 @@ function pictureClassifier() {
     const said = await predict("from_bytes", { image_bytes: [await base64(blob)] });
     const canvas = await drawn(blob, 256);
     canvas.className = "picture";
-    const where = make("button", {}, "What does the answer rest on?");
+    const where = make("button", {}, "What is the answer based on?");
     const right = make("div", {}, chances(said.probabilities[0], model().labels),
       make("p", {}, where));
     answer.replaceChildren(canvas, right);
     where.onclick = () => attempt(async () => {
       where.disabled = true;
       await explain(canvas, said.probabilities[0]);
-      right.append(make("small", {}, "Red: with this part covered, the answer is less probable."));
+      right.append(make("small", {}, "Red: covering this part makes the answer less probable."));
     });
   }
-  const section = panel("Name a picture", dropZone((file) => attempt(() => show(file))), answer);
+  const section = panel("Classify an image", dropZone((file) => attempt(() => show(file))), answer);
   section.id = "classify";
 }
 
@@ -227,7 +227,7 @@ function reconstruction() {
     if (said.error) answer.append(make("span", {}, `error ${said.error[0].toPrecision(4)}`));
   }
   const zone = dropZone((file) => attempt(() => show(file)));
-  panel("A picture through the code and back", ...(labelled ? [chooser] : []), zone, answer);
+  panel("Encode and reconstruct an image", ...(labelled ? [chooser] : []), zone, answer);
 }
 
 function latentSliders(signature) {
@@ -255,7 +255,7 @@ function latentSliders(signature) {
   };
   const normal = () =>
     Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
-  const section = panel("Move through the latent space",
+  const section = panel("Explore the latent space",
     make("div", { className: "row" },
       ...(labelled ? [chooser] : []),
       make("button", { onclick: () => set(normal) }, "Random"),
@@ -300,7 +300,7 @@ function writer() {
     answer.replaceChildren(make("b", {}, text.value), said.continuation[0]);
     seed.value = Number(seed.value) + 1;
   });
-  const section = panel("Go on with a text", text,
+  const section = panel("Continue a text", text,
     make("div", { className: "row" }, make("label", {}, "Characters ", length),
       make("label", {}, "Temperature ", heat), make("label", {}, "Seed ", seed),
       make("button", { onclick: write }, "Write")), answer);
@@ -324,7 +324,7 @@ function tableRow() {
   const value = (name) => {
     const text = fields[name].value.trim();
     if (inputs[name].dtype === "DT_STRING") return text;
-    if (text !== "" && !Number.isFinite(Number(text))) throw new Error(`${name}: "${text}" is no number`);
+    if (text !== "" && !Number.isFinite(Number(text))) throw new Error(`${name}: "${text}" is not a number`);
     if (inputs[name].dtype.startsWith("DT_INT")) return text === "" ? -(2 ** 31) : Number(text);
     return text === "" ? NaN : Number(text);
   };
@@ -337,7 +337,7 @@ function tableRow() {
     const cells = pasted.value.split(pasted.value.includes("\t") ? "\t" : ",");
     Object.values(fields).forEach((field, i) => { if (i < cells.length) field.value = cells[i].trim(); });
   };
-  const section = panel("Ask about a row",
+  const section = panel("Predict for a row",
     make("p", {}, pasted),
     make("div", { className: "fields" }, ...Object.entries(fields).map(([name, field]) =>
       make("label", {}, name, field))),
@@ -350,14 +350,14 @@ function numbers(title, name, series) {
   const features = shape(takes("serving_default")[name]).at(-1);
   const text = make("textarea", {
     rows: 6, ariaLabel: title,
-    placeholder: `${features} numbers a line, ${series ? "a line for each step" : "a line for each point"}`,
+    placeholder: `${features} numbers per line, ${series ? "one line per step" : "one line per point"}`,
   });
   const answer = make("div");
   const ask = () => attempt(async () => {
     const rows = text.value.trim().split("\n").map((line, i) => {
       const row = line.trim().split(/[\s,;]+/).map((cell) => (cell === "" ? NaN : Number(cell)));
       if (row.length !== features || (!series && row.some(Number.isNaN))) {
-        throw new Error(`line ${i + 1}: ${features} numbers are wanted`);
+        throw new Error(`line ${i + 1}: ${features} numbers are needed`);
       }
       return row;
     });
@@ -376,8 +376,8 @@ function offer() {
   for (const name of ["decode", "generate"]) if ("z" in takes(name)) latentSliders(name);
   if ("sample" in signatures) samples();
   if ("prompt" in takes("generate")) writer();
-  if ("sequence" in first) numbers("Ask about a series", "sequence", true);
-  else if ("points" in first) numbers("Ask about points", "points", false);
+  if ("sequence" in first) numbers("Predict for a series", "sequence", true);
+  else if ("points" in first) numbers("Predict for points", "points", false);
   const columns = Object.values(first);
   if (columns.length && columns.every((tensor) => tensor.tensor_shape.unknown_rank)
       && !("prompt" in first) && !("count" in first)) tableRow();
@@ -435,7 +435,7 @@ async function begin() {
   $("models").replaceChildren(...names.map((name) =>
     make("button", { onclick: () => choose(name) }, name)));
   const asked = decodeURIComponent(location.hash.slice(1));
-  if (!names.length) say("No model is there yet.");
+  if (!names.length) say("There is no model yet.");
   else choose(names.includes(asked) ? asked : names[0]);
 }
 
