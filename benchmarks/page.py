@@ -71,8 +71,7 @@ def page() -> str:
             section("Killed and resumed", KILL_WORDS, kills()),
             section("Speed of kapps' own parts", SPEED_WORDS, speed()),
             section("Serving", serving_words(), serving()),
-            "## Speed compared with others
-",
+            "## Speed compared with others\n",
             BESIDE_WORDS,
             (RESULTS / "run.md").read_text(),
         )

@@ -96,9 +96,7 @@ def check_run(path: Path, name: str) -> None:
     if not (path / "config.json").is_file():
         raise UserError(f"{path}: not a run directory (no config.json)")
     if not (path / name).is_file():
-        raise UserError(
-            f"{path}: there is no {name} yet; the command that began the run finishes it"
-        )
+        raise UserError(f"{path}: there is no {name} yet; run its command again to finish it")
 
 
 def read_json(path: Path) -> dict[str, Any]:

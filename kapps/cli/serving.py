@@ -53,7 +53,7 @@ class Serve:
         """Serves until it is told to end."""
         for name, least in (("workers", 1), ("batch", 1), ("queue", 1)):
             if getattr(self, name) < least:
-                raise UserError(f"--{name} is {getattr(self, name)}; {least} at least is needed")
+                raise UserError(f"--{name} is {getattr(self, name)}; at least {least} is needed")
         for name in ("timeout", "max_body", "poll"):
             if not getattr(self, name) > 0:
                 flag = name.replace("_", "-")

@@ -181,7 +181,7 @@ def close_search(
         tables=tables,
         config=run.config,
         commands={
-            "Repeat, resume or enlarge": repeat(run),
+            "Repeat, resume or extend": repeat(run),
             **commands,
             "Look at all trials": f"tensorboard --logdir {run.tensorboard}",
         },

@@ -219,8 +219,8 @@ def search_with_flags(
     if not results.ended_well:
         told = "; ".join(f"{len(n)} times {why}" for why, n in results.failures().items())
         raise UserError(
-            f"no trial has ended well ({told or 'there was no time'}). Their output is in "
-            f"{run.path / 'trials'}; more --max-trials or --max-minutes go on."
+            f"no trial succeeded ({told or 'there was no time'}). Their output is in "
+            f"{run.path / 'trials'}; raise --max-trials or --max-minutes to continue."
         )
     write_hparams(run.tensorboard / "hparams", results)
     return results
@@ -236,8 +236,8 @@ def winner_notes(results: Results, how: str) -> tuple[str, str]:
     winner = results.best_first()[0]
     return (
         f"The winner is trial {winner.number}: {winner.told}. {how}",
-        f"The objective is the best of {len(results.ended_well)} trials on validation data: "
-        "expect less of it on new data, as on test.",
+        f"Its objective is the best of {len(results.ended_well)} trials on validation data: "
+        "expect less on new data, as on the test split.",
     )
 
 

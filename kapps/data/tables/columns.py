@@ -152,12 +152,12 @@ def describe_column(
     elif not categories:
         notes.append(f"column '{name}' has leading zeros: its numbers are codes, and categories")
     if distinct and is_identifier_name(name) and not keep:
-        return "it is an identifier: every row has another one"
+        return "it is an identifier: every row has a different one"
     if distinct:
         first = cells.texts(cells.codes[:1])[0]
         return (
-            f"it is text with as many values as rows, such as {first[:40]!r}: there is nothing to "
-            "learn from what comes once"
+            f"it is text with as many values as rows, such as {first[:40]!r}: nothing can be "
+            "learned from values that occur once"
         )
     return _describe_texts(name, cells, lacking, notes)
 
@@ -252,7 +252,7 @@ def _describe_numbers(
     distinct = np.unique(values)
     if whole and len(distinct) == len(values) > 2 and not keep:
         if is_identifier_name(name):
-            return "it is an identifier: every row has another one"
+            return "it is an identifier: every row has a different one"
         counts = len(np.unique(values - rows[there])) == 1 and values[0] - rows[there][0] in (0, 1)
         if counts and len(values) > 20 and name.lower() not in _TIME_NAMES:
             return ROW_NUMBERS
@@ -306,7 +306,7 @@ def _describe_texts(name: str, cells: Cells, lacking: bool, notes: list[str]) ->
     if lost > 0.05 * counts.total():
         notes.append(
             f"{lost:,} of {counts.total():,} training cells of column '{name}' hold a value that "
-            "comes once, from which nothing can be learned: they count as none of the categories"
+            "occurs once, from which nothing can be learned: they count as none of the categories"
         )
     return described
 
@@ -315,7 +315,7 @@ def _describe_categories(kind: str, counts: collections.Counter, missing: list) 
     frequent = sorted(counts, key=lambda value: (-counts[value], value))[:LARGEST_VOCABULARY]
     vocabulary = sorted(value for value in frequent if counts[value] >= RAREST)
     if not vocabulary and not missing:
-        return f"none of its {len(counts)} values comes more than once"
+        return f"none of its {len(counts)} values occurs more than once"
     described = {"kind": kind, "vocabulary": vocabulary, "missing": missing}
     if len(vocabulary) > MOST_ONE_HOT:
         # The rule of thumb of fastai's tabular models.

@@ -84,7 +84,7 @@ def read_target(spec: str, name: str, cells: Cells, task: str, delimiter: str = 
     if task == "regression":
         text = cells.most_frequent(odd, 1)[0][0]
         raise UserError(
-            f"{spec}: column '{name}' holds {text!r}, which is no number: that is a classification"
+            f"{spec}: column '{name}' holds {text!r}, which is not a number: that is classification"
         )
     return _classes(spec, name, cells, kept, notes)
 

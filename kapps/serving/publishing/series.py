@@ -119,5 +119,5 @@ def _check_padding(predict, series: np.ndarray) -> None:
     if difference > allowed:
         raise UserError(
             f"padding changes an answer of the model by {difference:.1e} ({allowed:.0e} allowed): "
-            "series of unequal lengths could not be asked together. Nothing was published"
+            "series of unequal lengths could not share a batch. Nothing was published"
         )

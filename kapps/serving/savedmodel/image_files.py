@@ -78,7 +78,7 @@ def decode_files(
                 [
                     "is ",
                     kinds,
-                    ", which this model does not decode: convert it to PNG or JPEG, or ask "
+                    ", which this model does not decode: convert it to PNG or JPEG, or use "
                     "kapps predict",
                 ]
             ),

@@ -69,7 +69,7 @@ def _check_batch(
     if first["probabilities"].dtype != tf.float32:
         raise RuntimeError(f"probabilities are {probabilities.dtype}, not float32")
     if not np.array_equal(probabilities, second["probabilities"].numpy(), equal_nan=True):
-        raise RuntimeError("the SavedModel answers differently when asked twice")
+        raise RuntimeError("the SavedModel answers differently when called twice")
 
     if not np.isfinite(probabilities).all():
         raise UserError("probabilities are not finite: the model diverged. Nothing was published")
@@ -121,7 +121,7 @@ def check_endpoint(
     for key, tensor in expected.items():
         said, again, wanted = (t.numpy() for t in (first[key], second[key], tensor))
         if not np.array_equal(said, again, equal_nan=said.dtype.kind == "f"):
-            raise RuntimeError(f"{name}: the SavedModel answers differently when asked twice")
+            raise RuntimeError(f"{name}: the SavedModel answers differently when called twice")
         if wanted.dtype.kind == "f" and not np.isfinite(wanted).all():
             raise UserError(
                 f"{name}: {key} is not finite: the model diverged. Nothing was published"
@@ -164,14 +164,14 @@ def refuse_state(
             if _RANDOM.search(node.op) and not (seeded and node.op.startswith("Stateless")):
                 raise UserError(
                     f"signature {name} draws random numbers: op {node.op} ({node.name}). Two calls"
-                    " would differ. A layer ignores training=False; mend it or take it out of the"
-                    " model that is exported. Nothing was published"
+                    " would differ. A layer ignores training=False; fix it, or leave it out of the"
+                    " exported model. Nothing was published"
                 )
             if _WRITES.search(node.op):
                 raise UserError(
                     f"signature {name} changes the model's variables: op {node.op} ({node.name})."
-                    " A layer ignores training=False; mend it or take it out of the model that is"
-                    " exported. Nothing was published"
+                    " A layer ignores training=False; fix it, or leave it out of the exported"
+                    " model. Nothing was published"
                 )
             for called in _called_functions(node) & functions.keys() - reached:
                 reached.add(called)

@@ -11,11 +11,11 @@ from typing import Any
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
 _INPUTS = (
-    ("kapps_input_examples_total", "counter", "Examples that were served, by feature."),
-    ("kapps_input_far_total", "counter", "Of those, four training deviations off the mean."),
-    ("kapps_input_sum", "gauge", "Sum of the values of a feature: its rate is their mean."),
+    ("kapps_input_examples_total", "counter", "Examples served, by feature."),
+    ("kapps_input_far_total", "counter", "Of those, over four training deviations from the mean."),
+    ("kapps_input_sum", "gauge", "Sum of a feature's values; divide by the examples for the mean."),
     ("kapps_input_training_mean", "gauge", "Mean of a feature over the training examples."),
-    ("kapps_input_training_std", "gauge", "Standard deviation of the same."),
+    ("kapps_input_training_std", "gauge", "Standard deviation of a feature over them."),
 )
 _Labels = tuple[tuple[str, str], ...]
 

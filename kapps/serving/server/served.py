@@ -146,7 +146,7 @@ class Version:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for request in self._queue:
-            _refuse(request, Refused("UNAVAILABLE", "the version was taken away"))
+            _refuse(request, Refused("UNAVAILABLE", "the version was removed"))
         self._queue.clear()
         self.state = END
         self._say(logging.INFO, "unloaded")
@@ -241,7 +241,7 @@ class Version:
             self._say(logging.WARNING, "worker takes too long", process=worker.process)
         except asyncio.CancelledError:
             for request in left.values():
-                _refuse(request, Refused("UNAVAILABLE", "the version was taken away"))
+                _refuse(request, Refused("UNAVAILABLE", "the version was removed"))
             raise
         except Exception as error:  # a fault of the server, which has to go on all the same
             self._say(logging.ERROR, "fault", error=f"{type(error).__name__}: {error}")

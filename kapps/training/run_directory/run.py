@@ -408,14 +408,14 @@ def _check_same(run: Run) -> None:
     fields = [name for name in {**was, **run.config} if name not in NOT_IDENTITY]
     if facts.get("versions") != versions():
         older, newer = _difference(facts.get("versions"), versions())
-        run.notes.append(f"begun with {older}, goes on with {newer}: not the same to the last bit")
+        run.notes.append(f"begun with {older}, continued with {newer}: not bit-identical")
     differing = [name for name in fields if was.get(name) != run.config.get(name)]
     if differing:
         listed = ", ".join(
             f"{name} (was {was.get(name)!r}, now {run.config.get(name)!r})" for name in differing
         )
         raise UserError(
-            f"{run.path} was made by another configuration: {listed}. "
+            f"{run.path} was made with other settings: {listed}. "
             f"{_how_to_go_on(run, was, differing)}Use another --run-dir, or --overwrite to start "
             "afresh."
         )

@@ -76,7 +76,7 @@ def test_answers_that_change_with_the_clock(tmp_path, served):
         return answer | {"probabilities": answer["probabilities"] + 0.01 * moment}
 
     served(alter)
-    refused(tmp_path, RuntimeError, "differently when asked twice")
+    refused(tmp_path, RuntimeError, "differently when called twice")
 
 
 @pytest.mark.slow

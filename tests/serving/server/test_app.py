@@ -134,7 +134,7 @@ def test_versions_are_listed_taken_back_and_deleted(tmp_path):
         (["serve", "{root}"], "no model below it"),
         (["serve", "{root}/nowhere"], "no such directory"),
         (["serve", "{root}", "--port", "70000"], "0 to 65535 are ports"),
-        (["serve", "{root}", "--queue", "0"], "1 at least is needed"),
+        (["serve", "{root}", "--queue", "0"], "at least 1 is needed"),
         (["serve", "{root}", "--timeout", "-1"], "more than 0 is needed"),
         (["versions", "list", "{root}"], "no published version"),
         (["bench", "{root}"], "no SavedModel here"),

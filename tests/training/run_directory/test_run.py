@@ -166,7 +166,7 @@ def test_a_new_version_of_a_package_is_noted(tmp_path):
     facts["versions"]["keras"] = "2.0"
     files.write_json(run.path / "config.json", facts)
     (note,) = begun(tmp_path / "run").notes
-    assert "2.0" in note and "last bit" in note
+    assert "2.0" in note and "bit-identical" in note
 
 
 def test_facts_may_not_change_under_a_run(tmp_path):
