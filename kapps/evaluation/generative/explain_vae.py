@@ -121,7 +121,7 @@ def explain_vae(
         (
             "Learning curves",
             plots.training_curves(history, monitor="val_loss"),
-            "Nats per image. Validation and 'as at inference' use the full weight of the KL.",
+            "Nats per image. In evaluation mode and on validation the KL has its full weight.",
         ),
         *_sample_figures(model, images, samples, train),
         *_picture_figures(test),

@@ -5,7 +5,7 @@ colours that the colour-blind can tell apart (Okabe and Ito 2008). Functions:
     range_test             loss by learning rate
     learning_curves        loss, accuracy and learning rate by epoch
     compare_runs           the validation curves of several runs over one another
-    confusion_matrix       who is taken for whom
+    confusion_matrix       which class is mistaken for which
     reliability_diagram    confidence against accuracy, before and after the temperature
     image_grid             pictures with captions
     class_samples          some pictures of every class

@@ -29,8 +29,8 @@ from kapps.training.fitting.kept_epoch import best_epoch
 LINE: dict[str, Any] = {"linewidth": 1.8}
 # Prefix of the column, what it is, how it is drawn.
 CURVES: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("", "training, while it runs", {"color": SKY, "linestyle": (0, (4, 2)), "linewidth": 1.2}),
-    ("train_", "training, as at inference", {"color": BLUE}),
+    ("", "training, running average", {"color": SKY, "linestyle": (0, (4, 2)), "linewidth": 1.2}),
+    ("train_", "training, evaluation mode", {"color": BLUE}),
     ("val_", "validation", {"color": ORANGE}),
 )
 RUN_COLOURS = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, "#000000")

@@ -50,7 +50,7 @@ def _curves(axes: Axes, rows, names, norms) -> None:
         marks = {"marker": "o", "markersize": 3} if len(rows) < 3 else {}
         label = shorten(name, 18)
         axes.plot(places, _positive(values), color=colour, lw=1.4, label=label, **marks)
-    calm(axes).set_title("Norm of the gradient, layer by layer", **_TITLE)
+    calm(axes).set_title("Gradient norm by layer", **_TITLE)
     axes.set_xlabel("Step" if within else "Epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     _log_scale(axes, norms)
@@ -76,7 +76,7 @@ def _profile(axes: Axes, rows, names, norms) -> None:
             range(1, len(names) + 1), _positive(norms[i]), color=colour, marker="o", markersize=3.5,
             lw=1.4, label=label,
         )  # fmt: skip
-    calm(axes).set_title("The way back: from the last layer (right) to the first (left)", **_TITLE)
+    calm(axes).set_title("Backwards: from the last layer (right) to the first (left)", **_TITLE)
     _log_scale(axes, norms)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if len(names) <= MOST_NAMED:

@@ -149,7 +149,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _label(prefix: str, base: str) -> str:
-    part = {"": "training", "train_": "training, as at inference", "val_": "validation"}[prefix]
+    part = {"": "training", "train_": "training, evaluation mode", "val_": "validation"}[prefix]
     if not base:
         return part
     name = base

@@ -98,7 +98,7 @@ def _classes(series, history, answers, kept) -> Explanation:
         (
             "Confusion matrix",
             plots.confusion_matrix(np.asarray(found["confusion_matrix"]), names),
-            "Who is taken for whom: rows are what series are, columns what the network said.",
+            "Which class is mistaken for which: rows are true classes, columns predicted ones.",
         ),
         (
             "Worst mistakes",

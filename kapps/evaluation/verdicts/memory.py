@@ -1,4 +1,4 @@
-"""Was a memory task solved? By the error that is left of that of who remembers nothing."""
+"""Was a memory task solved? Judged by its error relative to that without any memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def memory_verdict(
     error: float = 0.0,
     history: Sequence[Mapping] = (),
 ) -> Judgement:
-    """Judge what is left of the error of who remembers nothing, on the test split.
+    """Judge the test error relative to that without any memory.
 
     Args:
         name: of the task.

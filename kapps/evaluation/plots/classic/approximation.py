@@ -41,7 +41,7 @@ def function_fit(
     colours = colormaps["viridis"](np.linspace(0.0, 0.9, contributions.shape[1]))
     for values, colour in zip(contributions.T, colours, strict=True):
         below.plot(x, values - values.mean(), color=colour, lw=1.0)
-    calm(below).set_title("What each hidden unit adds (its mean taken away)", **_TITLE)
+    calm(below).set_title("What each hidden unit adds (centred)", **_TITLE)
     return figure
 
 

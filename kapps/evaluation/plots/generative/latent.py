@@ -124,7 +124,7 @@ def code_frequencies(counts: np.ndarray) -> Figure:
     axes = calm(figure.subplots())
     axes.grid(False, axis="x")
     axes.bar(np.arange(1, len(share) + 1), 100 * share, color=BLUE, width=1.0)
-    axes.axhline(100 / len(share), color=ORANGE, linewidth=1.2, label="if all were used alike")
+    axes.axhline(100 / len(share), color=ORANGE, linewidth=1.2, label="if all were equally used")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("Rank of the code")
     axes.set_ylabel("Share, %")
@@ -160,7 +160,7 @@ def bound_by_samples(
     else:
         axes.errorbar(samples, nll, errors, fmt="o-", color=BLUE, linewidth=1.8, capsize=3)
     axes.set_xscale("log")
-    axes.set_xlabel("Importance samples per picture")
+    axes.set_xlabel("Importance samples per image")
     axes.set_ylabel("NLL at most, nats")
     for count, value in zip(samples, nll, strict=True):
         axes.annotate(

@@ -122,7 +122,7 @@ def reliability_diagram(
         )
         below.stairs(groups.counts / len(labels), groups.edges, color=colour, linewidth=1.6)
     figure.legend(frameon=False, fontsize=8.5, loc="outside upper left")
-    axes.set_ylabel("Right")
+    axes.set_ylabel("Accuracy")
     axes.set_ylim(-0.02, 1.02)
     below.set_ylabel("Examples")
     below.set_xlabel("Confidence in the predicted class")

@@ -34,15 +34,15 @@ def threshold_curves(positive: np.ndarray, scores: np.ndarray, name: str) -> Fig
     left.plot(
         np.sum(said & ~positive) / np.sum(~positive), hits / positive.sum(), "o", color=ORANGE
     )
-    left.set_xlabel("of the others, taken for it")
-    left.set_ylabel(f"found of {shorten(name, 16)}", parse_math=False)
+    left.set_xlabel("false-positive rate")
+    left.set_ylabel(f"true-positive rate, {shorten(name, 16)}", parse_math=False)
     average = metrics.average_precision_score(positive, scores)
     _panel(right, recall, precision, f"Precision, mean {average:.3f}")
     right.axhline(positive.mean(), color=GREY, linewidth=0.9, linestyle=":")
     if said.any():
         right.plot(hits / positive.sum(), hits / said.sum(), "o", color=ORANGE)
-    right.set_xlabel(f"found of {shorten(name, 16)}", parse_math=False)
-    right.set_ylabel("of the answers, right")
+    right.set_xlabel(f"recall, {shorten(name, 16)}", parse_math=False)
+    right.set_ylabel("precision")
     return figure
 
 
