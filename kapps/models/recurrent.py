@@ -240,4 +240,4 @@ def _refuse_contradictions(bidirectional, return_sequences, carry_state, frame, 
     if carry_state and not return_sequences:
         raise UserError("carry_state goes with return_sequences.")
     if frame > 1 and (return_sequences or embedding):
-        raise UserError("frame: an output for each step cannot be had of several steps in one.")
+        raise UserError("frame: merging several steps into one leaves no output for each step.")

@@ -62,7 +62,7 @@ class Dispatcher:
         elif message["is"] == "ready":
             one.ready, self._false_starts = True, 0
         elif message["is"] == "broken":
-            raise UserError(f"a worker cannot load what is to be tried: {message['reason']}")
+            raise UserError(f"a worker cannot load the trial's code: {message['reason']}")
         elif one.trial is None:
             pass  # of a trial that is no longer its own
         elif message["is"] == "rows":

@@ -71,6 +71,6 @@ def check_data(run: str | os.PathLike, search: str | os.PathLike, seed: int) -> 
         files.write_json(path, now)
     elif json.loads(path.read_text()) != now:
         raise SearchError(
-            f"the data are not those that {search} was begun with. Use another --run-dir, or "
+            f"the data differ from those that {search} was begun with. Use another --run-dir, or "
             "--overwrite to start afresh."
         )

@@ -227,7 +227,7 @@ def hyperparameter_importance(
     heights = np.arange(len(names))[::-1]
     axes.barh(heights, means, xerr=spread, color=BLUE, height=0.65, ecolor=GREY)
     axes.set_yticks(heights, [shorten(_words(name), 26) for name in names], fontsize=8.5)
-    axes.set_xlabel("Share of explained variance lost without it", fontsize=8.5)
+    axes.set_xlabel("Share of variance lost without it", fontsize=8.5)
     axes.set_xlim(left=min(0.0, float(np.min(means, initial=0.0))))
     return figure
 

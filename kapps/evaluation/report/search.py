@@ -125,7 +125,7 @@ def explain_search(results: Any, metrics: Mapping[str, Any] | None = None) -> Se
                 plots.pareto_front(
                     [r.cost(cost) for r in known], [r.score for r in known], front, cost, goal
                 ),
-                "What lies on the front cannot be had better without being dearer.",
+                "Points on the front cannot be improved without costing more.",
             )
         )
     failures = results.failures()

@@ -147,8 +147,8 @@ class Perceptron(keras.Model):
         x, targets, weight = keras.utils.unpack_x_y_sample_weight(data)
         if weight is not None:
             raise UserError(
-                "the perceptron rule knows no sample_weight and no class_weight: repeat examples "
-                "that are to count more"
+                "the perceptron rule has no sample_weight and no class_weight: repeat examples "
+                "that should count more"
             )
         x, classes = self._augmented(x), classes_of(targets, self.classes)
         if self.pocket:

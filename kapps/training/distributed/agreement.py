@@ -76,8 +76,8 @@ def newest_of_all(strategy: tf.distribute.Strategy, numbers: list[int], kept: in
         for i, found in enumerate(sets)
     )
     raise UserError(
-        f"the workers have no checkpoint in common ({listed}). Give back the run directories they "
-        "had, or start all of them afresh with --overwrite."
+        f"the workers have no checkpoint in common ({listed}). Restore their run directories, or "
+        "start all of them afresh with --overwrite."
     )
 
 

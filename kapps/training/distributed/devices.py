@@ -51,8 +51,8 @@ def cluster() -> Cluster | None:
         raise UserError(f"TF_CONFIG cannot be understood: {text!r}; it is like {form}") from None
     if unknown or len(chiefs) > 1 or address is None:
         raise UserError(
-            f"TF_CONFIG has {', '.join(unknown) or 'several chiefs'}: all who train are workers, "
-            f"one of whom may be called chief, as in {form}"
+            f"TF_CONFIG has {', '.join(unknown) or 'several chiefs'}: all tasks are workers, one "
+            f"of which may be called chief, as in {form}"
         )
     everybody = (*chiefs, *workers)
     return Cluster(everybody, place) if len(everybody) > 1 else None
@@ -216,7 +216,7 @@ def _wait_for_chief(workers: Cluster) -> None:
             sys.stdout.write(f"waiting for worker 0 at {workers.addresses[0]}\n")
     raise UserError(
         f"worker 0 at {workers.addresses[0]} did not answer for {JOIN_SECONDS:.0f} s. If its run "
-        "is finished there is nothing left to do; else start it, and this one again."
+        "has finished, there is nothing left to do; otherwise start it, then this one again."
     )
 
 

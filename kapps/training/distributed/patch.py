@@ -78,8 +78,8 @@ def patch_for_replicas(model: keras.Model, synchronize: bool = True) -> None:
     """
     if keras.distribution.distribution() is not None:
         raise UserError(
-            "keras.distribution does nothing on TensorFlow, and does not say so: make the model in "
-            "the scope of training.strategy(...) instead"
+            "keras.distribution silently does nothing on TensorFlow: build the model in the scope "
+            "of training.strategy(...) instead"
         )
     replicas = model.distribute_strategy.num_replicas_in_sync
     if replicas == 1:

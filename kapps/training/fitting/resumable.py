@@ -259,8 +259,8 @@ class _Checkpoints(keras.callbacks.Callback):
             state = states.load(self.run.checkpoints, number)
             if state is None:
                 raise UserError(
-                    f"the checkpoint of step {number} in {self.run.checkpoints} cannot be read any "
-                    "more. Start afresh with --overwrite."
+                    f"the checkpoint of step {number} in {self.run.checkpoints} can no longer "
+                    "be read. Start afresh with --overwrite."
                 )
             self._restore(model, state)
         return self.place
@@ -387,8 +387,8 @@ def _assign_copies(model: keras.Model, variable: keras.Variable, values: np.ndar
             copy.assign(value)
     else:
         raise UserError(
-            f"the last checkpoint is of another number of devices ({len(copies)} now). Go on with "
-            "those of the run's beginning, or use another --run-dir."
+            f"the last checkpoint is from another number of devices ({len(copies)} now). Resume on "
+            "as many as it was begun with, or use another --run-dir."
         )
 
 

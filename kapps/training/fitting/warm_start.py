@@ -46,13 +46,13 @@ def begin_with(model: keras.Model, config: Any, run: Run, data: Any) -> None:
     same = names == list(of_other.get("class_names") or ())
     anew = take_weights(model, other, config.start_from, same_classes=same)
     said = f"begins with the weights of {config.start_from}"
-    run.notes.append(f"{said}, but for its last layer: the classes are others" if anew else said)
+    run.notes.append(f"{said}, except for the last layer: classes differ" if anew else said)
     if facts.get("config", {}).get("dataset") == run.config.get("dataset") and (
         of_other.get("fingerprint") != data.fingerprint
     ):
         run.notes.append(
-            f"{config.start_from} was trained on the same data, divided in another way: it may "
-            "have seen what is validation or test here"
+            f"{config.start_from} was trained on the same data, split in another way: it may "
+            "have seen validation or test examples of this run"
         )
 
 

@@ -71,8 +71,8 @@ def track(run: Run) -> None:
     except (MlflowException, OSError) as error:
         first = str(error).splitlines()[0]
         raise UserError(
-            f"--track mlflow: {first} Name another place by --tracking-uri, a directory's "
-            "sqlite:///mlflow.db or a server's URL."
+            f"--track mlflow: {first} Give another --tracking-uri, such as sqlite:///mlflow.db or "
+            "a server's URL."
         ) from None
     files.write_json(run.path / "config.json", run.facts() | {"mlflow_run": identity})
     told = _Told(client, identity)

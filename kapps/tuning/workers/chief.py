@@ -125,7 +125,7 @@ class Machines:
             self._last = time.monotonic()
         elif time.monotonic() - self._last > ABSENCE:
             raise UserError(
-                f"no worker has been here for {ABSENCE / 60:.0f} minutes. The same commands go on."
+                f"no worker for {ABSENCE / 60:.0f} minutes. Run the same commands to continue."
             )
         else:
             timeout = ABSENCE / 60 if timeout is None else min(timeout, ABSENCE / 60)

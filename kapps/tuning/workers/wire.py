@@ -97,7 +97,7 @@ def authenticated(sock: socket.socket, *, chief: bool) -> Connection:
         raise
     except Exception as error:  # whatever it makes of noise
         connection.close()
-        raise OSError(f"no answer that is understood ({error})") from None
+        raise OSError(f"the answer is not understood ({error})") from None
     finally:
         timer.cancel()
         sock.close()
@@ -132,7 +132,7 @@ class Worker:
 
     def why_gone(self) -> str:
         """What can be said of its end."""
-        return f"{self.name} was not heard of any more"
+        return f"{self.name} stopped responding"
 
     def close(self) -> None:
         """Send it home."""

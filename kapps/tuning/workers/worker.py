@@ -80,7 +80,7 @@ def main(
         while (order := wire.receive(connection)) is not None:
             if order["do"] == "exit":
                 if order.get("why"):
-                    raise UserError(f"the chief sends this worker away: {order['why']}")
+                    raise UserError(f"the chief refuses this worker: {order['why']}")
                 return True
             if order["do"] == "declare":
                 wire.send(connection, declared(target, order["given"]))

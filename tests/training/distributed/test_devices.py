@@ -88,7 +88,7 @@ def test_tf_config_says_who_this_is(monkeypatch, text, expected):
         ("{", "cannot be understood"),
         ("[1]", "cannot be understood"),
         (config(index=3), "cannot be understood"),
-        (config(index=-1), "all who train are workers"),
+        (config(index=-1), "all tasks are workers"),
         (config({"worker": ["a:1"], "ps": ["b:2"]}), "has ps"),
         (config({"chief": ["a:1", "b:2"], "worker": ["c:3"]}), "several chiefs"),
     ],

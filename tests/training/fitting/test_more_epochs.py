@@ -209,7 +209,7 @@ def test_the_same_data_divided_otherwise_is_noted(longer, tmp_path):
         with training.open_run("image_classifier", config) as run:
             model = image_classifier.network(config, images)
             training.begin_with(model, config, run, images)
-            assert any("divided in another way" in note for note in run.notes) == said
+            assert any("split in another way" in note for note in run.notes) == said
 
 
 @pytest.mark.parametrize(
