@@ -152,7 +152,7 @@ def _presets_in_words(config_class: Any) -> str:
     presets = getattr(config_class, "PRESETS", {})
     return "".join(
         f"\n\n--preset {name} stands for {training.command(config_class(**values), '')}. "
-        "Flags that are given go before it."
+        "Flags you give override it."
         for name, values in presets.items()
     )
 
@@ -189,7 +189,7 @@ def run(
         SystemExit: 2 for a user's mistake or a disk that cannot be written, 130 when interrupted.
             Any other exception is a bug and keeps its traceback.
     """
-    with exit_codes("interrupted; the same command continues"):
+    with exit_codes("interrupted; run the same command to continue"):
         told = localized(sys.modules[main.__module__].__doc__ or "", config_class)
         config = parse(config_class, argv, recipe_command(config_class), told)
         if check is not None:
@@ -227,7 +227,7 @@ def call(
     """
     settings = {} if augment is None else {"augment": augment}
     if settings.keys() - inspect.signature(recipe.main).parameters.keys():
-        raise UserError(f"{recipe_of(recipe.main)} takes no augmentation of one's own")
+        raise UserError(f"{recipe_of(recipe.main)} takes no augmentation of your own")
     getattr(recipe, "check", training.check)(config)
     training.check_tracker(config)
     other = getattr(recipe, "instead", lambda config: None)(config)
@@ -252,7 +252,7 @@ def _finished(config: Any, run: training.Run) -> str:
     lines = [f"{run.path} is finished; --overwrite starts afresh"]
     lines.append(evaluation.summary(run.metrics(), run.path))
     if config.export and not run.metrics().get("exported"):
-        lines.append(f"it was not exported; this does it: kapps export {run.path}")
+        lines.append(f"it was not exported; to export it: kapps export {run.path}")
     return "".join(f"{line}\n" for line in lines)
 
 

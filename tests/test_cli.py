@@ -196,7 +196,7 @@ def test_train_leaves_the_process_as_it_was(capsys, monkeypatch):
         (["data", "describe", "folder:nowhere"], "nowhere"),
         (["runs"], "runs: there is no such directory"),
         (["runs", "empty"], "empty: no run below it"),
-        (["compare", "empty"], "two runs at least"),
+        (["compare", "empty"], "at least two runs"),
         (["compare", "empty", "nowhere"], "empty: not a run directory"),
         (["compare", "run", "run"], "run: there is no metrics.csv yet"),
         (["export", "nowhere"], "nowhere: there is no such directory"),

@@ -129,7 +129,7 @@ def test_a_bad_argument_ends_with_2_and_a_short_message(recipe, argv, words):
     [
         ("check", 2, "", "error: no such thing: look there\n"),
         ("user", 2, None, "error: the folder x is empty: put images in it\n"),
-        ("interrupt", 130, None, "interrupted; the same command continues\n"),
+        ("interrupt", 130, None, "interrupted; run the same command to continue\n"),
         ("forbidden", 2, None, "error: /somewhere/run: permission denied\n"),
     ],
 )

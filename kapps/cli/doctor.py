@@ -135,7 +135,7 @@ def about_data() -> Iterator[Finding]:
             yield Finding("ok", "fashion_mnist", str(place))
             return
     remedy = "apt-get install dataset-fashion-mnist, or kapps data prepare fashion_mnist"
-    yield Finding("note", "fashion_mnist", "not prepared; no default needs it", remedy)
+    yield Finding("note", "fashion_mnist", "not prepared; only needed if you name it", remedy)
 
 
 def about_environment(environment: os._Environ | dict[str, str]) -> Iterator[Finding]:
@@ -145,7 +145,7 @@ def about_environment(environment: os._Environ | dict[str, str]) -> Iterator[Fin
         if value is None:
             continue
         if name == "KERAS_BACKEND" and value != "tensorflow":
-            told = f"{name}={value}; kapps runs on TensorFlow, and sets this for itself"
+            told = f"{name}={value}; kapps runs on TensorFlow, and overrides this"
             yield Finding("note", "environment", told, f"unset {name}")
         else:
             yield Finding("note", "environment", f"{name}={value}")
@@ -174,7 +174,7 @@ def about_devices() -> list[Finding]:
         names = ", ".join(name or gpu.name for name, gpu in zip(named, gpus, strict=True))
         return [Finding("ok", "devices", f"{len(gpus)} GPU: {names}")]
     if shutil.which("nvidia-smi"):
-        told = "no GPU, although nvidia-smi is here"
+        told = "no GPU, although nvidia-smi is installed"
         return [Finding("note", "devices", told, "pip install 'tensorflow[and-cuda]'")]
     return [Finding("ok", "devices", "no GPU; none is needed")]
 

@@ -160,7 +160,7 @@ class Export:
             raise UserError(
                 f"--format {self.format} is for pictures of one class each; {run_dir} has learned "
                 + {"labels": "several labels", "number": "a number"}[kind]
-                + ": its SavedModel and model.keras are what there is"
+                + ": use its SavedModel or model.keras"
             )
         temperature = metrics.get("temperature", 1.0)
         command_line.import_tensorflow()

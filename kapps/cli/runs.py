@@ -28,7 +28,7 @@ class Runs:
         """Writes the table; asks and removes."""
         console.check_directory(self.root)
         if self.watch and self.clean:
-            raise UserError("--watch looks on, --clean removes: one of the two")
+            raise UserError("--watch watches and --clean removes: give one of the two")
         if self.watch:
             console.keep_writing(lambda: evaluation.runs_table(evaluation.find_runs(self.root)))
             return
@@ -44,7 +44,7 @@ class Runs:
             self._remove([run["path"] for run in found])
 
     def _remove(self, paths: list[Path]) -> None:
-        console.write(f"remove these {len(paths)} directories with all that is in them? [y/N]")
+        console.write(f"remove these {len(paths)} directories and everything in them? [y/N]")
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             console.write("nothing was removed")
             return
@@ -66,7 +66,7 @@ class Compare:
     def run(self) -> None:
         """Writes the page."""
         if len(self.runs) < 2:
-            raise UserError("two runs at least are needed: kapps compare RUN RUN...")
+            raise UserError("at least two runs are needed: kapps compare RUN RUN...")
         for path in self.runs:
             console.check_run(training.trained_in(path), "metrics.csv")
         console.check_directory(self.output.parent)

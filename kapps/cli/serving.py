@@ -237,5 +237,5 @@ def _key(file: Path | None) -> str | None:
     console.check_readable(file)
     key = file.read_text(encoding="utf-8").strip()
     if not key:
-        raise UserError(f"{file}: there is no key in it")
+        raise UserError(f"{file}: it holds no key")
     return key
