@@ -115,7 +115,7 @@ def test_numbers_are_shown_with_their_units_the_test_split_first(tmp_path):
     _, page = write(tmp_path)
     words = [text.strip() for text in page.text if text.strip()]
     order = ["Accuracy (test)", "94.40\u202f%", "95\u202f% interval 91.51 to 96.34\u202f%",
-             "Loss (test)", "0.2229\u202fnats", "Epoch that is kept", "3", "Training time",
+             "Loss (test)", "0.2229\u202fnats", "Epoch kept", "3", "Training time",
              "1\u202fmin 23\u202fs", "Parameters", "19\u202f466"]  # fmt: skip
     start = words.index("Accuracy (test)")
     assert words[start : start + len(order)] == order

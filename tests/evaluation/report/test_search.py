@@ -119,7 +119,7 @@ def test_the_peer_is_in_the_report():
 def test_few_trials_say_so():
     explained = evaluation.explain_search(results(2))
     assert [title for title, _, _ in explained.figures][:1] == ["Progress"]
-    assert any("fewer than 12" in note for note in explained.notes)
+    assert any("at least 12" in note for note in explained.notes)
     assert evaluation.explain_search(results(1)).figures
 
 
