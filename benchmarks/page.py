@@ -82,7 +82,7 @@ def serving() -> Iterable[Sequence[str]]:
     """The contestants of serving.py."""
     found = result("serving")["contestants"]
     rate = next(name for name in found["the signature alone"] if name.startswith("requests"))
-    yield "who answers", "median, ms", "more than the signature, ms", "99 %, ms", "requests/s of 8"
+    yield "server", "median, ms", "over the signature, ms", "99 %, ms", "requests/s, 8 clients"
     for name, row in found.items():
         yield (
             name,
@@ -97,12 +97,11 @@ def serving_words() -> str:
     """What was served, and what happened while versions were swapped and workers killed."""
     soak, swaps = result("serving_soak"), result("serving")["swaps"]
     ratios = swaps["first_answer_over_median"]
-    return f"""A network of two convolutions for pictures of 32 x 32, on two cores that also ran the
-client and nothing else (`python benchmarks/serving.py`): one client for the times, eight for the
-requests per second. KServe's server has no TensorFlow beside it and asks the ONNX file; requests
-with bytes it answers in JSON. Of {len(ratios)} swaps of a version under one client, the first
-answer of the new one took {swaps["median"]:.2f} times the median ({ratios[0]:.2f} to
-{ratios[-1]:.2f}). In {soak["seconds"]:.0f} s with eight clients, {soak["swaps"]} swaps and
+    return f"""A network of two convolutions for 32x32 images, on two cores that ran only the server and
+the client (`python benchmarks/serving.py`): one client for the latencies, eight for the requests
+per second. KServe's server runs the ONNX file without TensorFlow, and answers requests with bytes
+in JSON. In {len(ratios)} swaps of a version under one client, the first answer of the new version
+took {swaps["median"]:.2f} times the median ({ratios[0]:.2f} to {ratios[-1]:.2f}). In {soak["seconds"]:.0f} s with eight clients, {soak["swaps"]} swaps and
 {soak["kills"]} killed workers (`--soak`), {soak["failed"]} of {soak["requests"]:,} requests
 failed."""
 
