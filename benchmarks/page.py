@@ -97,13 +97,13 @@ def serving_words() -> str:
     """What was served, and what happened while versions were swapped and workers killed."""
     soak, swaps = result("serving_soak"), result("serving")["swaps"]
     ratios = swaps["first_answer_over_median"]
-    return f"""A network of two convolutions for 32x32 images, on two cores that ran only the server and
-the client (`python benchmarks/serving.py`): one client for the latencies, eight for the requests
-per second. KServe's server runs the ONNX file without TensorFlow, and answers requests with bytes
-in JSON. In {len(ratios)} swaps of a version under one client, the first answer of the new version
-took {swaps["median"]:.2f} times the median ({ratios[0]:.2f} to {ratios[-1]:.2f}). In {soak["seconds"]:.0f} s with eight clients, {soak["swaps"]} swaps and
-{soak["kills"]} killed workers (`--soak`), {soak["failed"]} of {soak["requests"]:,} requests
-failed."""
+    return f"""A network of two convolutions for 32x32 images, on two cores that ran only the server
+and the client (`python benchmarks/serving.py`): one client for the latencies, eight for the
+requests per second. KServe's server runs the ONNX file without TensorFlow, and answers requests
+with bytes in JSON. In {len(ratios)} swaps of a version under one client, the first answer of the
+new version took {swaps["median"]:.2f} times the median ({ratios[0]:.2f} to {ratios[-1]:.2f}).
+In {soak["seconds"]:.0f} s with eight clients, {soak["swaps"]} swaps and {soak["kills"]} killed
+workers (`--soak`), {soak["failed"]} of {soak["requests"]:,} requests failed."""
 
 
 def section(title: str, words: str, rows: Iterable[Sequence[str]]) -> str:

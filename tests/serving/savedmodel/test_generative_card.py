@@ -19,5 +19,5 @@ def test_shapes_and_sentences():
     drawn = ({"count": spec(None, tf.int32), "seed": spec(None, tf.int32)}, {"image": image})
     signatures = {"serving_default": ({"image": image}, {"image": image}), "sample": drawn}
     card = generative_card("codes", "autoencoder", signatures)
-    assert "An autoencoder. It is deterministic: nothing only from the seed" in card
+    assert "An autoencoder. It is deterministic: randomness comes only from the seed" in card
     assert "`count` int32 [] or [1], `seed` int32 [] or [1]" in card
