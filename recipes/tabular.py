@@ -47,6 +47,8 @@ class Config(
     """columns to keep although they look like identifiers"""
     categories: tuple[str, ...] = ()
     """columns whose cells are categories, whatever they look like"""
+    missing_words: tuple[str, ...] = data.MISSING
+    """what stands for a missing value in a feature, beside an empty cell"""
     group: str | None = None
     """a column (patient, customer): all rows with the same value are in one split"""
     split_by_time: str | None = None
@@ -97,6 +99,7 @@ def load(config: Config) -> data.TableData:
         drop=config.drop,
         keep=config.keep,
         categories=config.categories,
+        missing_words=config.missing_words,
         group=config.group,
         time=config.split_by_time,
         split_column=config.split_column,

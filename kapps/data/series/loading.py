@@ -16,8 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.data.duplicates import duplicate_notes
-from kapps.data.series import files, memory_tasks
-from kapps.data.series.files import PACKAGED_SERIES, Series
+from kapps.data.series import files, memory_tasks, step_tables
+from kapps.data.series.assembling import Series
+from kapps.data.series.files import PACKAGED_SERIES
 from kapps.data.sources import arrays, fashion
 from kapps.data.spec import check, parse
 from kapps.data.split import divide, joined_note
@@ -165,7 +166,7 @@ def load_sequences(
     elif parsed.kind in PACKAGED_SERIES:
         found = files.read_ts(files.packaged_path(parsed.kind))
     elif parsed.kind == "csv":
-        found = files.read_csv(parsed.path, group)
+        found = step_tables.read_csv(parsed.path, group)
     else:
         found = files.READERS[parsed.kind](parsed.path)
     return _divided(spec, found, validation_fraction, seed, fold)
