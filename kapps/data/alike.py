@@ -17,7 +17,7 @@ def one_spelling(word: str) -> str:
 def alike_words(words: Iterable[str]) -> list[list[str]]:
     """Words that differ in case or blanks alone, together."""
     together = collections.defaultdict(list)
-    for word in words:
+    for word in sorted(words):
         together[one_spelling(word).casefold()].append(word)
     return [same for same in together.values() if len(same) > 1]
 

@@ -31,6 +31,7 @@ import tensorflow as tf
 
 from kapps.data.delimited import read_delimited
 from kapps.data.series import files as series_files
+from kapps.data.series.ragged import Ragged
 from kapps.errors import UserError
 from kapps.serving.prediction import SomeUnreadable, answers_of_files, labels_of, load
 from kapps.serving.publishing.pictures import BETWEEN
@@ -347,6 +348,7 @@ def _series(file: Path) -> tuple[list[str], np.ndarray]:
         return names, padded
     if kind == ".ts":
         values = series_files.read_ts(file).values
+        values = values.padded() if isinstance(values, Ragged) else values
     elif kind in (".npy", ".npz"):
         try:
             held = np.load(file, allow_pickle=False)

@@ -233,7 +233,6 @@ def test_files(tmp_path, case):
 
 
 BAD_FILES = {
-    "UTF-16": ("a,t\n1,x\n".encode("utf-16"), "not UTF-8"),
     "latin-1": ("a,t\n1,é\n".encode("latin-1"), "not UTF-8"),
     "a row too long": (b"a,t\n1,x\n1,2,x\n", "line 3: 3 cells"),
     "a name twice": (b"a,a,t\n1,2,x\n", "two columns are called 'a'"),

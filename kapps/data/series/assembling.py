@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kapps.data.alike import alike_notes
+from kapps.data.series.ragged import Ragged, pack
 from kapps.errors import UserError
 
 _GONE = ("", "?", "na", "n/a", "nan", "null", "none")  # no value, as a number
@@ -17,7 +18,7 @@ class Series:
     """All series of a dataset under common row numbers, before it is divided.
 
     Attributes:
-        values: float32 [n, steps, features], padded with NaN at the end.
+        values: float32 [n, steps, features], padded with NaN at the end, or `Ragged`.
         labels: class numbers int32 [n], or numbers float32 [n].
         class_names: one name per class number; none with numbers.
         given: row numbers of the splits that come with the data; always train.
@@ -25,7 +26,7 @@ class Series:
         groups: group number int [n] of each series; None: each is alone.
     """
 
-    values: np.ndarray
+    values: np.ndarray | Ragged
     labels: np.ndarray
     class_names: tuple[str, ...]
     given: dict[str, np.ndarray]
@@ -136,9 +137,7 @@ def _assemble(path, series, labels, class_names, given, origins, notes=(), group
             )
     elif not np.isfinite(labels).all():
         raise UserError(f"'{path}': a target is missing or not finite")
-    values = np.full((len(series), max(map(len, series)), widths[0]), np.nan, np.float32)
-    for i, rows in enumerate(series):
-        values[i, : len(rows)] = rows
+    values = pack(series)
     if groups is not None:
         groups = np.unique(groups, return_inverse=True)[1]
     return Series(values, labels, class_names, given, tuple(notes), groups)
