@@ -344,8 +344,8 @@ def _delimiter(head: list[str]) -> str:
 def _refuse_title(path: pathlib.Path, rows: list[list[str]]) -> None:
     """UserError where a title or a comment stands above the names."""
     filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
-    if filled[0] == 1 and max(filled) > 1:
-        title = next(cell.strip() for cell in rows[0] if cell.strip())
+    title = rows[0][0].strip()
+    if title and filled[0] == 1 and max(filled) > 1:
         raise UserError(
             f"'{path}': the first line must name the columns, and holds {title[:60]!r} alone; "
             "remove what stands above the names"

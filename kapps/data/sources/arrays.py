@@ -149,7 +149,12 @@ def _to_uint8(
             f"'{path}': {found}; "
             "wanted are levels 0..255 (or more bits of whole numbers) or floats 0..1"
         )
-    dark = [split for split, value in highest.items() if value <= 1 + slack]
+    # A split of black pictures holds whole levels, too.
+    dark = [
+        split
+        for split, value in highest.items()
+        if value <= 1 + slack and (images[split] != np.round(images[split])).any()
+    ]
     if high > 1 + slack and dark:
         bright = max(highest, key=highest.__getitem__)
         raise UserError(
