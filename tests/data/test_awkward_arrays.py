@@ -83,6 +83,19 @@ def test_pictures(tmp_path, case):
     assert any(re.search(words, note) for note in found.notes) if words else not found.notes
 
 
+def test_more_than_fits_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    """40 pictures of 6 x 6 x 3 bytes and 40 labels of 8: 4,640 bytes."""
+    np.savez(tmp_path / "a.npz", x=X, y=Y.astype(np.int64), other=np.zeros(9999))
+    spec = f"npz:{tmp_path / 'a.npz'}"
+    assert sum(data.load(spec, memory_limit=4640).counts.values()) == 40
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", None)
+    with pytest.raises(UserError, match="holds 0.0 MiB of arrays, .*--memory-limit"):
+        data.load(spec, memory_limit=4639)
+    config = {"dataset": spec, "memory_limit": 4639 / 2**30}
+    with pytest.raises(UserError, match="--memory-limit"):
+        data.load_as_configured(config)
+
+
 WAVES = [np.sin(np.arange(8 + i % 4) * (1 + i % 2)) + 0.01 * i for i in range(40)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import zipfile
@@ -11,6 +12,7 @@ import numpy as np
 
 from kapps.data.split import NAMES
 from kapps.errors import UserError
+from kapps.files import in_words
 
 CLASS_NAMES = "class_names"
 _X = ("x", "images", "image", "imgs", "data", "series", "sequences", "pixels")
@@ -22,19 +24,21 @@ WANTED = (
 
 
 def read_arrays(
-    path: str | os.PathLike,
+    path: str | os.PathLike, memory_limit: int | None = None
 ) -> tuple[dict[str, tuple[str, str]], dict[str, np.ndarray], list[str]]:
     """The arrays of a .npz file.
 
     Args:
         path: of the file.
+        memory_limit: bytes that its arrays may take; None: as many as there are.
 
     Returns:
         For each split the names of its examples and of its targets; the arrays by name; notes on
         arrays that were not read.
 
     Raises:
-        UserError: the file is no such archive, or its arrays are not called as `WANTED` says.
+        UserError: the file is no such archive, its arrays are not called as `WANTED` says, or they
+            are larger than the limit; that is found before they are read.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -42,6 +46,13 @@ def read_arrays(
             names = [key for pair in layout.values() for key in pair]
             if CLASS_NAMES in archive.files:
                 names.append(CLASS_NAMES)
+            size = sum(_size(path, key) for key in names)
+            if memory_limit is not None and size > memory_limit:
+                raise UserError(
+                    f"'{path}' holds {in_words(size)} of arrays, and {in_words(memory_limit)} of "
+                    "memory are allowed for them (--memory-limit, in GiB): allow more, or save the "
+                    "pictures as files in a folder for each class, which are read from the disk"
+                )
             arrays = {key: archive[key] for key in names}
     except (OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
         if isinstance(error, UserError):
@@ -49,6 +60,15 @@ def read_arrays(
         raise UserError(f"'{path}' cannot be read as arrays without pickle: {error}") from error
     notes = [f"arrays of '{path}' that were not read: {', '.join(others[:10])}"] if others else []
     return layout, arrays, notes
+
+
+def _size(path: str | os.PathLike, key: str) -> int:
+    """Bytes of an array in memory, by its header."""
+    with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0}
+        shape, _, kind = read.get(version, np.lib.format.read_array_header_2_0)(file)
+    return math.prod(shape) * kind.itemsize
 
 
 def find_layout(path: str, keys: Sequence[str]) -> tuple[dict[str, tuple[str, str]], list[str]]:

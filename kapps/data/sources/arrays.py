@@ -30,7 +30,9 @@ def read_digits(image_size=None, channels=None) -> Source:
     return array_source({"train": (pixels, digits.target)}, names, image_size, channels)
 
 
-def read_npz(path: pathlib.Path, image_size=None, channels=None) -> Source:
+def read_npz(
+    path: pathlib.Path, image_size=None, channels=None, memory_limit: int | None = None
+) -> Source:
     """Reads a file written by numpy.savez.
 
     Keys: x_train and y_train (perhaps x_val, y_val, x_test, y_test), or train_images and
@@ -42,9 +44,10 @@ def read_npz(path: pathlib.Path, image_size=None, channels=None) -> Source:
     [n, 1]; without class_names the values found are the classes.
 
     Raises:
-        UserError: keys, shapes, types or values are others than these.
+        UserError: keys, shapes, types or values are others than these, or the arrays take more
+            than `memory_limit` bytes.
     """
-    layout, arrays, notes = read_arrays(path)
+    layout, arrays, notes = read_arrays(path, memory_limit)
     names = arrays.get(CLASS_NAMES)
     images = {split: _checked_images(path, x, arrays[x]) for split, (x, _) in layout.items()}
     labels = {split: _checked_labels(path, y, arrays[y]) for split, (_, y) in layout.items()}

@@ -134,6 +134,9 @@ class ImageFlags:
     """folder: where decoded images are kept; disk: a file for later runs, too; none: decode them in
     every epoch, and write nothing; auto: disk for 1,000 images to 32 GiB and half of what is free,
     or else memory, if they fit"""
+    memory_limit: Positive = 4.0
+    """GiB of decoded images in memory: more of a folder or of a TensorFlow dataset are read from
+    the disk, and an npz file with more is refused"""
     group_pattern: str | None = None
     """folder: a regular expression with one group, searched for in file names: "(patient[0-9]+)"
     puts all images with the same value into one split"""
