@@ -15,7 +15,7 @@ from kapps.data.delimited import read_delimited
 from kapps.data.images.files import formats
 from kapps.errors import UserError
 
-TABLE_FILES = (".csv", ".tsv")
+TABLE_FILES = (".csv", ".tsv", ".gz", ".parquet", ".jsonl")
 IMAGE_FILES = tuple(sorted(formats.EXTENSIONS))
 ASKED_FILES = (*TABLE_FILES, *IMAGE_FILES, ".npy", ".npz", ".ts")
 

@@ -344,6 +344,9 @@ def _delimiter(head: list[str]) -> str:
 def _refuse_title(path: pathlib.Path, rows: list[list[str]]) -> None:
     """UserError where a title or a comment stands above the names."""
     filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
+    ruled = [cell.strip() for cell in rows[1]] if len(rows) > 1 else []
+    if any(ruled) and all(not cell.strip(":-") for cell in ruled) and max(map(len, ruled)) > 2:
+        raise UserError(f"'{path}' is a table of text with rules (Markdown?), and no CSV")
     title = rows[0][0].strip()
     if title and filled[0] == 1 and max(filled) > 1:
         raise UserError(

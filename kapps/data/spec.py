@@ -22,7 +22,7 @@ ARGUMENTS = {
     "ts": "PATH",
 }
 # Files that are read as those of another kind are.
-_ALIASES = {"parquet": "csv", "jsonl": "csv", "tsv": "csv"}
+ALIASES = {"parquet": "csv", "jsonl": "csv", "tsv": "csv"}
 PICTURES = ("digits", "fashion_mnist", "tfds", "folder", "npz")
 # Data of one file: which endings it has, for the hint of a path without its kind.
 _ENDINGS = {".npz": "npz", ".txt": "text", ".csv": "csv", ".ts": "ts", ".tsv": "csv"}
@@ -55,7 +55,7 @@ def parse(spec: str, kinds: Sequence[str] = PICTURES, names: Sequence[str] = ())
         UserError: the kind is unknown, or its argument is missing, superfluous or malformed.
     """
     kind, colon, argument = spec.partition(":")
-    kind = _ALIASES.get(kind, kind) if _ALIASES.get(kind) in kinds else kind
+    kind = ALIASES.get(kind, kind) if ALIASES.get(kind) in kinds else kind
     if kind not in (*names, *kinds):
         known = [*names, *map(_written, kinds)]
         raise UserError(

@@ -304,7 +304,7 @@ def _text(argument: str) -> str:
 def _documents(argument: str) -> list[str]:
     """The texts of a file, or the argument itself."""
     file = Path(argument)
-    if file.suffix.lower() in (".csv", ".tsv"):
+    if file.suffix.lower() in (".csv", ".tsv", ".gz", ".parquet", ".jsonl"):
         table = read_delimited(file)
         name = "text" if "text" in table.names else table.names[0]
         if name != "text" and len(table.names) > 1:

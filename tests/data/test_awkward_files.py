@@ -103,6 +103,7 @@ REFUSED = {
     "half of a gzip": (packed(plain())[:-20], "cannot be read: Compressed file ended"),
     "a title above": ("Sales of 2024,,\n" + plain(), "first line.*'Sales of 2024' alone"),
     "a comment above": ("# made by hand\n" + plain(), "first line.*'# made by hand' alone"),
+    "a table of Markdown": ("|x|m|t|\n|---|:--|---|\n" + "".join(f"|{x}|p|a|\n" for x in X), "rules .Markdown"),
     "blanks between the cells": (plain().replace(",", " "), "parted by a comma"),
     "values below an empty name": (plain().replace("t\n", "t,\n", 1).replace("a\n", "a,7\n"), "4 cells"),
     "names of rows, as R writes them": (text(rows=[f"{i},{x},p,a" for i, x in enumerate(X)]), "4 cells"),
@@ -134,6 +135,9 @@ COLUMNS = {
     "days and months by turns": ([f"{i % 28 + 1}/5/2024" if i % 2 else f"5/{i % 28 + 1}/2024" for i in R], "several ways", {}, None),
     "lakh and crore": ([f"{i + 1},23,45,678" for i in R], "number", {0: 12345678}, "12345678"),
     "categories by case": ([("Red", "red", "blue")[i % 3] for i in R], "string", {0: "Red"}, "differ in case.*'Red', 'red'"),
+    "times of two offsets": ([f"2024-05-01T{i % 24:02}:00{('Z', '+02:00', '-05:00')[i % 3]}" for i in R], "date", {0: 19844}, r"several offsets \(\+02:00, -05:00, Z\)"),
+    "times of one offset": ([f"2024-05-{i % 28 + 1:02}T12:00+02:00" for i in R], "date", {0: 19844.5}, "holds dates"),
+    "subtotals among the rows": (["Subtotal" if i % 10 == 9 else f"r{i % 4}" for i in R], "string", {9: "Subtotal"}, "total or subtotal in 6 rows"),
     "lists": ([f"[{i % 3}, {i % 5}]" for i in R], "string", {0: "[0, 0]"}, "comes once"),
 }  # fmt: skip
 
@@ -201,6 +205,8 @@ def test_a_column_that_says_the_target(tmp_path):
     assert any("'m' says the target" in n for n in load(tmp_path, text(rows=rows)).notes)
     rows[0] = rows[1].replace("D2", "D1").replace(",b", ",b")
     assert not any("says the target" in n for n in load(tmp_path, text(rows=rows * 2)).notes)
+    few = [f"{i}.5,{i % 2},c{i % 12}" for i in range(30)]  # values that come once say anything
+    assert not any("says the target" in n for n in load(tmp_path, text(rows=few)).notes)
     rows = [f"{x},{float(x) * 1.1 + 3:.6f},{x}" for x in X]
     table = load(tmp_path, text("p,q,t", [f"{i * 3 % 17},{r}" for i, r in enumerate(rows)]).replace("p,q,t", "p,x,q,t"))  # fmt: skip
     assert [n.split("'")[1] for n in table.notes if "says the target" in n] == ["q", "x"]

@@ -95,6 +95,20 @@ def _several_ways(cells: Cells, order: str, odd: np.ndarray, total: int) -> str 
     )
 
 
+def offsets_note(cells: Cells) -> str:
+    """A note on times with several offsets from UTC, which are not added; "" without."""
+    from pyarrow import compute
+
+    texts = cells.values.take(np.flatnonzero(cells.present))
+    found = compute.extract_regex(texts, r"[0-9] ?(?P<offset>Z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2})$")
+    offsets = compute.struct_field(found, ["offset"]).drop_null().unique().to_pylist()
+    # A date such as 2024-05-01 ends like an offset, but has none before an hour.
+    timed = compute.any(compute.match_substring(texts, ":")).as_py()
+    if len(offsets) < 2 or not timed:
+        return ""
+    return f"has times of several offsets ({', '.join(sorted(offsets)[:3])}), which were not added"
+
+
 def parse_dates(values: pyarrow.Array, order: str) -> tuple[np.ndarray, np.ndarray]:
     """Days since 1970-01-01, float64 [d], NaN for what is no date; and which texts have a time.
 

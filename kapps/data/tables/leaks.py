@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from kapps.data.tables.loading import TableData
 
 _FEWEST = 20  # rows, of which fewer may agree by chance
+_OF_CLASS = 4  # rows of a class, on average
 _LINEAR = 1 - 1e-9  # squared correlation of two columns of which one is computed from the other
 
 
@@ -23,19 +24,21 @@ def leaks(data: TableData) -> list[str]:
     if len(train) < _FEWEST:
         return []
     found = [
-        data.titles[served]
+        data.columns[served]["reading"]["title"]
         for served, values in train.inputs.items()
         if (_one_to_one if data.task == "classification" else _on_a_line)(values, train.targets)
     ]
     return [
         f"column '{title}' says the target '{data.target}' in other words, of every training row: "
         f"if it is known only afterwards, leave it out with --drop '{title}'"
-        for title in found
+        for title in dict.fromkeys(found)
     ]
 
 
 def _one_to_one(values: np.ndarray, targets: np.ndarray) -> bool:
     first, at = np.unique(targets, return_index=True)
+    if len(targets) < _OF_CLASS * len(first):  # where values come once, they say anything
+        return False
     if len(np.unique(values[at].astype(str))) < len(first):  # quick for nearly all columns
         return False
     words, number = np.unique(values.astype(str), return_inverse=True)

@@ -15,7 +15,7 @@ import numpy as np
 from kapps.data.delimited import Delimited
 from kapps.data.tables import columns as kinds
 from kapps.data.tables.cells import MISSING, Cells, shown
-from kapps.data.tables.dates import date_part, parse_dates, recognize_dates
+from kapps.data.tables.dates import date_part, offsets_note, parse_dates, recognize_dates
 from kapps.data.tables.numbers import recognize_numbers
 from kapps.errors import UserError
 
@@ -107,6 +107,8 @@ def describe_columns(
         if isinstance(column, dict):
             reading = {**about, "date": order, "part": part}
             described[f"{served}_{part}"] = {**column, "reading": reading}
+    if timed.any() and (note := offsets_note(train)):
+        notes.append(f"column '{name}' {note}: times are those that the clock showed")
     notes.append(
         f"column '{name}' holds dates ({order}): the model sees "
         + ", ".join(column["reading"]["part"] for column in described.values())

@@ -6,6 +6,7 @@ import dataclasses
 
 from kapps.data.delimited import Delimited
 
+_TOTALS = "^(sub-?|grand )?totals?:?$"
 _MOST = 10  # rows at the end that are looked at
 _WORDS = {
     "total", "totals", "grand total", "subtotal", "sum", "sums", "average", "avg", "mean", "count",
@@ -34,6 +35,7 @@ def without_totals(table: Delimited) -> Delimited:
             end, words = row, [*words, alone[0]]
         elif any(cells):
             break
+    table = dataclasses.replace(table, notes=(*table.notes, *_within(table, end)))
     if not words:
         return table
     many = len(words) > 1
@@ -43,6 +45,22 @@ def without_totals(table: Delimited) -> Delimited:
     )
     cells = tuple(column.slice(0, end) for column in table.cells)
     return dataclasses.replace(table, cells=cells, notes=(*table.notes, note))
+
+
+def _within(table: Delimited, end: int) -> list[str]:
+    """Notes on rows of totals among the others."""
+    from pyarrow import compute
+
+    notes = []
+    for name, column in zip(table.names, table.cells, strict=True):
+        lower = compute.utf8_lower(column.slice(0, end))
+        count = compute.sum(compute.match_substring_regex(lower, _TOTALS)).as_py() or 0
+        if count:
+            notes.append(
+                f"column '{name}' says total or subtotal in {count:,} rows: if they sum up others, "
+                "leave them out"
+            )
+    return notes
 
 
 def _sums_up(cell: str) -> bool:
