@@ -630,7 +630,8 @@ def checks(strategies):
 
 def brighter(images, seed):
     """An augmentation of one's own: each picture by a number of its own."""
-    return images + tf.random.stateless_uniform([tf.shape(images)[0], 1, 1, 1], seed, 0, 20)
+    more = tf.random.stateless_uniform([tf.shape(images)[0], 1, 1, 1], seed, 0, 20)
+    return tf.cast(images, tf.float32) + more
 
 
 AUGMENTED = {

@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 FEW = 0.05  # the share of cells that may differ from all others and count as missing
 MOST_WORDS = 20  # different words among them
 _MOST_UNITS = 10  # of more of them, what stands behind the digits is part of a code
-_SENTINEL = re.compile(r"-?(9{2,6}|8{3,6}|7{3,6})(\.0+)?")
+# Written with nines (eights, sevens) alone.
+_SENTINELS = {
+    float(sign + digit * count)
+    for sign in ("", "-")
+    for digit, least in (("9", 2), ("8", 3), ("7", 3))
+    for count in range(least, 7)
+}
 # As JSON and Python write them; a leading zero makes a code.
 PLAIN = r"^[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 _PLAIN = re.compile(PLAIN)
@@ -169,17 +175,19 @@ def far_off(cells: Cells, numbers: np.ndarray) -> str:
         numbers: of each distinct text its number, float64 [d]; NaN for what is none.
     """
     there = np.flatnonzero(~np.isnan(numbers) & (cells.present > 0))
-    if len(np.unique(numbers[there])) < 4:
-        return ""
-    for place in (there[numbers[there].argmin()], there[numbers[there].argmax()]):
-        text = cells.texts([place])[0]
-        others = numbers[there][numbers[there] != numbers[place]]
-        apart = np.abs(others - numbers[place]).min()
-        if _SENTINEL.fullmatch(text) and apart > others.max() - others.min():
-            return (
-                f"holds {shown([(text, int(cells.counts[place]))])}, and else numbers from "
-                f"{others.min():g} to {others.max():g}"
-            )
+    values = numbers[there]
+    for extreme in (values.min(initial=np.inf), values.max(initial=-np.inf)):
+        if extreme not in _SENTINELS:  # nearly all columns
+            continue
+        others = values[values != extreme]
+        if len(np.unique(others)) < 3 or np.ptp(others) >= np.abs(others - extreme).min():
+            continue
+        same = np.zeros(len(numbers), bool)
+        same[there[values == extreme]] = True
+        return (
+            f"holds {shown(cells.most_frequent(same))}, and else numbers from "
+            f"{others.min():g} to {others.max():g}"
+        )
     return ""
 
 
