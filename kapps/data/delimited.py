@@ -41,8 +41,10 @@ _FOREIGN = {
     b"ARROW1": "an Arrow (Feather) file: save it as Parquet or CSV",
     b"\x89HDF": "an HDF5 file: save the table as Parquet or CSV",
     b"\x80": "a pickle of Python: save the table as Parquet or CSV",
-    b"RDX": "R data: save the table with write.csv(..., row.names = FALSE)",
+    b"RDX3\n": "R data: save the table with write.csv(..., row.names = FALSE)",
 }
+# Not any "<": some columns are called <DATE>.
+_MARKUP = re.compile(rb"(?i)\s*<(!doctype|!--|\?xml|html|head|body|table|svg|div)")
 _EXCEL = re.compile(r"sep=(.)\s*$", re.IGNORECASE)  # how Excel is told the separator
 _BLANK_BEFORE_QUOTE = re.compile(rb'(?:\A|[,;\t|\r\n]|\xef\xbb\xbf) +"')
 
@@ -150,7 +152,7 @@ def _typed(path: pathlib.Path, names_only: bool = False) -> Delimited | None:
     if kind:
         with _messages(path):
             return typed.read(path, kind, names_only)
-    if start.lstrip()[:1] == b"<":
+    if _MARKUP.match(start):
         raise UserError(f"'{path}' is HTML or XML, and no CSV: was it downloaded from a page?")
     if b"\0" in start and not start.startswith(_UTF_16):
         raise UserError(f"'{path}' has zero bytes: it is no text; save it as CSV in UTF-8")

@@ -65,6 +65,7 @@ SAME = {
     "empty columns": (plain().replace("\n", ",,\n"), "t.csv"),
     "an empty name": (plain().replace("t\n", "t,\n", 1), "t.csv"),
     "line ends of old Macs": (text(end="\r"), "t.csv"),
+    "names in angle brackets": (plain().replace("x,m,t", "<X>,<M>,<T>"), "t.csv"),
     "a byte order mark twice": ("\ufeff\ufeff" + plain(), "t.csv"),
     "cells of no width": (plain().replace(",", "\u200b,"), "t.csv"),
     "names in the middle": (text(rows=plain().split("\n")[1:31] + plain().split("\n")[:1] + plain().split("\n")[31:61]), "t.csv"),
@@ -77,6 +78,10 @@ SAME = {
 @pytest.mark.parametrize("case", SAME)
 def test_the_same_table(tmp_path, case):
     content, name = SAME[case]
+    if "brackets" in case:
+        table = load(tmp_path, content, name, target="<T>")
+        assert list(table.columns) == ["M", "X"] and read_names(tmp_path / name)[0] == "<X>"
+        return
     table = load(tmp_path, content, name)
     assert list(table.columns) == ["m", "x"] and table.class_names == ("a", "b")
     assert sum(table.counts.values()) == N
