@@ -49,6 +49,7 @@ FOLDERS = {
     "splits in the only folder of the only folder": (splits("data/images/train/", "data/images/test/"), 6, "data/images/, the only folder"),
     "classes in the only folder": (classes("animals/"), 2, "all lies in animals/"),
     "splits below the classes": (BELOW, 6, None),
+    "classes below folds": (classes("fold1/", count=3) | classes("fold2/", count=3, start=50), ("fold1", "fold2"), "all hold cat, dog: if these are the classes, --label-pattern '/"),
     "training and Testing": (splits("training/", "Testing/"), 6, None),
     "splits without classes": (flat("train") | flat("test", 3, 1000), None, "no class folders in them.*--labels"),
     "pictures and masks": (flat("images") | flat("masks", 6, 1000), None, "parts of a dataset"),
@@ -140,3 +141,10 @@ def test_metadata_as_json_lines(make_folder):
     lines = "".join(f'{{"file_name": "{n}.png", "label": "{n[:3]}"}}\n' for n in NAMES)
     found = data.load(f"folder:{make_folder(PICTURES | {'metadata.jsonl': lines.encode()})}")
     assert found.class_names == ("cat", "dog") and sum(found.counts.values()) == 12
+
+
+@pytest.mark.slow
+def test_classes_below_folds_by_pattern(make_folder):
+    files = classes("fold1/", count=4) | classes("fold2/", count=4, start=50)
+    found = data.load(f"folder:{make_folder(files)}", label_pattern="/([^/]+)/")
+    assert found.class_names == ("cat", "dog") and sum(found.counts.values()) == 16

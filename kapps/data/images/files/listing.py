@@ -103,6 +103,8 @@ def list_folder(
         folders, files = _entries(folder)
         listing.others += [_name(path, root) for path in files]
         below = _splits_below(folders) if split is None else {}
+        if not below:
+            _note_alike(folders, listing)
         for class_folder in folders:
             for own_split, top in below.get(class_folder, [(split, class_folder)]):
                 _list_class(top, class_folder, own_split, root, listing, start_of)
@@ -204,6 +206,20 @@ def _splits_below(
         found[folder] = named
     several = {split for named in found.values() for split, _ in named}
     return found if len(several) > 1 else {}
+
+
+def _note_alike(folders: list[pathlib.Path], listing: Listing) -> None:
+    """A note where all class folders hold the same folders: fold1/cat, fold1/dog, fold2/cat ..."""
+    inside = [_entries(folder) for folder in folders]
+    names = {tuple(path.name for path in inner) for inner, _ in inside}
+    if len(folders) < 2 or len(names) != 1 or len(same := names.pop()) < 2:
+        return
+    if any(files for _, files in inside):
+        return
+    listing.notes.append(
+        f"the class folders {folders[0].name}, {folders[1].name} ... all hold {', '.join(same[:3])}"
+        f"{' ...' if len(same) > 3 else ''}: if these are the classes, --label-pattern '/([^/]+)/'"
+    )
 
 
 def _refuse_parts(root: pathlib.Path, folders: list[pathlib.Path], splits: dict) -> None:
