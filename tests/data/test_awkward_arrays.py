@@ -9,6 +9,7 @@ import pytest
 
 from kapps import data
 from kapps.data.series import files
+from kapps.data.series.step_tables import read_steps
 from kapps.data.sources.archive import find_layout
 from kapps.errors import UserError
 
@@ -190,3 +191,15 @@ def test_texts(make_folder):
     root = make_folder(documents("train/") | documents("test/") | extra, "more")
     found = data.load_documents(f"folder:{root}")
     assert any("no text of the test split is of class unsup" in note for note in found.notes)
+
+
+def test_steps_without_labels_and_with_dates(tmp_path):
+    """As `kapps predict` reads them: the order is that of time, and a comma a decimal one."""
+    (tmp_path / "a.csv").write_text(
+        "Time;v\n2024-05-12;1,5\n2024-05-10;2,5\n2024-05-11;3,5\n", encoding="utf-8"
+    )
+    steps = read_steps(tmp_path / "a.csv")
+    assert steps.names == ["a"] and steps.series[0][:, 0].tolist() == [2.5, 3.5, 1.5]
+    (tmp_path / "a.csv").write_text("time,Time,v\n1,2,3\n")
+    with pytest.raises(UserError, match="two columns are called 'time'"):
+        read_steps(tmp_path / "a.csv")

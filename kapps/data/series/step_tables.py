@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from kapps.data.delimited import read_delimited
+from kapps.data.delimited import check_twice, read_delimited
 from kapps.data.series.assembling import Series, last_step, to_numbers, with_classes, with_numbers
 from kapps.data.split import NAMES
 from kapps.errors import UserError
@@ -16,25 +17,43 @@ _ABOUT = ("series", "label", "target", "time", "split")
 _UNEVEN = 1.5  # times as long as another step
 
 
-def read_csv(path: pathlib.Path, group: str | None = None) -> Series:
-    """Reads a CSV file with a row per step, as this module's docstring says.
+class Steps(NamedTuple):
+    """A table with a row per step.
+
+    Attributes:
+        columns: its cells by name; those of what is said of a series in small letters.
+        names: of the series, in the order of the file.
+        rows: the rows of each, in the order of time.
+        series: its values, float32 [steps, features], without padding at the end.
+        notes: what should be known.
+    """
+
+    columns: dict[str, list[str]]
+    names: list[str]
+    rows: list[list[int]]
+    series: list[np.ndarray]
+    notes: list[str]
+
+
+def read_steps(path: pathlib.Path, group: str | None = None, labelled: bool = False) -> Steps:
+    """Reads the steps of a table.
 
     Args:
-        path: the file.
-        group: a column (patient, recording ...) with one value for each series; it is no feature.
+        path: the file. Without a column `series` it is one.
+        group: a column that is no feature.
+        labelled: whether there must be a column `series`, and one `label` or `target`.
 
     Raises:
-        UserError: columns are missing, or a series contradicts itself.
+        UserError: columns are missing, or a cell is no number or no time.
     """
     table = read_delimited(path)
-    notes = list(table.notes)
     # Series, LABEL and Time are meant, too.
     called = [n.lower() if n.lower() in _ABOUT and n != group else n for n in table.names]
+    check_twice(str(path), called)
     columns = dict(zip(called, table.columns, strict=True))
     if group is not None and group not in columns:
         raise UserError(f"'{path}' has no column '{group}' to keep series together by")
-    target = "target" if "target" in columns else "label"
-    for name in ("series", target):
+    for name in ("series", "target" if "target" in columns else "label") if labelled else ():
         if name not in columns:
             raise UserError(
                 f"'{path}' has no column '{name}'; a row is a step, and needs 'series', 'label' "
@@ -44,24 +63,40 @@ def read_csv(path: pathlib.Path, group: str | None = None) -> Series:
     if not features:
         raise UserError(f"'{path}' has no values: every column but {', '.join(_ABOUT)} is one")
     values = np.stack([to_numbers(path, columns[name], name) for name in features], axis=1)
-    names = list(dict.fromkeys(columns["series"]))
+    of_row = columns.get("series", [path.stem] * len(values))
+    names = list(dict.fromkeys(of_row))
     which = {name: i for i, name in enumerate(names)}
     rows: list[list[int]] = [[] for _ in names]
-    for row, name in enumerate(columns["series"]):
+    for row, name in enumerate(of_row):
         rows[which[name]].append(row)
     if unnamed := len(rows[which[""]]) if "" in which else 0:
         raise UserError(f"'{path}': {unnamed:,} rows do not say which series they are of")
+    notes = list(table.notes)
     if "time" in columns:
         time = _times(path, columns["time"])
         rows = [sorted(at, key=lambda row: time[row]) for at in rows]
         notes += _uneven([time[at] for at in rows])
+    series = [values[at] for at in rows]
+    return Steps(columns, names, rows, [one[: last_step(one)] for one in series], notes)
+
+
+def read_csv(path: pathlib.Path, group: str | None = None) -> Series:
+    """Reads a table with a row per step and a label for each series.
+
+    Args:
+        path: the file.
+        group: a column (patient, recording ...) with one value for each series; it is no feature.
+
+    Raises:
+        UserError: columns are missing, or a series contradicts itself.
+    """
+    columns, names, rows, series, notes = read_steps(path, group, labelled=True)
     origins = [f"'{path}', series {name}" for name in names]
+    target = "target" if "target" in columns else "label"
     texts = _one_per_series(columns[target], rows, target, origins)
     given = {"train": np.arange(len(names))}
     if "split" in columns:
         given = _given(path, _one_per_series(columns["split"], rows, "split", origins))
-    series = [values[at] for at in rows]
-    series = [one[: last_step(one)] for one in series]
     groups = None
     if group is not None:
         groups = _one_per_series(columns[group], rows, group, origins)
