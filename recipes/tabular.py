@@ -36,7 +36,8 @@ class Config(
     """What is trained, on what, and how."""
 
     dataset: str = "breast_cancer"
-    """csv:PATH (CSV, Parquet, JSON lines), or breast_cancer, diabetes, iris, wine of scikit-learn"""
+    """csv:PATH (CSV, Parquet, JSON lines), or one of scikit-learn's: breast_cancer, diabetes, iris,
+    wine"""
     target: str | None = None
     """the column to predict; scikit-learn's tables have one"""
     task: Literal["auto", "classification", "regression"] = "auto"
