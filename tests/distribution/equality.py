@@ -646,11 +646,8 @@ AUGMENTED = {
 def augmented(strategies):
     """The batches of one device, and those of two put together, compared bit by bit."""
     images = np.random.default_rng(0).integers(0, 256, (16, 6, 6, 3)).astype(np.uint8)
-    split, exact, found = (
-        data.Split(np.arange(16, dtype=np.int32), lambda rows: rows),
-        np.eye(16),
-        {},
-    )
+    split = data.Split(np.arange(16, dtype=np.int32), lambda rows: rows)
+    exact, found = np.eye(16, dtype=np.float32), {}
     for name, settings in AUGMENTED.items():
         augmentation = data.Augmentation(**settings)
 
