@@ -72,7 +72,7 @@ def measure(config: Config, count: int) -> dict[str, Any]:
             f"{len(images.splits['train'])} training pictures are less than one batch of {size}: "
             "use a larger --dataset or a smaller --batch-size"
         )
-    batches, _, _ = recipe.batch(
+    batches, _, _ = recipe.batches(
         recipe.Config(batch_size=size, augment=config.augment, export=False), images
     )
     with strategy.scope():
@@ -168,7 +168,7 @@ def main(config: Config) -> dict[str, Any]:
         )
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in ("only", "results")}
     result = {
-        "config": training.run.plain(settings),
+        "config": json.loads(json.dumps(settings)),
         "rows": rows,
         "measured_alone": not config.shared,
         "machine": training.machine(),

@@ -69,20 +69,35 @@ class Config:
     """classes: a folder to keep pre-trained networks in, and to take them from"""
     pictures: int = 360
     """cache: of the data set that is made for it"""
+    tiny: bool = False
+    """does it run at all? One seed, an epoch each; nothing is written"""
 
 
 def main(config: Config) -> None:
     """Measure, print, write."""
+    if config.tiny:
+        make_tiny()
+        config = dataclasses.replace(config, seeds=1, pictures=48)
     if config.what == "classes":
         result = classes(config.seeds, config.networks)
     else:
         result = cache(config.pictures)
+    if config.tiny:
+        return
     about = {
         "machine": training.machine(),
         "shared_machine": "other work ran beside it: trust ratios, not seconds",
         "versions": training.versions(),
     }
     files.write_json(RESULTS / f"transfer_{config.what}.json", about | result)
+
+
+def make_tiny() -> None:
+    """An epoch of everything, on few pictures."""
+    global POOL, TESTED, PRETRAIN_EPOCHS, PROBE_EPOCHS, SHOTS
+    POOL, TESTED, PRETRAIN_EPOCHS, PROBE_EPOCHS, SHOTS = 40, 10, 1, 1, SHOTS[:1]
+    SCRATCH_EPOCHS.update(dict.fromkeys(SHOTS, 1))
+    TUNE_EPOCHS.update(dict.fromkeys(SHOTS, 1))
 
 
 def classes(seeds: int, networks: str) -> dict:
@@ -174,6 +189,7 @@ def pretrained(train: data.Split, chosen, seed: int, folder: str) -> keras.Model
         return keras.models.load_model(kept, compile=False)
     training.seed_everything(seed)
     rows = np.flatnonzero(np.isin(train.labels, chosen))
+    rows = rows[: POOL * 15]  # as many as there are, but for a tiny one
     labels = np.argsort(np.argsort(chosen))[np.searchsorted(np.sort(chosen), train.labels[rows])]
     model = network(5 * TURNS)
     how = {"augment": True, "batch": 128, "turns": TURNS}
@@ -306,20 +322,24 @@ def cache(pictures: int) -> dict:
 
 def timed_probe(config) -> tuple[dict, float]:
     """The recipe's figures, and the seconds of its probe, features included."""
-    seconds = []
-    probe = transfer_learning.Work._probe
+    begins, ends = [], []
+    features, phase = transfer_learning.feature_batches, training.fit_phase
 
-    def timed(self, epochs):
-        begin = time.perf_counter()
-        history = probe(self, epochs)
-        seconds.append(time.perf_counter() - begin)
+    def computed(*arguments, **settings):
+        begins.append(time.perf_counter())
+        return features(*arguments, **settings)
+
+    def trained(*arguments, **settings):
+        begins.append(time.perf_counter())
+        history = phase(*arguments, **settings)
+        ends.append(time.perf_counter())
         return history
 
-    transfer_learning.Work._probe = timed
+    transfer_learning.feature_batches, training.fit_phase = computed, trained
     try:
-        return call(transfer_learning, config), seconds[0]
+        return call(transfer_learning, config), ends[0] - begins[0]
     finally:
-        transfer_learning.Work._probe = probe
+        transfer_learning.feature_batches, training.fit_phase = features, phase
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ import tyro
 from kapps import evaluation, files, training
 from kapps.command_line import call
 from kapps.data.split import stratified
+from kapps.models.pretrained import transfer
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from recipes import transfer_learning  # noqa: E402
@@ -49,6 +50,8 @@ class Config:
     """side that they are resized to"""
     keep: pathlib.Path | None = None
     """where the first fold's run goes, report and all"""
+    tiny: bool = False
+    """does it run at all? One epoch of each phase on one fold; nothing is written"""
 
 
 def main(config: Config) -> None:
@@ -64,7 +67,7 @@ def main(config: Config) -> None:
         folds[rest[part]], rest = fold, rest[left]
     folds[rest] = config.folds - 1
     rows, begin = [], time.perf_counter()
-    for fold in range(config.folds):
+    for fold in range(1 if config.tiny else config.folds):
         with tempfile.TemporaryDirectory() as scratch:
             rows.append(one_fold(config, fold, scratch, paths, labels, folds))
         print(rows[-1], flush=True)
@@ -79,7 +82,8 @@ def main(config: Config) -> None:
             "cross_validated": {kind: summary(rows, kind) for kind in KINDS},
             "folds": rows,
         }
-        files.write_json(RESULT, result)
+        if not config.tiny:
+            files.write_json(RESULT, result)
     print(result["cross_validated"], f"{minutes:.1f} minutes")
 
 
@@ -101,6 +105,7 @@ def one_fold(config: Config, fold: int, scratch: str, paths, labels, folds) -> d
     settings = transfer_learning.Config(
         dataset=f"folder:{scratch}/pictures",
         image_size=config.image_size,
+        **({"probe_epochs": 1, "fine_tune_epochs": 1} if config.tiny else {}),
         skip_broken=True,
         run_dir=str(run),
         export_dir=f"{scratch}/served",
@@ -119,25 +124,34 @@ def one_fold(config: Config, fold: int, scratch: str, paths, labels, folds) -> d
 @contextlib.contextmanager
 def asked_after_each_phase(row: dict):
     """The test accuracy of both phases: the benchmark may see what the recipe may not."""
-    work = transfer_learning.Work
-    phases = {"probe": work._probe, "fine_tuning": work._fine_tune}
+    load, set_head, phase = transfer_learning.load, transfer.set_head, training.fit_phase
+    images = []
 
-    def asked(name):
-        def phase(self, epochs):
-            history = phases[name](self, epochs)
-            # What `fit` leaves are the weights of the best epoch on validation.
-            test = self.images.splits["test"]
-            logits = evaluation.predict_logits(self.model, test, 64)
-            row[name] = float(np.mean(logits.argmax(axis=-1) == test.labels))
-            return history
+    def loaded(config):
+        images.append(load(config))
+        return images[-1]
 
-        return phase
+    def ask(name, model):
+        # What `fit_phase` leaves are the weights of the best epoch on validation.
+        test = images[-1].splits["test"]
+        logits = evaluation.predict_logits(model, test, 64)
+        row[name] = float(np.mean(logits.argmax(axis=-1) == test.labels))
 
-    work._probe, work._fine_tune = asked("probe"), asked("fine_tuning")
+    def headed(model, head):
+        set_head(model, head)
+        ask("probe", model)
+
+    def trained(name, names, part, *arguments, **settings):
+        history = phase(name, names, part, *arguments, **settings)
+        if name == transfer_learning.FINE_TUNING:
+            ask("fine_tuning", part)
+        return history
+
+    transfer_learning.load, transfer.set_head, training.fit_phase = loaded, headed, trained
     try:
         yield
     finally:
-        work._probe, work._fine_tune = phases.values()
+        transfer_learning.load, transfer.set_head, training.fit_phase = load, set_head, phase
 
 
 def summary(rows: list[dict], kind: str) -> dict:

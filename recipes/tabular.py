@@ -36,7 +36,8 @@ class Config(
     """Data, network and training."""
 
     dataset: str = "breast_cancer"
-    """csv:PATH, or one of scikit-learn's: breast_cancer, diabetes, iris, wine"""
+    """csv:PATH (CSV, Parquet, JSON lines), or one of scikit-learn's: breast_cancer, diabetes, iris,
+    wine"""
     target: str | None = None
     """the column to predict; scikit-learn's tables have one"""
     task: Literal["auto", "classification", "regression"] = "auto"
@@ -47,6 +48,8 @@ class Config(
     """columns to keep although they look like identifiers"""
     categories: tuple[str, ...] = ()
     """columns to treat as categories, whatever they look like"""
+    missing_words: tuple[str, ...] = data.MISSING
+    """what stands for a missing value in a feature, besides an empty cell"""
     group: str | None = None
     """a column (patient, customer): all rows with the same value are in one split"""
     split_by_time: str | None = None
@@ -97,6 +100,7 @@ def load(config: Config) -> data.TableData:
         drop=config.drop,
         keep=config.keep,
         categories=config.categories,
+        missing_words=config.missing_words,
         group=config.group,
         time=config.split_by_time,
         split_column=config.split_column,

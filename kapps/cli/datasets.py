@@ -57,7 +57,8 @@ class Describe:
     def run(self) -> None:
         """Writes the report."""
         data.check(self.spec, self.data_dir, (*data.PICTURES, "csv"), data.TABLES)
-        if self.spec in data.TABLES or self.spec.startswith("csv:"):
+        parsed = data.parse(self.spec, (*data.PICTURES, "csv"), data.TABLES)
+        if self.spec in data.TABLES or parsed.kind == "csv":
             report = data.describe_table(self.spec)
             console.write(
                 json.dumps(report, indent=2) if self.json else data.describe_table_text(report)

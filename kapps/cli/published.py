@@ -15,7 +15,7 @@ from kapps.data.delimited import read_delimited
 from kapps.data.images.files import formats
 from kapps.errors import UserError
 
-TABLE_FILES = (".csv", ".tsv")
+TABLE_FILES = (".csv", ".tsv", ".gz", ".parquet", ".jsonl")
 IMAGE_FILES = tuple(sorted(formats.EXTENSIONS))
 ASKED_FILES = (*TABLE_FILES, *IMAGE_FILES, ".npy", ".npz", ".ts")
 
@@ -156,19 +156,13 @@ class Export:
         export_dir = self.target()
         serving.check_quantize(self.format, self.quantize)
         kind = facts.get("target_kind")
-        if self.format != "savedmodel" and kind:
-            raise UserError(
-                f"--format {self.format} is for pictures of one class each; {run_dir} has learned "
-                + {"labels": "several labels", "number": "a number"}[kind]
-                + ": use its SavedModel or model.keras"
-            )
         temperature = metrics.get("temperature", 1.0)
         command_line.import_tensorflow()
         cost = None
         with command_line.without_chatter():
             model = serving.load_model(run_dir / "model.keras")
-            if self.format != "savedmodel" and not _classifies_images(model, class_names):
-                self._signatures(model, run_dir, class_names, temperature)
+            if self.format != "savedmodel" and (kind or not _classifies_images(model, class_names)):
+                self._signatures(model, run_dir, class_names, temperature, kind or "classes")
                 return None, None
             if serving.is_generative(model):
                 made = self._generative(model, export_dir, class_names, facts, metrics)
@@ -233,13 +227,19 @@ class Export:
         )
         return facts, metrics
 
-    def _signatures(self, model, run_dir, class_names, temperature) -> None:
+    def _signatures(self, model, run_dir, class_names, temperature, kind: str) -> None:
         """A file for each signature that the format can have, and why the others have none."""
         if self.quantize != "none":
             raise UserError(f"--quantize {self.quantize} is for image classifiers")
         names = () if serving.is_generative(model) else class_names
         made, left = serving.convert_signatures(
-            model, run_dir / "export", self.format, names, temperature=temperature
+            model,
+            run_dir / "export",
+            self.format,
+            names,
+            temperature=temperature,
+            target_kind=kind,
+            thresholds=_thresholds(run_dir) if kind == "labels" else (),
         )
         for path in made.values():
             console.write(str(path))

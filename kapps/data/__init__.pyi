@@ -67,6 +67,7 @@ from .spec import (
     parse as parse,
 )
 from .split import folds as folds
+from .tables.cells import MISSING as MISSING
 from .tables.describing import (
     describe_table as describe_table,
     describe_table_text as describe_table_text,

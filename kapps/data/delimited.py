@@ -1,20 +1,23 @@
-"""Text files of columns, as they are: names in the first line, cells as text, nothing guessed.
+"""Files of columns, as they are: names in the first line, cells as text, nothing guessed.
 
 What cells mean is for others to say; `kapps.data.tables` reads them as numbers, dates and
 categories. The cells are read by Apache Arrow; what Arrow reads otherwise than RFC 4180 and
 Python's `csv` (a blank before a quote), or refuses, is read by the latter, whose messages name the
-line.
+line. Parquet and lines of JSON, whose cells have types, are read by `kapps.data.typed`.
 """
 
 from __future__ import annotations
 
+import codecs
 import collections
 import csv
 import functools
 import gzip
+import io
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +29,22 @@ if TYPE_CHECKING:
 DELIMITERS = (",", ";", "\t", "|")
 _LOOKED_AT = 20  # rows by which the delimiter is told
 _LONGEST_CELL = 2**24
+_GZIP = b"\x1f\x8b"
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"  # of no width, beside a cell
+# What people give for a CSV file, by how it begins.
+_FOREIGN = {
+    b"PK\x03\x04": "a zip archive: unpack it",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook of before 2007: save the sheet as CSV (UTF-8)",
+    b"SQLite format 3": "an SQLite database: export the table as CSV",
+    b"%PDF": "a PDF",
+    b"ARROW1": "an Arrow (Feather) file: save it as Parquet or CSV",
+    b"\x89HDF": "an HDF5 file: save the table as Parquet or CSV",
+    b"\x80": "a pickle of Python: save the table as Parquet or CSV",
+    b"RDX3\n": "R data: save the table with write.csv(..., row.names = FALSE)",
+}
+# Not any "<": some columns are called <DATE>.
+_MARKUP = re.compile(rb"(?i)\s*<(!doctype|!--|\?xml|html|head|body|table|svg|div)")
 _EXCEL = re.compile(r"sep=(.)\s*$", re.IGNORECASE)  # how Excel is told the separator
 _BLANK_BEFORE_QUOTE = re.compile(rb'(?:\A|[,;\t|\r\n]|\xef\xbb\xbf) +"')
 
@@ -37,12 +56,14 @@ class Delimited:
     Attributes:
         names: of the columns, as the first line has them.
         cells: for each name its cells, one a row: Arrow arrays of text.
-        delimiter: what stands between two cells of the file; "" where there was no file.
+        delimiter: what stands between two cells of the file; "" where there was no text file.
+        notes: what was left out.
     """
 
     names: tuple[str, ...]
     cells: tuple[pyarrow.Array, ...]
     delimiter: str = field(default="", compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __len__(self) -> int:
         return len(self.cells[0])
@@ -71,10 +92,12 @@ def as_cells(cells: Any) -> pyarrow.Array:
 
 
 def read_delimited(path: str | os.PathLike) -> Delimited:
-    """Read a file of comma-, semicolon-, tab- or bar-separated columns.
+    """Read a file of comma-, semicolon-, tab- or bar-separated columns, Parquet or JSON lines.
 
-    Quotes are those of RFC 4180; empty lines are passed over; the text is UTF-8, with or without a
-    byte order mark, perhaps compressed (.gz). A first line `sep=;`, as Excel has it, names the
+    Quotes are those of RFC 4180; empty lines are passed over, and so are empty cells beyond the
+    last name, as spreadsheets leave them; rows that repeat the names, as in files that were put
+    together, are left out and noted. The text is UTF-8, with or without a byte order mark, or
+    UTF-16 with one, perhaps compressed (gzip). A first line `sep=;`, as Excel has it, names the
     separator.
 
     Raises:
@@ -82,13 +105,16 @@ def read_delimited(path: str | os.PathLike) -> Delimited:
             twice or none, or a row is longer or shorter than the first line.
     """
     path = pathlib.Path(path)
+    if (typed := _typed(path)) is not None:
+        return typed
     head = _Head(path)
     cells = _read_by_arrow(path, head)
     if cells is None:
         cells = _read_by_python(path, head)
+    cells, notes = _without_names(head.names, cells)
     if not len(cells[0]):
         raise UserError(f"'{path}' has a line of names and no rows below it")
-    return Delimited(head.names, cells, head.delimiter)
+    return Delimited(head.names, cells, head.delimiter, notes)
 
 
 def read_names(path: str | os.PathLike) -> tuple[str, ...]:
@@ -97,7 +123,40 @@ def read_names(path: str | os.PathLike) -> tuple[str, ...]:
     Raises:
         UserError: as `read_delimited`, as far as the first lines show it.
     """
-    return _Head(pathlib.Path(path)).names
+    path = pathlib.Path(path)
+    typed = _typed(path, names_only=True)
+    return _Head(path).names if typed is None else typed.names
+
+
+def _typed(path: pathlib.Path, names_only: bool = False) -> Delimited | None:
+    """The table of a file whose cells have types; None for a text file of columns.
+
+    Raises:
+        UserError: the file is neither.
+    """
+    from kapps.data import typed
+
+    with _messages(path), open_bytes(path) as file:
+        start = file.read(4096)
+    for magic, what in _FOREIGN.items():
+        if start.startswith(magic):
+            if b"xl/" in start or b"[Content_Types].xml" in start:
+                what = (
+                    "an Excel workbook: save the sheet as 'CSV UTF-8', or give the frame of "
+                    "pandas.read_excel to kapps.data.load_table"
+                )
+            raise UserError(f"'{path}' is {what}")
+    kind = typed.kind_of(start)
+    if kind == "json":
+        raise UserError(f"'{path}' is JSON; write an object a line (JSON lines), or CSV")
+    if kind:
+        with _messages(path):
+            return typed.read(path, kind, names_only)
+    if _MARKUP.match(start):
+        raise UserError(f"'{path}' is HTML or XML, and no CSV: was it downloaded from a page?")
+    if b"\0" in start and not start.startswith(_UTF_16):
+        raise UserError(f"'{path}' has zero bytes: it is no text; save it as CSV in UTF-8")
+    return None
 
 
 class _Head:
@@ -112,9 +171,11 @@ class _Head:
                 lines = lines[1:]
             self.delimiter = named.group(1) if named else _delimiter(lines[:_LOOKED_AT])
             file.seek(0)
-            rows, _ = _rows(file, self, most=1)
+            rows, _ = _rows(file, self, most=3)
         if not rows:
             raise UserError(f"'{path}' is empty; its first line must name the columns")
+        _refuse_title(path, rows)
+        self.width = len(rows[0])
         self.names = _checked_names(path, rows[0])
 
 
@@ -123,38 +184,59 @@ def _read_by_arrow(path: pathlib.Path, head: _Head) -> tuple[pyarrow.Array, ...]
     import pyarrow as pa
     from pyarrow import compute, csv as arrow_csv
 
-    with _messages(path):
-        content = gzip.decompress(path.read_bytes()) if _is_packed(path) else path.read_bytes()
+    with _messages(path), open_bytes(path) as file:
+        content = file.read()
+        if content.startswith(_UTF_16):
+            content = content.decode("utf-16").encode()
+    if b"\0" in content:
+        raise UserError(f"'{path}' has zero bytes: it is no text; save it as CSV in UTF-8")
     if len(head.delimiter.encode()) > 1 or _BLANK_BEFORE_QUOTE.search(content):
         return None
     buffer = pa.py_buffer(content)
     if head.excel:
         buffer = buffer.slice(content.index(b"\n") + 1 if b"\n" in content else len(content))
-    names = [str(i) for i in range(len(head.names))]
+    columns = [str(i) for i in range(head.width)]
     try:
         table = arrow_csv.read_csv(
             pa.BufferReader(buffer),
             # The first line is read as a row, and left out below: it may hold line ends.
-            read_options=arrow_csv.ReadOptions(column_names=names, block_size=_block(content)),
+            read_options=arrow_csv.ReadOptions(column_names=columns, block_size=_block(content)),
             parse_options=arrow_csv.ParseOptions(
                 delimiter=head.delimiter, newlines_in_values=b'"' in content
             ),
             convert_options=arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+                column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False
             ),
         )
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
-    if len(names) == 1:  # of one column, a line of blanks is an empty line
+    if len(columns) == 1:  # of one column, a line of blanks is an empty line
         table = table.filter(compute.not_equal(compute.utf8_trim_whitespace(table["0"]), ""))
-    first = [column[0].as_py().strip().lstrip("\ufeff") for column in table.columns]
-    if ["index" if not i and not name else name for i, name in enumerate(first)] != list(
-        head.names
-    ):
+    if _names_of([column[0].as_py() for column in table.columns]) != head.names:
         return None
-    return tuple(
-        compute.utf8_trim_whitespace(column.slice(1)).combine_chunks() for column in table.columns
-    )
+    cells = [column.slice(1).combine_chunks() for column in table.columns]
+    trim = _trim(content)
+    cells = [trim(column) for column in cells]
+    unnamed = cells[len(head.names) :]
+    if any(compute.any(compute.not_equal(column, "")).as_py() for column in unnamed):
+        return None  # whose message names the line
+    return tuple(cells[: len(head.names)])
+
+
+def _trim(content: bytes):
+    """A function that takes away what surrounds a cell: blanks, what has no width, `="..."`."""
+    from pyarrow import compute
+
+    invisible = any(character.encode() in content[3:] for character in _INVISIBLE)
+    formulas = b'="' in content  # so that Excel keeps 0012 as it is
+
+    def trim(cells):
+        if invisible:
+            cells = compute.utf8_trim(cells, _INVISIBLE)
+        cells = compute.utf8_trim_whitespace(cells)
+        return compute.replace_substring_regex(cells, '^="(.*)"$', r"\1") if formulas else cells
+
+    return trim
 
 
 def _block(content: bytes) -> int:
@@ -165,24 +247,51 @@ def _block(content: bytes) -> int:
 def _read_by_python(path: pathlib.Path, head: _Head) -> tuple[pyarrow.Array, ...]:
     with _messages(path), _open(path) as file:
         rows, lines = _rows(file, head)
+    wanted = len(head.names)
     for row, line in zip(rows[1:], lines[1:], strict=True):
-        if len(row) != len(head.names):
+        while len(row) > wanted and not row[-1].strip():
+            row.pop()
+        if len(row) != wanted:
             raise UserError(
                 f"'{path}', line {line}: {len(row)} cells, but the first line names "
-                f"{len(head.names)} columns. Is a cell with a separator in it not quoted?"
+                f"{wanted} columns. Is a cell with a separator in it not quoted?"
             )
     columns = zip(*rows[1:], strict=True) if len(rows) > 1 else [[] for _ in head.names]
-    return tuple(as_cells([cell.strip() for cell in column]) for column in columns)
+    trim = _trim("".join(map(str, _INVISIBLE)).encode() + b'="')
+    return tuple(trim(as_cells(list(column))) for column in columns)
+
+
+def _without_names(
+    names: tuple[str, ...], cells: tuple[pyarrow.Array, ...]
+) -> tuple[tuple[pyarrow.Array, ...], tuple[str, ...]]:
+    """The cells without rows that are the names once more, and a note on those."""
+    from pyarrow import compute
+
+    again = compute.equal(cells[0], names[0])
+    for name, column in zip(names[1:], cells[1:], strict=True):
+        if not compute.any(again).as_py():
+            return cells, ()
+        again = compute.and_(again, compute.equal(column, name))
+    count = compute.sum(again).as_py() or 0
+    if not count or len(names) == 1:
+        return cells, ()
+    there = compute.invert(again)
+    return tuple(column.filter(there) for column in cells), (
+        f"{count:,} row{'s' * (count > 1)} with the names of the columns once more left out",
+    )
+
+
+def open_bytes(path: pathlib.Path):
+    """A file to be read as bytes, unpacked where gzip packed it, whatever its name."""
+    with path.open("rb") as file:
+        packed = file.read(2) == _GZIP
+    return gzip.open(path, "rb") if packed else path.open("rb")
 
 
 def _open(path: pathlib.Path):
-    if _is_packed(path):
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(newline="", encoding="utf-8-sig")
-
-
-def _is_packed(path: pathlib.Path) -> bool:
-    return path.suffix.lower() == ".gz"
+    with open_bytes(path) as file:
+        encoding = "utf-16" if file.read(2) in _UTF_16 else "utf-8-sig"
+    return io.TextIOWrapper(open_bytes(path), encoding=encoding, newline="")
 
 
 class _messages:
@@ -197,7 +306,8 @@ class _messages:
     def __exit__(self, kind, error, trace) -> None:
         if isinstance(error, UnicodeDecodeError):
             raise UserError(
-                f"'{self._path}' is not UTF-8 text (byte {error.start}); save it as CSV in UTF-8"
+                f"'{self._path}' is not UTF-8 text (byte {error.start}); save it as CSV in UTF-8, "
+                "or convert it: iconv -f cp1252 -t utf-8"
             ) from error
         if isinstance(error, csv.Error):
             raise UserError(f"'{self._path}' cannot be read as CSV: {error}") from error
@@ -233,10 +343,31 @@ def _delimiter(head: list[str]) -> str:
     return max(DELIMITERS, key=width)  # the first of equals: a comma
 
 
-def _checked_names(path: pathlib.Path, row: list[str]) -> tuple[str, ...]:
-    names = tuple(cell.strip() for cell in row)
+def _refuse_title(path: pathlib.Path, rows: list[list[str]]) -> None:
+    """UserError where a title or a comment stands above the names."""
+    filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
+    ruled = [cell.strip() for cell in rows[1]] if len(rows) > 1 else []
+    if any(ruled) and all(not cell.strip(":-") for cell in ruled) and max(map(len, ruled)) > 2:
+        raise UserError(f"'{path}' is a table of text with rules (Markdown?), and no CSV")
+    title = rows[0][0].strip()
+    if title and filled[0] == 1 and max(filled) > 1:
+        raise UserError(
+            f"'{path}': the first line must name the columns, and holds {title[:60]!r} alone; "
+            "remove what stands above the names"
+        )
+
+
+def _names_of(row: list[str]) -> tuple[str, ...]:
+    """The names in the first line, without the empty ones behind the last."""
+    names = [cell.strip().strip(_INVISIBLE).strip() for cell in row]
+    while len(names) > 1 and not names[-1]:
+        names.pop()
     # Files that pandas wrote with an index have an unnamed first column.
-    names = tuple("index" if i == 0 and not name else name for i, name in enumerate(names))
+    return tuple("index" if i == 0 and not name else name for i, name in enumerate(names))
+
+
+def _checked_names(path: pathlib.Path, row: list[str]) -> tuple[str, ...]:
+    names = _names_of(row)
     if "" in names:
         raise UserError(f"'{path}': column {names.index('') + 1} has no name in the first line")
     if all(_is_number(name) for name in names):
@@ -244,10 +375,15 @@ def _checked_names(path: pathlib.Path, row: list[str]) -> tuple[str, ...]:
             f"'{path}': the first line holds numbers ({', '.join(names[:3])} ...); it must name "
             "the columns"
         )
+    check_twice(str(path), names)
+    return names
+
+
+def check_twice(where: str, names: Sequence[str]) -> None:
+    """UserError where two columns have one name."""
     twice = [name for name, count in collections.Counter(names).items() if count > 1]
     if twice:
-        raise UserError(f"'{path}': two columns are called '{twice[0]}'")
-    return names
+        raise UserError(f"'{where}': two columns are called '{twice[0]}'")
 
 
 def _is_number(text: str) -> bool:

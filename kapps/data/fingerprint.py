@@ -7,7 +7,7 @@ import os
 import pathlib
 from collections.abc import Iterable
 
-from kapps.data.spec import ARGUMENTS
+from kapps.data.spec import ALIASES, ARGUMENTS
 
 
 def quick_fingerprint(spec: str, *files: str | os.PathLike | None) -> str:
@@ -22,6 +22,7 @@ def quick_fingerprint(spec: str, *files: str | os.PathLike | None) -> str:
         files: further files: a test file, labels.
     """
     kind, _, argument = spec.partition(":")
+    kind = ALIASES.get(kind, kind)
     digest = hashlib.sha256(kind.encode())
     paths = [pathlib.Path(file).expanduser() for file in files if file is not None]
     if ARGUMENTS.get(kind) == "PATH" and argument:

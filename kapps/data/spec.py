@@ -21,9 +21,12 @@ ARGUMENTS = {
     "csv": "PATH",
     "ts": "PATH",
 }
+# Files that are read as those of another kind are.
+ALIASES = {"parquet": "csv", "jsonl": "csv", "tsv": "csv"}
 PICTURES = ("digits", "fashion_mnist", "tfds", "folder", "npz")
 # Data of one file: which endings it has, for the hint of a path without its kind.
-_ENDINGS = {".npz": "npz", ".txt": "text", ".csv": "csv", ".ts": "ts"}
+_ENDINGS = {".npz": "npz", ".txt": "text", ".csv": "csv", ".ts": "ts", ".tsv": "csv"}
+_ENDINGS |= {".parquet": "csv", ".jsonl": "csv", ".gz": "csv"}
 _TFDS_NAME = re.compile(r"[A-Za-z_]\w*(/[\w.-]+)?(:(\d+\.\d+\.\d+|\d+\.\*\.\*|\d+\.\d+\.\*))?")
 
 
@@ -52,6 +55,7 @@ def parse(spec: str, kinds: Sequence[str] = PICTURES, names: Sequence[str] = ())
         UserError: the kind is unknown, or its argument is missing, superfluous or malformed.
     """
     kind, colon, argument = spec.partition(":")
+    kind = ALIASES.get(kind, kind) if ALIASES.get(kind) in kinds else kind
     if kind not in (*names, *kinds):
         known = [*names, *map(_written, kinds)]
         raise UserError(
@@ -113,7 +117,8 @@ def _check_folder(path: pathlib.Path, labelled: bool) -> None:
             empty = not any(entry.is_dir() and entry.name[0] != "." for entry in entries)
     except PermissionError as error:
         raise UserError(f"folder '{path}' may not be read: {error.strerror}") from error
-    if empty and not labelled and not (path / "metadata.csv").is_file():
+    metadata = any((path / f"metadata.{ending}").is_file() for ending in ("csv", "jsonl"))
+    if empty and not labelled and not metadata:
         raise UserError(
             f"folder '{path}' has no sub-folders; put the pictures of each class in a folder named "
             "after the class, or those folders under train/ and test/; or say the classes with "

@@ -22,6 +22,7 @@ NAMES = {
     "test": "test",
     "testing": "test",
     "testset": "test",
+    "holdout": "test",
 }
 
 

@@ -31,13 +31,15 @@ import tensorflow as tf
 
 from kapps.data.delimited import read_delimited
 from kapps.data.series import files as series_files
+from kapps.data.series.ragged import Ragged
+from kapps.data.series.step_tables import read_steps
 from kapps.errors import UserError
 from kapps.serving.prediction import SomeUnreadable, answers_of_files, labels_of, load
 from kapps.serving.publishing.pictures import BETWEEN
 from kapps.serving.publishing.tables import predict_table_file
 from kapps.serving.savedmodel.versions import version_directory
 
-_ABOUT_SERIES = ("series", "label", "target", "time", "split")
+TABLES = (".csv", ".tsv", ".gz", ".parquet", ".jsonl")
 _STDIN = "/dev/stdin"
 _SEED = re.compile(r"-?[0-9]{1,20}")
 
@@ -303,7 +305,7 @@ def _text(argument: str) -> str:
 def _documents(argument: str) -> list[str]:
     """The texts of a file, or the argument itself."""
     file = Path(argument)
-    if file.suffix.lower() in (".csv", ".tsv"):
+    if file.suffix.lower() in TABLES:
         table = read_delimited(file)
         name = "text" if "text" in table.names else table.names[0]
         if name != "text" and len(table.names) > 1:
@@ -326,27 +328,15 @@ def _points(file: Path, features: int) -> np.ndarray:
 def _series(file: Path) -> tuple[list[str], np.ndarray]:
     """Names and values [n, steps, features] of the series of a file, with or without labels."""
     kind = file.suffix.lower()
-    if kind == ".csv":
-        table = read_delimited(file)
-        columns = dict(zip(table.names, table.columns, strict=True))
-        try:
-            values = np.array([columns[n] for n in columns if n not in _ABOUT_SERIES], np.float32).T
-            times = [float(cell) for cell in columns.get("time", ())]
-        except ValueError as error:
-            raise UserError(f"{file}: a step is a row of numbers: {error}") from error
-        if values.ndim != 2:
-            raise UserError(f"{file}: there is no column of values")
-        which = columns.get("series", [file.stem] * len(table))
-        names = list(dict.fromkeys(which))
-        rows = [[row for row, name in enumerate(which) if name == one] for one in names]
-        if times:
-            rows = [sorted(at, key=times.__getitem__) for at in rows]
-        padded = np.full((len(names), max(map(len, rows)), values.shape[1]), np.nan, np.float32)
-        for series, at in zip(padded, rows, strict=True):
-            series[: len(at)] = values[at]
-        return names, padded
+    if kind in TABLES:
+        steps = read_steps(file)
+        for name, one in zip(steps.names, steps.series, strict=True):
+            if not len(one) or np.isnan(one).any():
+                raise UserError(f"{file}, series {name}: a value is missing; fill gaps in before")
+        return steps.names, Ragged.of(steps.series).padded()
     if kind == ".ts":
         values = series_files.read_ts(file).values
+        values = values.padded() if isinstance(values, Ragged) else values
     elif kind in (".npy", ".npz"):
         try:
             held = np.load(file, allow_pickle=False)
@@ -354,7 +344,7 @@ def _series(file: Path) -> tuple[list[str], np.ndarray]:
         except (OSError, EOFError, ValueError) as error:
             raise UserError(f"{file}: cannot be read as an array: {error}") from error
     else:
-        raise UserError(f"{file}: series come as .csv, .npy, .npz or .ts")
+        raise UserError(f"{file}: series come as .csv, .parquet, .npy, .npz or .ts")
     values = values[..., None] if values.ndim == 2 else values
     if values.dtype.kind not in "iufb":
         raise UserError(f"{file}: an array of {values.dtype}; numbers are wanted")

@@ -108,7 +108,7 @@ def test_compressed(tmp_path):
     path = tmp_path / "t.csv.gz"
     path.write_bytes(gzip.compress(b"a;b\n1;2\n"))
     assert read_delimited(path).columns == (["1"], ["2"]) and read_names(path) == ("a", "b")
-    path.write_bytes(b"a;b\n1;2\n")
+    path.write_bytes(gzip.compress(b"a;b\n1;2\n")[:-9])
     with pytest.raises(UserError, match="cannot be read"):
         read_delimited(path)
 

@@ -62,3 +62,12 @@ def test_without_tensorflow():
         "sys.exit('tensorflow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_parquet_file_that_changes(tmp_path):
+    path = tmp_path / "t.parquet"
+    path.write_bytes(b"one")
+    before = quick_fingerprint(f"parquet:{path}")
+    assert before == quick_fingerprint(f"csv:{path}")
+    path.write_bytes(b"other")
+    assert quick_fingerprint(f"parquet:{path}") != before

@@ -628,6 +628,51 @@ def checks(strategies):
     }
 
 
+def brighter(images, seed):
+    """An augmentation of one's own: each picture by a number of its own."""
+    more = tf.random.stateless_uniform([tf.shape(images)[0], 1, 1, 1], seed, 0, 20)
+    return tf.cast(images, tf.float32) + more
+
+
+AUGMENTED = {
+    "resized crop": {"resized_crop": 0.25},
+    "jitter": {"jitter": 0.4},
+    "RandAugment": {"randaugment": 9.0},
+    "own": {"own": data.OwnAugmentation(brighter)},
+    "all": {"resized_crop": 0.25, "jitter": 0.4, "randaugment": 9.0, "mixup": 0.4},
+}
+
+
+def augmented(strategies):
+    """The batches of one device, and those of two put together, compared bit by bit."""
+    images = np.random.default_rng(0).integers(0, 256, (16, 6, 6, 3)).astype(np.uint8)
+    split = data.Split(np.arange(16, dtype=np.int32), lambda rows: rows)
+    exact, found = np.eye(16, dtype=np.float32), {}
+    for name, settings in AUGMENTED.items():
+        augmentation = data.Augmentation(**settings)
+
+        def prepare(rows, labels, seed, augmentation=augmentation):
+            return augmentation(tf.gather(images, rows), tf.gather(exact, labels), seed)
+
+        batches = data.TrainingBatches(split, 8, seed=3, prepare=prepare)
+        one = list(batches.dataset(0, 2))
+        shared = strategies[2].experimental_distribute_dataset(batches.dataset(0, 2))
+        two = [
+            [tf.concat(strategies[2].experimental_local_results(part), 0) for part in batch]
+            for batch in shared
+        ]
+        found[name] = {
+            "batches": len(one),
+            "same bits": len(one) == len(two)
+            and all(
+                np.array_equal(a, b)
+                for pair in zip(one, two, strict=True)
+                for a, b in zip(*pair, strict=True)
+            ),
+        }
+    return {"case": "augmented", **found}
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--die"]:
         die(sys.argv[2])
@@ -640,6 +685,6 @@ if __name__ == "__main__":
     for name in CASES:
         if part in name:
             print(json.dumps(differences(strategies, name)), flush=True)
-    for name, program in {"resumed": resumed, "checks": checks}.items():
+    for name, program in {"resumed": resumed, "checks": checks, "augmented": augmented}.items():
         if part in name:
             print(json.dumps(program(strategies)), flush=True)

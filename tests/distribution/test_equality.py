@@ -104,3 +104,9 @@ def test_a_model_that_was_mended_is_saved_as_any_other(found):
 def test_one_overflow_leaves_the_step_out_everywhere(found):
     """Under float16: a gradient that is not finite on the last device alone."""
     assert found["checks"]["overflow"] == {"weights": 0.0, "scale": 2.0**14}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resized crop", "jitter", "RandAugment", "own", "all"])
+def test_two_devices_share_the_batches_of_one(found, name):
+    assert found["augmented"][name] == {"batches": 4, "same bits": True}

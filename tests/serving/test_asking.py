@@ -166,7 +166,7 @@ def test_good_series_and_pictures_are_answered_and_bad_ones_named(place, tmp_pat
     said, faults = answered(place("series"), [tmp_path / name for name in names])
     assert len(said) == 2
     words = ("1 numbers at each step, but the model takes 2", "numbers are wanted",
-             "a step is a row of numbers", "no column of values")  # fmt: skip
+             "'noon' in time is neither a number nor a date", "has no values")  # fmt: skip
     assert all(word in fault for word, fault in zip(words, faults, strict=True))
 
     Image.fromarray(np.zeros(SHAPE[:2], np.uint8)).save(tmp_path / "a.png")

@@ -68,7 +68,8 @@ def load(
         seed: of the validation split.
         skip_broken: leave out unreadable files of a folder instead of raising.
         memory_limit: bytes of decoded pictures kept in memory. Twice as much is needed for a moment
-            while loading.
+            while loading. More of a folder or of tfds:NAME are read from the disk, and an npz file
+            with more is refused before it is read.
         group_pattern: of a folder: a regular expression with one group, which is searched for in
             the name of each file below the folder, such as "(patient[0-9]+)"; all pictures for
             which the group has the same value are in one split.
@@ -129,6 +130,8 @@ def load_as_configured(config: Mapping[str, Any], **settings: Any) -> ImageData:
         UserError: as `load`.
     """
     flags = {name: config[name] for name in _FLAGS if name in config}
+    if config.get("memory_limit") is not None:
+        flags["memory_limit"] = int(config["memory_limit"] * 2**30)  # the flag is in GiB
     if config.get("fold") is not None:
         flags["fold"] = (config["fold"], config["folds"])
     return load(config["dataset"], **{**flags, **settings})
@@ -165,7 +168,7 @@ def read(
     if resize not in ("auto", "stretch"):
         raise UserError(f"--resize {resize} is for folder:PATH")
     if spec.kind == "npz":
-        source = arrays.read_npz(spec.path, image_size, channels)
+        source = arrays.read_npz(spec.path, image_size, channels, memory_limit)
     elif spec.kind == "tfds":
         source = tfds.read_tfds(spec.argument, data_dir, image_size, channels, memory_limit)
     elif spec.kind == "fashion_mnist":

@@ -1,7 +1,8 @@
 """Series with a class or a number each, in three splits: `load_sequences`.
 
 Series of unequal lengths stand in one array, the shorter ones filled up at the end with NaN in
-every value of a step; nowhere else is there a NaN.
+every value of a step; nowhere else is there a NaN. Where that would take several times the room,
+they stand one after the other (`kapps.data.series.ragged`).
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.data.duplicates import duplicate_notes
-from kapps.data.series import files, memory_tasks
-from kapps.data.series.files import PACKAGED_SERIES, Series
+from kapps.data.series import files, memory_tasks, step_tables
+from kapps.data.series.assembling import Series
+from kapps.data.series.files import PACKAGED_SERIES
+from kapps.data.series.ragged import Ragged, take
 from kapps.data.sources import arrays, fashion
 from kapps.data.spec import check, parse
 from kapps.data.split import divide, joined_note
@@ -34,12 +37,12 @@ class SequenceSplit:
     """One split.
 
     Attributes:
-        values: float32 [n, steps, features], padded with NaN at the end.
+        values: float32 [n, steps, features], padded with NaN at the end, or `Ragged`.
         labels: class numbers int32 [n], or [n, steps] for a class per step, or numbers
             float32 [n, 1].
     """
 
-    values: np.ndarray
+    values: np.ndarray | Ragged
     labels: np.ndarray
 
     def __len__(self) -> int:
@@ -48,6 +51,8 @@ class SequenceSplit:
     @property
     def lengths(self) -> np.ndarray:
         """Valid steps of each series, int [n]."""
+        if isinstance(self.values, Ragged):
+            return self.values.lengths
         return np.sum(~np.isnan(self.values[..., 0]), axis=1)
 
     def some(self, count: int, seed: int) -> SequenceSplit:
@@ -55,7 +60,7 @@ class SequenceSplit:
         if count >= len(self):
             return self
         rows = np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False))
-        return SequenceSplit(self.values[rows], self.labels[rows])
+        return SequenceSplit(take(self.values, rows), self.labels[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +170,7 @@ def load_sequences(
     elif parsed.kind in PACKAGED_SERIES:
         found = files.read_ts(files.packaged_path(parsed.kind))
     elif parsed.kind == "csv":
-        found = files.read_csv(parsed.path, group)
+        found = step_tables.read_csv(parsed.path, group)
     else:
         found = files.READERS[parsed.kind](parsed.path)
     return _divided(spec, found, validation_fraction, seed, fold)
@@ -185,7 +190,9 @@ def memory_task(name: str, count: int, length: int, seed: tf.Tensor) -> tuple[tf
 
 def sequence_statistics(split: SequenceSplit) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each feature over all valid steps, float64 [features]."""
-    values = split.values.astype(np.float64)
+    values = split.values
+    # One series of all steps has the same statistics.
+    values = (values.flat[None] if isinstance(values, Ragged) else values).astype(np.float64)
     std = np.nanstd(values, axis=(0, 1))
     return np.nanmean(values, axis=(0, 1)), np.where(std > 1e-12, std, 1.0)
 
@@ -242,7 +249,7 @@ def _divided(
             "--validation-fraction 0 trains on all of them for all epochs"
         )
     labels = found.labels.astype(np.float32)[:, None] if numbers else found.labels
-    splits = {name: SequenceSplit(found.values[at], labels[at]) for name, at in rows.items()}
+    splits = {name: SequenceSplit(take(found.values, at), labels[at]) for name, at in rows.items()}
     baseline = None
     if numbers:
         baseline = float(np.var(splits["test"].labels))
@@ -264,5 +271,8 @@ def _fingerprint(names: Sequence[str], splits: dict[str, SequenceSplit]) -> str:
         split = splits[name]
         for array in (split.values, split.labels):
             digest.update(f"{name} {array.shape} ".encode())
+            if isinstance(array, Ragged):
+                digest.update(array.lengths.astype("<i8").tobytes())
+                array = array.flat
             digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).data)
     return digest.hexdigest()

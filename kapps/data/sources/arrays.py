@@ -2,32 +2,21 @@
 
 import hashlib
 import pathlib
-import zipfile
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from kapps.data.alike import alike_notes
 from kapps.data.images.dataset import Source
 from kapps.data.images.files.decode import fit
 from kapps.data.images.files.headers import asked_channels, asked_size
+from kapps.data.sources.archive import CLASS_NAMES, as_labels, read_arrays
 from kapps.errors import UserError
 
-_LAYOUTS = (  # names of pictures and labels; the second and third pair may be missing
-    {
-        "train": ("x_train", "y_train"),
-        "validation": ("x_val", "y_val"),
-        "test": ("x_test", "y_test"),
-    },
-    {
-        "train": ("train_images", "train_labels"),
-        "validation": ("val_images", "val_labels"),
-        "test": ("test_images", "test_labels"),
-    },
-    {"train": ("images", "labels")},
-)
 _CHUNK = 256
 MOST_CHANNELS = 32
+_ROUNDING = 1e-3  # what floats may be beyond 0..1 or 0..255
 _DARK = 32  # levels; pictures all of whose pixels are below are nearly black
 
 
@@ -41,30 +30,25 @@ def read_digits(image_size=None, channels=None) -> Source:
     return array_source({"train": (pixels, digits.target)}, names, image_size, channels)
 
 
-def read_npz(path: pathlib.Path, image_size=None, channels=None) -> Source:
+def read_npz(
+    path: pathlib.Path, image_size=None, channels=None, memory_limit: int | None = None
+) -> Source:
     """Reads a file written by numpy.savez.
 
     Keys: x_train and y_train (perhaps x_val, y_val, x_test, y_test), or train_images and
-    train_labels (perhaps val_..., test_...), or images and labels; perhaps class_names. Pictures
-    are [n, h, w] or [n, h, w, channels]: whole numbers 0..255, or floats, which are taken as 0..1
-    if no value in the file exceeds 1 and as 0..255 otherwise; whole numbers of more than 8 bits are
-    scaled so that the highest of as many bits as are used becomes 255, and masks of 0 and 1 so that
-    1 does; both are noted. Labels are whole numbers [n] or [n, 1];
-    without class_names the values found are the classes.
+    train_labels (perhaps val_..., test_...), or images and labels, or x and y; perhaps
+    class_names. Pictures are [n, h, w] or [n, h, w, channels]: whole numbers 0..255, or floats,
+    which are taken as 0..1 if no value in the file exceeds 1 and as 0..255 otherwise; whole numbers
+    of more than 8 bits are scaled so that the highest of as many bits as are used becomes 255, and
+    masks of 0 and 1 so that 1 does; both are noted. Labels are whole numbers or texts, [n] or
+    [n, 1]; without class_names the values found are the classes.
 
     Raises:
-        UserError: keys, shapes, types or values are others than these.
+        UserError: keys, shapes, types or values are others than these, or the arrays take more
+            than `memory_limit` bytes.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            keys = sorted(archive.files)
-            layout = _layout(path, keys)
-            arrays = {key: archive[key] for pair in layout.values() for key in pair}
-            names = archive["class_names"] if "class_names" in keys else None
-    except (OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"'{path}' cannot be read as arrays without pickle: {error}") from error
+    layout, arrays, notes = read_arrays(path, memory_limit)
+    names = arrays.get(CLASS_NAMES)
     images = {split: _checked_images(path, x, arrays[x]) for split, (x, _) in layout.items()}
     labels = {split: _checked_labels(path, y, arrays[y]) for split, (_, y) in layout.items()}
     for split, (x, y) in layout.items():
@@ -77,7 +61,8 @@ def read_npz(path: pathlib.Path, image_size=None, channels=None) -> Source:
         shapes = ", ".join(f"{layout[split][0]} {x.shape}" for split, x in images.items())
         raise UserError(f"'{path}': the splits have pictures of several shapes: {shapes}")
     class_names, labels = _number_classes(path, labels, names)
-    levels, notes = _to_uint8(path, images)
+    levels, scaled = _to_uint8(path, images)
+    notes += [*_label_notes(class_names, labels), *scaled]
     splits = {split: (levels[split], labels[split]) for split in layout}
     return array_source(splits, class_names, image_size, channels, notes)
 
@@ -131,22 +116,10 @@ def gather(
         return lambda indices: tf.gather(held, tf.gather(lookup, indices))
 
 
-def _layout(path: pathlib.Path, keys: list[str]) -> dict[str, tuple[str, str]]:
-    for layout in _LAYOUTS:
-        if any(key in keys for key in layout["train"]):
-            present = {s: pair for s, pair in layout.items() if set(pair) & set(keys)}
-            missing = [key for pair in present.values() for key in pair if key not in keys]
-            if missing:
-                raise UserError(f"'{path}' lacks {', '.join(missing)}; it has {', '.join(keys)}")
-            return present
-    wanted = "; ".join(", ".join(key for pair in x.values() for key in pair) for x in _LAYOUTS)
-    raise UserError(f"'{path}' has the keys {', '.join(keys) or '(none)'}; wanted are: {wanted}")
-
-
 def _checked_images(path: pathlib.Path, key: str, images: np.ndarray) -> np.ndarray:
     shape = images.shape
     images = images[..., None] if images.ndim == 3 else images
-    first = images.ndim == 4 and shape[1] in (1, 3) and shape[-1] not in (1, 3)
+    first = images.ndim == 4 and shape[1] <= 4 and shape[-1] not in (1, 3) and shape[-1] > shape[1]
     if images.ndim != 4 or images.shape[-1] > MOST_CHANNELS or first or 0 in shape[1:]:
         hint = f" (channels come last: use numpy.moveaxis({key}, 1, -1))" if first else ""
         raise UserError(
@@ -165,14 +138,33 @@ def _to_uint8(
     """The pictures of each split as levels 0..255, and notes on how they were scaled."""
     # One rule for all splits: a dark test split must not be stretched by itself.
     low = min(float(x.min()) for x in images.values())
-    high = max(float(x.max()) for x in images.values())
+    highest = {split: float(x.max()) for split, x in images.items()}
+    high = max(highest.values())
     whole = all(x.dtype.kind in "ui" for x in images.values())
-    if not (0 <= low and high <= (65535 if whole else 255)):  # false for NaN too
+    slack = 0 if whole else _ROUNDING
+    if not (-slack <= low and high <= (65535 if whole else 255 + slack)):  # false for NaN too
+        found = f"values run from {low:g} to {high:g}"
+        if np.isnan(low):
+            found = f"{sum(int(np.isnan(x).sum()) for x in images.values()):,} values are NaN"
+        elif -1 - slack <= low and high <= 1 + slack:
+            found += " (use (x + 1) / 2)"
         raise UserError(
-            f"'{path}': values run from {low:g} to {high:g}; "
+            f"'{path}': {found}; "
             "wanted are levels 0..255 (or more bits of whole numbers) or floats 0..1"
         )
-    scale, notes = 255.0 if high <= 1 else 1.0, []
+    # A split of black pictures holds whole levels, too.
+    dark = [
+        split
+        for split, value in highest.items()
+        if value <= 1 + slack and (images[split] != np.round(images[split])).any()
+    ]
+    if high > 1 + slack and dark:
+        bright = max(highest, key=highest.__getitem__)
+        raise UserError(
+            f"'{path}': pictures of {dark[0]} have values to {highest[dark[0]]:g}, those of "
+            f"{bright} to {high:g}: give all splits one scale"
+        )
+    scale, notes = 255.0 if high <= 1 + slack else 1.0, []
     if whole and high <= 1:
         notes = ["pictures hold the levels 0 and 1 alone: 1 was taken for white (255)"]
     elif whole and high > 255:
@@ -182,33 +174,49 @@ def _to_uint8(
             f"pictures use {white.bit_length()} bits (levels {low:g} to {high:g}): level {white} "
             "was taken for white (255 of 8 bits)"
         ]
-    elif 1 < high < _DARK:
+    elif high * scale < _DARK and high > 0:
         notes = [
-            f"levels run from {low:g} to {high:g} of 255: all pictures are nearly black. If "
-            f"{high:g} is white, multiply them by {255 / high:.3g}"
+            f"levels run from {low:g} to {high:g} of {255 / scale:g}: all pictures are nearly "
+            f"black. If {high:g} is white, multiply them by {255 / scale / high:.3g}"
         ]
     levels = {
         split: x
         if x.dtype == np.uint8 and scale == 1
-        else np.rint(x.astype(np.float32) * scale).astype(np.uint8)
+        else np.clip(np.rint(x.astype(np.float32) * scale), 0, 255).astype(np.uint8)
         for split, x in images.items()
     }
     return levels, notes
 
 
 def _checked_labels(path: pathlib.Path, key: str, labels: np.ndarray) -> np.ndarray:
-    flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if flat.ndim != 1:
-        hint = " (one-hot? use numpy.argmax(labels, 1))" if flat.ndim == 2 else ""
-        raise UserError(f"'{path}': {key} has shape {labels.shape}; wanted is [n]{hint}")
-    if flat.dtype.kind not in "ui":
-        raise UserError(f"'{path}': {key} has type {labels.dtype}; wanted are whole numbers")
-    return flat
+    flat = as_labels(str(path), key, labels)
+    if flat.dtype.kind in "SU":
+        return np.array([x.decode() if isinstance(x, bytes) else str(x) for x in flat])
+    if flat.dtype.kind == "f" and (flat == np.round(flat)).all():
+        flat = flat.astype(np.int64)
+    if flat.dtype.kind not in "uib":
+        raise UserError(
+            f"'{path}': {key} has type {flat.dtype}; wanted are whole numbers or texts for every "
+            "picture"
+        )
+    return flat.astype(np.int64)
+
+
+def _label_notes(class_names: Sequence[str], labels: dict[str, np.ndarray]) -> list[str]:
+    """What should be known of the labels."""
+    notes = alike_notes(class_names, "classes")
+    if "-1" in class_names:
+        count = sum(int((found == class_names.index("-1")).sum()) for found in labels.values())
+        notes.append(
+            f"label -1 is a class of its own ({count:,} pictures): if it stands for no label, "
+            "leave them out"
+        )
+    return notes
 
 
 def _number_classes(path: pathlib.Path, labels: dict[str, np.ndarray], names: np.ndarray | None):
     values = np.unique(labels["train"])
-    if names is not None:
+    if names is not None and values.dtype.kind != "U":
         class_names = tuple(x.decode() if isinstance(x, bytes) else str(x) for x in names.ravel())
         values = np.arange(len(class_names))
     else:
@@ -222,5 +230,6 @@ def _number_classes(path: pathlib.Path, labels: dict[str, np.ndarray], names: np
                 f"'{path}': the {split} split has labels {unknown[:10].tolist()} "
                 "beyond the classes "
                 f"{', '.join(class_names[:10])}{' ...' if len(class_names) > 10 else ''}"
+                f"{'' if names is None else ' (class_names are those of 0, 1 ...)'}"
             )
     return class_names, {split: np.searchsorted(values, found) for split, found in labels.items()}

@@ -1,4 +1,4 @@
-"""Truth values as people write them: True, TRUE, t, yes, Y, 1."""
+"""Truth values as people and spreadsheets write them: True, TRUE, t, yes, Y, ja, VRAI, 1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ import numpy as np
 
 from kapps.data.tables.cells import Cells
 
-PAIRS = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"))
+PAIRS = (
+    ("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"),
+    ("nein", "ja"), ("falsch", "wahr"),  # German, Excel's second
+    ("nee", "ja"), ("onwaar", "waar"),
+    ("non", "oui"), ("faux", "vrai"),
+    ("no", "sí"), ("no", "si"), ("no", "sì"), ("falso", "verdadero"), ("falso", "vero"),
+    ("não", "sim"), ("falso", "verdadeiro"),
+)  # fmt: skip
 _NUMBERS = ("0", "1")
 _TRUTH = {pair[truth]: truth for pair in (*PAIRS, _NUMBERS) for truth in (0, 1)}
 

@@ -28,11 +28,13 @@ from typing import Any
 
 import numpy as np
 
+from kapps.data.alike import alike_notes
 from kapps.data.tables import booleans
 from kapps.data.tables.cells import MISSING, Cells, shown
 from kapps.data.tables.numbers import (
     MOST_WORDS,
     are_codes,
+    far_off,
     parse_numbers,
     recognize_numbers,
 )
@@ -45,6 +47,7 @@ MOST_ONE_HOT = 100  # categories; of more, each has an embedding
 LARGEST_VOCABULARY = 100_000  # the most frequent categories
 RAREST = 2  # rows of the training part that a category needs
 NUMERIC = 0.8  # of the cells are numbers in a column of numbers ...
+MANY = 0.5  # likewise, if the numbers have fractions or hardly repeat: they are no categories
 NEARLY_ALL = 0.95  # ... whose other cells may be as different as they like from here on
 ROW_NUMBERS = "it numbers the rows"
 _IDENTIFIER = re.compile(r"(^|[\W_])(id|uuid|guid|key)$|^(id|uuid|index|row|nr|no)([\W_]|$)", re.I)
@@ -131,8 +134,13 @@ def describe_column(
                 f"--drop '{name}'"
             )
         odd = there & ~numeric
-        if share == 1 or _are_numbers(name, cells, numeric, odd, share, found.problem):
+        if share == 1 or _are_numbers(name, cells, found.numbers, odd, share, found.problem):
             said = [f"column '{name}': {note}" for note in found.notes]
+            if note := far_off(cells, np.where(odd, np.nan, found.numbers)):
+                said.append(
+                    f"column '{name}' {note}: if the former stands for a missing value, name it "
+                    "with --missing-words"
+                )
             if share < 1:
                 most = cells.most_frequent(odd, 3)
                 said.append(
@@ -227,10 +235,15 @@ def _has_ascii(character: str) -> bool:
     return bool(unicodedata.normalize("NFKD", character).encode("ascii", "ignore"))
 
 
-def _are_numbers(name, cells: Cells, numeric, odd, share: float, problem: str) -> bool:
+def _are_numbers(name, cells: Cells, numbers, odd, share: float, problem: str) -> bool:
     """Whether a column whose cells are not all numbers is one of numbers all the same."""
-    if problem or share < NUMERIC or numeric.sum() <= FEW_VALUES:
+    numeric = ~np.isnan(numbers) & (cells.present > 0)
+    if problem or share < MANY or numeric.sum() <= FEW_VALUES:
         return False
+    if share < NUMERIC:
+        fractions = (numbers[numeric] != np.floor(numbers[numeric])).any()
+        single = numeric.sum() > cells.present[numeric].sum() / 2
+        return bool((fractions or single) and odd.sum() <= MOST_WORDS)
     if share >= NEARLY_ALL or odd.sum() <= MOST_WORDS:
         return True
     if (cells.present > 0).sum() <= cells.present.sum() / 2:
@@ -296,6 +309,7 @@ def _describe_texts(name: str, cells: Cells, lacking: bool, notes: list[str]) ->
     described = _describe_categories("string", counts, list(MISSING) if lacking else [])
     if isinstance(described, str):
         return described
+    notes += alike_notes(described["vocabulary"], f"categories of column '{name}'")
     size = len(described["vocabulary"])
     if "embedding" in described:
         notes.append(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kapps.data.tables.cells import Cells
+from kapps.data.tables.cells import Cells, shown
 from kapps.data.tables.numbers import FEW, MOST_WORDS, PLAIN, matches
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _PATTERNS = {
     r"(?P<m>[A-Za-z]{3,9})\.?,?[ -](?P<y>[0-9]{4}|[0-9]{2})" + _TIME,
     "month d y": r"^(?:[A-Za-z]{3,9}\.?,? )?(?P<m>[A-Za-z]{3,9})\.? (?P<d>[0-9]{1,2})"
     r"(?:st|nd|rd|th)?,? (?P<y>[0-9]{4})" + _TIME,
+    "ym": r"^(?P<y>[0-9]{4})[-/](?P<m>[0-9]{2})(?P<d>)" + _TIME,  # the first of the month
 }
 
 
@@ -60,6 +61,8 @@ def recognize_dates(cells: Cells) -> tuple[str, str]:
     most = max(read.values())
     order = max(read, key=read.__getitem__)
     odd = np.isnan(parse_dates(cells.values, order)[0]) & (counts > 0)
+    if (problem := _several_ways(cells, order, odd, total)) is not None:
+        return "", problem
     # As with numbers: some words for "unknown" do not make it anything else.
     if most < 0.8 * total or (most < (1 - FEW) * total and odd.sum() > MOST_WORDS):
         return "", ""
@@ -74,6 +77,36 @@ def recognize_dates(cells: Cells) -> tuple[str, str]:
             return "dmy", ""
         return "", f"whether day or month comes first in {text!r} cannot be told; write 2024-12-31"
     return orders[0], ""
+
+
+def _several_ways(cells: Cells, order: str, odd: np.ndarray, total: int) -> str | None:
+    """What is wrong where some dates can be read in another order alone; None if nothing is."""
+    other = odd & ~cells.missing
+    found = np.zeros(len(odd), bool)
+    for way in _PATTERNS:
+        found |= other & ~np.isnan(parse_dates(cells.values, way)[0])
+    dates = cells.present[found | ~odd].sum()
+    if cells.present[found].sum() <= FEW * total or dates < 0.8 * total:
+        return None
+    first, second = (cells.most_frequent(mask & ~cells.missing, 1) for mask in (~odd, found))
+    return (
+        f"its dates are written in several ways, {shown(first)} and {shown(second)}: write "
+        "all as 2024-12-31"
+    )
+
+
+def offsets_note(cells: Cells) -> str:
+    """A note on times with several offsets from UTC, which are not added; "" without."""
+    from pyarrow import compute
+
+    texts = cells.values.take(np.flatnonzero(cells.present))
+    found = compute.extract_regex(texts, r"[0-9] ?(?P<offset>Z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2})$")
+    offsets = compute.struct_field(found, ["offset"]).drop_null().unique().to_pylist()
+    # A date such as 2024-05-01 ends like an offset, but has none before an hour.
+    timed = compute.any(compute.match_substring(texts, ":")).as_py()
+    if len(offsets) < 2 or not timed:
+        return ""
+    return f"has times of several offsets ({', '.join(sorted(offsets)[:3])}), which were not added"
 
 
 def parse_dates(values: pyarrow.Array, order: str) -> tuple[np.ndarray, np.ndarray]:
@@ -99,6 +132,8 @@ def parse_dates(values: pyarrow.Array, order: str) -> tuple[np.ndarray, np.ndarr
     year, month, day = part("y"), part("m"), part("d")
     two_digits = compute.equal(compute.utf8_length(compute.struct_field(found, ["y"])), 2)
     two_digits = compute.fill_null(two_digits, False).to_numpy(zero_copy_only=False)
+    if order == "ym":
+        day = np.ones_like(day)
     year = np.where(two_digits, np.where(year < 69, 2000 + year, 1900 + year), year)  # as POSIX
     hour, minute, second = part("hour"), part("minute"), part("second")
     half = compute.utf8_lower(compute.fill_null(compute.struct_field(found, ["half"]), ""))

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from kapps.data.delimited import read_delimited
 from kapps.data.spec import parse
 from kapps.data.tables import columns as kinds
 from kapps.data.tables.cells import Cells
 from kapps.data.tables.dividing import group_notes
 from kapps.data.tables.reading import describe_columns
-from kapps.data.tables.source import TABLES, find_column, from_scikit_learn
+from kapps.data.tables.source import TABLES, find_column, from_scikit_learn, read_file
 from kapps.errors import UserError
 
 
@@ -26,10 +25,10 @@ def describe_table(spec: str, target: str | None = None) -> dict[str, Any]:
         UserError: the file cannot be read as a table, or has no such target.
     """
     parsed = parse(spec, ("csv",), TABLES)
-    table = read_delimited(parsed.path) if parsed.kind == "csv" else from_scikit_learn(parsed.kind)
+    table = read_file(parsed.path) if parsed.kind == "csv" else from_scikit_learn(parsed.kind)
     if target is not None:
         target = find_column(spec, table.names, target)
-    described, notes, everything = {}, [], {}
+    described, notes, everything = {}, [*table.notes], {}
     served = kinds.served_names(table.names)
     for name, column, plain in zip(table.names, table.cells, served, strict=True):
         cells = everything[name] = Cells.of(column)

@@ -18,7 +18,13 @@ import numpy as np
 from kapps.data.delimited import Delimited
 from kapps.data.tables import columns as kinds, dividing
 from kapps.data.tables.cells import MISSING, Cells, shown
-from kapps.data.tables.reading import describe_columns, read_column
+from kapps.data.tables.leaks import leaks
+from kapps.data.tables.reading import (
+    describe_columns,
+    read_column,
+    refuse_strangers,
+    unknown_categories,
+)
 from kapps.data.tables.source import find_column, read_table, with_test_file
 from kapps.data.tables.targets import read_target
 from kapps.errors import UserError
@@ -99,7 +105,7 @@ class TableData:
 
 
 def load_table(
-    spec: str,
+    spec: Any,
     *,
     target: str | None = None,
     task: str = "auto",
@@ -122,14 +128,16 @@ def load_table(
     validation split, which moves with `seed`. Both are stratified by class.
 
     Args:
-        spec: csv:PATH, or breast_cancer, diabetes, iris, wine.
+        spec: csv:PATH, a file of columns, Parquet or lines of JSON; or breast_cancer, diabetes,
+            iris, wine; or a frame of pandas or polars, or a table of pyarrow.
         target: the column to predict, by its name in the file; those of scikit-learn have one.
         task: classification, regression, or auto: text, truth values and up to 20 whole numbers
             are classes.
         drop: columns to leave out.
         keep: columns to keep although they look like identifiers.
         categories: columns whose texts are categories, whatever they look like.
-        missing_words: what stands for a missing value in a feature, whatever the case.
+        missing_words: what stands for a missing value in a feature, whatever the case, beside an
+            empty cell.
         group: a column (patient, customer ...): all rows with the same value are in one split. It
             is no feature.
         time: a column of dates or numbers: validation is later than train, test later than both.
@@ -146,6 +154,8 @@ def load_table(
             constant or does not fit the task, a column cannot be used, or none is left.
     """
     table, target = read_table(spec, target)
+    spec = spec if isinstance(spec, str) else "frame"
+    missing_words = tuple(dict.fromkeys(("", *missing_words)))
     table, given = with_test_file(table, test_file)
     # Names in the file are known to the user, those that are served to who calls the model.
     target = find_column(spec, table.names, target)
@@ -166,7 +176,7 @@ def load_table(
     if target in drop:
         raise UserError(f"column '{target}' is the target: it cannot be dropped")
     found = read_target(spec, target, Cells.of(table.column(target)), task, table.delimiter)
-    notes = list(found.notes)
+    notes = [*table.notes, *found.notes]
     rows = dividing.divide_rows(table, found, use, given, fold, validation_fraction, seed, notes)
     splits = {name: found.rows[rows[name]] for name in SPLITS}
     weights = dividing.read_weights(table, use.get("weight"), found.rows)
@@ -184,6 +194,8 @@ def load_table(
         for served, column in described.items()
     }
     notes += _missing_notes(cells, tuple(missing_words) == MISSING)
+    if test_file is not None:
+        notes += _strangers(str(test_file), cells, described, inputs, given["test"])
     if "group" not in use:
         notes += dividing.group_notes(cells, splits["train"])
     data = TableData(
@@ -205,7 +217,7 @@ def load_table(
         },
         fingerprint=_fingerprint(table, [target, *sorted(use.items())], splits),
     )
-    notes += _split_notes(data)
+    notes += [*_split_notes(data), *leaks(data)]
     if found.task == "regression" and data.target_statistics[1] == 0:
         raise UserError(f"column '{target}' has one value in the training part: nothing to predict")
     return TableData(**{**data.__dict__, "notes": tuple(dict.fromkeys(notes))})
@@ -286,6 +298,21 @@ def _missing_notes(cells: dict[str, Cells], usual: bool) -> list[str]:
     more = f"; and {len(said) - _SHOWN} more columns" if len(said) > _SHOWN else ""
     hint = "; where they are a value, name the words that are not: --missing-words ? NaN"
     return [f"words that count as missing: {'; '.join(said[:_SHOWN])}{more}{hint if usual else ''}"]
+
+
+def _strangers(where: str, cells, columns, inputs, rows: np.ndarray) -> list[str]:
+    """What a test file has that training does not know.
+
+    Raises:
+        UserError: a column of numbers or dates has none in it that is written as in training.
+    """
+    notes = []
+    for served, column in columns.items():
+        name = column["reading"]["title"]
+        here, values = cells[name].take(rows), inputs[served][rows]
+        refuse_strangers(here, values, column, name, f"'{where}'")
+        notes += [f"'{where}': {note}" for note in unknown_categories(values, column, name)]
+    return notes
 
 
 def _split_notes(data: TableData) -> list[str]:

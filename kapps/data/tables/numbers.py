@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 FEW = 0.05  # the share of cells that may differ from all others and count as missing
 MOST_WORDS = 20  # different words among them
+_MOST_UNITS = 10  # of more of them, what stands behind the digits is part of a code
+# Written with nines (eights, sevens) alone.
+_SENTINELS = {
+    float(sign + digit * count)
+    for sign in ("", "-")
+    for digit, least in (("9", 2), ("8", 3), ("7", 3))
+    for count in range(least, 7)
+}
 # As JSON and Python write them; a leading zero makes a code.
 PLAIN = r"^[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 _PLAIN = re.compile(PLAIN)
@@ -46,7 +54,11 @@ _WRITTEN = (
 # What a core looks like, with G the sign that groups and D the decimal one.
 _ENGLISH = {"D": r"\.", "G": rf"[,{_BLANKS}]"}
 _GERMAN = {"D": ",", "G": rf"[.{_BLANKS}]"}
-_CORE = r"^(?:(?:[0-9]+|[1-9][0-9]{0,2}(?:G[0-9]{3})+)(?:D[0-9]*)?|D[0-9]+)$"
+# Thousands in threes, or as in India: 12,34,567.
+_CORE = (
+    r"^(?:(?:[0-9]+|[1-9][0-9]{0,2}(?:G[0-9]{3})+|[1-9][0-9]?(?:G[0-9]{2})+G[0-9]{3})"
+    r"(?:D[0-9]*)?|D[0-9]+)$"
+)
 # With one sign alone, and three digits behind it: 1,234 is a thousand, or 1.234.
 _AMBIGUOUS = r"^[1-9][0-9]{0,2}[.,][0-9]{3}$"
 _MAGNITUDES = {"k", "K", "M", "m", "B", "bn", "mn", "Mio", "Mio.", "Mrd", "Mrd."}
@@ -152,6 +164,33 @@ def recognize_numbers(cells: Cells, delimiter: str = "") -> Recognized:
     return Recognized(numbers, format, notes=tuple(notes))
 
 
+def far_off(cells: Cells, numbers: np.ndarray) -> str:
+    """A note on a number such as -999, which may stand for a missing value; "" without one.
+
+    It is written with nines (eights, sevens) alone, and lies farther from all others than these
+    lie apart.
+
+    Args:
+        cells: of a column.
+        numbers: of each distinct text its number, float64 [d]; NaN for what is none.
+    """
+    there = np.flatnonzero(~np.isnan(numbers) & (cells.present > 0))
+    values = numbers[there]
+    for extreme in (values.min(initial=np.inf), values.max(initial=-np.inf)):
+        if extreme not in _SENTINELS:  # nearly all columns
+            continue
+        others = values[values != extreme]
+        if len(np.unique(others)) < 3 or np.ptp(others) >= np.abs(others - extreme).min():
+            continue
+        same = np.zeros(len(numbers), bool)
+        same[there[values == extreme]] = True
+        return (
+            f"holds {shown(cells.most_frequent(same))}, and else numbers from "
+            f"{others.min():g} to {others.max():g}"
+        )
+    return ""
+
+
 class _Parts:
     """Distinct texts taken apart."""
 
@@ -195,7 +234,7 @@ def _common_unit(units: pyarrow.Array, counts: np.ndarray, there: np.ndarray) ->
     total = sum(by_name.values())
     unit = max((name for name in by_name if name), key=by_name.__getitem__, default="")
     without = by_name.pop("", 0)
-    if not unit or sum(by_name.values()) <= FEW * total:
+    if not unit or sum(by_name.values()) <= FEW * total or len(by_name) > _MOST_UNITS:
         return "", ""
     others = sum(by_name.values()) - by_name[unit]
     mixed = without if not _is_currency(unit) else 0

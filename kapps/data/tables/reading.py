@@ -15,7 +15,7 @@ import numpy as np
 from kapps.data.delimited import Delimited
 from kapps.data.tables import columns as kinds
 from kapps.data.tables.cells import MISSING, Cells, shown
-from kapps.data.tables.dates import date_part, parse_dates, recognize_dates
+from kapps.data.tables.dates import date_part, offsets_note, parse_dates, recognize_dates
 from kapps.data.tables.numbers import recognize_numbers
 from kapps.errors import UserError
 
@@ -107,6 +107,8 @@ def describe_columns(
         if isinstance(column, dict):
             reading = {**about, "date": order, "part": part}
             described[f"{served}_{part}"] = {**column, "reading": reading}
+    if timed.any() and (note := offsets_note(train)):
+        notes.append(f"column '{name}' {note}: times are those that the clock showed")
     notes.append(
         f"column '{name}' holds dates ({order}): the model sees "
         + ", ".join(column["reading"]["part"] for column in described.values())
@@ -146,8 +148,8 @@ def read_file(
         inputs[served] = read_column(
             cells, _as_written(cells, column, reading, table, notes), notes
         )
-        _refuse_strangers(cells, inputs[served], column, name, where)
-        notes += _unknown(cells, inputs[served], column, name)
+        refuse_strangers(cells, inputs[served], column, name, where)
+        notes += unknown_categories(inputs[served], column, name)
     return inputs, list(dict.fromkeys(notes))
 
 
@@ -206,8 +208,21 @@ def _as_written(cells: Cells, column, reading, table: Delimited, notes: list[str
     return column
 
 
-def _refuse_strangers(cells: Cells, values, column, name: str, where: str) -> None:
-    """A column whose every cell is nothing that the model knows is another column."""
+def refuse_strangers(
+    cells: Cells, values: np.ndarray, column: Mapping[str, Any], name: str, where: str
+) -> None:
+    """A column whose every cell is nothing that the model knows is another column.
+
+    Args:
+        cells: of the column in a file.
+        values: what was read of them, [n].
+        column: as `describe_columns` says.
+        name: of the column in the file.
+        where: the file, for messages.
+
+    Raises:
+        UserError: it is such a column.
+    """
     if column["kind"] == "string" or not cells.present.sum():
         return
     gone = np.isnan(values) if values.dtype.kind == "f" else values == kinds.MISSING_INTEGER
@@ -220,7 +235,7 @@ def _refuse_strangers(cells: Cells, values, column, name: str, where: str) -> No
         )
 
 
-def _unknown(cells: Cells, values, column, name: str) -> list[str]:
+def unknown_categories(values: np.ndarray, column: Mapping[str, Any], name: str) -> list[str]:
     """Categories that the training data did not have."""
     known = column.get("vocabulary")
     if not known or column.get("reading", {}).get("part"):

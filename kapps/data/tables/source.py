@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from kapps.data import typed
 from kapps.data.delimited import Delimited, as_cells, read_delimited, read_names
 from kapps.data.spec import parse
 from kapps.data.tables import columns as kinds
+from kapps.data.tables.totals import without_totals
 from kapps.errors import UserError
 
 TABLES = ("breast_cancer", "diabetes", "iris", "wine")  # come with scikit-learn
@@ -18,18 +21,36 @@ _RAW = {"diabetes": {"scaled": False}}  # otherwise all rows would have had a sa
 _SHOWN = 5
 
 
-def read_table(spec: str, target: str | None = None) -> tuple[Delimited, str]:
+def read_table(spec: Any, target: str | None = None) -> tuple[Delimited, str]:
     """The cells of a table, and the name of its target.
+
+    Args:
+        spec: as `load_table`, or a frame.
+        target: as `load_table`.
 
     Raises:
         UserError: the file cannot be read as a table, or no target is named for it.
     """
+    if typed.is_frame(spec):
+        table = typed.from_frame(spec)
+        if target is None:
+            raise UserError(f"which column is the target? There are {_listed(table.names)}")
+        return table, target
     parsed = parse(spec, ("csv",), TABLES)
     check_target(spec, target)  # of a file there has to be one
     if parsed.kind == "csv" and target is not None:
-        return read_delimited(parsed.path), target
+        return read_file(parsed.path), target
     table = from_scikit_learn(parsed.kind)
     return table, target or table.names[-1]
+
+
+def read_file(path: str | os.PathLike) -> Delimited:
+    """The cells of a file, without rows of totals at its end.
+
+    Raises:
+        UserError: as `read_delimited`.
+    """
+    return without_totals(read_delimited(path))
 
 
 def with_test_file(
@@ -45,17 +66,21 @@ def with_test_file(
         return table, rows
     import pyarrow as pa
 
-    other = read_delimited(test_file)
+    other = read_file(test_file)
     own = dict(zip(other.names, other.cells, strict=True))
     absent = [name for name in table.names if name not in own]
     if absent:
-        raise UserError(f"'{test_file}' lacks columns of the training data: {_listed(absent)}")
+        raise UserError(
+            f"'{test_file}' lacks columns of the training data: {_listed(absent)}; it has "
+            f"{_listed(other.names)}"
+        )
     joined = tuple(
         pa.concat_arrays([cells, own[name]])
         for name, cells in zip(table.names, table.cells, strict=True)
     )
     rows["test"] = np.arange(len(table), len(table) + len(other))
-    return Delimited(table.names, joined, table.delimiter), rows
+    notes = (*table.notes, *(f"'{test_file}': {note}" for note in other.notes))
+    return Delimited(table.names, joined, table.delimiter, notes), rows
 
 
 def check_target(spec: str, target: str | None, others: Sequence[str | None] = ()) -> None:
@@ -98,6 +123,8 @@ def find_column(spec: str, names: Sequence[str], name: str) -> str:
     # Case matters little to who types, and much to a measure of likeness.
     near = [known for known in names if known.lower() == name.lower()] or near
     hint = f" (perhaps '{near[0]}'?)" if near else ""
+    if len(names) == 1:
+        hint = " (cells are parted by a comma, semicolon, tab or bar)"
     raise UserError(f"{spec} has no column '{name}'{hint}; there are {_listed(names)}")
 
 

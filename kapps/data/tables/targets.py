@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import collections
 from dataclasses import dataclass
 
 import numpy as np
 
+from kapps.data.alike import alike_notes, one_spelling
 from kapps.data.tables import booleans
 from kapps.data.tables.cells import Cells, shown
-from kapps.data.tables.numbers import MOST_WORDS, are_codes, recognize_numbers
+from kapps.data.tables.dates import recognize_dates
+from kapps.data.tables.numbers import MOST_WORDS, are_codes, far_off, recognize_numbers
 from kapps.errors import UserError
 
 MOST_CLASSES = 20  # of a target of whole numbers; with more of them it is a quantity
@@ -61,6 +62,12 @@ def read_target(spec: str, name: str, cells: Cells, task: str, delimiter: str = 
         quantity = False
     if found.problem and there.sum() > 2 * MOST_CLASSES:
         raise UserError(f"{spec}: column '{name}': {found.problem}. Write all in one way")
+    order, _ = recognize_dates(cells) if task != "classification" else ("", "")
+    if order:
+        raise UserError(
+            f"{spec}: column '{name}' holds dates ({order}), which cannot be predicted as they "
+            "are: write a number of days, or take each date as a class with --task classification"
+        )
     notes = []
     lost = blank | odd if quantity else blank
     kept = np.flatnonzero(~lost[cells.codes])
@@ -74,6 +81,10 @@ def read_target(spec: str, name: str, cells: Cells, task: str, delimiter: str = 
         )
     if quantity:
         notes += [f"column '{name}': {note}" for note in found.notes]
+        if note := far_off(cells, np.where(lost, np.nan, found.numbers)):
+            notes.append(
+                f"column '{name}' {note}: if the former stands for no value, leave its cells empty"
+            )
         return _quantity(spec, name, found.numbers[cells.codes[kept]], kept, task, notes)
     words = [(t, n) for t, n in cells.most_frequent(there & cells.missing & ~blank)]
     if words:
@@ -114,17 +125,18 @@ def _classes(spec, name, cells: Cells, kept, notes) -> Target:
             "they were taken together"
         )
         texts = np.array([spelling.get(text.lower(), text) for text in texts], object)
+    said = {text for text, count in zip(texts, cells.counts, strict=True) if count} - {""}
+    texts = np.array([one_spelling(text) for text in texts], object)
     names = sorted({text for text, count in zip(texts, cells.counts, strict=True) if count} - {""})
+    if len(names) < len(said):
+        odd = sorted(text for text in said if one_spelling(text) != text)
+        notes.append(
+            f"classes of column '{name}' that look the same (blanks, accents) were taken together: "
+            f"{', '.join(map(repr, odd[:5]))}"
+        )
     _refuse_constant(spec, name, len(names), names[0], "classification")
     _refuse_many(spec, name, len(names), len(kept), "Is it the right column?")
-    alike = collections.defaultdict(list)
-    for text in names:
-        alike[text.casefold()].append(text)
-    notes += [
-        f"classes {', '.join(map(repr, same))} of column '{name}' differ in case alone"
-        for same in alike.values()
-        if len(same) > 1
-    ]
+    notes += alike_notes(names, f"classes of column '{name}'")
     number = {text: i for i, text in enumerate(names)}
     of_text = np.array([number.get(text, -1) for text in texts], np.int32)
     return Target("classification", tuple(names), of_text[cells.codes[kept]], kept, tuple(notes))

@@ -22,8 +22,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kapps.data import spec as specs
+from kapps.data.alike import alike_notes
 from kapps.data.delimited import read_delimited, read_names
 from kapps.data.duplicates import duplicate_notes
+from kapps.data.hidden import HIDDEN
 from kapps.data.split import NAMES, divide, joined_note
 from kapps.errors import UserError
 
@@ -158,6 +160,10 @@ def load_documents(
     absent = sorted({names[i] for i in set(labels) - set(labels[rows["train"]])})
     if absent:
         raise UserError(f"{spec}: no training text is of class {_some(absent)}")
+    for name in given:
+        absent = sorted({names[i] for i in set(labels) - set(labels[rows[name]])})
+        if absent and fold is None:
+            found.notes.append(f"no text of the {name} split is of class {_some(absent)}")
     texts = np.array(found.texts, object)
     keys = [hashlib.blake2b(t.encode(), digest_size=16).digest() for t in found.texts]
     repeated = duplicate_notes(keys, labels, rows, "texts", found.names)
@@ -169,7 +175,7 @@ def load_documents(
         names,
         splits,
         _fingerprint(names, keys, labels, rows),
-        (*found.notes, *joined_note(given, fold), *repeated),
+        (*found.notes, *alike_notes(names, "classes"), *joined_note(given, fold), *repeated),
     )
 
 
@@ -331,11 +337,19 @@ def _folders(path: pathlib.Path) -> list[pathlib.Path]:
         names = sorted(os.listdir(path))
     except OSError as error:
         raise UserError(f"folder '{path}' cannot be read: {error.strerror}") from error
-    return [path / name for name in names if name[0] not in "._" and (path / name).is_dir()]
+    return [
+        path / name
+        for name in names
+        if name[0] not in "._" and name.lower() not in HIDDEN and (path / name).is_dir()
+    ]
 
 
 def _files(path: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(p for p in path.rglob("*") if p.is_file() and p.name[0] != ".")
+    return sorted(
+        p
+        for p in path.rglob("*")
+        if p.is_file() and p.name[0] != "." and p.name.lower() not in HIDDEN
+    )
 
 
 def _some(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import special
 
 from kapps import training
+from kapps.data.series.ragged import by_length
 from kapps.evaluation import plots
 from kapps.evaluation.explanation import (
     Explanation,
@@ -61,7 +62,9 @@ def explain_sequences(
         UserError: the model's outputs are not finite numbers.
     """
     answers = {
-        name: model.predict(series.splits[name].values, batch_size=batch_size, verbose=0)
+        name: by_length(
+            lambda x: model.predict(x, batch_size=batch_size, verbose=0), series.splits[name].values
+        )
         for name in ("validation", "test")
     }
     if series.per_step:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kapps.data.series.ragged import Ragged
+
 WEIGHTS = 9  # of a kernel
 KERNELS = tuple(itertools.combinations(range(WEIGHTS), 3))  # places of the weights that are 2
 FEATURES = 9996  # 119 of each kernel
@@ -35,11 +37,13 @@ class MiniRocket(NamedTuple):
     thresholds: tuple[np.ndarray, ...]
 
 
-def fit_minirocket(values: np.ndarray, features: int = FEATURES, seed: int = 0) -> MiniRocket:
+def fit_minirocket(
+    values: np.ndarray | Ragged, features: int = FEATURES, seed: int = 0
+) -> MiniRocket:
     """Chooses dilations, channels and thresholds.
 
     Args:
-        values: training series, float [n, steps, channels], padded with NaN at the end.
+        values: training series, float [n, steps, channels], padded with NaN at the end, or ragged.
         features: about how many are wanted; at least one for each kernel.
         seed: of which series thresholds are taken from, and of the channels.
     """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import threadpoolctl
 
+from kapps.data.series.ragged import Ragged, alike, by_length, take
 from kapps.evaluation.peers import Peer
 from kapps.evaluation.series.minirocket import FEATURES, fit_minirocket, minirocket_features
 
@@ -37,11 +38,9 @@ def series_peers(series: SequenceData, seed: int = 0) -> dict[str, Peer]:
     if len(test) > MOST_TRAINED:
         drawn = np.random.default_rng(seed).choice(len(test), MOST_TRAINED, replace=False)
         rows = np.sort(drawn)
-        values = values[rows]
-    mean = np.nanmean(train.values, axis=(0, 1))
-    std = np.nanstd(train.values, axis=(0, 1))
-    std = np.where(std > 1e-12, std, 1)
-    known, asked = ((x - mean) / std for x in (train.values, values))
+        values = take(values, rows)
+    mean, std = _statistics(train.values)
+    known, asked = (_standardized(x, mean, std) for x in (train.values, values))
     ridge = minirocket_ridge(known, train.labels, asked, seed)
     nearest = nearest_labels(known, train.labels, asked)
     return {
@@ -51,12 +50,12 @@ def series_peers(series: SequenceData, seed: int = 0) -> dict[str, Peer]:
 
 
 def minirocket_ridge(
-    known: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: int = 0
+    known: np.ndarray | Ragged, labels: np.ndarray, asked: np.ndarray | Ragged, seed: int = 0
 ) -> np.ndarray:
     """Labels int [m] by a ridge classifier on MiniRocket's features.
 
     Args:
-        known: series float [n, steps, channels] with labels, padded with NaN.
+        known: series float [n, steps, channels] with labels, padded with NaN, or ragged.
         labels: int [n], of two classes or more.
         asked: series float [m, steps, channels].
         seed: of MiniRocket's draws.
@@ -64,28 +63,50 @@ def minirocket_ridge(
     from sklearn.linear_model import RidgeClassifierCV
     from sklearn.preprocessing import StandardScaler
 
-    steps = (len(known) + len(asked)) * known.shape[1]
+    steps = sum(
+        len(x.flat) if isinstance(x, Ragged) else x.shape[0] * known.shape[1]
+        for x in (known, asked)
+    )
     features = int(np.clip(WORK / steps, FEWEST_FEATURES, FEATURES))
     fitted = fit_minirocket(known, features, seed)
-    first, second = minirocket_features(fitted, known), minirocket_features(fitted, asked)
+    first, second = (by_length(lambda x: minirocket_features(fitted, x), v) for v in (known, asked))
     scaler = StandardScaler().fit(first)
     with threadpoolctl.threadpool_limits(1):
         ridge = RidgeClassifierCV(np.logspace(-3, 3, 10)).fit(scaler.transform(first), labels)
         return np.asarray(ridge.predict(scaler.transform(second)))
 
 
-def nearest_labels(known: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
+def nearest_labels(
+    known: np.ndarray | Ragged, labels: np.ndarray, asked: np.ndarray | Ragged
+) -> np.ndarray:
     """The label of the nearest known series, int [m]; arguments as `minirocket_ridge`."""
-    steps = max(known.shape[1], asked.shape[1])
-    known, asked = (_flat(x, steps) for x in (known, asked))
-    squares, said = (known**2).sum(axis=1), []
-    for start in range(0, len(asked), _TOGETHER):
-        some = asked[start : start + _TOGETHER]
-        said.append(labels[(squares - 2 * some @ known.T).argmin(axis=1)])
-    return np.concatenate(said)
+    parts = [(rows, _flat(known[rows])) for rows in alike(known)]
+
+    def nearest(values: np.ndarray) -> np.ndarray:
+        x = _flat(values)
+        distances = np.empty((len(x), len(known)), np.float32)
+        for rows, some in parts:
+            steps = min(x.shape[1], some.shape[1])  # beyond them one of both is padding, or zero
+            squares = (some**2).sum(axis=1)
+            distances[:, rows] = squares - 2 * x[:, :steps] @ some[:, :steps].T
+        return labels[distances.argmin(axis=1)]
+
+    groups = alike(asked, _TOGETHER)
+    said = np.concatenate([nearest(asked[rows]) for rows in groups])
+    return said[np.argsort(np.concatenate(groups))]
 
 
-def _flat(values: np.ndarray, steps: int) -> np.ndarray:
-    x = np.nan_to_num(values, nan=0.0)
-    x = np.pad(x, ((0, 0), (0, steps - x.shape[1]), (0, 0)))
-    return x.reshape(len(x), -1).astype(np.float32)
+def _statistics(values: np.ndarray | Ragged) -> tuple[np.ndarray, np.ndarray]:
+    values = values.flat[None] if isinstance(values, Ragged) else values
+    std = np.nanstd(values, axis=(0, 1))
+    return np.nanmean(values, axis=(0, 1)), np.where(std > 1e-12, std, 1)
+
+
+def _standardized(values, mean: np.ndarray, std: np.ndarray):
+    if isinstance(values, Ragged):
+        return Ragged((values.flat - mean) / std, values.lengths)
+    return (values - mean) / std
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(values, nan=0.0).reshape(len(values), -1).astype(np.float32)

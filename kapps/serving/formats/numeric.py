@@ -8,6 +8,8 @@ no labels, and
             where it is none of them
     text    `tokens` int32 [N, T], the places of characters in the vocabulary, and the states before
             them, zeros at a beginning -> `logits` [N, T, symbols] and the states after them
+    images  of several labels each: `probabilities` float32 [N, labels] and `given` bool [N,
+            labels], which are above their thresholds; of a number each: `value` float32 [N]
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from kapps.models.tables.mlp import column_layers
 from kapps.serving.publishing.classic import is_points, point_endpoints
 from kapps.serving.publishing.documents import document_endpoints, is_document
 from kapps.serving.publishing.generative import endpoints_of, is_generative
+from kapps.serving.publishing.pictures import Answer, chances_of, number_of
 from kapps.serving.publishing.series import is_sequence, sequence_endpoints
 from kapps.serving.publishing.tables import is_tabular
 from kapps.serving.publishing.text import is_text
@@ -31,7 +34,12 @@ from kapps.serving.savedmodel.endpoints import Endpoint
 
 
 def numeric_endpoints(
-    model: keras.Model, class_names: Sequence[str] = (), temperature: float = 1.0
+    model: keras.Model,
+    class_names: Sequence[str] = (),
+    temperature: float = 1.0,
+    *,
+    target_kind: str = "classes",
+    thresholds: Sequence[float] = (),
 ) -> dict[str, Endpoint]:
     """The signatures of any model of kapps, those with strings among them left out or made numeric.
 
@@ -39,10 +47,16 @@ def numeric_endpoints(
         model: of any family.
         class_names: one label per logit; none of what predicts numbers.
         temperature: the logits are divided by it before the softmax.
+        target_kind: of images: "classes", "labels" or "number".
+        thresholds: of several labels, one each.
 
     Raises:
         UserError: the model is of no known family, or its labels do not fit.
     """
+    if target_kind != "classes":
+        image = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, "image")
+        answer = _several(model, thresholds) if target_kind == "labels" else number_of(model)
+        return {"serving_default": (answer, [image])}
     if is_text(model):
         return {"serving_default": _next_character(model)}
     if is_generative(model):
@@ -92,6 +106,16 @@ def _columns(model: keras.Model, classifies: bool, temperature: float) -> Endpoi
         return {"prediction": y[:, 0]}
 
     return answer, specs
+
+
+def _several(model: keras.Model, thresholds: Sequence[float]) -> Answer:
+    chances = chances_of(model)
+
+    def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = chances(image)
+        return {"probabilities": found, "given": found > tf.constant(thresholds, tf.float32)}
+
+    return answer
 
 
 def _next_character(model: Any) -> Endpoint:

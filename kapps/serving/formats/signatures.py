@@ -45,6 +45,8 @@ def convert_signatures(
     class_names: Sequence[str] = (),
     *,
     temperature: float = 1.0,
+    target_kind: str = "classes",
+    thresholds: Sequence[float] = (),
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """Writes a file for each signature of a model, of any family, that the format can have.
 
@@ -58,6 +60,8 @@ def convert_signatures(
         format: "onnx" or "litert".
         class_names: one label per logit; none of what predicts numbers.
         temperature: the logits are divided by it before the softmax.
+        target_kind: of images, as `numeric_endpoints` has it.
+        thresholds: likewise.
 
     Returns:
         The files by signature, and of the other signatures the reason why not.
@@ -72,7 +76,10 @@ def convert_signatures(
         if isinstance(model, keras.Sequential) or _is_functional(model)
         else model
     )
-    for name, endpoint in _distinct(numeric_endpoints(model, class_names, temperature)).items():
+    endpoints = numeric_endpoints(
+        model, class_names, temperature, target_kind=target_kind, thresholds=thresholds
+    )
+    for name, endpoint in _distinct(endpoints).items():
         numeric = without_strings(endpoint)
         if isinstance(numeric, str):
             left[name] = numeric

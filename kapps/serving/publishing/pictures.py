@@ -55,8 +55,10 @@ def export_labels(
     if len(thresholds) != len(names):
         raise UserError(f"{len(thresholds)} thresholds for {len(names)} labels")
 
+    chances_in = chances_of(model)
+
     def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        chances = tf.sigmoid(tf.cast(model(tf.cast(image, tf.float32), training=False), tf.float32))
+        chances = chances_in(image)
         given = chances > tf.constant(thresholds, tf.float32)
         marked = tf.where(given, tf.constant([f"{name}{BETWEEN}" for name in names]), "")
         joined = tf.strings.reduce_join(marked, axis=1)
@@ -105,19 +107,32 @@ def export_numbers(
     if model.output_shape != (None, 1):
         raise UserError(f"the model's output is {model.output_shape}; one number is needed")
 
-    def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        value = model(tf.cast(image, tf.float32), training=False)
-        return {"value": tf.cast(value, tf.float32)[:, 0]}
-
     return _export(
         model,
-        answer,
+        number_of(model),
         export_dir,
         kind="network that says a number of each picture",
         card=card,
         sample_images=sample_images,
         reading=reading,
     )
+
+
+def chances_of(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """From images [N, H, W, C] of 0..255 to probabilities float32 [N, labels]."""
+    return lambda image: tf.sigmoid(
+        tf.cast(model(tf.cast(image, tf.float32), training=False), tf.float32)
+    )
+
+
+def number_of(model: keras.Model) -> Answer:
+    """From images [N, H, W, C] of 0..255 to `value` float32 [N]."""
+
+    def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        value = model(tf.cast(image, tf.float32), training=False)
+        return {"value": tf.cast(value, tf.float32)[:, 0]}
+
+    return answer
 
 
 def _export(model, answer: Answer, export_dir, *, reading: Reading, **settings) -> Path:

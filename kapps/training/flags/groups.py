@@ -134,6 +134,9 @@ class ImageFlags:
     """folder: where decoded images are cached; disk: a file that later runs use, too; none: decode
     in every epoch and write nothing; auto: disk from 1,000 images up to 32 GiB and half of the free
     space, else memory if they fit"""
+    memory_limit: Positive = 4.0
+    """GiB of decoded images in memory: more of a folder or of a TensorFlow dataset are read from
+    the disk, and an npz file with more is refused"""
     group_pattern: str | None = None
     """folder: a regular expression with one group, searched for in file names: "(patient[0-9]+)"
     puts all images with the same value into one split"""

@@ -38,7 +38,9 @@ class SeriesFlags:
             lambda c: c.dataset in MEMORY_TASKS,
             ("length", "examples", "fresh"),
         ),
-        *only_for("csv:PATH", lambda c: c.dataset.startswith("csv:"), ("group",)),
+        *only_for(
+            "csv:PATH", lambda c: c.dataset.startswith(("csv:", "parquet:", "jsonl:")), ("group",)
+        ),
         *only_for(
             "data that are not made here", lambda c: c.dataset not in MEMORY_TASKS, ("folds",)
         ),

@@ -146,3 +146,30 @@ def test_parts_of_a_batch_are_the_same_bits(shards, mixing, shape):
             own = slice(shard * count, (shard + 1) * count)
             for a, b in zip(whole, found, strict=True):
                 np.testing.assert_array_equal(a[own], b[part.before :])
+
+
+COLOURS = [
+    {"resized_crop": 0.25},
+    {"jitter": 0.4},
+    {"randaugment": 9.0},
+    {"resized_crop": 0.25, "jitter": 0.4, "randaugment": 9.0, "erasing": 0.5, "mixup": 0.4},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", COLOURS, ids=lambda settings: " ".join(settings))
+@pytest.mark.parametrize("shape", [(9, 7, 1), (5, 5, 3)])
+def test_parts_of_a_batch_have_the_same_colours_to_the_bit(settings, shape):
+    augmentation = Augmentation(**settings)
+    images, targets = pictures(8, *shape), tf.eye(8)
+    augmented = tf.function(augmentation)
+    for step in range(4):
+        whole = augmented(images, targets, KEY + step)
+        assert (whole[0].numpy() != images.numpy()).any(axis=(1, 2, 3)).sum() > 4
+        for first in (0, 4):
+            part = Part(8, 4, first, augmentation.neighbours)
+            found = augmented(
+                tf.gather(images, part.rows), tf.gather(targets, part.rows), KEY + step, part
+            )
+            for a, b in zip(whole, found, strict=True):
+                np.testing.assert_array_equal(a[first : first + 4], b[part.before :])

@@ -175,7 +175,7 @@ def test_npz_with_padding_and_all_splits(tmp_path):
 @pytest.mark.parametrize(
     "arrays, words",
     [
-        ({"x_train": np.zeros((2, 3))}, "no y_train"),
+        ({"x_train": np.zeros((2, 3))}, "lacks the labels of train"),
         ({"x_train": np.zeros((2, 3)), "y_train": [0, 1, 1]}, "2 series"),
         ({"x_train": np.zeros(3), "y_train": [0, 1, 1]}, "n, steps"),
         ({"x_train": np.full((2, 3), np.nan), "y_train": [0, 1]}, "no steps"),

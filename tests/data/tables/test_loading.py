@@ -250,8 +250,8 @@ def test_splits_and_weights_of_columns(tmp_path):
     weights = table.splits["train"].weights
     assert weights.tolist() == [columns["counts"][i] for i in table.splits["train"].rows]
     assert not {"part", "counts"} & set(table.columns)
-    columns["part"][3] = "holdout"
-    with pytest.raises(UserError, match="'holdout'"):
+    columns["part"][3] = "rest"
+    with pytest.raises(UserError, match="'rest'"):
         load(tmp_path, columns, target="ill", split_column="part")
     columns["counts"][3] = -1
     with pytest.raises(UserError, match="weights"):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
+from kapps.data.alike import alike_notes
 from kapps.data.images.dataset import Source
 from kapps.data.images.files import formats
 from kapps.data.images.files.decode import RESIZES, Reading, decode_image, sixteen_bits
@@ -353,6 +354,7 @@ def _notes(listing: Listing, broken: dict[str, str], kept: list[Picture], kind: 
         notes.append(f"class folders without a readable picture: {_some(listing.empty)}")
     if kind != "classes":
         return notes
+    notes += alike_notes({p.class_name for p in kept}, "classes")
     train = [p.class_name for p in kept if p.split in (None, "train")]
     counts = collections.Counter(train)
     alone = sorted(name for name, count in counts.items() if count == 1)

@@ -10,18 +10,25 @@ GRAPH = ("JPEG", "PNG", "GIF", "BMP")  # what TensorFlow's graph reads, in serve
 WEBP = "WebP"
 DECODED = (*GRAPH, WEBP)  # where training reads
 ANIMATED_WEBP = "animated WebP"
-NAMES = (*GRAPH, WEBP, "TIFF", "AVIF", "HEIC")  # the others become PNG first, see `transcoding`
+NETPBM = "Netpbm"
+# The others become PNG first, see `transcoding`.
+NAMES = (*GRAPH, WEBP, "TIFF", NETPBM, "AVIF", "HEIC")
 EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
-EXTENSIONS |= {".avif", ".heic", ".heif"}
+EXTENSIONS |= {".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm"}
 
 _FOREIGN_EXTENSIONS = {".svg": "SVG", ".svgz": "SVG", ".psd": "PSD", ".ico": "ICO"}
-_FOREIGN_EXTENSIONS |= {".tga": "TGA", ".pcx": "PCX"}
+_FOREIGN_EXTENSIONS |= {".tga": "TGA", ".pcx": "PCX", ".exr": "OpenEXR", ".hdr": "Radiance HDR"}
+_FOREIGN_EXTENSIONS |= {".dcm": "DICOM", ".dicom": "DICOM", ".nii": "NIfTI", ".npy": "NumPy array"}
+_FOREIGN_EXTENSIONS |= dict.fromkeys((".cr2", ".nef", ".arw", ".dng", ".raf", ".orf"), "raw photo")
 _HEIF_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC"}
 _HEIF_BRANDS |= {b"avif": "AVIF", b"avis": "AVIF"}
+_NETPBM = (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ADVICE = {
     "SVG": "SVG has no pixels until it is drawn: rsvg-convert -w 512 A.svg -o A.png",
     "HEIC": "HEIC is read where pillow-heif is installed: pip install pillow-heif",
+    "DICOM": "DICOM becomes PNG with dcmj2pnm or pydicom",
+    "NumPy array": "NumPy arrays of pictures are read from npz:FILE",
     "AVIF": "AVIF is read by Pillow 11.3 or newer: pip install -U pillow",
 }
 
@@ -40,6 +47,8 @@ def sniff(start: bytes) -> str | None:
         # RFC 9649, section 2.7: the second bit of the flags.
         animated = start[12:16] == b"VP8X" and len(start) > 20 and start[20] & 2
         return ANIMATED_WEBP if animated else WEBP
+    if start[:2] in _NETPBM and start[2:3].isspace() and start[3:4] in b"#0123456789":
+        return NETPBM
     if start[:4] in _TIFF:
         return "TIFF"
     if start[4:8] == b"ftyp":

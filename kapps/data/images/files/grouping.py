@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from kapps.data.images.dataset import Source
+from kapps.data.split import NAMES
 from kapps.errors import UserError
 
 
@@ -89,7 +90,8 @@ def _below_class(source: Source, row: int) -> list[str]:
     if source.kind != "classes":
         return folders
     name = source.class_names[source.labels[row]]
-    return folders[folders.index(name) + 1 :] if name in folders else []
+    below = folders[folders.index(name) + 1 :] if name in folders else []
+    return below[1:] if below and below[0].lower() in NAMES else below
 
 
 def _class_numbers(source: Source) -> list[int]:

@@ -53,7 +53,7 @@ def _measure(picture: Picture) -> Header | None:
             turned = picture.format in ("JPEG", WEBP, ANIMATED_WEBP, "AVIF")
             if turned and image.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8):
                 width, height = height, width
-            counted = picture.format in ("TIFF", "AVIF", ANIMATED_WEBP)
+            counted = picture.format in ("TIFF", "AVIF", "GIF", "PNG", ANIMATED_WEBP)
             frames = getattr(image, "n_frames", 1) if counted else 1
             return Header(height, width, image.mode in _GREY_MODES, frames)
     except Exception:  # Pillow raises many kinds; whether a file is broken the decoder decides

@@ -5,16 +5,22 @@ from __future__ import annotations
 import collections
 import os
 import pathlib
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
 from kapps.data.delimited import read_delimited, read_names
+from kapps.data.images.files import formats
 from kapps.data.images.files.grouping import one_group
 from kapps.data.images.targets import SEPARATORS
+from kapps.data.split import NAMES as SPLIT_NAMES
 from kapps.errors import UserError
 
-METADATA = "metadata.csv"  # as Hugging Face's imagefolder has it, beside the pictures
+# As Hugging Face's imagefolder has it, beside the pictures.
+METADATA = ("metadata.csv", "metadata.jsonl")
+_SPLITS = ("train", "validation", "test")
 _FILES = ("file_name", "filename", "file", "image", "path", "name", "id")
+_SPLIT_COLUMNS = ("split", "set", "subset", "partition")
 _CLASSES = ("label", "labels", "class", "target", "category", "class_name")
 
 # Name of a picture, relative to the folder -> its class, or what else there is to say of it.
@@ -26,8 +32,9 @@ def by_table(root: pathlib.Path, file: str | os.PathLike, kind: str = "classes")
 
     The columns are called file_name, filename, file, image, path, name or id, and label, labels,
     class, target, category or class_name; or they are the only two. Or there are several columns
-    of 0 and 1, a label each. Files are named from the folder on, or by their last part, with or
-    without ending.
+    of 0 and 1, a label each. Files are named by their path from the folder on, or by more or less
+    of it, with or without ending, in capitals or not: whatever fits one file alone. A column called
+    split, set, subset or partition that says train, validation or test divides them.
 
     Args:
         root: the folder of the pictures.
@@ -39,7 +46,11 @@ def by_table(root: pathlib.Path, file: str | os.PathLike, kind: str = "classes")
         UserError: the table cannot be read, has no such columns, or a file twice with two classes.
     """
     table = read_delimited(file)
-    which, notes = _columns(table.names), []
+    which, notes = _columns(table.names), list(table.notes)
+    if which and _is_picture_name(table.names[0]):
+        raise UserError(
+            f"'{file}': the first line must name the columns, and holds {table.names[0]!r}"
+        )
     ones = _zero_one_columns(table, file) if kind in ("auto", "labels") and not which else []
     if which:
         names, labels = (table.column(name).to_pylist() for name in which)
@@ -56,7 +67,7 @@ def by_table(root: pathlib.Path, file: str | os.PathLike, kind: str = "classes")
         )
     known: dict[str, str] = {}
     for name, label in zip(names, labels, strict=True):
-        name = name.replace("\\", "/").removeprefix("./")
+        name = _path_in(name)
         if known.setdefault(name, label) == label:
             continue
         if kind == "labels" and which:
@@ -66,38 +77,80 @@ def by_table(root: pathlib.Path, file: str | os.PathLike, kind: str = "classes")
             f"'{file}': {name} is of two classes, {known[name]} and {label}: a classifier "
             "wants one for each picture (--target-kind labels takes both)"
         )
-    return _Table(str(file), known, notes)
+    return _Table(str(file), known, notes, _read_splits(table, list(map(_path_in, names)), notes))
 
 
 class _Table:
-    """Classes by name of file; remembers which names were asked for."""
+    """Classes by name of file; remembers which names were asked for.
 
-    def __init__(self, file: str, known: dict[str, str], said: list[str]):
+    Attributes:
+        known: by the name of a file in the table its class.
+        splits: those that the table divides the files into; none if it does not.
+    """
+
+    def __init__(self, file: str, known: dict[str, str], said: list[str], of_file: dict[str, str]):
         self.file, self.known, self.said = file, known, said
         self.taken: dict[str, str] = {}
+        self.loose: list[tuple[str, str]] = []
+        self.splits = [name for name in _SPLITS if name in of_file.values()]
+        self._of_file = of_file
+        self._by_stem: dict[str, list[str]] = collections.defaultdict(list)
+        for name in known:
+            self._by_stem[_plain(name)[-1]].append(name)
 
     def __call__(self, picture: str) -> str | None:
+        name = self._find(picture)
+        if name is None:
+            return None
+        other = self.taken.setdefault(name, picture)
+        if other != picture:
+            raise UserError(
+                f"'{self.file}': {name} may be {other} or {picture}: name files as they lie in the "
+                "folder"
+            )
+        return self.known[name].strip() or None
+
+    def split_of(self, picture: str) -> str | None:
+        """The split of a picture, where there are splits."""
+        return self._of_file.get(self._find(picture) or "")
+
+    def _find(self, picture: str) -> str | None:
+        """The name that the table has for a picture."""
         last = picture.rsplit("/", 1)[-1]
         for name in (picture, picture.rsplit(".", 1)[0], last, last.rsplit(".", 1)[0]):
             if name in self.known:
-                other = self.taken.setdefault(name, picture)
-                if other != picture:
-                    raise UserError(
-                        f"'{self.file}': {name} may be {other} or {picture}: name files as they "
-                        "lie in the folder"
-                    )
-                return self.known[name].strip() or None
-        return None
+                return name
+        parts = _plain(picture)
+        fitting = []
+        for name in self._by_stem.get(parts[-1], ()):
+            named = _plain(name)
+            common = min(len(parts), len(named))
+            if parts[-common:] == named[-common:]:
+                fitting.append(name)
+        if len(fitting) > 1:
+            raise UserError(
+                f"'{self.file}': {picture} may be {fitting[0]} or {fitting[1]}: name files as they "
+                "lie in the folder"
+            )
+        if fitting:
+            self.loose.append((fitting[0], picture))
+        return fitting[0] if fitting else None
 
     def notes(self) -> list[str]:
         """What in the table is no picture."""
         absent = [name for name in self.known if name not in self.taken]
-        if not absent:
-            return self.said
-        return [
-            *self.said,
-            f"{len(absent):,} files of '{self.file}' are not there, such as {absent[0]}",
-        ]
+        notes = list(self.said)
+        if loose := dict(self.loose):
+            name, picture = next(iter(loose.items()))
+            notes.append(
+                f"{len(loose):,} files have other names in '{self.file}', such as {name} for "
+                f"{picture}"
+            )
+        if absent:
+            notes.append(
+                f"{len(absent):,} files of '{self.file}' are not there, such as {absent[0]}"
+            )
+        return notes
 
 
 def by_pattern(pattern: str) -> Labeller:
@@ -118,7 +171,7 @@ def by_pattern(pattern: str) -> Labeller:
 def by_metadata(
     root: pathlib.Path, folders: list[pathlib.Path], kind: str = "classes"
 ) -> Labeller | None:
-    """Classes by metadata.csv in the folder itself or in its splits; None without such a table.
+    """Classes by metadata.csv or .jsonl in the folder itself or in its splits; None without one.
 
     One that has no column of classes (of captions, for one) does not count.
 
@@ -132,8 +185,9 @@ def by_metadata(
     """
     found = {}
     for folder in (root, *folders):
-        file = folder / METADATA
-        if file.is_file() and _columns(read_names(file), alone=False):
+        files = [folder / name for name in METADATA if (folder / name).is_file()]
+        file = files[0] if files else None
+        if file is not None and _columns(read_names(file), alone=False):
             found[folder.relative_to(root).as_posix()] = by_table(folder, file, kind)
     return _Metadata(found) if found else None
 
@@ -153,6 +207,35 @@ class _Metadata:
     def notes(self) -> list[str]:
         """What in the tables is no picture."""
         return [note for table in self.tables.values() for note in table.notes()]
+
+
+def _path_in(name: str) -> str:
+    """A path as it is on this system; of an address what stands before its question mark."""
+    name = name.partition("?")[0] if "://" in name else name
+    return name.replace("\\", "/").removeprefix("./")
+
+
+def _plain(name: str) -> list[str]:
+    """The parts of a path in small letters, without the ending of a picture."""
+    lower = unicodedata.normalize("NFC", name).lower()
+    stem, ending = os.path.splitext(lower)
+    return (stem if ending in formats.EXTENSIONS else lower).split("/")
+
+
+def _is_picture_name(name: str) -> bool:
+    return os.path.splitext(name.lower())[1] in formats.EXTENSIONS
+
+
+def _read_splits(table: Any, files: list[str], notes: list[str]) -> dict[str, str]:
+    """The split of each file, by its name, where a column says them; else nothing."""
+    name = next((n for n in table.names if n.lower() in _SPLIT_COLUMNS), None)
+    if name is None:
+        return {}
+    said = [SPLIT_NAMES.get(cell.lower()) for cell in table.column(name).to_pylist()]
+    if None in said or "train" not in said:
+        notes.append(f"column '{name}' does not say train, validation or test of every row")
+        return {}
+    return dict(zip(files, map(str, said), strict=True))
 
 
 def _file_column(names: tuple[str, ...]) -> str | None:

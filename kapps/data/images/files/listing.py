@@ -5,17 +5,23 @@ Only names and the first bytes of the files are read here; no TensorFlow.
 
 import os
 import pathlib
+import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from kapps.data.hidden import HIDDEN
 from kapps.data.images.files import formats, transcoding
 from kapps.data.images.files.labels import METADATA, Labeller, by_metadata
 from kapps.data.split import NAMES
 from kapps.errors import UserError
 
 START = 32  # bytes of a file by which its format is told
-_HIDDEN = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"}
+_TOOLS = {".ipynb_checkpoints", ".git", ".cache", ".thumbnails", ".trash", ".picasaoriginals"}
+# Parts of a dataset that show the same things: none of them is a class.
+_PARTS = {"images", "imgs", "image", "img", "jpegimages", "pictures", "photos", "masks", "mask"}
+_PARTS |= {"labels", "label", "annotations", "annotation", "segmentation", "segmentationclass"}
+_PARTS |= {"segmentations", "ground_truth", "groundtruth", "gt", "bboxes", "depth"}
 
 
 Start = Callable[[pathlib.Path], bytes]  # path of a file -> its first bytes; raises OSError
@@ -96,26 +102,31 @@ def list_folder(
     for split, folder in _split_folders(root, listing):
         folders, files = _entries(folder)
         listing.others += [_name(path, root) for path in files]
+        below = _splits_below(folders) if split is None else {}
+        if not below:
+            _note_alike(folders, listing)
         for class_folder in folders:
-            _list_class(class_folder, split, root, listing, start_of)
+            for own_split, top in below.get(class_folder, [(split, class_folder)]):
+                _list_class(top, class_folder, own_split, root, listing, start_of)
+        listing.splits += dict.fromkeys(s for found in below.values() for s, _ in found if s)
+    _note_hidden(root, listing)
     # By the parts of the name: the order is the same on every file system.
     listing.pictures.sort(key=lambda picture: picture.name.split("/"))
     return listing
 
 
 def _split_folders(root: pathlib.Path, listing: Listing) -> list[tuple[str | None, pathlib.Path]]:
-    folders, files = _entries(root)
-    if len(folders) == 1 and not NAMES.get(folders[0].name.lower()):
-        inner = _entries(folders[0])[0]
-        if any(NAMES.get(path.name.lower()) == "train" for path in inner):
-            listing.notes.append(f"the splits lie in {folders[0].name}/, the only folder there is")
-            listing.others += [_name(path, root) for path in files]
-            folders, files = _entries(folders[0])
+    top = _only_folder(root, listing)
+    folders, files = _entries(top)
     splits = {path: name for path in folders if (name := NAMES.get(path.name.lower()))}
-    inside = {path: {p.name for p in _entries(path)[0]} for path in splits}
+    if "train" not in splits.values():
+        splits |= _named_within(folders)
+    classes_in = {path: _only_of_its_name(path) for path in splits}
+    inside = {path: {p.name for p in _entries(classes_in[path])[0]} for path in splits}
     holds_classes = {path: bool(names) for path, names in inside.items()}
     if not folders or not any(holds_classes.values()):
-        return [(None, root)]
+        _refuse_parts(root, folders, splits)
+        return [(None, top)]
     beside = [path for path in folders if path not in splits]
     if beside and not _same_classes(inside, splits):
         # Classes may be called "train" and "bus".
@@ -124,7 +135,7 @@ def _split_folders(root: pathlib.Path, listing: Listing) -> list[tuple[str | Non
                 f"{path.name}/ was taken for a class, with {', '.join(sorted(inside[path])[:3])} "
                 f"in it: if it is a split, move {beside[0].name}/ elsewhere"
             )
-        return [(None, root)]
+        return [(None, top)]
     for path in beside:
         listing.notes.append(
             f"{path.name}/ lies beside the splits and was left out: it is neither train, "
@@ -138,12 +149,107 @@ def _split_folders(root: pathlib.Path, listing: Listing) -> list[tuple[str | Non
             raise UserError(f"'{root}' has two folders for the {split} split, '{path.name}' is one")
         else:
             listing.splits.append(split)
-            found.append((split, path))
+            found.append((split, classes_in[path]))
     if "train" not in listing.splits:
         names = ", ".join(f"{path.name}/" for path in folders)
         raise UserError(f"'{root}' has {names} but no train/ with a folder for each class")
     listing.others += [_name(path, root) for path in files]
     return found
+
+
+def _only_folder(root: pathlib.Path, listing: Listing) -> pathlib.Path:
+    """The folder itself, or what lies in it as the only folder, and so on, above the classes."""
+    top = root
+    while True:
+        folders, files = _entries(top)
+        if len(folders) != 1 or NAMES.get(folders[0].name.lower()):
+            return top
+        inner, inside = _entries(folders[0])
+        if not inner or any(_is_picture(path.name) for path in (*files, *inside)):
+            return top
+        listing.others += [_name(path, root) for path in files]
+        top = folders[0]
+        listing.notes.append(f"all lies in {_name(top, root)}/, the only folder there is")
+
+
+def _only_of_its_name(path: pathlib.Path) -> pathlib.Path:
+    """A folder, or the one of the same name in it, as archives that were unpacked have it."""
+    folders, _ = _entries(path)
+    return folders[0] if len(folders) == 1 and folders[0].name == path.name else path
+
+
+def _named_within(folders: list[pathlib.Path]) -> dict[pathlib.Path, str]:
+    """Folders such as train_images and test_images, with their splits, where they go together."""
+    found = {}
+    for path in folders:
+        words = {NAMES[w] for w in re.split(r"[\W_]+", path.name.lower()) if w in NAMES}
+        if len(words) == 1:
+            found[path] = words.pop()
+    inside = {path: {p.name for p in _entries(_only_of_its_name(path))[0]} for path in found}
+    distinct = set(found.values())
+    if "train" not in distinct or len(distinct) < 2 or not _same_classes(inside, found):
+        return {}
+    return found
+
+
+def _splits_below(
+    folders: list[pathlib.Path],
+) -> dict[pathlib.Path, list[tuple[str | None, pathlib.Path]]]:
+    """Class folders that hold train/, test/ ... each, with these; nothing if not all of them do."""
+    found = {}
+    for folder in folders:
+        inner, files = _entries(folder)
+        named = [(NAMES.get(path.name.lower()), path) for path in inner]
+        splits = [split for split, _ in named]
+        if files or "train" not in splits or None in splits or len(splits) != len(set(splits)):
+            return {}
+        found[folder] = named
+    several = {split for named in found.values() for split, _ in named}
+    return found if len(several) > 1 else {}
+
+
+def _note_alike(folders: list[pathlib.Path], listing: Listing) -> None:
+    """A note where all class folders hold the same folders: fold1/cat, fold1/dog, fold2/cat ..."""
+    inside = [_entries(folder) for folder in folders]
+    names = {tuple(path.name for path in inner) for inner, _ in inside}
+    if len(folders) < 2 or len(names) != 1 or len(same := names.pop()) < 2:
+        return
+    if any(files for _, files in inside):
+        return
+    listing.notes.append(
+        f"the class folders {folders[0].name}, {folders[1].name} ... all hold {', '.join(same[:3])}"
+        f"{' ...' if len(same) > 3 else ''}: if these are the classes, --label-pattern '/([^/]+)/'"
+    )
+
+
+def _refuse_parts(root: pathlib.Path, folders: list[pathlib.Path], splits: dict) -> None:
+    """UserError where the folders are splits without classes, or parts of a dataset."""
+    names = ", ".join(f"{path.name}/" for path in folders)
+    if len(folders) > 1 and len(splits) == len(folders) and "train" in splits.values():
+        raise UserError(
+            f"'{root}' has {names} and no class folders in them: put the pictures of each class in "
+            "a folder of its own there, or say the classes with --labels FILE.csv or "
+            "--label-pattern"
+        )
+    if len(folders) > 1 and all(path.name.lower() in _PARTS for path in folders):
+        raise UserError(
+            f"'{root}' has {names}: these are parts of a dataset, and no classes. A classifier "
+            "wants a folder for each class, or --labels FILE.csv"
+        )
+
+
+def _note_hidden(root: pathlib.Path, listing: Listing) -> None:
+    """Names folders that begin with a dot and hold pictures: a class may be called so."""
+    with os.scandir(root) as entries:
+        hidden = sorted(e.path for e in entries if e.name[0] == "." and e.is_dir())
+    for path in map(pathlib.Path, hidden):
+        if path.name in _TOOLS:
+            continue
+        with os.scandir(path) as entries:
+            if any(pathlib.PurePath(e.name).suffix.lower() in formats.EXTENSIONS for e in entries):
+                listing.notes.append(
+                    f"{path.name}/ begins with a dot and was passed over, with the pictures in it"
+                )
 
 
 def _same_classes(inside: dict[pathlib.Path, set[str]], splits: dict) -> bool:
@@ -154,10 +260,16 @@ def _same_classes(inside: dict[pathlib.Path, set[str]], splits: dict) -> bool:
 
 
 def _list_class(
-    folder: pathlib.Path, split: str | None, root: pathlib.Path, listing: Listing, start_of: Start
+    folder: pathlib.Path,
+    named: pathlib.Path,
+    split: str | None,
+    root: pathlib.Path,
+    listing: Listing,
+    start_of: Start,
 ) -> None:
+    """Lists the pictures of a class in one split; `named` is the folder that has its name."""
     # One name for the two ways in which file systems write an accented letter.
-    class_name = unicodedata.normalize("NFC", _text(folder.name))
+    class_name = unicodedata.normalize("NFC", _text(named.name))
     before = len(listing.pictures)
     real = pathlib.Path(os.path.realpath(folder))
     above = {str(path) for path in (*_above(root), *_above(folder))} - {str(real)}
@@ -180,13 +292,20 @@ def _list_labelled(
         listing.splits += dict.fromkeys(splits.values())
     else:
         splits = {}
+    by_row = getattr(label_of, "splits", None)
+    if by_row:
+        listing.splits[:] = by_row
+        splits = {}
     unknown, above = [], {str(path) for path in _above(root)} - {os.path.realpath(root)}
     for path in _walk(root, above, listing, root):
-        if path.name == METADATA:
+        if path.name in METADATA:
             continue
         name = _name(path, root)
         label = label_of(name)
-        split = next((s for top, s in splits.items() if path.is_relative_to(top)), None)
+        if by_row:
+            split = label_of.split_of(name) if label is not None else None
+        else:
+            split = next((s for top, s in splits.items() if path.is_relative_to(top)), None)
         if splits and split is None:
             listing.others.append(name)
         elif label is None:
@@ -194,16 +313,24 @@ def _list_labelled(
         else:
             class_name = unicodedata.normalize("NFC", label)
             _list_file(path, class_name, split, root, listing, start_of)
+    if not listing.pictures and (strangers := [n for n in unknown if _is_picture(n)]):
+        known = next(iter(getattr(label_of, "known", ())), "")
+        raise UserError(
+            f"no picture in '{root}' has a label: the folder has {strangers[0]}"
+            + (f", the labels are of {known}" if known else "")
+        )
     listing.pictures.sort(key=lambda picture: picture.name.split("/"))
     listing.notes += label_of.notes() if hasattr(label_of, "notes") else []
-    pictures = [
-        name for name in unknown if pathlib.PurePath(name).suffix.lower() in formats.EXTENSIONS
-    ]
+    pictures = [name for name in unknown if _is_picture(name)]
     listing.others += [name for name in unknown if name not in set(pictures)]
     if pictures:
         listing.notes.append(
             f"{len(pictures):,} pictures have no label and were left out, such as {pictures[0]}"
         )
+
+
+def _is_picture(name: str) -> bool:
+    return pathlib.PurePath(name).suffix.lower() in formats.EXTENSIONS
 
 
 def _list_file(
@@ -228,7 +355,7 @@ def _list_file(
         kind, foreign = None, kind
     if kind:
         bits = start[24] if kind == "PNG" and len(start) > 24 else 8
-        bits = transcoding.bits_of_tiff(path) if kind == "TIFF" else bits
+        bits = transcoding.bits_of(path) if kind in ("TIFF", formats.NETPBM) else bits
         listing.pictures.append(Picture(str(path), name, class_name, split, kind, bits))
     elif foreign:
         listing.foreign[name] = foreign
@@ -266,7 +393,7 @@ def _entries(folder: pathlib.Path) -> tuple[list[pathlib.Path], list[pathlib.Pat
             found = sorted((entry.name, entry.is_dir()) for entry in entries)
     except OSError as error:
         raise UserError(f"folder '{folder}' cannot be read: {error.strerror}") from error
-    shown = [each for each in found if each[0][0] != "." and each[0].lower() not in _HIDDEN]
+    shown = [each for each in found if each[0][0] != "." and each[0].lower() not in HIDDEN]
     folders, files = ([folder / name for name, d in shown if d is kind] for kind in (True, False))
     return folders, files
 

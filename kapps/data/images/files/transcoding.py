@@ -99,8 +99,8 @@ def reads(kind: str) -> bool:
     return True
 
 
-def bits_of_tiff(path: str | os.PathLike) -> int:
-    """Bits per sample that matter: 16 of a grey TIFF of more than 8, else 8."""
+def bits_of(path: str | os.PathLike) -> int:
+    """Bits per sample of a TIFF or Netpbm that matter: 16 of a grey one of more than 8, else 8."""
     try:
         with Image.open(path) as image:
             return 16 if image.mode.startswith("I") else 8

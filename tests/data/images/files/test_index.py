@@ -238,7 +238,7 @@ def test_labels_that_choose_some_pictures(folder, cache, decodings, tmp_path):
 PROGRAM = """
 import sys, hashlib
 from kapps import data
-from kapps.data.images import decoded
+from kapps.data.images.files import decoded
 whole, count = decoded._decoder, [0]
 def counting(*arguments):
     decode = whole(*arguments)

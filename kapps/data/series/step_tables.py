@@ -1,0 +1,170 @@
+"""Series of a table with a row per step; `kapps.data.series.files` says which columns it has."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from kapps.data.delimited import check_twice, read_delimited
+from kapps.data.series.assembling import Series, last_step, to_numbers, with_classes, with_numbers
+from kapps.data.split import NAMES
+from kapps.errors import UserError
+
+_ABOUT = ("series", "label", "target", "time", "split")
+_UNEVEN = 1.5  # times as long as another step
+
+
+class Steps(NamedTuple):
+    """A table with a row per step.
+
+    Attributes:
+        columns: its cells by name; those of what is said of a series in small letters.
+        names: of the series, in the order of the file.
+        rows: the rows of each, in the order of time.
+        series: its values, float32 [steps, features], without padding at the end.
+        notes: what should be known.
+    """
+
+    columns: dict[str, list[str]]
+    names: list[str]
+    rows: list[list[int]]
+    series: list[np.ndarray]
+    notes: list[str]
+
+
+def read_steps(path: pathlib.Path, group: str | None = None, labelled: bool = False) -> Steps:
+    """Reads the steps of a table.
+
+    Args:
+        path: the file. Without a column `series` it is one.
+        group: a column that is no feature.
+        labelled: whether there must be a column `series`, and one `label` or `target`.
+
+    Raises:
+        UserError: columns are missing, or a cell is no number or no time.
+    """
+    table = read_delimited(path)
+    # Series, LABEL and Time are meant, too.
+    called = [n.lower() if n.lower() in _ABOUT and n != group else n for n in table.names]
+    check_twice(str(path), called)
+    columns = dict(zip(called, table.columns, strict=True))
+    if group is not None and group not in columns:
+        raise UserError(f"'{path}' has no column '{group}' to keep series together by")
+    for name in ("series", "target" if "target" in columns else "label") if labelled else ():
+        if name not in columns:
+            raise UserError(
+                f"'{path}' has no column '{name}'; a row is a step, and needs 'series', 'label' "
+                "(a class) or 'target' (a number), and its values"
+            )
+    features = [name for name in called if name not in (*_ABOUT, group)]
+    if not features:
+        raise UserError(f"'{path}' has no values: every column but {', '.join(_ABOUT)} is one")
+    values = np.stack([to_numbers(path, columns[name], name) for name in features], axis=1)
+    of_row = columns.get("series", [path.stem] * len(values))
+    names = list(dict.fromkeys(of_row))
+    which = {name: i for i, name in enumerate(names)}
+    rows: list[list[int]] = [[] for _ in names]
+    for row, name in enumerate(of_row):
+        rows[which[name]].append(row)
+    if unnamed := len(rows[which[""]]) if "" in which else 0:
+        raise UserError(f"'{path}': {unnamed:,} rows do not say which series they are of")
+    notes = list(table.notes)
+    if "time" in columns:
+        time = _times(path, columns["time"])
+        rows = [sorted(at, key=lambda row: time[row]) for at in rows]
+        notes += _uneven([time[at] for at in rows])
+    series = [values[at] for at in rows]
+    return Steps(columns, names, rows, [one[: last_step(one)] for one in series], notes)
+
+
+def read_csv(path: pathlib.Path, group: str | None = None) -> Series:
+    """Reads a table with a row per step and a label for each series.
+
+    Args:
+        path: the file.
+        group: a column (patient, recording ...) with one value for each series; it is no feature.
+
+    Raises:
+        UserError: columns are missing, or a series contradicts itself.
+    """
+    columns, names, rows, series, notes = read_steps(path, group, labelled=True)
+    origins = [f"'{path}', series {name}" for name in names]
+    target = "target" if "target" in columns else "label"
+    texts = _one_per_series(columns[target], rows, target, origins)
+    given = {"train": np.arange(len(names))}
+    if "split" in columns:
+        given = _given(path, _one_per_series(columns["split"], rows, "split", origins))
+    groups = None
+    if group is not None:
+        groups = _one_per_series(columns[group], rows, group, origins)
+    if target == "target":
+        return with_numbers(path, series, texts, given, origins, groups, said=notes)
+    return with_classes(path, series, texts, given, origins, groups, said=notes)
+
+
+def _times(path: pathlib.Path, cells: Sequence[str]) -> np.ndarray:
+    """Numbers, or dates and times as ISO 8601 has them, float64 [rows]."""
+    try:
+        times = np.array([float(cell or "nan") for cell in cells])
+    except ValueError:
+        try:
+            stamps = np.array([cell.removesuffix("Z") for cell in cells], "datetime64[us]")
+        except ValueError:
+            odd = next((cell for cell in cells if not _is_number(cell)), "")
+            raise UserError(
+                f"'{path}': '{odd}' in time is neither a number nor a date such as "
+                "2024-12-31T23:59:00"
+            ) from None
+        times = np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64) / 1e6)
+    if gone := int(np.isnan(times).sum()):
+        raise UserError(f"'{path}': {gone:,} rows have no time: they are neither before nor after")
+    return times
+
+
+def _uneven(times: list[np.ndarray]) -> list[str]:
+    """Notes on steps at the same time, or at uneven distances, float64 [steps] of each series."""
+    steps = [np.diff(of_one) for of_one in times if len(of_one) > 1]
+    twice = sum(bool((step == 0).any()) for step in steps)
+    odd = sum(bool(step.max() > _UNEVEN * step.min() > 0) for step in steps)
+    return [
+        f"{count:,} of {len(times):,} series have {what}"
+        for count, what in (
+            (twice, "steps at the same time: they stay in the order of the file"),
+            (odd, "steps at uneven distances in time: they are taken as even"),
+        )
+        if count
+    ]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(float(text or "nan")) or True
+    except ValueError:
+        return False
+
+
+def _one_per_series(cells, rows, column, origins) -> list[str]:
+    found = []
+    for at, origin in zip(rows, origins, strict=True):
+        values = {cells[row] for row in at}
+        if len(values) > 1:
+            shown = ", ".join(sorted(values)[:3])
+            raise UserError(f"{origin}: it has several values of '{column}': {shown}")
+        found.append(values.pop())
+    return found
+
+
+def _given(path, splits: Sequence[str]) -> dict[str, np.ndarray]:
+    known = ("train", "validation", "test")
+    for split in splits:
+        if split.lower() not in NAMES:
+            raise UserError(f"'{path}': split '{split}' is none of {', '.join(known)}")
+    splits = [NAMES[split.lower()] for split in splits]
+    given = {split: np.flatnonzero(np.asarray(splits) == split) for split in known}
+    given = {split: at for split, at in given.items() if len(at)}
+    if "train" not in given:
+        raise UserError(f"'{path}': no series has the split 'train'")
+    return given
