@@ -59,6 +59,7 @@ TONES = {
     "plateau": "fair",
     "cannot tell": "fair",
     "validation differs": "bad",
+    "test differs": "bad",
     "under-trained": "fair",
     "memorized": "bad",
     "blurred": "bad",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from kapps.evaluation.verdicts.measured import Measured
+from kapps.evaluation.verdicts.criteria import one_class
+from kapps.evaluation.verdicts.measured import ALL, Measured
 
 STEPS_TOO_LARGE = (
     "Try a tenth of the learning rate, a warm-up or gradient clipping, and check that the inputs "
@@ -30,12 +31,19 @@ def _cannot_tell(run: Measured) -> str:
             "Look at the metric: a split without examples, or labels that are none of the classes, "
             "give no number."
         )
+    if one_class(run):
+        return "Take a validation split that holds every class: a stratified one."
     if math.isnan(run.skill):
         return "Look at the balanced accuracy, and at the confusion matrix."
     return "Measure on more validation examples, or by cross-validation."
 
 
 def _unstable(run: Measured) -> str:
+    if run.restarted:
+        return (
+            "Stop at the end of a cycle of the learning rate, where the losses are low. The "
+            f"weights of epoch {run.kept_epoch} are kept."
+        )
     return (
         "Try a third of the learning rate, a schedule that lowers it, or gradient clipping. The "
         f"weights of epoch {run.kept_epoch} are kept."
@@ -73,6 +81,11 @@ def _slightly(run: Measured) -> str:
 
 
 def _not_learned(run: Measured) -> str:
+    if run.unchanged:
+        return (
+            "Look whether the learning rate is above zero, whether there are weights to train, and "
+            "whether units died at the first steps: then a tenth of the learning rate helps."
+        )
     if run.far_above_a_guess:
         return STEPS_TOO_LARGE
     if run.fall > 0:
@@ -98,6 +111,9 @@ def _well_fitted(run: Measured) -> str:
     terms = run.terms
     if terms.ceiling is not None and run.train_score[run.kept] >= terms.ceiling - 0.05:
         return "To get further, better labels are needed, not another network."
+    if run.nothing_left:
+        easy = " So easy a task: look whether the answer is among the inputs."
+        return f"Nothing is left to get here.{easy if run.val_score[0] >= ALL else ''}"
     if run.stalled():
         return (
             f"More epochs will not help: epoch {run.lowest_epoch} of {run.last_epoch} was as good. "
@@ -116,6 +132,10 @@ _BY_LABEL = {
         "Look at where the validation examples come from and how they are prepared, and take "
         "training and validation examples from one source. If they show what the network will "
         "meet, train on examples of their kind."
+    ),
+    "test differs": lambda run: (
+        "Look at where the test examples come from and how they are prepared. If they show what "
+        "the network will meet, validate, and train, on examples of their kind."
     ),
     "over-fitted": _over_fitted,
     "not learned": _not_learned,

@@ -133,7 +133,7 @@ def _judge(numbers: dict[str, float], missing: list[str], saturated: bool) -> tu
             "not learned",
             "The samples vary, but they are not like the data: hardly a real image has a sample "
             "nearby.",
-            f"Train longer; if the losses no longer move: {advice}",
+            advice if saturated else f"Train longer. If the losses no longer move: {advice}",
         )
     if missing or spread < POOR or spacing < REPEATED or duplicates >= DUPLICATES:
         words = "The generator collapsed in part."
@@ -154,7 +154,7 @@ def _judge(numbers: dict[str, float], missing: list[str], saturated: bool) -> tu
             "under-trained",
             "The samples vary in all ways that real images do, and are not yet as good: that is no "
             "collapse.",
-            "Train longer.",
+            advice if saturated else "Train longer.",
         )
     return "healthy", "The samples vary as real images do.", ""
 
