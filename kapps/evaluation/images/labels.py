@@ -10,7 +10,7 @@ import numpy as np
 
 from kapps import training
 from kapps.evaluation import plots
-from kapps.evaluation.explanation import Explanation
+from kapps.evaluation.explanation import Explanation, Tables
 from kapps.evaluation.metrics.classification import predict_logits
 from kapps.evaluation.metrics.labels import (
     choose_thresholds,
@@ -19,7 +19,7 @@ from kapps.evaluation.metrics.labels import (
     losses_of,
     probabilities_of,
 )
-from kapps.evaluation.plots.figure import BLUE, ORANGE, shorten
+from kapps.evaluation.plots.figure import ORANGE, shorten
 from kapps.evaluation.verdicts.caveats import label_words, picture_name
 from kapps.evaluation.verdicts.labels import labels_verdict
 
@@ -80,7 +80,7 @@ def explain_labels(
     rows = found.pop("per_label")
     metrics = {f"test_{name}": value for name, value in found.items()}
     metrics |= {"trivial_loss": ignorance, "verdict": verdict.label}
-    worst = np.argsort(-losses_of(test.labels, logits), kind="stable")[:WORST]
+    worst = _worst(test.labels, logits, thresholds)
     figures = [
         (
             "Learning curves",
@@ -88,8 +88,11 @@ def explain_labels(
             f"{verdict.path} The accuracy is that of single labels: it is high, too, where labels "
             "are rare and never given.".strip(),
         ),
-        _worst_figure(images, logits, thresholds, worst),
     ]
+    tables: Tables = [("Test split, label by label", COLUMNS, [(*row.values(),) for row in rows])]
+    if len(worst):
+        figures.append(_worst_figure(images, logits, thresholds, worst))
+        tables.append(_worst_table(images, logits, thresholds, worst))
     few = [row["name"] for row in rows if row["support"] < FEW_TO_MEASURE]
     notes = (
         [
@@ -99,15 +102,11 @@ def explain_labels(
         if few
         else []
     )
-    table = [(*row.values(),) for row in rows]
     return Explanation(
         metrics,
         verdict,
         figures,
-        [
-            ("Test split, label by label", COLUMNS, table),
-            _worst_table(images, logits, thresholds, worst),
-        ],
+        tables,
         headline=_headline(metrics, len(images.class_names)),
         notes=notes,
         label_rows=rows,
@@ -125,16 +124,20 @@ def _headline(metrics: Mapping[str, Any], labels: int) -> str:
     )
 
 
+def _worst(labels, logits, thresholds) -> np.ndarray:
+    """Rows of the pictures with a wrong label that are known least; right ones are no mistakes."""
+    wrong = ((probabilities_of(logits) > thresholds) != (labels > 0)).any(axis=1)
+    order = np.argsort(-losses_of(labels, logits), kind="stable")
+    return order[wrong[order]][:WORST]
+
+
 def _worst_figure(images, logits, thresholds, worst):
     test, said = images.splits["test"], probabilities_of(logits) > thresholds
-    right = (said == (test.labels > 0)).all(axis=1)
     captions = [
         f"{shorten(label_words(images, given), 20)}\nis {shorten(label_words(images, true), 17)}"
         for given, true in zip(said[worst], test.labels[worst], strict=True)
     ]
-    grid = plots.image_grid(
-        test.take(worst), captions, colours=[BLUE if right[i] else ORANGE for i in worst]
-    )
+    grid = plots.image_grid(test.take(worst), captions, colours=[ORANGE] * len(worst))
     words = "Test pictures whose labels the network knows least: look here for wrong labels."
     return "Worst mistakes", grid, words
 

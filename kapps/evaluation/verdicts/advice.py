@@ -11,6 +11,10 @@ STEPS_TOO_LARGE = (
     "Try a tenth of the learning rate, a warm-up or gradient clipping, and check that the inputs "
     "hold no NaN and are scaled."
 )
+UNDER_FITTED = (
+    "Try a larger network, another learning rate (ten times lower or higher), or less dropout and "
+    "augmentation; and look whether the labels are right."
+)
 
 
 def advice_on(label: str, run: Measured | None) -> str:
@@ -140,11 +144,12 @@ _BY_LABEL = {
     "over-fitted": _over_fitted,
     "not learned": _not_learned,
     "slightly over-fitted": _slightly,
-    "still improving": lambda run: "Train for more epochs, or with a higher learning rate.",
-    "under-fitted": lambda run: (
-        "Try a larger network, another learning rate (ten times lower or higher), or less dropout "
-        "and augmentation; and look whether the labels are right."
+    "still improving": lambda run: (
+        "Train for more epochs: the learning rate then falls more slowly."
+        if run.annealed
+        else "Train for more epochs, or with a higher learning rate."
     ),
+    "under-fitted": lambda run: UNDER_FITTED,
     "plateau": _plateau,
     "well fitted": _well_fitted,
 }

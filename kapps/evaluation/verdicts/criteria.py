@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from kapps.evaluation.verdicts.measured import Measured
+from kapps.evaluation.verdicts.measured import SKILL, Measured
 
 SHORTEST = 3  # epochs: two points lie on every line
 STRONG_GAP, SLIGHT_GAP = 0.10, 0.05  # of the score: what augmentation or more data usually mends
@@ -14,7 +14,6 @@ STRONG_RISE, SLIGHT_RISE = 0.20, 0.05  # of the validation loss, relative to its
 EXPLODED = 1.5  # times the loss of a guess, and of the first epoch
 UNSTABLE, UNSTABLE_SHARE = 0.10, 0.02  # rise of the training loss: of itself, of that of a guess
 TOGETHER = 0.5  # of the rise of the validation loss that the training loss shows, too
-SKILL = 0.5  # below which one asks whether the network is too small
 SHORT = 0.10  # of the score below a known ceiling
 BEHIND = 0.05  # of the score below a simple model
 MEMORIZED = 10.0  # validation loss / training loss, where the second half gained nothing

@@ -22,7 +22,7 @@ slightly over-fitted the gap is surely five points, or ten and surely there; or 
                      rose by 20 %, or by 5 % with a gap; or the second half of the training gained
                      nothing on validation and a tenth of the loss on training examples
 still improving      the validation loss fell by 5 % or more over the last quarter, and the learning
-                     rate is not annealed
+                     rate is not annealed, or less than half is learned
 under-fitted         less is learned than the labels allow, or than a simple model learns
 plateau              less than half is learned, and nothing says whether more can be
 well fitted          everything else
@@ -33,17 +33,21 @@ two Wilson intervals). A rise counts beyond the noise of the curve only.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from kapps.evaluation.verdicts import criteria, sentences
-from kapps.evaluation.verdicts.advice import advice_on
+from kapps.evaluation.verdicts.advice import UNDER_FITTED, advice_on
 from kapps.evaluation.verdicts.measured import Measured, Terms
 from kapps.training.fitting.kept_epoch import best_epoch
+
+if TYPE_CHECKING:
+    from kapps.evaluation.verdicts.collapse import Judgement
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,26 @@ def _verdict(label: str, reasons: str, path: str, epochs: int, run: Measured | N
         val_loss_noise=run.noise,
         loss_ratio=run.loss_ratio,
     )
+
+
+def with_better(verdict: Verdict | Judgement, sentence: str) -> Any:
+    """The same verdict, where a simple model does better on test examples.
+
+    What the curves left open is known then: as much can be learned.
+
+    Args:
+        verdict: on a network.
+        sentence: which model, and by how much.
+    """
+    advice = getattr(verdict, "advice", "")
+    before = verdict.sentence.removesuffix(advice).strip()
+    if isinstance(verdict, Verdict) and verdict.label == "plateau":
+        open_question = f" {sentences.UNKNOWN}"
+        reasons, before = (text.replace(open_question, "") for text in (verdict.reasons, before))
+        verdict = dataclasses.replace(
+            verdict, label="under-fitted", reasons=reasons, advice=(advice := UNDER_FITTED)
+        )
+    return dataclasses.replace(verdict, sentence=f"{before} {sentence} {advice}".strip())
 
 
 def _or_none(value: float) -> float | None:

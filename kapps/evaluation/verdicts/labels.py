@@ -63,7 +63,7 @@ def labels_verdict(
         spread=spread,
         ignorance=ignorance,
         test=test,
-        trivial_words="0 % has who only knows how frequent each label is.",
+        trivial_words="Knowing only how frequent each label is removes 0 %.",
         test_examples=test_examples,
     )
     return judge_curves(share_curves(history, ignorance), terms, kept)

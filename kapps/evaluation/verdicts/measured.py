@@ -18,6 +18,7 @@ from kapps.evaluation.verdicts.words import loss
 MATERIAL = 1e-3  # of the loss of who knows nothing: a smaller rise matters to nobody
 WINDOW = 4  # epochs at least, or a quarter of them: where "at the end" is measured
 FALLING = 0.05  # of the validation loss over the last quarter
+SKILL = 0.5  # of what can be learned: below, a larger network may help
 LEARNED = 0.99  # of what can be learned: whoever knows it all has nothing left to improve
 ALL = 0.9995  # of a score: nothing is left that could be seen
 HARDLY = 0.002  # of a score: a change that nobody would name
@@ -97,7 +98,7 @@ class Measured:
         rise: the part of that which luck does not explain; 0 if it is immaterial.
         slope: of the validation loss after its minimum, per epoch; None with fewer than three.
         train_rise: the same as `rise`, of the training loss after its own minimum, in its unit.
-        fall: how far the validation loss fell over the last quarter, relative to its level there;
+        fall: how far the validation loss fell over the last quarter, relative to where it began to;
             0 unless it surely falls.
         annealed: whether the learning rate ended below a tenth of its highest.
         lost: epochs without a finite loss after which the training went on, from 1.
@@ -193,7 +194,8 @@ class Measured:
     @property
     def improving(self) -> bool:
         """Whether more epochs would surely lower the validation loss, and that is worth a thing."""
-        return self.fall >= FALLING and not self.annealed and not self.skill >= LEARNED
+        ended = self.annealed and not self.skill < SKILL  # a schedule's end always lowers the loss
+        return self.fall >= FALLING and not ended and not self.skill >= LEARNED
 
     @property
     def far_above_a_guess(self) -> bool:
@@ -287,9 +289,9 @@ class Measured:
             return 0.0
         recent = self.val_loss[-window:]
         slope, error = line(self.number[-window:], recent, 0.0)
-        span = self.number[-1] - self.number[-window]
-        sure = slope < -2 * error
-        return float(-slope * span / max(abs(recent.mean()), 1e-12)) if sure else 0.0
+        fall = -slope * (self.number[-1] - self.number[-window])
+        begin = abs(recent.mean() + fall / 2)  # of the line
+        return float(fall / max(begin, 1e-12)) if slope < -2 * error else 0.0
 
 
 def curves_of(

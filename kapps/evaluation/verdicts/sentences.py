@@ -10,6 +10,7 @@ from kapps.evaluation.verdicts.criteria import SLIGHT_GAP, SLIGHT_RISE, STRONG_G
 from kapps.evaluation.verdicts.measured import Measured
 from kapps.evaluation.verdicts.words import count, listed, percent, points
 
+UNKNOWN = "The curves cannot say whether it under-fits, or whether inputs and labels hold no more."
 MOST_NAMED = 5  # epochs
 WENT_ON = 0.9  # of the training loss where that on validation was lowest
 
@@ -162,8 +163,7 @@ def plateau_words(run: Measured) -> str:
     """Half of what there is, or less."""
     return (
         f"The network no longer gets better, far from all there is. {_scores(run)} "
-        f"{run.terms.trivial_words} The curves cannot say whether it under-fits, or whether inputs "
-        "and labels hold no more."
+        f"{run.terms.trivial_words} {UNKNOWN}"
     ).replace("  ", " ")
 
 
