@@ -11,6 +11,7 @@ import numpy as np
 from kapps import training
 from kapps.evaluation import plots
 from kapps.evaluation.explanation import Explanation, Tables
+from kapps.evaluation.images.mistakes import WORST, mistakes_by_name
 from kapps.evaluation.metrics.classification import predict_logits
 from kapps.evaluation.metrics.labels import (
     choose_thresholds,
@@ -20,13 +21,12 @@ from kapps.evaluation.metrics.labels import (
     probabilities_of,
 )
 from kapps.evaluation.plots.figure import ORANGE, shorten
-from kapps.evaluation.verdicts.caveats import label_words, picture_name
+from kapps.evaluation.verdicts.caveats import label_words
 from kapps.evaluation.verdicts.labels import labels_verdict
 
 if TYPE_CHECKING:
     from kapps.data import ImageData
 
-WORST = 16
 FEW_TO_MEASURE = 5  # test pictures with a label
 COLUMNS = (
     "label",
@@ -50,12 +50,7 @@ def explain_labels(
 ) -> Explanation:
     """Choose a threshold for each label on validation, then measure once on test.
 
-    Args:
-        model: images -> logits [n, labels].
-        images: what it was trained on.
-        history: rows of metrics.csv.
-        kept: the epoch whose weights these are, from 1.
-        batch_size: examples at a time.
+    Args as those of `explain_pictures`; the model gives logits [n, labels].
 
     Raises:
         UserError: the model's outputs are not finite numbers.
@@ -80,7 +75,7 @@ def explain_labels(
     rows = found.pop("per_label")
     metrics = {f"test_{name}": value for name, value in found.items()}
     metrics |= {"trivial_loss": ignorance, "verdict": verdict.label}
-    worst = _worst(test.labels, logits, thresholds)
+    worst = worst_rows(test.labels, logits, thresholds)
     figures = [
         (
             "Learning curves",
@@ -124,8 +119,14 @@ def _headline(metrics: Mapping[str, Any], labels: int) -> str:
     )
 
 
-def _worst(labels, logits, thresholds) -> np.ndarray:
-    """Rows of the pictures with a wrong label that are known least; right ones are no mistakes."""
+def worst_rows(labels: np.ndarray, logits: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Rows of the pictures with a wrong label that are known least; right ones are no mistakes.
+
+    Args:
+        labels: 0 and 1 [n, labels].
+        logits: [n, labels].
+        thresholds: [labels].
+    """
     wrong = ((probabilities_of(logits) > thresholds) != (labels > 0)).any(axis=1)
     order = np.argsort(-losses_of(labels, logits), kind="stable")
     return order[wrong[order]][:WORST]
@@ -144,12 +145,9 @@ def _worst_figure(images, logits, thresholds, worst):
 
 def _worst_table(images, logits, thresholds, worst) -> tuple:
     test, said = images.splits["test"], probabilities_of(logits) > thresholds
-    rows = [
-        (
-            picture_name(test, "test", int(i)),
-            label_words(images, test.labels[i]),
-            label_words(images, said[i]),
-        )
-        for i in worst
-    ]
-    return "Worst mistakes, by name", ("picture", "true", "said"), rows
+    return mistakes_by_name(
+        images,
+        worst,
+        lambda i: label_words(images, test.labels[i]),
+        lambda i: label_words(images, said[i]),
+    )
