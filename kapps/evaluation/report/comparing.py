@@ -16,6 +16,7 @@ from kapps import files
 from kapps.evaluation.metrics.history import read_history
 from kapps.evaluation.report.page import write_report
 from kapps.evaluation.report.quantities import HEADLINES, in_words, is_number, quantity, shown
+from kapps.evaluation.verdicts.words import minus
 
 if TYPE_CHECKING:
     from kapps.evaluation.explanation import Explanation
@@ -80,7 +81,7 @@ def in_a_sentence(names: Sequence[str], pair: PairedDifference) -> str:
         names: of the two runs.
         pair: of `paired`.
     """
-    told = (
+    told = minus(
         f"{100 * pair.difference:+.2f} points (95 % interval {100 * pair.low:+.2f} to "
         f"{100 * pair.high:+.2f}, p = {pair.p:.2g} by McNemar's test)"
     )
