@@ -3,6 +3,7 @@
 What each of them is about is in the file of its name.
 """
 
+import dataclasses
 import importlib
 import json
 import pathlib
@@ -55,8 +56,7 @@ TINY = {
         "max_parameters": 5_000,
     },
 }
-NO_PEERS = ("image_classifier", "tabular", "text_classifier", "transfer_learning")
-IN_THIS_PROCESS = ("tune", "tune_cnn")
+SHORT = {"peers": False, "workers": 0}  # where there is such a flag
 NAMES = sorted(path.stem for path in pathlib.Path(tune.__file__).parent.glob("[!_]*.py"))
 
 
@@ -72,13 +72,10 @@ def texts(tmp_path):
 def test_begun_ended_gone_on_with_published_and_asked(recipe, texts, tmp_path, monkeypatch):
     small_transfer.install(lambda *where: monkeypatch.setattr(*where))
     module = importlib.import_module(f"recipes.{recipe}")
-    settings = dict(TINY[recipe])
+    flags = {field.name for field in dataclasses.fields(module.Config)}
+    settings = {name: value for name, value in SHORT.items() if name in flags} | TINY[recipe]
     if recipe == "text_classifier":
         settings |= texts
-    if recipe in NO_PEERS:
-        settings["peers"] = False
-    if recipe in IN_THIS_PROCESS:
-        settings["workers"] = 0
     places = dict(run_dir=str(tmp_path / "run"), export_dir=str(tmp_path / "served"))
     config = module.Config(**settings, **places)
 
