@@ -84,6 +84,14 @@ def decode_files(
         return tf.ensure_shape(tf.identity(images), (None, *image_shape))
 
 
+@functools.cache
+def _measurer(webp: bool) -> Callable:
+    """`measure`, traced once for all shapes of images."""
+    return tf.function(
+        functools.partial(measure, webp=webp), input_signature=[tf.TensorSpec([], tf.string)]
+    )
+
+
 @functools.lru_cache(maxsize=16)
 def _reader(image_shape: tuple[int, int, int], reading: Reading) -> Callable:
     """(number, file) -> number, pixels that the header announces, the image; of zeros if too large.
@@ -94,7 +102,7 @@ def _reader(image_shape: tuple[int, int, int], reading: Reading) -> Callable:
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.string)])
     def read(number, contents):
-        pixels, only = measure(contents, reading.webp)
+        pixels, only = _measurer(reading.webp)(contents)
         allowed = (pixels > 0) & (pixels <= MAX_PIXELS)
         image = tf.cond(
             allowed,

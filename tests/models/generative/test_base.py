@@ -168,7 +168,8 @@ def test_a_loaded_model_goes_on_with_the_noise_where_it_was(name, tmp_path):
     build, x = MODELS[name]
     keras.utils.set_random_seed(0)
     model = build()
-    model.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
+    # Outside a graph the last bit of a GAN's step depends on where its arrays lie in memory.
+    model.compile(keras.optimizers.Adam(0.01), run_eagerly=name != "gan")
     for _ in range(2):
         model.train_on_batch(x)
     model.save(tmp_path / "model.keras")
