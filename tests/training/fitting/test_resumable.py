@@ -43,8 +43,8 @@ def whole():
 
 @pytest.mark.slow
 def test_killed_and_repeated_is_bit_equal_to_uninterrupted(tmp_path, whole):
-    """Another process is killed, before its first checkpoint and inside an epoch."""
-    for die in (2, 13):
+    """Another process is killed, before its first checkpoint and after one inside an epoch."""
+    for die in (2, 18):
         killed = program(tmp_path / "killed", 3, die)
         assert killed.returncode == -9, killed.stderr
     with open_run(tmp_path / "killed") as run:
