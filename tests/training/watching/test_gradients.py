@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from training.test_resumable import open_run
 
 from crashes import Crash, Crashed
 from kapps import data, evaluation, models, training
@@ -19,6 +18,7 @@ from kapps.training.run_directory import run as runs
 from kapps.training.watching import gradients
 from models.generative.small_gans import gan, pictures
 from training import small
+from training.fitting.test_resumable import open_run
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(32, 6)).astype("f4")
