@@ -47,6 +47,8 @@ class Case:
         objective: what a gradient of every weight is taken of: the prior of a VAE does not touch
             its outputs.
         training_inputs: what it is trained on, where that is not what it is called on.
+        twin: it differs from another row in its channels, depth or first layer alone. Shapes,
+            parameters and gradients tell those apart; files and graphs are those of the other.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Case:
     parameters: int
     objective: Callable[[keras.Model, Inputs], tf.Tensor] = weighed_outputs
     training_inputs: Callable[[int], Inputs] | None = None
+    twin: bool = False
 
 
 def images(count: int, shape: tuple[int, int, int]) -> np.ndarray:
@@ -64,7 +67,7 @@ def images(count: int, shape: tuple[int, int, int]) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
-def image_cases(name, builder, size, parameters, *arguments, **kwargs) -> list[Case]:
+def image_cases(name, builder, size, parameters, *arguments, twin=False, **kwargs) -> list[Case]:
     """A row per entry of `parameters`, {channels: count}: gray pictures, color pictures."""
 
     def case(channels):
@@ -76,6 +79,7 @@ def image_cases(name, builder, size, parameters, *arguments, **kwargs) -> list[C
             inputs=lambda count: images(count, shape),
             output_shape=(10,),
             parameters=parameters[channels],
+            twin=twin or channels != max(parameters),
         )
 
     return [case(channels) for channels in parameters]
@@ -93,6 +97,7 @@ def autoencoder_cases(name, builder, size, parameters, **kwargs) -> list[Case]:
             inputs=lambda count: images(count, shape),
             output_shape=shape,
             parameters=parameters[channels],
+            twin=channels != max(parameters),
         )
 
     return [case(channels) for channels in parameters]
@@ -121,6 +126,7 @@ def vae_cases(name, builder, parameters, classes=0, **kwargs) -> list[Case]:
             output_shape=shape,
             parameters=parameters[channels],
             objective=objective,
+            twin=channels != max(parameters),
         )
 
     return [case(channels) for channels in parameters]
@@ -227,7 +233,7 @@ def inception(channels, a, b_reduce, b, c_reduce, c, d):
 CLASSES, LATENT, GAME = 3, 5, (4, 3, 2)
 
 
-def gan_case(name, builder, shape, parameters, **kwargs) -> Case:
+def gan_case(name, builder, shape, parameters, twin=False, **kwargs) -> Case:
     """A network of a GAN; conditional ones get every class in a batch of three or more."""
     makes = builder in (models.gan_generator, models.gan_dense_generator)
 
@@ -246,6 +252,7 @@ def gan_case(name, builder, shape, parameters, **kwargs) -> Case:
         inputs=inputs,
         output_shape=shape if makes else (1,),
         parameters=parameters,
+        twin=twin,
     )
 
 
@@ -260,6 +267,7 @@ GANS = [
             (LATENT * 5 * 10 * 8 + 2 * 8)
             + (4 * 4 * 8 * 4 + 2 * 4)
             + (3 * 3 * 4 * channels + channels),
+            twin=channels == 1,
             filters=4,
             dense_units=0,
         )
@@ -286,6 +294,7 @@ GANS = [
             models.gan_discriminator,
             (10, 19, channels),
             (3 * 3 * channels * 4 + 4) + (4 * 4 * 4 * 8 + 8) + dense(5 * 10 * 8, 1),
+            twin=channels == 1,
             filters=4,
             dense_units=0,
         )
@@ -381,7 +390,7 @@ def series(count: int) -> np.ndarray:
     return x
 
 
-def series_case(name, builder, parameters, **kwargs) -> Case:
+def series_case(name, builder, parameters, twin=False, **kwargs) -> Case:
     """Two values per step, three outputs."""
     return Case(
         name=name,
@@ -390,6 +399,7 @@ def series_case(name, builder, parameters, **kwargs) -> Case:
         inputs=series,
         output_shape=(3,),
         parameters=parameters,
+        twin=twin,
     )
 
 
@@ -412,7 +422,8 @@ def table_rows(count: int) -> dict[str, tf.Tensor]:
 
 CASES = [
     *GANS,
-    # The one with the fewest layers; the next row has those of EfficientNet-Lite0.
+    # The one with the fewest layers; the next row has those of EfficientNet-Lite0, whose kinds of
+    # layers `transfer_classifier` has, too; test_backbone.py saves, serves and trains it.
     Case(
         name="backbone",
         builder=models.backbone,
@@ -428,6 +439,7 @@ CASES = [
         inputs=lambda count: images(count, (33, 40, 3)),
         output_shape=(1000,),
         parameters=LITE0_FEATURES + dense(1280, 1000),
+        twin=True,
     ),
     *image_cases(
         "mlp",
@@ -470,6 +482,7 @@ CASES = [
             inputs=few_texts,
             output_shape=(3,),
             parameters=7 * 6 + parameters,
+            twin=kind == "mean",  # of the wide one
         )
         for kind, parameters in (
             ("mean", dense(6, 3)),
@@ -626,6 +639,7 @@ CASES = [
             for c in (3,)
         },
         "resnet8_wide",
+        twin=True,
     ),
     *image_cases(
         "perceptron",
@@ -787,6 +801,7 @@ CASES = [
             parameters=(biased(c, 4) + biased(4, 4) + biased(4, 6) + biased(6, 6))
             + biased(6, 3, 1)
             + (biased(3, 6) + biased(6, 16) + biased(4, 4) + biased(4, 16) + biased(4, c)),
+            twin=c == 1,
         )
         for c in (1, 3)
     ],
@@ -839,6 +854,7 @@ CASES = [
             + (depth - 1) * inception_module(12, 3)
             + sum((past * 12 + 2 * 12) for past in (2, 12)[: depth // 3])
             + dense(12, 3),
+            twin=depth == 2,
             depth=depth,
             filters=3,
         )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from kapps.evaluation.explanation import Explanation
 from kapps.evaluation.metrics.classification import wilson_interval
 from kapps.evaluation.metrics.comparison import PairedDifference, mcnemar
+from kapps.evaluation.verdicts.curves import with_better
 from kapps.evaluation.verdicts.words import points
 
 TITLE = "Compared with simple models, on the same test examples"
@@ -66,29 +67,37 @@ def beside_peers(found: Explanation, labels: np.ndarray, peers: Mapping[str, Pee
         shown = f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}"
         rows.append((*_row(words, right), shown, f"{pair.p:.2g}"))
         if pair.high < 0:
-            winners.append((pair.difference, peer.words, pair))
+            winners.append((peer.words, pair))
     table = (TITLE, COLUMNS, rows)
-    verdict: Any = found.verdict
-    notes = list(found.notes)
-    if winners:
-        sentence = _who_wins(winners)
-        notes.append(sentence)
-        if verdict is not None:
-            verdict = dataclasses.replace(verdict, sentence=f"{verdict.sentence} {sentence}")
-    return dataclasses.replace(
-        found, metrics=metrics, tables=[table, *found.tables], verdict=verdict, notes=notes
+    found = dataclasses.replace(found, metrics=metrics, tables=[table, *found.tables])
+    return beaten(found, winners) if winners else found
+
+
+def beaten(
+    found: Explanation, winners: Sequence[tuple[str, PairedDifference]], unit: str = "points"
+) -> Explanation:
+    """The same, with a note and a verdict that tell of the simple model that wins by most.
+
+    Args:
+        found: of the network, which is behind.
+        winners: what each is called, and how far the network is ahead of it: not at all.
+        unit: of the differences, which are shares.
+    """
+    words, pair = min(winners, key=lambda each: each[1].difference)
+    apart = points(-pair.difference, (-pair.high, -pair.low), unit)
+    sentence = (
+        f"A simple model does better on the same test examples: {words}, by {apart}. Until the "
+        "network beats it, that is the one to use."
     )
+    verdict, metrics = found.verdict, dict(found.metrics)
+    if verdict is not None:
+        verdict = with_better(verdict, sentence)
+        if "verdict" in metrics:
+            metrics["verdict"] = verdict.label
+    notes = [*found.notes, sentence]
+    return dataclasses.replace(found, metrics=metrics, verdict=verdict, notes=notes)
 
 
 def _row(words: str, right: np.ndarray) -> tuple[str, float, str]:
     low, high = wilson_interval(int(right.sum()), len(right))
     return words, float(right.mean()), f"{low:.1%} to {high:.1%}"
-
-
-def _who_wins(winners: Sequence[tuple[float, str, PairedDifference]]) -> str:
-    _, words, pair = min(winners, key=lambda each: each[0])
-    apart = points(-pair.difference, (-pair.high, -pair.low))
-    return (
-        f"A simple model does better on the same test examples: {words}, by {apart}. Train longer, "
-        "try another network, or use the simple model."
-    )

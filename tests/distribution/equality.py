@@ -1,12 +1,14 @@
 """The same weights on one device, on two and on four: run by `test_equality.py`.
 
     python tests/distribution/equality.py [PART OF A CASE'S NAME]
-    python tests/distribution/equality.py --die DIRECTORY
+    python tests/distribution/equality.py --serve
+    python tests/distribution/equality.py --die DIRECTORY noisy|plain
 
 Logical devices are fixed once per process, so all of this is one program of its own. It prints a
 line of JSON per case: the largest differences from one device, of weights, figures and replicas,
-and the facts of each number of devices. The second form is a training on two devices that kills
-itself, which the first one goes on with.
+and the facts of each number of devices. The second form does so for each line of its input: a list
+in JSON, of the name of a case and a number of devices. The third is a training on two devices that
+kills itself, which the other ones go on with.
 """
 
 import dataclasses
@@ -26,7 +28,6 @@ import tensorflow as tf
 from kapps import data, layers, losses, models, training
 from kapps.training.fitting import state as states
 
-COUNTS = (2, 4)
 # Cases in which it matters how many share a batch: sums over them, their order, their statistics.
 # The others are tried on two devices; the graph of four takes twice as long to build.
 BY_FOUR = (
@@ -335,7 +336,6 @@ def fitted(strategy, noisy=False, plateau=False, run=None, callbacks=()):
 
 
 SMALL = (4, 4, 1)
-KILLED = "fit, average, one-cycle, class weights"
 # name: what builds the model in the scope, training batches by replicas, validation batches. The
 # last validation batch has three examples, so that one of four replicas has none. Or else a
 # function that trains by a strategy.
@@ -469,26 +469,25 @@ def distance(one, other):
     return float(np.max(np.abs(np.subtract(one, other, dtype="float64")), initial=0))
 
 
-def differences(strategies, case):
-    one = train(strategies[1], case)
-    found = {"case": case, "weights": {}, "figures": {}, "replicas": {}, "facts": {1: one.facts}}
-    for count in COUNTS if case in BY_FOUR else COUNTS[:1]:
-        strategy = strategies[count]
-        several = train(strategy, case)
-        pairs = list(zip(one.variables, several.variables, strict=True))
-        assert [a.shape for a, _ in pairs] == [b.shape for _, b in pairs]
-        found["weights"][count] = max(distance(a, b) for a, b in pairs)
-        assert one.figures.keys() == several.figures.keys(), (one.figures, several.figures)
-        found["figures"][count] = max(
+def differences(strategies, case, count):
+    """Of the same training on one device and on `count`."""
+    one, strategy = train(strategies[1], case), strategies[count]
+    several = train(strategy, case)
+    pairs = list(zip(one.variables, several.variables, strict=True))
+    assert [a.shape for a, _ in pairs] == [b.shape for _, b in pairs]
+    assert one.figures.keys() == several.figures.keys(), (one.figures, several.figures)
+    held = [copies_of(strategy, b) for _, b in pairs]
+    return {
+        "case": case,
+        "devices": count,
+        "weights": max(distance(a, b) for a, b in pairs),
+        "figures": max(
             abs(several.figures[name] - value) / max(abs(value), 1.0)
             for name, value in one.figures.items()
-        )
-        held = [copies_of(strategy, b) for _, b in pairs]
-        found["replicas"][count] = max(
-            distance(copies[0], copy) for copies in held for copy in copies
-        )
-        found["facts"][count] = several.facts
-    return found
+        ),
+        "replicas": max(distance(copies[0], copy) for copies in held for copy in copies),
+        "facts": [one.facts, several.facts],
+    }
 
 
 class Die(keras.callbacks.Callback):
@@ -504,59 +503,43 @@ class Die(keras.callbacks.Callback):
             self.end()
 
 
-class Stop(Exception):
-    """Ends a training in the middle: nothing is written after it."""
-
-
-def stop():
-    raise Stop
-
-
-def die(directory):
-    """The two trainings of `resumed` up to their ends: a crash, and a SIGKILL."""
-    strategy = training.strategy("cpu:2")
-    ends = {True: stop, False: lambda: os.kill(os.getpid(), signal.SIGKILL)}
-    for noisy, end in ends.items():
-        with training.open_run("fit", Config(f"{directory}/{noisy}")) as run:
-            try:
-                fitted(strategy, noisy, run=run, callbacks=[Die(DIE_AT, end)])
-            except Stop:
-                pass
+def die(directory, variant):
+    """The training of `resumed` up to its end: a SIGKILL."""
+    with training.open_run("fit", Config(directory)) as run:
+        kill = Die(DIE_AT, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        fitted(training.strategy("cpu:2"), variant == "noisy", run=run, callbacks=[kill])
     raise SystemExit("it has not been killed")
 
 
-def resumed(strategies):
+def resumed(strategies, variant):
     """Two devices: a training that was killed and repeated, against one that was not."""
-    directory, found = tempfile.mkdtemp(), {"case": "resumed"}
+    directory, noisy = tempfile.mkdtemp(), variant == "noisy"
     path = os.pathsep.join(filter(None, sys.path))
-    command = [sys.executable, __file__, "--die", directory]
+    command = [sys.executable, __file__, "--die", f"{directory}/killed", variant]
     killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, timeout=600)
-    found["code"] = killed.returncode
-    whole = {False: train(strategies[2], KILLED)}
     with training.open_run("fit", Config(f"{directory}/whole")) as run:
-        whole[True] = fitted(strategies[2], noisy=True, run=run)
+        expected = fitted(strategies[2], noisy, run=run)
         uninterrupted = states.load_newest(run.checkpoints)[0].arrays
-    for noisy, expected in whole.items():
-        steps = Die(0, None)
-        with training.open_run("fit", Config(f"{directory}/{noisy}")) as run:
-            newest = max(path.stem for path in run.checkpoints.glob("state-*"))
-            again = fitted(strategies[2], noisy, run=run, callbacks=[steps])
-            state = states.load_newest(run.checkpoints)[0].arrays
-        pairs = zip(expected.variables, again.variables, strict=True)
-        found["noisy" if noisy else "plain"] = {
-            "newest": int(newest.removeprefix("state-")),
-            "steps": -steps.left,
-            "same bits": all(
-                np.array_equal(*(copies_of(strategies[2], each) for each in pair)) for pair in pairs
-            ),
-            "same rows": again.figures == expected.figures and again.facts == expected.facts,
-        }
-    # The last one's: what each device has by itself is nowhere else.
-    found["noisy"]["same checkpoint"] = state.keys() == uninterrupted.keys() and all(
-        np.array_equal(state[name], value) for name, value in uninterrupted.items()
-    )
-    found["noisy"]["copies"] = sum(name.startswith("copies/") for name in state)
-    return found
+    steps = Die(0, None)
+    with training.open_run("fit", Config(f"{directory}/killed")) as run:
+        newest = max(path.stem for path in run.checkpoints.glob("state-*"))
+        again = fitted(strategies[2], noisy, run=run, callbacks=[steps])
+        state = states.load_newest(run.checkpoints)[0].arrays
+    pairs = zip(expected.variables, again.variables, strict=True)
+    return {
+        "case": f"resumed, {variant}",
+        "code": killed.returncode,
+        "newest": int(newest.removeprefix("state-")),
+        "steps": -steps.left,
+        "same bits": all(
+            np.array_equal(*(copies_of(strategies[2], each) for each in pair)) for pair in pairs
+        ),
+        "same rows": again.figures == expected.figures and again.facts == expected.facts,
+        # The last one's: what each device has by itself is nowhere else.
+        "same checkpoint": state.keys() == uninterrupted.keys()
+        and all(np.array_equal(state[name], value) for name, value in uninterrupted.items()),
+        "copies": sum(name.startswith("copies/") for name in state),
+    }
 
 
 def dropout_masks(strategy):
@@ -673,18 +656,30 @@ def augmented(strategies):
     return {"case": "augmented", **found}
 
 
+FURTHER = {
+    "resumed, noisy": lambda strategies: resumed(strategies, "noisy"),
+    "resumed, plain": lambda strategies: resumed(strategies, "plain"),
+    "checks": checks,
+    "augmented": augmented,
+}
+
+
+def answer(strategies, case, count):
+    if case in FURTHER:
+        return FURTHER[case](strategies)
+    return differences(strategies, case, count)
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--die"]:
-        die(sys.argv[2])
+        die(*sys.argv[2:])
     strategies = {4: training.strategy("cpu:4")}
     # TensorFlow's own way to have several in one test: else their messages would be mixed up.
     tf.distribute.MirroredStrategy._collective_key_base = 100_000
     strategies[2] = training.strategy("cpu:2")
     strategies[1] = tf.distribute.get_strategy()
-    part = sys.argv[1] if len(sys.argv) > 1 else ""
-    for name in CASES:
-        if part in name:
-            print(json.dumps(differences(strategies, name)), flush=True)
-    for name, program in {"resumed": resumed, "checks": checks, "augmented": augmented}.items():
-        if part in name:
-            print(json.dumps(program(strategies)), flush=True)
+    part = "".join(sys.argv[1:2])
+    named = [(name, count) for name in CASES for count in (2, 4) if count == 2 or name in BY_FOUR]
+    named = [case for case in [*named, *((name, 2) for name in FURTHER)] if part in case[0]]
+    for case, count in map(json.loads, sys.stdin) if part == "--serve" else named:
+        print(json.dumps(answer(strategies, case, count)), flush=True)

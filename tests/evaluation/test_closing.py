@@ -72,7 +72,7 @@ def test_the_verdict_is_told_of_kept_epoch_and_test_split():
     assert last.label == "over-fitted" and last.gap == pytest.approx(0.13)
     poor = metrics | {"test_accuracy": 0.77}
     verdict = judge_classifier(rows, labels, logits, poor, **judged)
-    assert verdict.label == "over-fitted"
+    assert verdict.label == "test differs"
 
 
 def test_balanced_accuracy_is_judged_where_classes_were_weighted():

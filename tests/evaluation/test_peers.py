@@ -1,9 +1,12 @@
 """A network beside simple models: counted by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from evaluation.verdicts.histories import HISTORIES
 from kapps import evaluation
 from kapps.evaluation.images.peers import logistic_labels
 
@@ -29,6 +32,20 @@ def test_a_peer_that_surely_wins_is_named_in_the_verdict():
     assert "a rule of thumb, by 40.0" in told.verdict.sentence
     assert "a rule of thumb" in told.notes[0] and len(told.tables) == 2
     assert [row[0] for row in told.tables[0][2]] == ["this network", "a rule of thumb"]
+
+
+def test_what_the_curves_left_open_a_better_peer_decides():
+    """A plateau at 60 %, and who proves that more can be learned: the network under-fits."""
+    case = next(case for case in HISTORIES if case.what == "low plateau")
+    labels, found = network(right=60)
+    verdict = evaluation.overfitting_verdict(case.rows, **case.known)
+    found = dataclasses.replace(found, verdict=verdict, metrics={"verdict": verdict.label})
+    told = evaluation.beside_peers(found, labels, {"rule": evaluation.Peer("x", labels)})
+    assert verdict.label == "plateau" and "cannot say" in verdict.sentence
+    assert told.verdict.label == told.metrics["verdict"] == "under-fitted"
+    assert "cannot say" not in told.verdict.sentence and "x, by 40.0" in told.verdict.sentence
+    assert told.verdict.sentence.endswith(told.verdict.advice)
+    assert "larger network" in told.verdict.advice and "To find out" not in told.verdict.advice
 
 
 def test_one_that_may_win_by_chance_is_not():

@@ -79,6 +79,8 @@ def test_labels_are_learned_and_reported(labelled, root):
     page = (run / "report.html").read_text()
     for words in ("Test split, label by label", "logistic regressions on pixels", "threshold"):
         assert words in page
+    name = next(iter((root / "pictures").glob("*.png"))).parent.as_uri()
+    assert "Worst mistakes" not in page or f'href="{name}/' in page
     lines = (run / "labels.csv").read_text().splitlines()
     assert lines[0].startswith("name,threshold,precision,recall,f1") and len(lines) == 3
 

@@ -2,7 +2,6 @@
 
 import os
 import threading
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,24 +10,12 @@ from PIL import Image
 
 from kapps import serving
 from kapps.errors import UserError
-from serving.small_families import SHAPE, publish
+from serving.small_families import SHAPE
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    root, done = tmp_path_factory.mktemp("served"), {}
-    found = SimpleNamespace(metrics={}, verdict=SimpleNamespace(label="good", sentence="Fine."))
-
-    def published(family):
-        if family not in done:
-            run = SimpleNamespace(
-                config={"export": True, "export_dir": str(root / family), "seed": 0},
-                published=None, recipe="toy", path=root, facts=dict,
-            )  # fmt: skip
-            done[family] = publish(family, run, found)
-        return done[family]
-
-    return published
+@pytest.fixture
+def place(family_version):
+    return lambda family: str(family_version(family))
 
 
 def answers(*arguments, **settings):

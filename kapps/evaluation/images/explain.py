@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from kapps.evaluation.explanation import (
 )
 from kapps.evaluation.images.gradcam import grad_cam
 from kapps.evaluation.images.labels import explain_labels
+from kapps.evaluation.images.mistakes import WORST, mistakes_by_name, picture_file
 from kapps.evaluation.images.numbers import explain_numbers
 from kapps.evaluation.metrics.calibration import (
     fit_temperature,
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
 SAMPLES_PER_CLASS = 8
 MOST_CLASSES_DRAWN = 60
-WORST = 16
 ISSUES = "Likely label errors"
 
 
@@ -226,7 +225,7 @@ def _issue_figures(images: ImageData, issues) -> list[tuple[str, Figure, str]]:
 def _issues_table(images: ImageData, issues) -> list[tuple]:
     rows = [
         (
-            _file(images, each["split"], each["row"]),
+            picture_file(images, each["split"], each["row"]),
             each["label"],
             each["suggested"],
             each["probability_of_suggested"],
@@ -238,19 +237,15 @@ def _issues_table(images: ImageData, issues) -> list[tuple]:
 
 
 def _mistakes_table(images: ImageData, logits, temperature: float) -> tuple:
-    test, names = images.splits["test"], images.class_names
+    labels, names = images.splits["test"].labels, images.class_names
     probabilities = softmax(logits, temperature)
-    rows = [
-        (
-            _file(images, "test", int(i)),
-            names[test.labels[i]],
-            names[probabilities[i].argmax()],
-            float(probabilities[i, test.labels[i]]),
-        )
-        for i in _worst_mistakes(test.labels, logits)
-    ]
-    columns = ("image", "true", "predicted", "probability of the true class")
-    return "Worst mistakes, by name", columns, rows
+    return mistakes_by_name(
+        images,
+        _worst_mistakes(labels, logits),
+        lambda i: names[labels[i]],
+        lambda i: names[probabilities[i].argmax()],
+        share_of_the_probability_that_the_truth_got=lambda i: float(probabilities[i, labels[i]]),
+    )
 
 
 def _worst_mistakes(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
@@ -267,14 +262,6 @@ def _counts_table(images: ImageData) -> tuple:
         for i, name in enumerate(images.class_names)
     ]
     return "Images of each class", columns, rows
-
-
-def _file(images: ImageData, split: str, row: int) -> pathlib.Path | str:
-    """The file of a picture, where it has one: the page links to it."""
-    name = picture_name(images.splits[split], split, row)
-    kind, _, folder = images.spec.partition(":")
-    path = pathlib.Path(folder).expanduser().absolute() / name
-    return path if kind == "folder" and path.is_file() else name
 
 
 def _training_figures(images: ImageData, history, kept, verdict) -> list[tuple[str, Figure, str]]:

@@ -10,7 +10,8 @@ import numpy as np
 
 from kapps import training
 from kapps.evaluation import plots
-from kapps.evaluation.explanation import Explanation
+from kapps.evaluation.explanation import Explanation, Tables
+from kapps.evaluation.images.mistakes import WORST, mistakes_by_name
 from kapps.evaluation.metrics.classification import predict_logits
 from kapps.evaluation.metrics.labels import (
     choose_thresholds,
@@ -19,14 +20,13 @@ from kapps.evaluation.metrics.labels import (
     losses_of,
     probabilities_of,
 )
-from kapps.evaluation.plots.figure import BLUE, ORANGE, shorten
-from kapps.evaluation.verdicts.caveats import label_words, picture_name
+from kapps.evaluation.plots.figure import ORANGE, shorten
+from kapps.evaluation.verdicts.caveats import label_words
 from kapps.evaluation.verdicts.labels import labels_verdict
 
 if TYPE_CHECKING:
     from kapps.data import ImageData
 
-WORST = 16
 FEW_TO_MEASURE = 5  # test pictures with a label
 COLUMNS = (
     "label",
@@ -50,12 +50,7 @@ def explain_labels(
 ) -> Explanation:
     """Choose a threshold for each label on validation, then measure once on test.
 
-    Args:
-        model: images -> logits [n, labels].
-        images: what it was trained on.
-        history: rows of metrics.csv.
-        kept: the epoch whose weights these are, from 1.
-        batch_size: examples at a time.
+    Args as those of `explain_pictures`; the model gives logits [n, labels].
 
     Raises:
         UserError: the model's outputs are not finite numbers.
@@ -80,7 +75,7 @@ def explain_labels(
     rows = found.pop("per_label")
     metrics = {f"test_{name}": value for name, value in found.items()}
     metrics |= {"trivial_loss": ignorance, "verdict": verdict.label}
-    worst = np.argsort(-losses_of(test.labels, logits), kind="stable")[:WORST]
+    worst = worst_rows(test.labels, logits, thresholds)
     figures = [
         (
             "Learning curves",
@@ -88,8 +83,11 @@ def explain_labels(
             f"{verdict.path} The accuracy is per label: where labels are rare, it is high even if "
             "none is ever predicted.".strip(),
         ),
-        _worst_figure(images, logits, thresholds, worst),
     ]
+    tables: Tables = [("Test split, label by label", COLUMNS, [(*row.values(),) for row in rows])]
+    if len(worst):
+        figures.append(_worst_figure(images, logits, thresholds, worst))
+        tables.append(_worst_table(images, logits, thresholds, worst))
     few = [row["name"] for row in rows if row["support"] < FEW_TO_MEASURE]
     notes = (
         [
@@ -99,15 +97,11 @@ def explain_labels(
         if few
         else []
     )
-    table = [(*row.values(),) for row in rows]
     return Explanation(
         metrics,
         verdict,
         figures,
-        [
-            ("Test split, label by label", COLUMNS, table),
-            _worst_table(images, logits, thresholds, worst),
-        ],
+        tables,
         headline=_headline(metrics, len(images.class_names)),
         notes=notes,
         label_rows=rows,
@@ -125,28 +119,35 @@ def _headline(metrics: Mapping[str, Any], labels: int) -> str:
     )
 
 
+def worst_rows(labels: np.ndarray, logits: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Rows of the pictures with a wrong label that are known least; right ones are no mistakes.
+
+    Args:
+        labels: 0 and 1 [n, labels].
+        logits: [n, labels].
+        thresholds: [labels].
+    """
+    wrong = ((probabilities_of(logits) > thresholds) != (labels > 0)).any(axis=1)
+    order = np.argsort(-losses_of(labels, logits), kind="stable")
+    return order[wrong[order]][:WORST]
+
+
 def _worst_figure(images, logits, thresholds, worst):
     test, said = images.splits["test"], probabilities_of(logits) > thresholds
-    right = (said == (test.labels > 0)).all(axis=1)
     captions = [
         f"{shorten(label_words(images, given), 20)}\nis {shorten(label_words(images, true), 17)}"
         for given, true in zip(said[worst], test.labels[worst], strict=True)
     ]
-    grid = plots.image_grid(
-        test.take(worst), captions, colours=[BLUE if right[i] else ORANGE for i in worst]
-    )
-    words = "Test images on which the network has the highest loss: look here for wrong labels."
+    grid = plots.image_grid(test.take(worst), captions, colours=[ORANGE] * len(worst))
+    words = "Test pictures whose labels the network knows least: look here for wrong labels."
     return "Worst mistakes", grid, words
 
 
 def _worst_table(images, logits, thresholds, worst) -> tuple:
     test, said = images.splits["test"], probabilities_of(logits) > thresholds
-    rows = [
-        (
-            picture_name(test, "test", int(i)),
-            label_words(images, test.labels[i]),
-            label_words(images, said[i]),
-        )
-        for i in worst
-    ]
-    return "Worst mistakes, by name", ("image", "true", "predicted"), rows
+    return mistakes_by_name(
+        images,
+        worst,
+        lambda i: label_words(images, test.labels[i]),
+        lambda i: label_words(images, said[i]),
+    )

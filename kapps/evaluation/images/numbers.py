@@ -12,16 +12,15 @@ from scipy import stats
 from kapps import training
 from kapps.evaluation import plots
 from kapps.evaluation.explanation import Explanation, error_headline
+from kapps.evaluation.images.mistakes import WORST, mistakes_by_name
 from kapps.evaluation.metrics.classification import predict_logits
 from kapps.evaluation.metrics.regression import checked, regression_metrics
-from kapps.evaluation.verdicts.caveats import picture_name
 from kapps.evaluation.verdicts.regression import regression_verdict
 
 if TYPE_CHECKING:
     from kapps.data import ImageData
 
-WORST = 16
-TABLE = "Test split, compared with always predicting the mean"
+TABLE = "Test split, beside always saying the mean"
 
 
 def explain_numbers(
@@ -34,12 +33,8 @@ def explain_numbers(
 ) -> Explanation:
     """Measure once on test, in the units of the targets, beside always saying the training mean.
 
-    Args:
-        model: images -> numbers [n, 1], in their units.
-        images: what it was trained on.
-        history: rows of metrics.csv, losses in units of the training targets' variance.
-        kept: the epoch whose weights these are, from 1.
-        batch_size: examples at a time.
+    Args as those of `explain_pictures`; the model gives numbers [n, 1], in their units, and the
+    losses are in units of the training targets' variance.
 
     Raises:
         UserError: the model's outputs are not finite numbers, or all test targets are equal.
@@ -109,13 +104,8 @@ def explain_numbers(
         ],
         [
             (TABLE, columns, rows),
-            (
-                "Worst mistakes, by name",
-                ("image", "true", "predicted"),
-                [
-                    (picture_name(test, "test", int(i)), float(targets[i]), float(answers[i]))
-                    for i in worst
-                ],
+            mistakes_by_name(
+                images, worst, lambda i: float(targets[i]), lambda i: float(answers[i])
             ),
         ],
         headline=error_headline(metrics, "images"),

@@ -17,10 +17,9 @@ from kapps import training
 from kapps.data import folds
 from kapps.evaluation.explanation import Explanation
 from kapps.evaluation.images.peers import FOLDS, PENALTIES, peer_features, picture_peers
-from kapps.evaluation.metrics.comparison import PairedDifference, paired_bootstrap
+from kapps.evaluation.metrics.comparison import paired_bootstrap
 from kapps.evaluation.metrics.labels import losses_of
-from kapps.evaluation.peers import TITLE, beside_peers
-from kapps.evaluation.verdicts.words import points
+from kapps.evaluation.peers import TITLE, beaten, beside_peers
 
 if TYPE_CHECKING:
     from kapps.data import ImageData
@@ -177,22 +176,9 @@ def _beside(found, truth, own, answers, measure: _Measure) -> Explanation:
         if pair.high < 0:
             winners.append((words, pair))
     columns = ("model", measure.words, "this network is ahead by, 95 % interval")
-    verdict, notes = found.verdict, list(found.notes)
-    if winners:
-        sentence = _who_wins(winners, measure)
-        notes.append(sentence)
-        verdict = dataclasses.replace(verdict, sentence=f"{verdict.sentence} {sentence}")
     tables = [(TITLE, columns, rows), *found.tables]
-    return dataclasses.replace(found, metrics=metrics, tables=tables, verdict=verdict, notes=notes)
-
-
-def _who_wins(winners: list[tuple[str, PairedDifference]], measure: _Measure) -> str:
-    words, pair = min(winners, key=lambda each: each[1].difference)
-    apart = points(-pair.difference, (-pair.high, -pair.low), f"points of {measure.words}")
-    return (
-        f"A simple model does better on the same test examples: {words}, by {apart}. Train longer, "
-        "try another network, or use the simple model."
-    )
+    found = dataclasses.replace(found, metrics=metrics, tables=tables)
+    return beaten(found, winners, f"points of {measure.words}") if winners else found
 
 
 def _average_precision(truth: np.ndarray, answers: np.ndarray) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kapps.errors import UserError
+from kapps.evaluation.metrics.classification import wilson_interval
 
 HALF = 0.5
 FEWEST = 5  # validation pictures with a label, and without it: fewer choose no threshold
@@ -54,7 +55,8 @@ def label_metrics(
     """What a table, or a page, says of the labels of a split; by scikit-learn.
 
     - `examples`; `loss`: the mean binary cross-entropy of a label, in nats;
-    - `exact`: the share of pictures with all labels right; `label_accuracy`: of labels right;
+    - `exact`: the share of pictures with all labels right, with its Wilson interval;
+      `label_accuracy`: of labels right;
     - `macro_f1`, `micro_f1` at the thresholds; `roc_auc`, `average_precision`: the mean of the
       labels that some pictures have and some lack; None where there is no such label;
     - `per_label`: `name`, `threshold`, `precision`, `recall`, `f1`, `roc_auc`,
@@ -99,10 +101,14 @@ def label_metrics(
         values = [row[key] for row in rows if row[key] is not None]
         return float(np.mean(values)) if values else None
 
+    right = (said == targets).all(axis=1)
+    low, high = wilson_interval(int(right.sum()), len(right))
     return {
         "examples": len(targets),
         "loss": float(losses_of(targets, logits).mean()),
-        "exact": float((said == targets).all(axis=1).mean()),
+        "exact": float(right.mean()),
+        "exact_low": low,
+        "exact_high": high,
         "label_accuracy": float((said == targets).mean()),
         "macro_f1": mean("f1"),
         "micro_f1": float(metrics.f1_score(targets, said, average="micro", zero_division=0.0)),

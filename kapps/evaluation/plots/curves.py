@@ -35,6 +35,7 @@ CURVES: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 RUN_COLOURS = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, "#000000")
 MOST_HOVERED = 60  # epochs; of more, the page would grow too much
+ACRONYMS = {"mae": "Mean absolute error", "mse": "Mean squared error"}
 COMPARED = ("loss", "accuracy", "mse", "frechet")
 RUN_STYLES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 
@@ -152,7 +153,7 @@ def _metric_panel(axes: Axes, history, epochs, best, name: str) -> None:
                 fontsize=8.5,
                 bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.65},
             )
-    _dress(axes, name, name.replace("_", " ").capitalize())
+    _dress(axes, name, ACRONYMS.get(name, name.replace("_", " ").capitalize()))
 
 
 def _hover(axes: Axes, epochs: np.ndarray, values: np.ndarray, label: str, name: str) -> None:

@@ -16,6 +16,7 @@ from kapps import files
 from kapps.evaluation.metrics.history import read_history
 from kapps.evaluation.report.page import write_report
 from kapps.evaluation.report.quantities import HEADLINES, in_words, is_number, quantity, shown
+from kapps.evaluation.verdicts.words import minus
 
 if TYPE_CHECKING:
     from kapps.evaluation.explanation import Explanation
@@ -80,7 +81,7 @@ def in_a_sentence(names: Sequence[str], pair: PairedDifference) -> str:
         names: of the two runs.
         pair: of `paired`.
     """
-    told = (
+    told = minus(
         f"{100 * pair.difference:+.2f} points (95 % interval {100 * pair.low:+.2f} to "
         f"{100 * pair.high:+.2f}, p = {pair.p:.2g} by McNemar's test)"
     )
@@ -124,6 +125,8 @@ def side_by_side(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
 def beside_previous(path: Path, metrics: Mapping[str, Any]) -> list[tuple]:
     """A table of a run beside the last finished one of its recipe in the same directory, or none.
 
+    Of the same dataset: figures of others say nothing of what was changed.
+
     Args:
         path: the run's directory.
         metrics: its final figures.
@@ -132,8 +135,7 @@ def beside_previous(path: Path, metrics: Mapping[str, Any]) -> list[tuple]:
     others = [
         other.parent
         for other in path.parent.glob("*/metrics.json")
-        if other.parent != path
-        and _json(other.with_name("config.json")).get("recipe") == ours.get("recipe")
+        if other.parent != path and _kind(_json(other.with_name("config.json"))) == _kind(ours)
     ]
     if not others:
         return []
@@ -147,6 +149,11 @@ def beside_previous(path: Path, metrics: Mapping[str, Any]) -> list[tuple]:
     settings = differing([_json(each / "config.json").get("config", {}) for each in (last, path)])
     rows += [(f"--{name.replace('_', '-')}", *values) for name, *values in settings]
     return [("Beside the previous run", ("", last.name, "this run"), rows)]
+
+
+def _kind(facts: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What runs have to share for their figures to be comparable: recipe and dataset."""
+    return facts.get("recipe"), facts.get("config", {}).get("dataset")
 
 
 def comparison_page(paths: Sequence[Path], names: Sequence[str], output: Path) -> Path:

@@ -34,6 +34,7 @@ SECTIONS = (
         (
             "confusion",
             "class by class",
+            "label by label",
             "how many of each class",
             "beside",
             "predicted",
@@ -59,6 +60,7 @@ TONES = {
     "plateau": "fair",
     "cannot tell": "fair",
     "validation differs": "bad",
+    "test differs": "bad",
     "under-trained": "fair",
     "memorized": "bad",
     "blurred": "bad",
@@ -107,7 +109,8 @@ def write_report(
             recall or F1 are shown as percentages, an absolute `Path` as a link to that file.
         config: the resolved settings.
         commands: what each command does -> the command line.
-        notes: sentences the reader should know, such as skipped files.
+        notes: sentences the reader should know, such as skipped files; what the verdict says is
+            not said again.
 
     Verdict, headline figures, what to do next; then curves, results, mistakes, and the rest, as
     `SECTIONS` sorts pictures and tables by their titles. Every text is escaped: class names and
@@ -138,7 +141,7 @@ def write_report(
         sections=_sections(pictures, [_table(*table) for table in tables]),
         config={name: cell(value) for name, value in (config or {}).items()},
         commands=commands or {},
-        notes=notes,
+        notes=[note for note in notes if verdict is None or note not in verdict.sentence],
         version=__version__,
     )
     path = Path(path)

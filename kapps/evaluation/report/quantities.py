@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from kapps.evaluation.verdicts.words import minus
+
 NARROW = "\u202f"  # a space that does not break, between a number and its unit
 SPLITS = {"test_": "test", "val_": "validation", "train_": "training"}
 SHARES = ("accuracy", "precision", "recall", "f1", "share")
@@ -223,12 +225,15 @@ def column_value(column: str, value: Any) -> str:
     """A cell of a table whose column has a name in words.
 
     Args:
-        column: its name; accuracy, precision, recall, F1 and share are shares.
+        column: its name; accuracy, precision, recall, F1 and share are shares; R² has three
+            digits.
         value: of the cell.
     """
     words = re.split(r"[^a-z0-9]+", column.lower())
     if any(word in SHARES for word in words) and is_number(value) and -1 <= value <= 1:
         return f"{100 * value:.2f}{NARROW}%"
+    if column.startswith("R²") and is_number(value):
+        return minus(f"{value:.3f}")
     return cell(value)
 
 

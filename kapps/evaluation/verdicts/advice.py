@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 
-from kapps.evaluation.verdicts.measured import Measured
+from kapps.evaluation.verdicts.criteria import one_class
+from kapps.evaluation.verdicts.measured import ALL, Measured
 
 STEPS_TOO_LARGE = (
     "Try a tenth of the learning rate, a warm-up or gradient clipping, and check that the inputs "
     "hold no NaN and are scaled."
+)
+UNDER_FITTED = (
+    "Try a larger network, another learning rate (ten times lower or higher), or less dropout and "
+    "augmentation; and look whether the labels are right."
 )
 
 
@@ -30,12 +35,19 @@ def _cannot_tell(run: Measured) -> str:
             "Look at the metric: a split without examples, or labels outside the classes, give no "
             "number."
         )
+    if one_class(run):
+        return "Take a validation split that holds every class: a stratified one."
     if math.isnan(run.skill):
         return "Look at the balanced accuracy and the confusion matrix."
     return "Measure on more validation examples, or by cross-validation."
 
 
 def _unstable(run: Measured) -> str:
+    if run.restarted:
+        return (
+            "Stop at the end of a cycle of the learning rate, where the losses are low. The "
+            f"weights of epoch {run.kept_epoch} are kept."
+        )
     return (
         "Try a third of the learning rate, a schedule that lowers it, or gradient clipping. The "
         f"weights of epoch {run.kept_epoch} are kept."
@@ -71,6 +83,11 @@ def _slightly(run: Measured) -> str:
 
 
 def _not_learned(run: Measured) -> str:
+    if run.unchanged:
+        return (
+            "Look whether the learning rate is above zero, whether there are weights to train, and "
+            "whether units died at the first steps: then a tenth of the learning rate helps."
+        )
     if run.far_above_a_guess:
         return STEPS_TOO_LARGE
     if run.fall > 0:
@@ -96,6 +113,9 @@ def _well_fitted(run: Measured) -> str:
     terms = run.terms
     if terms.ceiling is not None and run.train_score[run.kept] >= terms.ceiling - 0.05:
         return "To get further, better labels are needed, not another network."
+    if run.nothing_left:
+        easy = " So easy a task: look whether the answer is among the inputs."
+        return f"Nothing is left to get here.{easy if run.val_score[0] >= ALL else ''}"
     if run.stalled():
         return (
             f"More epochs will not help: epoch {run.lowest_epoch} of {run.last_epoch} was as good. "
@@ -115,14 +135,19 @@ _BY_LABEL = {
         "training and validation examples from one source. If they are what the network will meet "
         "in use, train on examples like them."
     ),
+    "test differs": lambda run: (
+        "Look at where the test examples come from and how they are prepared. If they show what "
+        "the network will meet, validate, and train, on examples of their kind."
+    ),
     "over-fitted": _over_fitted,
     "not learned": _not_learned,
     "slightly over-fitted": _slightly,
-    "still improving": lambda run: "Train for more epochs, or with a higher learning rate.",
-    "under-fitted": lambda run: (
-        "Try a larger network, another learning rate (ten times lower or higher), or less dropout "
-        "and augmentation; and check the labels."
+    "still improving": lambda run: (
+        "Train for more epochs: the learning rate then falls more slowly."
+        if run.annealed
+        else "Train for more epochs, or with a higher learning rate."
     ),
+    "under-fitted": lambda run: UNDER_FITTED,
     "plateau": _plateau,
     "well fitted": _well_fitted,
 }

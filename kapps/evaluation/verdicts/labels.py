@@ -5,14 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from scipy import stats
-
 from kapps.evaluation.verdicts.curves import Verdict, judge_curves
-from kapps.evaluation.verdicts.measured import Measured, Terms, curves_of
+from kapps.evaluation.verdicts.measured import Measured
+from kapps.evaluation.verdicts.shares import share_curves, share_terms
 from kapps.evaluation.verdicts.words import percent
-
-HARDLY_ANY = 0.05  # of the uncertainty; below, nothing was learned
-CONFIDENT = float(stats.norm.ppf(0.975))
 
 
 def labels_verdict(
@@ -47,28 +43,11 @@ def labels_verdict(
     Raises:
         ValueError: a column is missing.
     """
-    curves = curves_of(history, ("loss", "train_loss", "val_loss"))
-    for split in ("train", "val"):
-        curves[f"{split}_score"] = 1.0 - curves[f"{split}_loss"] / ignorance
-    curves["score"] = 1.0 - curves["loss"] / ignorance
-
-    def error(score: float, examples: int) -> float:
-        return (1 - score) * spread / math.sqrt(max(examples, 1))
-
-    def apart(difference: float, *errors: float) -> tuple[float, float]:
-        width = CONFIDENT * math.hypot(*errors)
-        return difference - width, difference + width
-
-    def interval(train: float, val: float, *losses: float) -> tuple[float, float]:
-        return apart(train - val, error(train, train_examples), error(val, validation_examples))
-
-    test_score = None if test_loss is None else 1.0 - test_loss / ignorance
-
-    def below(score: float, examples: int | None) -> tuple[float, float]:
-        if test_score is None:
-            return -math.inf, math.inf
-        own = error(score, examples or validation_examples)
-        return apart(score - test_score, own, error(test_score, test_examples))
+    counts = train_examples, validation_examples
+    test = None
+    if test_loss is not None:
+        error = spread * test_loss / ignorance / math.sqrt(max(test_examples, 1))
+        test = 1.0 - test_loss / ignorance, error
 
     def scores(run: Measured) -> str:
         return (
@@ -77,19 +56,14 @@ def labels_verdict(
             f"about {validation_examples:,} validation examples"
         )
 
-    def chance(run: Measured) -> bool:
-        return max(run.train_score[run.kept], run.val_score[run.kept]) < HARDLY_ANY
-
-    terms = Terms(
-        interval=interval,
+    terms = share_terms(
         scores=scores,
         score="share of the uncertainty removed",
-        chance=chance,
-        trivial_words="Predicting only the label frequencies removes 0 %.",
+        counts=counts,
+        spread=spread,
         ignorance=ignorance,
-        test_score=test_score,
+        test=test,
+        trivial_words="Knowing only how frequent each label is removes 0 %.",
         test_examples=test_examples,
-        test_interval=below,
-        counts=(train_examples, validation_examples),
     )
-    return judge_curves(curves, terms, kept)
+    return judge_curves(share_curves(history, ignorance), terms, kept)

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from kapps.evaluation.verdicts.curves import Verdict, judge_curves
-from kapps.evaluation.verdicts.measured import Measured, Terms, curves_of
+from kapps.evaluation.verdicts.measured import Measured
+from kapps.evaluation.verdicts.shares import share_curves, share_terms
 from kapps.evaluation.verdicts.words import percent
 
 # Standard deviation of a character's bits relative to their mean, as if characters were
@@ -47,16 +48,10 @@ def language_verdict(
     Raises:
         ValueError: a column is missing.
     """
-    curves = curves_of(history, ("loss", "train_loss", "val_loss"))
     whole = unigram * math.log(2.0)
-    for name, more in (("train_", harder / unigram), ("val_", 0.0), ("", harder / unigram)):
-        curves[f"{name}score"] = 1.0 - curves[f"{name}loss"] / whole - more
-
-    def interval(train: float, val: float, train_loss: float, val_loss: float):
-        parts = (train_loss, train_characters), (val_loss, validation_characters)
-        errors = [spread * loss / whole / math.sqrt(characters) for loss, characters in parts]
-        width = 1.96 * math.hypot(*errors)
-        return train - val - width, train - val + width
+    curves = share_curves(history, whole)
+    for name in ("train_score", "score"):
+        curves[name] -= harder / unigram
 
     def scores(run: Measured) -> str:
         less = (
@@ -70,14 +65,13 @@ def language_verdict(
             f"training part{less} and {percent(run.val_score[run.kept])} on the validation part"
         )
 
-    terms = Terms(
-        interval=interval,
+    terms = share_terms(
         scores=scores,
         score="share of saved bits",
-        chance=lambda run: max(run.train_score[run.kept], run.val_score[run.kept]) < 0.05,
-        reference=1.0 - five_gram / unigram + 0.05,  # without the leeway of a reference
-        reference_words=f"A 5-gram needs {five_gram:.2f} bits per character on validation.",
-        ignorance=whole,
         counts=(train_characters, validation_characters),
+        spread=spread,
+        ignorance=whole,
+        reference=1.0 - five_gram / unigram + 0.05,  # without the leeway of a reference
+        reference_words=f"A 5-gram needs {five_gram:.2f} bits a character of the validation part.",
     )
     return judge_curves(curves, terms, kept)

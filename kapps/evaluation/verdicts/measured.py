@@ -13,11 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from kapps.evaluation.metrics.history import column
+from kapps.evaluation.verdicts.words import loss
 
 MATERIAL = 1e-3  # of the loss of who knows nothing: a smaller rise matters to nobody
 WINDOW = 4  # epochs at least, or a quarter of them: where "at the end" is measured
 FALLING = 0.05  # of the validation loss over the last quarter
+SKILL = 0.5  # of what can be learned: below, a larger network may help
 LEARNED = 0.99  # of what can be learned: whoever knows it all has nothing left to improve
+ALL = 0.9995  # of a score: nothing is left that could be seen
 HARDLY = 0.002  # of a score: a change that nobody would name
 FAR_ABOVE = 10.0  # times the loss of a guess: inputs are not scaled, or the steps are too large
 
@@ -65,6 +68,10 @@ class Terms:
     """Training and validation examples that the scores are measured on."""
     doubts: tuple[str, ...] = ()
     """Sentences on what the figures do not say."""
+    shift: float = 0.0
+    """What was added to the losses, so that they are relative to something; words take it off."""
+    relative: str = "%"
+    """Of a hundredth of such a loss."""
 
 
 class Measured:
@@ -91,9 +98,10 @@ class Measured:
         rise: the part of that which luck does not explain; 0 if it is immaterial.
         slope: of the validation loss after its minimum, per epoch; None with fewer than three.
         train_rise: the same as `rise`, of the training loss after its own minimum, in its unit.
-        fall: how far the validation loss fell over the last quarter, relative to its level there;
+        fall: how far the validation loss fell over the last quarter, relative to where it began to;
             0 unless it surely falls.
         annealed: whether the learning rate ended below a tenth of its highest.
+        lost: epochs without a finite loss after which the training went on, from 1.
     """
 
     def __init__(self, curves: Mapping[str, np.ndarray], terms: Terms, kept: int):
@@ -102,6 +110,7 @@ class Measured:
         self.terms = terms
         self.number = places + 1
         self.last_epoch = int(self.number[-1])
+        self.lost = np.setdiff1d(np.arange(1, self.last_epoch), self.number)
         self.train_loss, self.val_loss = curves["train_loss"][places], curves["val_loss"][places]
         self.train_score, self.val_score = (
             curves["train_score"][places],
@@ -163,14 +172,39 @@ class Measured:
         return float(max(self.train_loss[0], self.val_loss[0]))
 
     @property
+    def unchanged(self) -> bool:
+        """Whether neither loss moved in three epochs or more."""
+        both = self.train_loss, self.val_loss
+        return len(self.number) >= 3 and not any(np.ptp(values) for values in both)
+
+    @property
+    def nothing_left(self) -> bool:
+        """Whether every example is right: for training, validation and, where known, for test."""
+        test = 1.0 if self.terms.test_score is None else self.terms.test_score
+        scores = self.train_score[self.kept], self.val_score[self.kept], test
+        return bool(min(scores) >= ALL and self.skill >= LEARNED)
+
+    @property
+    def restarted(self) -> bool:
+        """Whether the learning rate had fallen by the best epoch, and was raised again after it."""
+        rates = self.learning_rate
+        best = rates[self.lowest]
+        return bool(best <= 0.5 * np.max(rates[: self.lowest + 1]) and rates[-1] >= 2 * best)
+
+    @property
     def improving(self) -> bool:
         """Whether more epochs would surely lower the validation loss, and that is worth a thing."""
-        return self.fall >= FALLING and not self.annealed and not self.skill >= LEARNED
+        ended = self.annealed and not self.skill < SKILL  # a schedule's end always lowers the loss
+        return self.fall >= FALLING and not ended and not self.skill >= LEARNED
 
     @property
     def far_above_a_guess(self) -> bool:
         """Whether the validation loss is beyond what a network can do by knowing nothing."""
         return bool(self.val_loss[self.kept] > FAR_ABOVE * self.terms.ignorance)
+
+    def told(self, value: float) -> str:
+        """A loss of these arrays in words, as it was before it was made relative."""
+        return loss(float(value) - self.terms.shift)
 
     def gap_at(self, place: int) -> float:
         """Train - validation score of one epoch."""
@@ -255,9 +289,9 @@ class Measured:
             return 0.0
         recent = self.val_loss[-window:]
         slope, error = line(self.number[-window:], recent, 0.0)
-        span = self.number[-1] - self.number[-window]
-        sure = slope < -2 * error
-        return float(-slope * span / max(abs(recent.mean()), 1e-12)) if sure else 0.0
+        fall = -slope * (self.number[-1] - self.number[-window])
+        begin = abs(recent.mean() + fall / 2)  # of the line
+        return float(fall / max(begin, 1e-12)) if slope < -2 * error else 0.0
 
 
 def curves_of(

@@ -79,5 +79,7 @@ def reconstruction_fit(
         skill=0.9,
         ignorance=2 * learned,
         counts=(train_examples, validation_examples),
+        shift=learned - lowest,
+        relative="% of what was learned",
     )
     return judge_curves(curves, terms, kept or place + 1)

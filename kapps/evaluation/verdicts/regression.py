@@ -5,14 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from scipy import stats
-
 from kapps.evaluation.verdicts.curves import Verdict, judge_curves
-from kapps.evaluation.verdicts.measured import Measured, Terms, curves_of
+from kapps.evaluation.verdicts.measured import Measured
+from kapps.evaluation.verdicts.shares import CONFIDENT, HARDLY_ANY, share_curves, share_terms
 from kapps.evaluation.verdicts.words import percent
-
-HARDLY_ANY = 0.05  # of the variance; below, nothing was learned
-CONFIDENT = float(stats.norm.ppf(0.975))
 
 
 def regression_verdict(
@@ -53,22 +49,10 @@ def regression_verdict(
     Raises:
         ValueError: a column is missing.
     """
-    curves = curves_of(history, ("loss", "train_loss", "val_loss"))
-    for split in ("train", "val"):
-        curves[f"{split}_score"] = 1.0 - curves[f"{split}_loss"]
-    curves["score"] = 1.0 - curves["loss"]
-
-    def interval(train: float, val: float, train_loss: float, val_loss: float):
-        return _apart(train - val, _error(train_loss, train_examples), _error(val_loss, None))
-
-    def _error(loss: float, examples: int | None) -> float:
-        return loss * math.sqrt((kurtosis - 1) / (examples or validation_examples))
-
-    def below(score: float, examples: int | None) -> tuple[float, float]:
-        if test_r2 is None:
-            return -math.inf, math.inf
+    test = None
+    if test_r2 is not None:
         low, high = test_r2_interval or (test_r2, test_r2)
-        return _apart(score - test_r2, _error(1 - score, examples), (high - low) / (2 * CONFIDENT))
+        test = test_r2, (high - low) / (2 * CONFIDENT)
 
     def scores(run: Measured) -> str:
         return (
@@ -77,15 +61,14 @@ def regression_verdict(
             f"{validation_examples:,} validation examples"
         )
 
-    def chance(run: Measured) -> bool:
-        return max(run.train_score[run.kept], run.val_score[run.kept]) < HARDLY_ANY
-
     known = linear_r2 is not None
-    terms = Terms(
-        interval=interval,
+    terms = share_terms(
         scores=scores,
         score="explained variance",
-        chance=chance,
+        counts=(train_examples, validation_examples),
+        spread=math.sqrt(kurtosis - 1),
+        ignorance=1.0,
+        test=test,
         ceiling=ceiling,
         # A linear model that explains nothing proves nothing.
         reference=linear_r2 if known and linear_r2 >= HARDLY_ANY else None,
@@ -94,15 +77,6 @@ def regression_verdict(
             if known
             else ""
         ),
-        ignorance=1.0,
-        test_score=test_r2,
         test_examples=test_examples,
-        test_interval=below,
-        counts=(train_examples, validation_examples),
     )
-    return judge_curves(curves, terms, kept)
-
-
-def _apart(difference: float, *errors: float) -> tuple[float, float]:
-    width = CONFIDENT * math.hypot(*errors)
-    return difference - width, difference + width
+    return judge_curves(share_curves(history, 1.0), terms, kept)

@@ -133,7 +133,7 @@ def _judge(numbers: dict[str, float], missing: list[str], saturated: bool) -> tu
             "not learned",
             "The samples vary, but are not like the data: hardly any real image has a sample "
             "nearby.",
-            f"Train longer; if the losses no longer change: {advice}",
+            advice if saturated else f"Train longer. If the losses no longer move: {advice}",
         )
     if missing or spread < POOR or spacing < REPEATED or duplicates >= DUPLICATES:
         words = "The generator collapsed in part."
@@ -152,8 +152,9 @@ def _judge(numbers: dict[str, float], missing: list[str], saturated: bool) -> tu
             return "mode collapse in part", "The generator collapsed in part.", advice
         return (
             "under-trained",
-            "The samples vary as real images do, but are not yet as good: this is not a collapse.",
-            "Train longer.",
+            "The samples vary in all ways that real images do, and are not yet as good: that is no "
+            "collapse.",
+            advice if saturated else "Train longer.",
         )
     return "healthy", "The samples vary as real images do.", ""
 

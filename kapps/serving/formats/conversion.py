@@ -182,7 +182,8 @@ def _litert(
     function: Callable, quantize: str = "none", representative: np.ndarray | None = None
 ) -> tuple[bytes, Callable[[np.ndarray], np.ndarray]]:
     with tempfile.TemporaryDirectory() as scratch:
-        tf.saved_model.save(graph.trackable([function]), scratch, signatures=function)
+        concrete = function.get_concrete_function()
+        tf.saved_model.save(graph.trackable([concrete]), scratch, signatures=concrete)
         converter = tf.lite.TFLiteConverter.from_saved_model(scratch)
         if quantize != "none":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]

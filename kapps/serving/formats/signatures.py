@@ -180,7 +180,8 @@ def _onnx(function: Callable) -> tuple[bytes, Ask]:
 
 def _litert(function: Callable) -> tuple[bytes, Ask]:
     with tempfile.TemporaryDirectory() as scratch:
-        tf.saved_model.save(graph.trackable([function]), scratch, signatures=function)
+        concrete = function.get_concrete_function()
+        tf.saved_model.save(graph.trackable([concrete]), scratch, signatures=concrete)
         with quietly():
             contents = tf.lite.TFLiteConverter.from_saved_model(scratch).convert()
     return contents, lambda inputs: interpreter(contents)(**inputs)

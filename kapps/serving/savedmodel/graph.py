@@ -145,25 +145,30 @@ def save(directory: Path, endpoints: Mapping[str, Callable], class_names: Sequen
     """
     # A plain module instead of keras.export.ExportArchive: that keeps variables and lookup
     # tables and has no place for a file.
-    served = trackable(endpoints.values())
+    concrete = {
+        name: f
+        if isinstance(f, tf.types.experimental.ConcreteFunction)
+        else f.get_concrete_function()
+        for name, f in endpoints.items()
+    }
+    served = trackable(concrete.values())
     with tempfile.TemporaryDirectory() as scratch:
         if class_names:
             labels = Path(scratch, "labels.txt")
             labels.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
             served.labels = tf.saved_model.Asset(str(labels))
-        tf.saved_model.save(served, str(directory), signatures=dict(endpoints))
+        # Of a tf.function TensorFlow would trace each a second time.
+        tf.saved_model.save(served, str(directory), signatures=concrete)
 
 
-def trackable(functions: Iterable[Callable]) -> tf.Module:
+def trackable(functions: Iterable[tf.types.experimental.ConcreteFunction]) -> tf.Module:
     """What `tf.saved_model.save` finds the variables of the functions on.
 
     Keras' own variables would be saved as well, but converters do not recognize them as constants:
     LiteRT then answers NaN.
     """
     served = tf.Module()
-    known = tf.types.experimental.ConcreteFunction
-    concrete = [f if isinstance(f, known) else f.get_concrete_function() for f in functions]
-    used = {id(v): v for f in concrete for v in f.variables}
+    used = {id(v): v for f in functions for v in f.variables}
     served.model_variables = list(used.values())
     return served
 

@@ -6,6 +6,7 @@ animated GIF only the first frame is given to the decoder, which would lay out a
 """
 
 import functools
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -34,22 +35,13 @@ def decode_files(
         tf.errors.InvalidArgumentError: some cannot be decoded or are too large, when it is run. The
             message says which, counted from 0, and why.
     """
-
-    def read(number, contents):
-        pixels, only = measure(contents, reading.webp)
-        allowed = (pixels > 0) & (pixels <= MAX_PIXELS)
-        image = tf.cond(
-            allowed,
-            lambda: decode.decode_image(only, image_shape, reading),
-            lambda: tf.zeros(image_shape, tf.uint8),
-        )
-        return number, pixels, tf.ensure_shape(image, image_shape)
-
     # A dataset, as it goes on after an element that fails: one that is missing at the end could not
     # be decoded. The last element is there so that the batch is never empty.
     count = tf.size(image_bytes, tf.int64)
     files = tf.data.Dataset.from_tensor_slices(image_bytes).enumerate()
-    files = files.map(read, num_parallel_calls=_TOGETHER, deterministic=True).ignore_errors()
+    files = files.map(
+        _reader(tuple(image_shape), reading), num_parallel_calls=_TOGETHER, deterministic=True
+    ).ignore_errors()
     last = (tf.constant([-1], tf.int64), tf.constant([1], tf.int64))
     last = tf.data.Dataset.from_tensor_slices((*last, tf.zeros((1, *image_shape), tf.uint8)))
     numbers, pixels, images = files.concatenate(last).batch(count + 1).get_single_element()
@@ -90,6 +82,36 @@ def decode_files(
     )
     with tf.control_dependencies([tf.debugging.Assert(tf.equal(tf.size(bad), 0), [message])]):
         return tf.ensure_shape(tf.identity(images), (None, *image_shape))
+
+
+@functools.cache
+def _measurer(webp: bool) -> Callable:
+    """`measure`, traced once for all shapes of images."""
+    return tf.function(
+        functools.partial(measure, webp=webp), input_signature=[tf.TensorSpec([], tf.string)]
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def _reader(image_shape: tuple[int, int, int], reading: Reading) -> Callable:
+    """(number, file) -> number, pixels that the header announces, the image; of zeros if too large.
+
+    It is kept: its graph takes seconds to build, and is wanted whenever a function that decodes
+    files is traced, called or saved.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.string)])
+    def read(number, contents):
+        pixels, only = _measurer(reading.webp)(contents)
+        allowed = (pixels > 0) & (pixels <= MAX_PIXELS)
+        image = tf.cond(
+            allowed,
+            lambda: decode.decode_image(only, image_shape, reading),
+            lambda: tf.zeros(image_shape, tf.uint8),
+        )
+        return number, pixels, tf.ensure_shape(image, image_shape)
+
+    return read
 
 
 def measure(contents: tf.Tensor, webp: bool = False) -> tuple[tf.Tensor, tf.Tensor]:

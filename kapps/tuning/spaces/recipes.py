@@ -77,7 +77,7 @@ SPACES = {
     ],
     "sequence_classifier": [RATE, BATCH, DROPOUT],
     "char_rnn": [
-        RATE,
+        RATE | {"default": 1e-2},
         DROPOUT,
         choice("cell", "gru", "lstm"),
         choice("units", 64, 128, 160),
@@ -86,7 +86,7 @@ SPACES = {
     ],
     "transfer_learning": [
         RATE,
-        RATE | {"name": "fine_tune_learning_rate", "min": 1e-5, "max": 3e-3, "default": 3e-4},
+        RATE | {"name": "fine_tune_learning_rate", "min": 1e-5, "max": 3e-3, "default": 1e-3},
         DROPOUT,
         choice("fine_tune_stages", 1, 2, 3, 4),
         choice("stage_decay", 0.3, 0.5, 1.0),
@@ -101,7 +101,7 @@ SPACES = {
         RATE,
         BATCH,
         choice("latent_dim", 8, 16, 32),
-        choice("units", "128", "512", "512,256", default="512"),
+        choice("units", "128", "300,300", "512,256", default="300,300"),
         choice("kl_warmup", 0.0, 0.2, 0.5),
     ],
     "gan": [

@@ -47,6 +47,8 @@ def test_figures_by_hand():
     assert a["roc_auc"] == 0.75 and b["roc_auc"] == 1.0  # of four pairs one is in the wrong order
     assert a["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
     assert found["exact"] == 0.5 and found["label_accuracy"] == 0.75
+    # Wilson's ends of 2 of 4: (0.5 + z^2 / 8 -+ z sqrt(1 / 16 + z^2 / 64)) / (1 + z^2 / 4).
+    assert (found["exact_low"], found["exact_high"]) == pytest.approx((0.150, 0.850), abs=5e-4)
     assert found["macro_f1"] == 0.75 and found["micro_f1"] == pytest.approx(0.75)
     right = np.where(targets, chances, 1 - chances)
     assert found["loss"] == pytest.approx(-np.log(right).mean())

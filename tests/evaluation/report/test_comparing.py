@@ -65,6 +65,13 @@ def test_a_page_with_curves_settings_and_the_test(tmp_path):
     assert png.startswith(b"\x89PNG")
 
 
+def test_a_run_on_other_data_is_no_run_before(tmp_path):
+    """By hand: its accuracy is of other pictures."""
+    run(tmp_path, "old", [True] * 8, accuracy=0.8, dataset="digits")
+    new = run(tmp_path, "new", [True] * 9, accuracy=0.9, dataset="folder:pictures")
+    assert comparing.beside_previous(new, {"test_accuracy": 0.9}) == []
+
+
 def test_a_run_stands_beside_the_one_before(tmp_path):
     assert comparing.beside_previous(run(tmp_path / "x", "a", [True]), {}) == []
     old = run(tmp_path / "y", "old", [True] * 80 + [False] * 20, accuracy=0.8, dropout=0.1)

@@ -9,9 +9,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from kapps import evaluation
 
 RESULTS = pathlib.Path(__file__).parents[3] / "benchmarks" / "results"
 
@@ -26,6 +29,7 @@ class History:
     known: dict[str, Any]
     says: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
+    judge: Callable[..., Any] = evaluation.overfitting_verdict
 
 
 def curve(points, epochs):
@@ -43,7 +47,7 @@ def rows(epochs, *, noise=0.0, seed=0, learning_rate=None, running=0.01, **curve
     columns.setdefault("loss", 1.2 * columns["train_loss"])
     if "train_accuracy" in columns:
         columns.setdefault("accuracy", columns["train_accuracy"] - running)
-    columns["learning_rate"] = curve(learning_rate or {1: 1e-3}, epochs)
+    columns["learning_rate"] = curve({1: 1e-3} if learning_rate is None else learning_rate, epochs)
     columns["epoch"] = np.arange(1, epochs + 1)
     return [{name: float(values[i]) for name, values in columns.items()} for i in range(epochs)]
 

@@ -309,6 +309,23 @@ def test_an_under_trained_generator_did_not_collapse():
     assert "Train longer." in verdict.sentence and "penalties" not in verdict.sentence
 
 
+def test_more_training_is_no_advice_where_the_discriminator_won():
+    """It teaches nothing more: 'Train longer' would contradict that."""
+    rng = np.random.default_rng(0)
+    noisy = PICTURES[OTHER] + 0.25 * rng.normal(size=(900, 8, 8, 1))
+    for drawn, coverage, label in (
+        (noisy, 0.4, "under-trained"),
+        (rng.uniform(size=(500, 8, 8, 1)), 0.01, "not learned"),
+    ):
+        won = gan(drawn, coverage=coverage, coverage_floor=0.95, discriminator_accuracy=1.0)
+        assert won.label == label and "saturated" in won.sentence
+        assert "Train longer" not in won.sentence
+        open_game = gan(drawn, coverage=coverage, coverage_floor=0.95)
+        assert "Train longer." in open_game.sentence
+    real = gan(PICTURES[OTHER], coverage=0.95, coverage_floor=0.95, discriminator_accuracy=1.0)
+    assert real.label == "healthy" and "Try" not in real.sentence
+
+
 def test_noise_that_covers_nothing_has_not_learned():
     noise = np.random.default_rng(0).uniform(size=(500, 8, 8, 1))
     assert gan(noise, coverage=0.01, coverage_floor=0.95).label == "not learned"
@@ -378,6 +395,9 @@ def test_codebooks():
     assert judge(0.01, [10, 10, 1, 0, 0, 0, 0, 0]).label == "healthy"
     assert judge(0.0899, even).label == judge(0.01, [9, 0, 0]).label == "collapsed"
     assert judge(math.nan, even).label == "diverged"
+    three = np.bincount([5, 5, 70, 70, 301], minlength=512)
+    assert judge(0.02, three).label == "dead code"
+    assert "3 of 512 codes" in judge(0.02, three).sentence
 
 
 # -- what is done with a verdict

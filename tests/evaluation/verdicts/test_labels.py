@@ -36,10 +36,10 @@ def test_who_only_knows_frequencies_has_not_learned():
 
 
 def test_the_interval_is_that_of_two_means():
-    """By hand: 1.96 * sqrt((0.2 / 10)^2 + (0.4 / 10)^2) where losses are half and all of it."""
+    """By hand: 1.96 * sqrt((0.2 / 20)^2 + (0.4 / 10)^2) where losses are half and all of it."""
     found = verdict(
-        [0.2] * 4, [0.4] * 4, validation_examples=100, train_examples=100, spread=0.4, kept=1
+        [0.2] * 4, [0.4] * 4, validation_examples=100, train_examples=400, spread=0.4, kept=1
     )
     low, high = found.gap_interval
-    width = 1.959964 * ((0.5 * 0.4 / 10) ** 2 + (1.0 * 0.4 / 10) ** 2) ** 0.5
+    width = 1.959964 * ((0.5 * 0.4 / 20) ** 2 + (1.0 * 0.4 / 10) ** 2) ** 0.5
     assert abs(low - (0.5 - width)) < 1e-6 and abs(high - (0.5 + width)) < 1e-6

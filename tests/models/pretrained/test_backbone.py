@@ -124,8 +124,15 @@ CONVOLUTIONS = {
 }
 
 
+# The small one of their family, and InceptionV3, stand for these.
+LARGE = ("nasnet_large", "inception_resnet_v2")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SWEPT)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.sweep) if n in LARGE else n for n in SWEPT],
+)
 def test_structure(name):
     row = BACKBONES[name]
     build = (models.backbone, name)

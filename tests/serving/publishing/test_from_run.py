@@ -1,46 +1,35 @@
 """`publish`: any family's model of a run, once, with a card."""
 
 import dataclasses
-from pathlib import Path
-from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from kapps import data, models, serving, training
+from kapps import data, models, serving
 from kapps.errors import UserError
+from kapps.serving.publishing.families import family_of
 from kapps.serving.savedmodel import input_statistics
 from serving.small_families import (
     FAMILIES,
+    HEADLINE,
     SHAPE,
+    found,
     gan,
     image_classifier,
     image_data,
     point_data,
     points_network,
+    run_of,
     text_data,
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
-    run_dir: str
-    export_dir: str | None
-    export: bool = True
-    seed: int = 7
-    overwrite: bool = False
-
-
 @pytest.fixture
 def a_run(tmp_path):
-    def open_one(recipe="tiny", **settings):
-        config = Config(
-            str(tmp_path / "runs" / "first"),
-            **{"export_dir": str(tmp_path / "served")} | settings,
-        )
-        run = training.open_run(recipe, config)
+    def open_one(**settings):
+        run = run_of(tmp_path, **settings)
         opened.append(run)
         return run
 
@@ -50,9 +39,10 @@ def a_run(tmp_path):
         run.close()
 
 
-def found(**more):
-    verdict = SimpleNamespace(label="good fit", sentence="It holds on new data.")
-    return SimpleNamespace(metrics={"test_loss": 1.0}, verdict=verdict, **more)
+def publish_points(run, **settings):
+    """What no family does in another way, by the smallest model."""
+    points = point_data(np.eye(2, dtype="f4"))
+    return serving.publish(points_network(), run, points, found(), what="A toy", **settings)
 
 
 def assert_the_calls_on_the_card_run(card, version, directory, signatures):
@@ -63,36 +53,35 @@ def assert_the_calls_on_the_card_run(card, version, directory, signatures):
     (directory / "image.png").write_bytes(
         tf.io.encode_png(image_data().splits["test"].take([0])[0]).numpy()
     )
-    block = block.replace("DIRECTORY OF THIS FILE", version)
-    exec(block.replace("image.png", str(directory / "image.png")), {})  # noqa: S102
+    block, names = block.replace("DIRECTORY OF THIS FILE", str(version)), {}
+    exec(block.replace("image.png", str(directory / "image.png")), names)  # noqa: S102
+    assert set(names["model"].signatures) == signatures
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_model_of_any_family_is_published_once(family, a_run, tmp_path, capsys):
+def test_a_model_of_any_family_is_published_once(family, family_root, tmp_path, capsys):
     build, load, signatures, counted = FAMILIES[family]
-    model, known, run = build(), load(), a_run()
-    headline = "Test loss 1 nat."
-    version = serving.publish(model, run, known, found(headline=headline), what="A toy")
-    assert version == str(tmp_path / "served" / "1")
-    assert capsys.readouterr().out == f"published {version}\n"
-    assert set(serving.load(version).signatures) == signatures
-    card = (tmp_path / "served/1/model_card.md").read_text(encoding="utf-8")
+    root, model, known = family_root(family), build(), load()
+    version = root / "served" / "1"
+    card = (version / "model_card.md").read_text(encoding="utf-8")
     spec = getattr(known, "spec", "moons")
     assert f"A toy trained on {spec} ({counted}, fingerprint 0123456789ab), seed 7.\n\n" in card
-    assert f"\n\n{headline}\n\ngood fit: It holds on new data.\n\nRun directory: first\n" in card
+    assert f"\n\n{HEADLINE}\n\ngood fit: It holds on new data.\n\nRun directory: first\n" in card
     labelled = getattr(known, "class_names", ()) and getattr(model, "classes", 3)
-    labels = tmp_path / "served/1/assets/labels.txt"
+    labels = version / "assets/labels.txt"
     expected = "".join(f"{name}\n" for name in known.class_names) if labelled else None
     assert (labels.read_text() if labels.exists() else None) == expected
 
     assert_the_calls_on_the_card_run(card, version, tmp_path, signatures)
 
     # Again, also by another process after a kill: nothing more is published.
-    assert run.facts()["exported"] == version
-    assert serving.publish(model, run, known, found(), what="A toy") == version
-    assert [v.name for v in serving.versions(tmp_path / "served").values()] == ["1"]
-    assert capsys.readouterr().out == ""
+    capsys.readouterr()
+    with run_of(root) as run:
+        assert run.facts()["exported"] == str(version)
+        assert serving.publish(model, run, known, found(), what="A toy") == str(version)
+    assert [v.name for v in serving.versions(root / "served").values()] == ["1"]
+    assert "published" not in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -115,30 +104,24 @@ def test_the_answers_are_calibrated(a_run):
         ("GAN", "", None, None),
     ],
 )
-def test_what_inputs_were_like_in_training_goes_with_the_version(a_run, family, name, mean, std):
-    build, load, _, _ = FAMILIES[family]
-    version = serving.publish(build(), a_run(), load(), found(), what="A toy")
-    said = input_statistics.read(Path(version))
+def test_what_inputs_were_like_in_training_goes_with_the_version(
+    family_version, family, name, mean, std
+):
+    said = input_statistics.read(family_version(family))
     assert list(said) == ([name] if name else [])
     if name:
         np.testing.assert_allclose((said[name]["mean"], said[name]["std"]), (mean, std), rtol=1e-6)
 
 
 @pytest.mark.slow
-def test_no_image_of_the_data_is_stored(a_run):
-    kept, run = [], a_run()
-    for build in (image_classifier, lambda: models.linear_autoencoder(SHAPE, 2)):
-        member = str(len(kept))
-        kept.append(
-            serving.publish(build(), run, image_data(), found(), what="A toy", member=member)
-        )
-    for version in kept:
-        path = f"{version}/assets.extra/tf_serving_warmup_requests"
-        stored = b"".join(tf.data.TFRecordDataset(path).as_numpy_iterator())
-        assert len(stored) > 1000
-        for image in image_data().splits["validation"].take(range(6)):
-            assert image.tobytes() not in stored
-            assert tf.io.encode_png(image).numpy() not in stored
+@pytest.mark.parametrize("family", ["image classifier", "autoencoder"])
+def test_no_image_of_the_data_is_stored(family_version, family):
+    path = family_version(family) / "assets.extra/tf_serving_warmup_requests"
+    stored = b"".join(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+    assert len(stored) > 1000
+    for image in image_data().splits["validation"].take(range(6)):
+        assert image.tobytes() not in stored
+        assert tf.io.encode_png(image).numpy() not in stored
 
 
 def test_export_false_publishes_nothing(a_run, tmp_path, capsys):
@@ -147,31 +130,24 @@ def test_export_false_publishes_nothing(a_run, tmp_path, capsys):
     assert not (tmp_path / "served").exists() and capsys.readouterr().out == ""
 
 
-@pytest.mark.slow
-def test_where_to_by_default(a_run, tmp_path, monkeypatch):
+def test_where_to_by_default(a_run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    run = a_run("my_recipe", export_dir=None)
-    version = serving.publish(image_classifier(), run, image_data(), found(), what="A toy")
-    assert version == "saved_models/my_recipe/1"
+    assert publish_points(a_run(export_dir=None)) == "saved_models/tiny/1"
+    assert capsys.readouterr().out == "published saved_models/tiny/1\n"
 
 
-@pytest.mark.slow
 def test_a_version_that_was_deleted_is_published_again(a_run, tmp_path):
     run = a_run()
     run.record(exported=str(tmp_path / "gone" / "4"))
-    version = serving.publish(image_classifier(), run, image_data(), found(), what="A toy")
+    version = publish_points(run)
     assert version == str(tmp_path / "served" / "1") == run.facts()["exported"]
 
 
-@pytest.mark.slow
 def test_each_member_of_a_run_is_published(a_run, tmp_path):
-    run, model = a_run(), image_classifier()
+    run = a_run()
 
     def publish(member):
-        version = serving.publish(
-            model, run, image_data(), found(), what="A winner", member=member, caveats=("Few.",)
-        )
-        return version.rpartition("/")[2]
+        return publish_points(run, member=member, caveats=("Few.",)).rpartition("/")[2]
 
     assert [publish(member) for member in ("3", "3", "9", "3")] == ["1", "1", "2", "1"]
     assert run.facts()["published"] == {
@@ -205,12 +181,22 @@ def test_a_model_that_diverged_is_not_noted(a_run, tmp_path):
     assert "exported" not in run.facts() and not serving.versions(tmp_path / "served")
 
 
-@pytest.mark.slow
+DEEP = data.Reading(4095)  # of a sensor of 12 bits
+
+
 @pytest.mark.parametrize("family", ["image classifier", "VAE", "VQ-VAE", "autoencoder"])
-def test_pngs_of_sixteen_bits_are_read_as_in_training(family, a_run, tmp_path):
-    """Of a sensor of 12 bits: level 4095 was white in training, and so it is when served."""
+def test_every_family_of_pictures_is_told_how_files_were_read(family):
     build, load, _, _ = FAMILIES[family]
-    known = dataclasses.replace(load(), reading=data.Reading(4095))
+    model, known = build(), dataclasses.replace(load(), reading=DEEP)
+    assert family_of(model, known).settings(model, known, 1.0)["reading"] == DEEP
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["image classifier", "autoencoder"])
+def test_pngs_of_sixteen_bits_are_read_as_in_training(family, a_run):
+    """Level 4095 was white in training, and so it is when served."""
+    build, load, _, _ = FAMILIES[family]
+    known = dataclasses.replace(load(), reading=DEEP)
     version = serving.publish(build(), a_run(), known, found(), what="A toy")
     signatures = serving.load(version).signatures
     deep = np.linspace(0, 4095, 30).astype("u2").reshape(1, *SHAPE)

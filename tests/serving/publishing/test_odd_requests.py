@@ -6,11 +6,10 @@ And an empty batch is answered with an empty one.
 import json
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 
-from serving.small_families import FAMILIES, publish
+from serving.small_families import FAMILIES
 
 pytestmark = pytest.mark.slow  # every family is published
 
@@ -71,16 +70,8 @@ for place in sys.argv[1:]:
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory):
-    root = tmp_path_factory.mktemp("served")
-    verdict = SimpleNamespace(label="good", sentence="Fine.")
-    places = {}
-    for family in FAMILIES:
-        run = SimpleNamespace(
-            config={"export": True, "export_dir": str(root / family), "seed": 0},
-            published=None, recipe="toy", path=root, facts=dict,
-        )  # fmt: skip
-        places[publish(family, run, SimpleNamespace(metrics={}, verdict=verdict))] = family
+def answers(family_version):
+    places = {str(family_version(family)): family for family in FAMILIES}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *places], capture_output=True, text=True, timeout=300
     )

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import pathlib
+import shutil
 
 import keras
 import numpy as np
@@ -54,6 +55,7 @@ def longer(tmp_path_factory):
     """Two epochs, then two more."""
     root = tmp_path_factory.mktemp("longer")
     call(image_classifier, config_of(root))
+    shutil.copytree(root / "run", root / "first")
     first = rows_of(root)
     return root, first, call(image_classifier, config_of(root, more_epochs=2))
 
@@ -82,7 +84,7 @@ def test_the_same_command_again_shows_the_result(longer):
 
 @pytest.mark.parametrize("step", [3, 30])
 def test_killed_in_its_further_epochs_it_ends_with_the_same_bits(longer, tmp_path, step):
-    call(image_classifier, config_of(tmp_path))
+    shutil.copytree(longer[0] / "first", tmp_path / "run")
     patch, usual, crash = pytest.MonkeyPatch(), setup.callbacks, Crash(step)
     patch.setattr(setup, "callbacks", lambda *arguments: [*usual(*arguments), crash])
     with pytest.raises(Stop):
@@ -97,10 +99,10 @@ def test_killed_in_its_further_epochs_it_ends_with_the_same_bits(longer, tmp_pat
         np.testing.assert_array_equal(one, other)
 
 
-def test_and_still_more(tmp_path):
-    call(image_classifier, config_of(tmp_path, export=False))
+def test_and_still_more(longer, tmp_path):
+    shutil.copytree(longer[0] / "first", tmp_path / "run")
     for more, count in ((1, 3), (3, 5)):
-        metrics = call(image_classifier, config_of(tmp_path, export=False, more_epochs=more))
+        metrics = call(image_classifier, config_of(tmp_path, more_epochs=more))
         assert len(rows_of(tmp_path)) == count and metrics["more_epochs"] == more
     facts = json.loads((tmp_path / "run/config.json").read_text())
     assert facts["more_epochs"] == [1, 2]

@@ -13,6 +13,8 @@ is refused: it makes the decoder of TensorFlow 2.21 abort the whole process, whi
 able to do to a server.
 """
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -77,22 +79,31 @@ def decode_rgb(contents: tf.Tensor, white: int | None = None, webp: bool = False
     Raises:
         tf.errors.InvalidArgumentError: broken, truncated or unknown data, when it is run.
     """
-    contents = tf.convert_to_tensor(contents)
+    return _rgb_decoder(white, webp)(contents)
 
-    def starts_with(magic):
-        return tf.equal(tf.strings.substr(contents, 0, len(magic)), magic)
 
-    rgb = tf.case(
-        [
-            (starts_with(b"\xff\xd8\xff"), lambda: _jpeg(contents)),
-            (starts_with(b"\x89PNG"), lambda: _png(contents, white)),
-            (starts_with(b"GIF8"), lambda: _gif(contents)),
-            (starts_with(b"BM"), lambda: _bmp(contents)),
-            *([(is_still_webp(contents), lambda: _webp(contents))] if webp else []),
-        ],
-        default=_refuse,
-    )
-    return tf.ensure_shape(rgb, [None, None, 3])
+@functools.lru_cache(maxsize=8)
+def _rgb_decoder(white: int | None, webp: bool) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Kept, as its graph of all formats takes a second to build, and each shape wants it again."""
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    def decode(contents):
+        def starts_with(magic):
+            return tf.equal(tf.strings.substr(contents, 0, len(magic)), magic)
+
+        rgb = tf.case(
+            [
+                (starts_with(b"\xff\xd8\xff"), lambda: _jpeg(contents)),
+                (starts_with(b"\x89PNG"), lambda: _png(contents, white)),
+                (starts_with(b"GIF8"), lambda: _gif(contents)),
+                (starts_with(b"BM"), lambda: _bmp(contents)),
+                *([(is_still_webp(contents), lambda: _webp(contents))] if webp else []),
+            ],
+            default=_refuse,
+        )
+        return tf.ensure_shape(rgb, [None, None, 3])
+
+    return decode
 
 
 def is_still_webp(contents: tf.Tensor) -> tf.Tensor:

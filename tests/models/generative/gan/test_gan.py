@@ -475,7 +475,7 @@ def rates(model):
 @pytest.mark.slow
 def test_callbacks_that_set_the_learning_rate_reach_both():
     model = gan()
-    model.compile(keras.optimizers.Adam(0.002), keras.optimizers.Adam(0.006))
+    model.compile(keras.optimizers.Adam(0.002), keras.optimizers.Adam(0.006), run_eagerly=True)
     assert rates(model) == pytest.approx([0.002, 0.006])
     schedule = keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.001)
     model.fit(pictures(), verbose=0, callbacks=[schedule])
@@ -568,6 +568,7 @@ def test_a_curved_game_in_sixteen_bits():
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_a_saved_model_makes_the_same_pictures_and_goes_on_the_same_way(tmp_path, policy):
+    one_step = {"float32": step, "mixed_float16": step_in_a_graph}[policy]
     keras.config.set_dtype_policy(policy)
     try:
         model = gan(
@@ -586,7 +587,7 @@ def test_a_saved_model_makes_the_same_pictures_and_goes_on_the_same_way(tmp_path
         )
         model.compile(keras.optimizers.Adam(1e-3), keras.optimizers.Adam(4e-3, beta_1=0.0))
         data = pictures(8), one_hot(8, 3)
-        step_in_a_graph(model, *data)
+        one_step(model, *data)
         model.save(tmp_path / "gan.keras")
         loaded = keras.models.load_model(tmp_path / "gan.keras")
     finally:
@@ -595,7 +596,7 @@ def test_a_saved_model_makes_the_same_pictures_and_goes_on_the_same_way(tmp_path
     loaded.optimizer.learning_rate = model.optimizer.learning_rate = 2e-3
     assert rates(loaded) == pytest.approx([2e-3, 8e-3])
     for each in (model, loaded):
-        step_in_a_graph(each, *data)
+        one_step(each, *data)
     states = [
         [
             np.array(v)

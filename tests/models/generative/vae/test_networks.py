@@ -46,7 +46,7 @@ def test_any_size_of_picture(kind, shape):
 def test_a_step_moves_every_weight():
     """The prior of the lower level and pseudo-inputs too, on which no reconstruction depends."""
     model = small("hierarchical", pseudo_inputs=2)
-    model.compile(keras.optimizers.Adam(0.01))
+    model.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
     for _ in range(2):  # what lies behind zeros moves in the second step
         before = [np.array(w) for w in model.trainable_variables]
         model.train_on_batch(pictures(4))
@@ -57,7 +57,7 @@ def test_a_step_moves_every_weight():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "objective"),
-    [("dense", "iwae"), ("dense", "dreg"), ("conv", "elbo"), ("hierarchical", "iwae")],
+    [("dense", "iwae"), ("dense", "dreg"), ("hierarchical", "elbo")],  # which is convolutional
 )
 def test_training_lowers_the_bound(name, objective):
     model = small(name, objective=objective, samples=2)
@@ -106,7 +106,7 @@ IWAE = {"likelihood": "gaussian", "objective": "iwae", "samples": 3, "seed": 11,
 )
 def test_a_saved_model_comes_back_with_weights_and_configuration(name, settings, tmp_path):
     model = small(name, **settings)
-    model.compile("adam")
+    model.compile("adam", run_eagerly=True)
     model.train_on_batch(pictures(8))
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -130,7 +130,7 @@ def test_a_saved_model_comes_back_with_weights_and_configuration(name, settings,
 def test_a_loaded_model_goes_on_training(tmp_path):
     """With the state of its optimizer, and so with the weight of the KL of that step."""
     model = small("dense", beta=models.KLWarmup(3), pseudo_inputs=2)
-    model.compile("adam")
+    model.compile("adam", run_eagerly=True)
     model.train_on_batch(pictures(8))
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
