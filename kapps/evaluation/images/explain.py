@@ -244,7 +244,7 @@ def _mistakes_table(images: ImageData, logits, temperature: float) -> tuple:
         _worst_mistakes(labels, logits),
         lambda i: names[labels[i]],
         lambda i: names[probabilities[i].argmax()],
-        share_of_the_probability_that_the_truth_got=lambda i: float(probabilities[i, labels[i]]),
+        probability_of_the_true_class=lambda i: float(probabilities[i, labels[i]]),
     )
 
 

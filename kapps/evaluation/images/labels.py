@@ -139,7 +139,7 @@ def _worst_figure(images, logits, thresholds, worst):
         for given, true in zip(said[worst], test.labels[worst], strict=True)
     ]
     grid = plots.image_grid(test.take(worst), captions, colours=[ORANGE] * len(worst))
-    words = "Test pictures whose labels the network knows least: look here for wrong labels."
+    words = "Test images on which the network has the highest loss: look here for wrong labels."
     return "Worst mistakes", grid, words
 
 

@@ -47,7 +47,7 @@ def mistakes_by_name(
         said: row -> what the network says.
         **further: more of the kind, by column; an underscore is a blank.
     """
-    columns = ("picture", "true", "said", *(name.replace("_", " ") for name in further))
+    columns = ("image", "true", "predicted", *(name.replace("_", " ") for name in further))
     rows = [
         (
             picture_file(images, "test", i),

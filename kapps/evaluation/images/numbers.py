@@ -20,7 +20,7 @@ from kapps.evaluation.verdicts.regression import regression_verdict
 if TYPE_CHECKING:
     from kapps.data import ImageData
 
-TABLE = "Test split, beside always saying the mean"
+TABLE = "Test split, compared with always predicting the mean"
 
 
 def explain_numbers(

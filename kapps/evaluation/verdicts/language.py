@@ -72,6 +72,6 @@ def language_verdict(
         spread=spread,
         ignorance=whole,
         reference=1.0 - five_gram / unigram + 0.05,  # without the leeway of a reference
-        reference_words=f"A 5-gram needs {five_gram:.2f} bits a character of the validation part.",
+        reference_words=f"A 5-gram needs {five_gram:.2f} bits per character on validation.",
     )
     return judge_curves(curves, terms, kept)

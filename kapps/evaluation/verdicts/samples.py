@@ -152,8 +152,7 @@ def _judge(numbers: dict[str, float], missing: list[str], saturated: bool) -> tu
             return "mode collapse in part", "The generator collapsed in part.", advice
         return (
             "under-trained",
-            "The samples vary in all ways that real images do, and are not yet as good: that is no "
-            "collapse.",
+            "The samples vary as real images do, but are not yet as good: this is not a collapse.",
             advice if saturated else "Train longer.",
         )
     return "healthy", "The samples vary as real images do.", ""

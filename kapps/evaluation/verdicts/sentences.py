@@ -91,7 +91,7 @@ def differs_words(run: Measured) -> str:
     fresh = ""
     if math.isfinite(run.first_running):
         fresh = (
-            f" On the way through the first epoch, where every training example was new to it, its "
+            f" During the first epoch, when every training example was new, its "
             f"{run.terms.score} was {percent(run.first_running)}; on validation examples, after "
             f"it, {percent(float(run.val_score[0]))}."
         )
@@ -114,8 +114,8 @@ def over_words(run: Measured) -> str:
     """A gap that training made."""
     if only_memorized(run):
         return (
-            "The network learned its training examples by heart, and nothing that holds for "
-            f"others: by the last epoch the gap was {points(run.gap_at(-1), run.interval_at(-1))}, "
+            "The network learned its training examples by heart, and nothing that generalizes: "
+            f"by the last epoch the gap was {points(run.gap_at(-1), run.interval_at(-1))}, "
             f"and validation never rose above chance. {_scores(run)} {run.terms.trivial_words}"
         ).rstrip()
     return f"The network over-fits: it knows its training examples by heart. {_scores(run)}"
@@ -136,7 +136,7 @@ def not_learned_words(run: Measured) -> str:
 
 def slight_words(run: Measured) -> str:
     """A gap that begins."""
-    return f"The network begins to over-fit. {_scores(run)}"
+    return f"The network is beginning to over-fit. {_scores(run)}"
 
 
 def improving_words(run: Measured) -> str:
@@ -173,7 +173,7 @@ def cannot_tell_words(run: Measured) -> str:
     if low <= 0 and high >= STRONG_GAP:
         why = "There are too few examples to say whether the network over-fits."
     else:
-        why = f"The {run.terms.score} alone does not say what was learned."
+        why = f"The {run.terms.score} alone does not show what was learned."
     return f"{why} {_scores(run)}"
 
 
@@ -182,7 +182,7 @@ def well_words(run: Measured) -> str:
     terms = run.terms
     most = "" if terms.ceiling is None else f" The labels allow {percent(terms.ceiling)}."
     return (
-        "The network fits well: what it learned holds for examples it has not seen. "
+        "The network fits well: what it learned generalizes to unseen examples. "
         f"{_scores(run)}{most}"
     )
 
@@ -212,9 +212,9 @@ def doubts(run: Measured) -> list[str]:
     lag = float(run.val_score[run.kept]) - run.terms.test_score
     return [
         *said,
-        f"That on test examples is lower than on validation examples by "
+        f"On test examples it is lower than on validation examples by "
         f"{points(lag, run.below_validation, run.terms.unit)}: the epoch and the settings were "
-        "chosen by the latter, or the two are from different sources.",
+        "chosen on validation, or the two come from different sources.",
     ]
 
 
@@ -252,7 +252,7 @@ def _way(run: Measured, label: str) -> str:
             fell = "fell" if trend < 0 else "went"
             return f"After epoch {at} {rose}, and its {score} {fell} {to}."
         did = f"its {score} still rose, {to}" if trend else f"its {score} hardly changed ({to})"
-        return f"From epoch {at + 1} on it became surer than it is right: {rose}, while {did}."
+        return f"From epoch {at + 1} on it became over-confident: {rose}, while {did}."
     if run.after == 0:
         return f"The validation loss was lowest at the end ({run.told(run.minimum)})."
     gained = ""
