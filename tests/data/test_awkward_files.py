@@ -143,7 +143,7 @@ COLUMNS = {
     "times of two offsets": ([f"2024-05-01T{i % 24:02}:00{('Z', '+02:00', '-05:00')[i % 3]}" for i in R], "date", {0: 19844}, r"several offsets \(\+02:00, -05:00, Z\)"),
     "times of one offset": ([f"2024-05-{i % 28 + 1:02}T12:00+02:00" for i in R], "date", {0: 19844.5}, "holds dates"),
     "subtotals among the rows": (["Subtotal" if i % 10 == 9 else f"r{i % 4}" for i in R], "string", {9: "Subtotal"}, "total or subtotal in 6 rows"),
-    "lists": ([f"[{i % 3}, {i % 5}]" for i in R], "string", {0: "[0, 0]"}, "occur once"),
+    "lists": ([f"[{i % 3}, {i % 5}]" for i in R], "string", {0: "[0, 0]"}, "occurs? once"),
 }  # fmt: skip
 
 

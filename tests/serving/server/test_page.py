@@ -173,7 +173,7 @@ def test_what_is_wrong_is_said(page):
         "(() => { document.querySelector('#row input[name=age]').value = 'old';"
         "document.querySelector('#row button').click(); })()"
     )
-    page.wait("document.querySelector('#status.wrong')?.textContent.includes('is no number')")
+    page.wait("document.querySelector('#status.wrong')?.textContent.includes('is not a number')")
 
 
 def test_what_there_is_over_http(models, server, browser):
