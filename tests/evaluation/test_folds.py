@@ -36,7 +36,7 @@ def test_every_row_is_tested_once_and_the_run_says_so(tmp_path):
     assert all(rows) and not (tmp_path / "run/folds/0/export").exists()
     assert metrics["fold_accuracy_low"] <= metrics["fold_accuracy"] <= metrics["fold_accuracy_high"]
     page = (tmp_path / "run/report.html").read_text()
-    assert "3 folds, each the test part of a training of its own: accuracy" in page
+    assert "Cross-validation over 3 folds: accuracy" in page
 
 
 @pytest.mark.parametrize(

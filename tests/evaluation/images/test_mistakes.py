@@ -19,7 +19,7 @@ def test_a_picture_that_has_a_file_is_a_link_to_it(tmp_path):
     _, columns, table = mistakes_by_name(
         pictures(tmp_path, "folder"), rows, "xy".__getitem__, str, how_sure=float
     )
-    assert columns == ("picture", "true", "said", "how sure")
+    assert columns == ("image", "true", "predicted", "how sure")
     assert table == [("gone.png", "y", "1", 1.0), (tmp_path / "a.png", "x", "0", 0.0)]
     _, _, table = mistakes_by_name(pictures(tmp_path, "npz"), rows, str, str)
     assert [row[0] for row in table] == ["gone.png", "a.png"]
