@@ -264,7 +264,8 @@ def test_a_pareto_pair(tmp_path):
 
 
 def test_shares_of_a_machine(monkeypatch):
-    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+    kept = ("TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND")  # set where Keras was imported before
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", *kept):
         monkeypatch.delenv(name, raising=False)  # what the environment says goes before it
     assert pool.environments(1, [])[0].keys() == {"TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND"}
     two = pool.environments(2, ["0", "1", "5"], cores=8)

@@ -87,7 +87,7 @@ def profile(kinds, *, step=10.0, waiting=0.0, layers=None, operations=10.0):
     ("found", "word"),
     [
         (profile({"convolution": 9.0}, waiting=5.0), "waits 50% of its time"),
-        (profile({"convolution": 3.0}, waiting=0.5), "In 65% .* the 10 operations"),
+        (profile({"convolution": 3.0}, waiting=0.5), "for 65% of the time: the 10 operations"),
         (profile({"convolution": 6.0, "cast": 4.0}), "Casts .* 40%"),
         (profile({"convolution": 4.0, "elementwise": 4.0, "reduction": 2.0}), "sums take 60%"),
         (profile({"convolution": 8.0}, layers={"optimizer": 4.0}), "optimizer takes 50%"),
