@@ -29,15 +29,24 @@ class Workload:
 
 
 def training(
-    name: str, title: str, *, stock: bool = True, torch: bool = True, units: int = 10
+    name: str, title: str, *, stock: bool = True, torch: str = "torch_steps.py", units: int = 10
 ) -> Workload:
-    """Training steps of one network; `stock`: it can be made of Keras' layers and `fit` alone."""
+    """Training steps of one network.
+
+    Args:
+        name: of the network, as the contestants know it.
+        title: see `Workload`.
+        stock: it can be made of Keras' layers and `fit` alone.
+        torch: the program that does the same in PyTorch; "" is none.
+        units: see `Workload`.
+    """
 
     def ours(*flags):
         return Contestant("tensorflow_steps.py", (name, *flags))
 
-    def theirs(*flags, differs=""):
-        return Contestant("torch_steps.py", (name, *flags), peer=True, differs=differs)
+    def theirs(*flags):
+        network = (name,) if torch == "torch_steps.py" else ()
+        return Contestant(torch, (*network, *flags), peer=True)
 
     found = {
         "kapps float32": ours(),
@@ -69,6 +78,7 @@ def prediction(batch: int) -> Workload:
         CALL,
         {
             "kapps SavedModel": by("savedmodel"),
+            "kapps SavedModel, frozen": by("frozen"),
             "kapps predict": by("predict"),
             "stock Keras predict": by("stock"),
             "ONNX Runtime": by("onnx"),
@@ -99,15 +109,14 @@ WORKLOADS = {
     "vae": training(
         "vae", "gated dense VAE (300, 300), 40 latents, 28 x 28, batch 128, Adam", stock=False
     ),
-    "gan": training("gan", "DCGAN, 28 x 28, batch 64, Adam", stock=False, torch=False),
+    "gan": training("gan", "DCGAN, 28 x 28, batch 64, Adam", stock=False, torch="torch_gan.py"),
     "char_rnn": training(
-        "char_rnn", "character LSTM, 50 steps of 64 lanes", stock=False, torch=False, units=5
+        "char_rnn", "character LSTM, 50 steps of 64 lanes", stock=False, torch="", units=5
     ),
     "tabular": training("tabular", "MLP (256, 256) on 40 numbers, batch 256, Adam", units=50),
     "efficientnet": training(
         "efficientnet",
         "EfficientNet-Lite0 from pixels, 160 x 160, batch 32, Adam",
-        torch=False,
         units=3,
     ),
     "muon": Workload(

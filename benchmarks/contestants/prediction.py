@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 answers: by `predict`, as a SavedModel, in ONNX Runtime or LiteRT.
 
-    python benchmarks/contestants/prediction.py savedmodel|predict|stock|onnx|litert BATCH
+    python benchmarks/contestants/prediction.py savedmodel|frozen|predict|stock|onnx|litert BATCH
 
 Speaks the protocol of benchmarks/harness/worker.py.
 """
@@ -49,10 +49,12 @@ def prepare():
         def call():
             return model.predict(images.astype("float32"), batch_size=batch, verbose=0)
 
-    elif how == "savedmodel":
+    elif how in ("savedmodel", "frozen"):
         import tensorflow as tf
 
         path = serving.export(model, scratch, names)
+        if how == "frozen":
+            path, _ = serving.publish_for_inference(path, freeze=True)
         served = tf.saved_model.load(str(path)).signatures["serving_default"]
 
         def call():

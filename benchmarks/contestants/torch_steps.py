@@ -94,11 +94,17 @@ def prepare():
         layers = [nn.Linear(40, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU()]
         return nn.Sequential(*layers, nn.Linear(256, 10))
 
+    def efficientnet():
+        import timm
+
+        return timm.create_model("efficientnet_lite0", num_classes=10)
+
     vgg11 = ((64, 1), (128, 1), (256, 2), (512, 2), (512, 2))
     networks = {
         "resnet": (resnet, (256, 1, 28, 28)),
         "vgg": (lambda: stages(3, vgg11, True), (64, 3, 32, 32)),
         "cnn": (lambda: stages(1, ((32, 2), (64, 2), (128, 2)), True), (128, 1, 28, 28)),
+        "efficientnet": (efficientnet, (32, 3, 160, 160)),
         "lstm": (lambda: Recurrent(nn.LSTM), (128, 28, 28)),
         "gru": (lambda: Recurrent(nn.GRU), (128, 28, 28)),
         "vae": (Vae, (128, 784)),

@@ -63,7 +63,12 @@ def table(result: Mapping[str, Any]) -> str:
             remarks.append(f"others used {row['others']:.0%} of the cores")
         low, median, high = (1000 * row[part] for part in ("low", "median", "high"))
         lines.append(
-            f"| {name} | {median:.3g} | {low:.3g} to {high:.3g} | {row['ratio']:.2f} | "
+            f"| {name} | {digits(median)} | {digits(low)} to {digits(high)} | {row['ratio']:.2f} | "
             f"{'; '.join(filter(None, remarks))} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def digits(number: float) -> str:
+    """Three digits that count, and no exponent."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
