@@ -3,6 +3,7 @@
     python benchmarks/fast.py clock --seeds 5        # accuracy by seconds since the command
     python benchmarks/fast.py ablation --seeds 5     # the preset less one part, and AdamW alone
     python benchmarks/fast.py ablation --epochs 4 --seeds 1 --dataset digits
+    python benchmarks/fast.py airbench --epochs 1 3  # airbench's recipe in PyTorch, Fashion-MNIST
 
 Runs the recipe as a command, one after the other, on a machine that does nothing else: `clock`
 counts from the start of the command to its end, with the import of TensorFlow, the choice of the
@@ -12,6 +13,7 @@ precision, and the test split, which each run looks at once. Writes benchmarks/r
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import pathlib
 import statistics
@@ -24,7 +26,7 @@ from typing import Any
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.harness import machine  # noqa: E402
+from benchmarks.harness import machine, peers  # noqa: E402
 from kapps import files, training  # noqa: E402
 
 # What is left out of the preset, by name; and what it replaces.
@@ -47,13 +49,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("clock", "ablation"))
+    parser.add_argument("what", choices=("clock", "ablation", "airbench"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, nargs="+", help="default: those of the preset")
     parser.add_argument("--dataset", default="fashion_mnist")
     given = parser.parse_args()
     preset = ("--preset", "fast")
-    if given.what == "clock":
+    run = functools.partial(timed, given.dataset)
+    if given.what == "airbench":
+        run = airbench
+        rows = [
+            (f"{epochs} epochs", ("--epochs", str(epochs))) for epochs in given.epochs or (1, 3)
+        ]
+    elif given.what == "clock":
         rows = [
             (f"{epochs} epochs", (*preset, "--epochs", str(epochs)))
             for epochs in given.epochs or EPOCHS
@@ -70,7 +78,7 @@ def main() -> None:
     found = []
     for name, flags in rows:
         with machine.Others() as others:
-            runs = [timed(given.dataset, seed, flags) for seed in range(given.seeds)]
+            runs = [run(seed, flags) for seed in range(given.seeds)]
         row: dict[str, Any] = {"name": name, "flags": " ".join(flags), "others": others.part}
         for figure in runs[0]:
             values = [run[figure] for run in runs]
@@ -79,7 +87,7 @@ def main() -> None:
         found.append(row)
         print(
             f"{name:<45}test {row['test_accuracy']:.2%} ± {row['test_accuracy_spread']:.2%}, "
-            f"{row['command_seconds']:.0f} s, of which training {row['train_seconds']:.0f} s",
+            f"{row['command_seconds']:.0f} s",
             flush=True,
         )
         result = {
@@ -108,6 +116,15 @@ def timed(dataset: str, seed: int, flags: tuple[str, ...]) -> dict[str, float]:
         metrics = json.loads(pathlib.Path(directory, "run", "metrics.json").read_text())
     kept = ("test_accuracy", "test_loss", "train_seconds", "examples_per_second")
     return {"command_seconds": seconds, **{name: metrics[name] for name in kept}}
+
+
+def airbench(seed: int, flags: tuple[str, ...]) -> dict[str, float]:
+    """One run of airbench's recipe in the environment of the peers."""
+    program = ROOT / "benchmarks" / "contestants" / "torch_airbench.py"
+    words = (str(peers.python()), str(program), "--seed", str(seed), *flags)
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {name: found[name] for name in ("test_accuracy", "command_seconds")}
 
 
 if __name__ == "__main__":
