@@ -17,6 +17,7 @@ from typing import Any
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # benchmarks are no installed package
 
 from benchmarks import generative_table  # noqa: E402
+from benchmarks.harness.machine import BUSY  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md"
@@ -61,6 +62,7 @@ def page() -> str:
         (
             INTRODUCTION,
             section("Image classifiers", CLASSIFIER_WORDS, classifiers()),
+            *([section("How soon", CLOCK_WORDS, clock())] if clocks() else ()),
             "## Generative models\n",
             generative_table.table(),
             GENERATIVE_WORDS,
@@ -79,6 +81,38 @@ def page() -> str:
             (RESULTS / "run.md").read_text(),
         )
     )
+
+
+CLOCKS = {
+    "fast_clock": "`kapps train image_classifier --preset fast`",
+    "fast_airbench": "airbench's recipe in PyTorch",
+    "fast_ablation": "the preset, part by part",
+}
+
+
+def clocks() -> list[str]:
+    """Which results of fast.py there are."""
+    return [name for name in CLOCKS if (RESULTS / f"{name}.json").exists()]
+
+
+def clock() -> Iterable[Sequence[str]]:
+    """The rows of fast.py: test accuracy, and seconds of the whole command."""
+    yield "what", "epochs", "test accuracy", "seconds", "seeds", "command"
+    for name in clocks():
+        found = result(name)
+        for row in found["rows"]:
+            what, _, epochs = row["name"].rpartition(", ")
+            several = found["seeds"] > 1
+            spread = f" ± {percent(row['test_accuracy_spread'])}" if several else ""
+            busy = " *" if row["others"] > BUSY else ""
+            yield (
+                f"{CLOCKS[name]}{f', {what}' if what else ''}",
+                epochs.removesuffix(" epochs"),
+                f"**{percent(row['test_accuracy'], 2)}**{spread}",
+                f"{row['command_seconds']:,.0f}{busy}",
+                str(found["seeds"]),
+                f"`python benchmarks/fast.py {name.removeprefix('fast_')}`",
+            )
 
 
 def serving() -> Iterable[Sequence[str]]:
@@ -323,6 +357,11 @@ which records the command, the curves, the versions and the machine. Within a ru
 on the test split. If a setting was changed after an earlier *test* figure had been seen, the row
 says so: its figure is slightly optimistic. An asterisk marks times taken while other work ran on
 the machine. All machines had two cores and no GPU.
+"""
+CLOCK_WORDS = """
+Fashion-MNIST again, by the seconds of the whole command: imports, the choice of the precision,
+training on 54,000 images, the test split once. PyTorch's program does no more than train and test;
+kapps' command also validates after each epoch, explains, plots and publishes.
 """
 CLASSIFIER_WORDS = """
 Fashion-MNIST: 54,000 training, 6,000 validation (stratified) and 10,000 test images; the test split
