@@ -5,11 +5,14 @@
     python benchmarks/data.py --tiny                  does it run at all? Nothing is written
 
 table           a CSV file of 100,000 rows and 30 columns: kapps' reader, pyarrow alone
-folder          passes over 2,048 JPEGs of 500 x 375: kapps (decoded once, then mapped),
-                image_dataset_from_directory, PyTorch's DataLoader with two workers; and the first
-                pass with all that is before it, after which nothing of the files is in memory
-memory          peak of anonymous memory while a folder is loaded, gone through and searched for
-                near-duplicates: 1, 4 and 16 times as many pictures, decoded to a file or when used
+folder          warm: passes over 2,048 JPEGs of 500 x 375: kapps (decoded once, then mapped),
+                image_dataset_from_directory, PyTorch's DataLoader with two workers
+cold            the first pass of each, with all that is before it but the imports, in processes of
+                their own; before each the system is asked to drop the files from its memory. kapps
+                once more as a second start, which finds what the first one has kept
+memory          peak of anonymous memory while images are loaded, gone through and searched for
+                near-duplicates: 1, 4 and 16 times as many, in a folder or in four shards, decoded
+                to a file or when used
 second_start    seconds from the start of a process to the end of its first training step, with
                 100,000 pictures that an earlier process has prepared
 
@@ -32,12 +35,12 @@ from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from benchmarks.harness import machine, results, turns  # noqa: E402
+from benchmarks.harness import machine, peers, results, turns  # noqa: E402
 from benchmarks.harness.turns import Contestant  # noqa: E402
 
 RESULTS = pathlib.Path(__file__).parent / "results"
-PARTS = ("table", "folder", "memory", "second_start")
-SIDE, BATCH, CLASSES = 128, 64, 10
+PARTS = ("table", "folder", "cold", "memory", "second_start")
+SIDE, BATCH, CLASSES, SHARDS = 128, 64, 10, 4
 
 
 def make_table(path: pathlib.Path, rows: int, columns: int) -> pathlib.Path:
@@ -76,6 +79,28 @@ def make_folder(path: pathlib.Path, count: int, size: tuple[int, int]) -> pathli
     return path / "pictures"
 
 
+def make_shards(path: pathlib.Path, folder: pathlib.Path) -> str:
+    """The pictures of a folder in tar files, unless they are there; gives the spec."""
+    import io
+    import tarfile
+
+    if not (path / "complete").exists():
+        path.mkdir(parents=True, exist_ok=True)
+        pictures = sorted(folder.rglob("*.jpg"))
+        for shard in range(SHARDS):
+            with tarfile.open(path / f"{shard:03d}.tar", "w") as archive:
+                for picture in pictures[shard::SHARDS]:
+                    for ending, content in (
+                        ("jpg", picture.read_bytes()),
+                        ("cls", picture.parent.name.encode()),
+                    ):
+                        member = tarfile.TarInfo(f"{picture.stem}.{ending}")
+                        member.size = len(content)
+                        archive.addfile(member, io.BytesIO(content))
+        (path / "complete").touch()
+    return f"webdataset:{path}/*.tar"
+
+
 def measure_table(given: argparse.Namespace) -> dict[str, Any]:
     """The reader of kapps beside pyarrow alone."""
     rows, columns = (1000, 5) if given.tiny else (100_000, 30)
@@ -91,35 +116,85 @@ def measure_table(given: argparse.Namespace) -> dict[str, Any]:
     return result(f"CSV, {rows:,} rows of {columns} columns, as text", "a file", 3, given, found)
 
 
-def measure_folder(given: argparse.Namespace) -> dict[str, Any]:
-    """Passes, warm; the first one is among the facts."""
+def contestants_of(given: argparse.Namespace, folder: pathlib.Path) -> dict[str, Contestant]:
+    """Who goes through a folder; of --tiny without PyTorch, if that is not there yet."""
+    size = (str(folder), str(SIDE), str(BATCH))
+    found = {
+        "kapps": Contestant("folders.py", ("kapps", *size)),
+        "image_dataset_from_directory": Contestant("folders.py", ("keras", *size)),
+    }
+    if peers.made() or not given.tiny:
+        torch = Contestant("torch_folder.py", (*size, "2"), peer=True)
+        found["PyTorch DataLoader, 2 workers"] = torch
+    return found
+
+
+def large_folder(given: argparse.Namespace) -> tuple[pathlib.Path, str]:
+    """The folder of passes, and its title."""
     count = 64 if given.tiny else given.pictures
     folder = make_folder(given.work / f"folder-{count}", count, (500, 375))
-    forget(folder)
-    size = (str(folder), str(SIDE), str(BATCH))
-    found = turns.compete(
-        {
-            "kapps": Contestant("folders.py", ("kapps", *size)),
-            "image_dataset_from_directory": Contestant("folders.py", ("keras", *size)),
-            "PyTorch DataLoader, 2 workers": Contestant("torch_folder.py", (*size, "2"), peer=True),
-        },
-        repetitions=given.repetitions,
-        units=1,
+    return folder, f"{count:,} JPEGs of 500 x 375 as {SIDE} x {SIDE}, batch {BATCH}"
+
+
+def measure_folder(given: argparse.Namespace) -> dict[str, Any]:
+    """Passes, warm."""
+    folder, title = large_folder(given)
+    contestants = contestants_of(given, folder)
+    found = turns.compete(contestants, repetitions=given.repetitions, units=1)
+    return result(f"{title}, warm", "a pass", 1, given, found)
+
+
+def measure_cold(given: argparse.Namespace) -> dict[str, Any]:
+    """First passes, each in a process of its own, of files that are not in memory."""
+    folder, title = large_folder(given)
+    contestants = contestants_of(given, folder)
+    again = ("kapps-again", *contestants["kapps"].arguments[1:])
+    contestants["kapps, second start"] = Contestant("folders.py", again)
+    found: dict[str, dict[str, Any]] = {
+        name: {"seconds": [], "others": 0.0} for name in contestants
+    }
+    for turn in range(given.repetitions):
+        for name, contestant in contestants.items():
+            if "failed" in found[name]:
+                continue
+            forget(folder)
+            forget(given.work / "cache")
+            try:
+                found[name]["seconds"].append(seconds_of_first_pass(contestant))
+            except (turns.Failed, peers.NoPeers, OSError) as error:
+                found[name] = {"failed": str(error).strip()}
+        print(f"  turn {turn + 1} of {given.repetitions}", flush=True)
+    return result(f"{title}, cold", "to the end of a first pass", 1, given, turns.summarized(found))
+
+
+def seconds_of_first_pass(contestant: Contestant) -> float:
+    """What a contestant says of itself when it is told to make one pass."""
+    python = str(peers.python()) if contestant.peer else sys.executable
+    program = str(peers.ROOT / "benchmarks" / "contestants" / contestant.program)
+    done = subprocess.run(
+        [python, program, *contestant.arguments, "first"],
+        capture_output=True,
+        text=True,
+        env=turns.environment(),
     )
-    title = f"{count:,} JPEGs of 500 x 375 as {SIDE} x {SIDE}, batch {BATCH}"
-    return result(title, "a pass", 1, given, found)
+    if done.returncode:
+        raise turns.Failed(done.stderr[-2000:])
+    return json.loads(done.stdout.splitlines()[-1])["first_pass_seconds"]
 
 
 def measure_memory(given: argparse.Namespace) -> dict[str, Any]:
-    """Peaks in MB, by number of pictures and by where decoded ones are."""
+    """Peaks in MB, by number of pictures, by where they are and where decoded ones are."""
     base = 64 if given.tiny else given.pictures
     rows = []
     for times in (1, 4, 16):
-        folder = make_folder(given.work / f"small-{base * times}", base * times, (160, 120))
-        for decoded in ("disk", "none"):
-            said = child("memory", str(folder), decoded)
-            rows.append({"pictures": base * times, "decoded": decoded, **said})
-            print(f"  {rows[-1]}", flush=True)
+        count = base * times
+        folder = make_folder(given.work / f"small-{count}", count, (160, 120))
+        shards = make_shards(given.work / f"shards-{count}", folder)
+        for source, spec in (("folder", f"folder:{folder}"), ("4 shards", shards)):
+            for decoded in ("disk", "none"):
+                said = child("memory", spec, decoded)
+                rows.append({"pictures": count, "in": source, "decoded": decoded, **said})
+                print(f"  {rows[-1]}", flush=True)
     return {"title": "Peak of anonymous memory, MB", "rows": rows}
 
 
@@ -128,7 +203,9 @@ def measure_second_start(given: argparse.Namespace) -> dict[str, Any]:
     count = 100 if given.tiny else 100_000
     folder = make_folder(given.work / f"many-{count}", count, (64, 48))
     subprocess.run([sys.executable, "-m", "kapps", "data", "clean", f"folder:{folder}"], check=True)
-    first, *later = (child("start", str(folder), "disk") for _ in range(2 if given.tiny else 4))
+    first, *later = (
+        child("start", f"folder:{folder}", "disk") for _ in range(2 if given.tiny else 4)
+    )
     return {
         "title": f"Seconds to the end of the first step, {count:,} pictures as 64 x 64",
         "rows": [{"start": "first", **first}, *({"start": "later", **each} for each in later)],
@@ -148,8 +225,8 @@ def child(*arguments: str) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def peak_of_a_pass(folder: str, decoded: str) -> dict[str, float]:
-    """Loads a folder, goes through it once, looks for near-duplicates."""
+def peak_of_a_pass(spec: str, decoded: str) -> dict[str, float]:
+    """Loads images, goes through them once, looks for near-duplicates."""
     peak, ended = 0.0, threading.Event()
 
     def watch():
@@ -167,7 +244,7 @@ def peak_of_a_pass(folder: str, decoded: str) -> dict[str, float]:
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        images = data.load(f"folder:{folder}", image_size=SIDE, decoded=decoded)
+        images = data.load(spec, image_size=SIDE, decoded=decoded)
         train = data.TrainingBatches(
             images.splits["train"], BATCH, prepare=lambda x, y, seed: (x, y)
         )
@@ -180,14 +257,14 @@ def peak_of_a_pass(folder: str, decoded: str) -> dict[str, float]:
     return {"peak_mb": round(peak), "after_imports_mb": round(begin)}
 
 
-def seconds_to_first_step(folder: str, decoded: str) -> dict[str, float]:
+def seconds_to_first_step(spec: str, decoded: str) -> dict[str, float]:
     """From the start of this process to the end of a step of a small network."""
     import keras
 
     from kapps import data, models
 
     imported = since_start()
-    images = data.load(f"folder:{folder}", image_size=64, channels=3, decoded=decoded)
+    images = data.load(spec, image_size=64, channels=3, decoded=decoded)
     loaded = since_start()
     exact = data.classification_targets(images.classes)
     train = data.TrainingBatches(
@@ -212,7 +289,8 @@ def since_start() -> float:
 
 def forget(folder: pathlib.Path) -> None:
     """Ask the system to drop what it has of the files in memory."""
-    for path in folder.rglob("*.jpg"):
+    os.sync()  # what is not written yet stays
+    for path in filter(pathlib.Path.is_file, folder.rglob("*")):
         with path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -235,12 +313,7 @@ def result(title: str, unit: str, units: int, given, found) -> dict[str, Any]:
 def text_of(part: dict[str, Any]) -> str:
     """A Markdown section."""
     if "contestants" in part:
-        first = [
-            f"{name}: first pass {row['facts']['first_pass_seconds']:.1f} s"
-            for name, row in part["contestants"].items()
-            if "first_pass_seconds" in row.get("facts", {})
-        ]
-        return results.table(part) + ("\n" + "; ".join(first) + ".\n" if first else "")
+        return results.table(part)
     names = list(part["rows"][0])
     lines = [f"### {part['title']}", "", f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
     lines += [f"| {' | '.join(str(row[name]) for name in names)} |" for row in part["rows"]]
@@ -262,9 +335,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
     if given.child:
-        which, folder, decoded = given.child
+        which, spec, decoded = given.child
         measured = {"memory": peak_of_a_pass, "start": seconds_to_first_step}[which]
-        print(json.dumps(measured(folder, decoded)))
+        print(json.dumps(measured(spec, decoded)))
         return 0
     if not (given.busy or given.tiny) and (part := machine.others_now()) > machine.BUSY:
         print(f"other processes use {part:.0%} of the cores: end them, or say --busy")

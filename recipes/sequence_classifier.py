@@ -37,6 +37,7 @@ class Config(
     training.OptimizationFlags,
     training.SeriesAugmentationFlags,
     training.SeriesFlags,
+    training.MemoryFlags,
     training.PeerFlags,
     training.FoldFlags,
     training.ContinuationFlags,

@@ -31,6 +31,7 @@ class Config(
     training.ClassifierFlags,
     training.FoldFlags,
     training.ContinuationFlags,
+    training.MemoryFlags,
     training.CommonFlags,
 ):
     """Data, network and training."""
@@ -109,6 +110,7 @@ def load(config: Config) -> data.TableData:
         fold=config.which_fold,
         validation_fraction=config.validation_fraction,
         seed=config.seed,
+        memory_limit=config.memory_bytes,
     )
     if config.class_weights and table.task == "regression":
         raise UserError(f"--class-weights: '{table.target}' is a quantity and has no classes")

@@ -124,7 +124,7 @@ def check(config: Config) -> None:
 def load(config: Config) -> data.ImageData:
     """The data, in images of the size that the backbone gets."""
     size = config.image_size
-    if size is None and config.dataset.startswith("folder:"):
+    if size is None and config.dataset.startswith(("folder:", "tfrecord:", "webdataset:")):
         size = models.backbone_table.BACKBONES[config.backbone].size
     elif size is None:  # 60,000 images of 28 pixels are not enlarged to 224
         own = max(training.load_images(config).image_shape[:2])

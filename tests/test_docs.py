@@ -51,6 +51,8 @@ def stand_ins(tmp_path_factory):
     # CONTRIBUTING shows how a model of this name is made.
     return {
         "folder:PATH": "digits",
+        "tfrecord:PATTERN": "digits",
+        "webdataset:PATTERN": "digits",
         "allconv": "cnn",
         **{name: str(folder / name) for name in texts},
     }

@@ -1,28 +1,32 @@
 """Passes over a folder of pictures: kapps, or `image_dataset_from_directory` with Keras.
 
-    python benchmarks/contestants/folders.py kapps|keras FOLDER SIDE BATCH
+    python benchmarks/contestants/folders.py kapps|kapps-again|keras FOLDER SIDE BATCH [first]
 
-Batches are shuffled, of resized pictures without augmentation. Speaks the protocol of
-benchmarks/harness/worker.py; a unit is a pass. The first pass, with all that comes before it but
-the imports, is in the facts.
+Batches are shuffled, of resized pictures without augmentation. kapps-again uses what an earlier
+process has kept. Speaks the protocol of benchmarks/harness/worker.py; a unit is a pass. The first
+pass, with all that comes before it but the imports, is in the facts; with `first` they are printed,
+and that is all.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
+import json
 import sys
 import time
 
 from benchmarks.harness.worker import serve
 
 
-def passes_of_kapps(folder, side, batch):
+def passes_of_kapps(folder, side, batch, afresh=True):
     """A function to the batches of the next pass; nothing is kept of the folder at the start."""
     from kapps import data
     from kapps.data.images import loading
 
     spec = f"folder:{folder}"
-    data.clean(spec)
+    if afresh:
+        data.clean(spec)
     all_pictures, _ = loading.read(data.parse(spec), None, side, 3, decoded="disk")
     train = data.TrainingBatches(
         data.Split(all_pictures.labels, all_pictures.images),
@@ -52,10 +56,14 @@ def prepare():
 
     from kapps import data, training
 
-    which, folder, side, batch = sys.argv[1:]
+    which, folder, side, batch = sys.argv[1:5]
     _ = data.load, data.TrainingBatches  # imported, as the others are
     begun = time.perf_counter()
-    passes = {"kapps": passes_of_kapps, "keras": passes_of_keras}[which]
+    passes = {
+        "kapps": passes_of_kapps,
+        "kapps-again": functools.partial(passes_of_kapps, afresh=False),
+        "keras": passes_of_keras,
+    }[which]
     next_pass = passes(folder, int(side), int(batch))
 
     def work(units):
@@ -69,4 +77,7 @@ def prepare():
 
 
 if __name__ == "__main__":
-    serve(prepare)
+    if sys.argv[-1] == "first":
+        print(json.dumps(prepare()[1]))
+    else:
+        serve(prepare)

@@ -1,12 +1,14 @@
 """Passes over a folder of pictures by PyTorch's DataLoader: the environment of benchmarks/peers.
 
-    python benchmarks/contestants/torch_folder.py FOLDER SIDE BATCH WORKERS
+    python benchmarks/contestants/torch_folder.py FOLDER SIDE BATCH WORKERS [first]
 
-Speaks the protocol of benchmarks/harness/worker.py; a unit is a pass.
+Speaks the protocol of benchmarks/harness/worker.py; a unit is a pass. With `first` one pass is made
+and its facts are printed.
 """
 
 from __future__ import annotations
 
+import json
 import pathlib
 import sys
 import time
@@ -20,7 +22,7 @@ def prepare():
     import torch
     from PIL import Image
 
-    folder, side, batch, workers = sys.argv[1], *map(int, sys.argv[2:])
+    folder, side, batch, workers = sys.argv[1], *map(int, sys.argv[2:5])
 
     class Folder(torch.utils.data.Dataset):
         """A folder for each class, as torchvision's ImageFolder has it."""
@@ -55,4 +57,7 @@ def prepare():
 
 
 if __name__ == "__main__":
-    serve(prepare)
+    if sys.argv[-1] == "first":
+        print(json.dumps(prepare()[1]))
+    else:
+        serve(prepare)

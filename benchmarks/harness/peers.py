@@ -15,6 +15,16 @@ class NoPeers(Exception):
     """The environment cannot be made, with the reason."""
 
 
+def made(requirements: pathlib.Path = REQUIREMENTS) -> bool:
+    """Whether the environment for these requirements is there."""
+    return (_directory(requirements) / "complete").exists()
+
+
+def _directory(requirements: pathlib.Path) -> pathlib.Path:
+    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:10]
+    return requirements.parent / f"environment-{digest}"
+
+
 def python(requirements: pathlib.Path = REQUIREMENTS) -> pathlib.Path:
     """The interpreter of the environment for these requirements.
 
@@ -23,10 +33,9 @@ def python(requirements: pathlib.Path = REQUIREMENTS) -> pathlib.Path:
     Raises:
         NoPeers: pip cannot install something.
     """
-    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:10]
-    directory = requirements.parent / f"environment-{digest}"
+    directory = _directory(requirements)
     found = directory / "bin" / "python"
-    if (directory / "complete").exists():
+    if made(requirements):
         return found
     print(f"  making {directory.name} from {requirements.name}")
     pip = ("-m", "pip", "install", "--quiet", "-r", str(requirements))

@@ -16,7 +16,8 @@ class Prepare:
     """Fetch, convert or decode a dataset ahead of time; flags of a folder as those of training."""
 
     spec: Positional[str]
-    """Dataset: digits, fashion_mnist, tfds:NAME, folder:PATH or npz:PATH."""
+    """Dataset: digits, fashion_mnist, tfds:NAME, folder:PATH, npz:PATH, tfrecord:PATTERN or
+    webdataset:PATTERN."""
     data_dir: Path | None = None
     """Where prepared datasets live; TensorFlow Datasets' own place by default."""
     image_size: int | None = None
@@ -46,7 +47,8 @@ class Describe:
     """Counts, sizes, duplicates and unreadable files of a dataset; the columns of a table."""
 
     spec: Positional[str]
-    """Dataset: digits, fashion_mnist, tfds:NAME, folder:PATH, npz:PATH or csv:PATH."""
+    """Dataset: digits, fashion_mnist, tfds:NAME, folder:PATH, npz:PATH, tfrecord:PATTERN,
+    webdataset:PATTERN or csv:PATH."""
     data_dir: Path | None = None
     """Where prepared datasets live; TensorFlow Datasets' own place by default."""
     image_size: int | None = None
@@ -73,10 +75,10 @@ class Describe:
 
 @dataclass(frozen=True)
 class Clean:
-    """Delete what is kept of folders of pictures: their indexes and decoded pictures."""
+    """Delete what is kept of folders and shards of pictures: indexes and decoded pictures."""
 
     spec: Positional[str | None] = None
-    """folder:PATH, which may be gone; all folders by default."""
+    """folder:PATH, tfrecord:PATTERN or webdataset:PATTERN, which may be gone; all by default."""
     data_dir: Path | None = None
     """As training was given it; the user's cache directory by default."""
 

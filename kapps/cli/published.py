@@ -1,5 +1,6 @@
 """`kapps export` and `kapps predict`: to the published model, and from it."""
 
+import functools
 import json
 import os
 import sys
@@ -171,9 +172,10 @@ class Export:
                     serving.export_table, model, export_dir, class_names, facts, metrics
                 )
             elif serving.is_sequence(model):
-                made = self._raw(
-                    serving.export_sequences, model, export_dir, class_names, facts, metrics
+                export = functools.partial(
+                    serving.export_sequences, feature_names=facts.get("feature_names", ())
                 )
+                made = self._raw(export, model, export_dir, class_names, facts, metrics)
             elif serving.is_document(model):
                 made = self._raw(
                     serving.export_documents, model, export_dir, class_names, facts, metrics

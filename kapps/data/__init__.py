@@ -5,7 +5,7 @@ load_as_configured      the same by the flags of a recipe
 parse(spec)             the kind of a spec and what follows its colon (fast, no TensorFlow)
 check(spec, data_dir)   is the spec well-formed, and is its path there? (fast, no TensorFlow)
 prepare(spec)           fetch, convert or decode ahead of time; says what it did
-clean(spec)             delete what is kept of a folder: its index and decoded pictures
+clean(spec)             delete what is kept of a folder or of shards: index and decoded pictures
 describe(spec)          counts, sizes, duplicates and unreadable files, as a dict
 describe_text(report)   the same, to be read
 near_duplicates         pictures of one split that are, almost, in another

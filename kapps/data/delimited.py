@@ -69,6 +69,11 @@ class Delimited:
         return len(self.cells[0])
 
     @property
+    def size(self) -> int:
+        """Bytes that the cells take in memory."""
+        return sum(cells.nbytes for cells in self.cells)
+
+    @property
     def columns(self) -> tuple[list[str], ...]:
         """The cells of each column as a list of str: for small tables."""
         return tuple(cells.to_pylist() for cells in self.cells)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pathlib
 from collections.abc import Iterable
 
+from kapps.data.shards import patterns, storage
 from kapps.data.spec import ALIASES, ARGUMENTS
+from kapps.errors import UserError
 
 
 def quick_fingerprint(spec: str, *files: str | os.PathLike | None) -> str:
@@ -15,7 +18,7 @@ def quick_fingerprint(spec: str, *files: str | os.PathLike | None) -> str:
 
     Another one says that the data may have changed, and are to be loaded to know (`fingerprint` of
     what `load` and its like return); the same one, that they have not. Data without files have a
-    digest of their spec.
+    digest of their spec, and so have those that are elsewhere: nothing is fetched.
 
     Args:
         spec: as `--dataset` has it. Of ts:PATH, the file of the other half belongs to it.
@@ -30,6 +33,9 @@ def quick_fingerprint(spec: str, *files: str | os.PathLike | None) -> str:
         paths.append(path)
         if path.stem.endswith("_TRAIN"):
             paths.append(path.with_name(path.name.replace("_TRAIN", "_TEST")))
+    elif kind in patterns.KINDS and argument and storage.is_local(argument):
+        with contextlib.suppress(UserError):  # said when they are loaded
+            paths += map(pathlib.Path, patterns.find_shards(kind, argument))
     else:
         digest.update(argument.encode())
     for path in paths:

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kapps.data.shards import patterns
 from kapps.errors import UserError
 
 # What follows the colon of a kind; None: nothing does.
@@ -17,16 +18,19 @@ ARGUMENTS = {
     "tfds": "NAME",
     "folder": "PATH",
     "npz": "PATH",
+    "tfrecord": "PATTERN",
+    "webdataset": "PATTERN",
     "text": "PATH",
     "csv": "PATH",
     "ts": "PATH",
 }
 # Files that are read as those of another kind are.
 ALIASES = {"parquet": "csv", "jsonl": "csv", "tsv": "csv"}
-PICTURES = ("digits", "fashion_mnist", "tfds", "folder", "npz")
+PICTURES = ("digits", "fashion_mnist", "tfds", "folder", "npz", *patterns.KINDS)
 # Data of one file: which endings it has, for the hint of a path without its kind.
 _ENDINGS = {".npz": "npz", ".txt": "text", ".csv": "csv", ".ts": "ts", ".tsv": "csv"}
 _ENDINGS |= {".parquet": "csv", ".jsonl": "csv", ".gz": "csv"}
+_ENDINGS |= {".tfrecord": "tfrecord", ".tfrecords": "tfrecord", ".tar": "webdataset"}
 _TFDS_NAME = re.compile(r"[A-Za-z_]\w*(/[\w.-]+)?(:(\d+\.\d+\.\d+|\d+\.\*\.\*|\d+\.\d+\.\*))?")
 
 
@@ -94,13 +98,15 @@ def check(
 
     Raises:
         UserError: the spec is malformed, its path does not exist or is of the wrong kind, a folder
-            has no class folders, or `data_dir` is a file.
+            has no class folders, no files match a pattern, or `data_dir` is a file.
     """
     parsed = parse(spec, kinds, names)
     if data_dir is not None and pathlib.Path(data_dir).expanduser().is_file():
         raise UserError(f"data directory '{data_dir}' is a file; give a directory")
     if parsed.kind == "folder":
         _check_folder(parsed.path, labelled)
+    elif parsed.kind in patterns.KINDS:
+        patterns.check_shards(parsed.kind, parsed.argument)
     elif ARGUMENTS.get(parsed.kind) == "PATH" and parsed.argument:
         _check_file(parsed.kind, parsed.path)
 

@@ -4,7 +4,8 @@ image classifier   image files -> labels
 several labels     image files -> those above their thresholds
 number of pictures image files -> a number each
 table              CSV files -> a label or a number for each row
-series             .csv (a row per step; `series` tells them apart), .npy, .npz, .ts
+series             .csv (a row per step; `series` tells them apart, names tell the features),
+                   .npy, .npz, .ts
                    -> a label or a number for each series
 points             CSV files of numbers -> a label or numbers for each row
 character model    texts, .txt files -> their continuations
@@ -36,6 +37,7 @@ from kapps.data.series.step_tables import read_steps
 from kapps.errors import UserError
 from kapps.serving.prediction import SomeUnreadable, answers_of_files, labels_of, load
 from kapps.serving.publishing.pictures import BETWEEN
+from kapps.serving.publishing.series import feature_names_of
 from kapps.serving.publishing.tables import predict_table_file
 from kapps.serving.savedmodel.versions import version_directory
 
@@ -65,7 +67,8 @@ def ask(
         length: characters added to a text.
         temperature: of a text's characters.
         seed: of a text.
-        notes: of a table, what was read in another way than in training is appended.
+        notes: of a table, or of series in one, what was read in another way than in training is
+            appended.
 
     Yields:
         A dictionary with what was asked (`file` and perhaps `row` or `series`, `prompt` or `seed`)
@@ -85,7 +88,7 @@ def ask(
     elif set(takes) == {"text"} and "label" in _answers(signatures):
         yield from _each(arguments, lambda text: _of_documents(version, signatures, text))
     elif "sequence" in takes:
-        yield from _each(arguments, lambda file: _of_series(version, signatures, file))
+        yield from _each(arguments, lambda file: _of_series(version, signatures, file, notes))
     elif "points" in takes:
         yield from _each(arguments, lambda file: _of_points(version, signatures, file))
     elif "reconstruct" in signatures or "generate" in signatures:
@@ -157,9 +160,9 @@ def _of_documents(version, signatures, argument) -> Iterator[dict[str, Any]]:
     yield from _rows(version, signatures, inputs, argument, "row", range(1, len(texts) + 1))
 
 
-def _of_series(version, signatures, argument) -> Iterator[dict[str, Any]]:
+def _of_series(version, signatures, argument, notes) -> Iterator[dict[str, Any]]:
     with _at_rest(argument) as file:
-        names, values = _series(file)
+        names, values = _series(file, feature_names_of(version), notes)
     takes = signatures["serving_default"].structured_input_signature[1]["sequence"]
     if values.shape[-1] != takes.shape[-1]:
         raise UserError(
@@ -325,11 +328,21 @@ def _points(file: Path, features: int) -> np.ndarray:
     return values
 
 
-def _series(file: Path) -> tuple[list[str], np.ndarray]:
-    """Names and values [n, steps, features] of the series of a file, with or without labels."""
+def _series(
+    file: Path, features: Sequence[str] = (), notes: list[str] | None = None
+) -> tuple[list[str], np.ndarray]:
+    """Names and values [n, steps, features] of the series of a file, with or without labels.
+
+    Args:
+        file: which.
+        features: their names in a table, in the order of the model's.
+        notes: what should be known of it is appended.
+    """
     kind = file.suffix.lower()
     if kind in TABLES:
-        steps = read_steps(file)
+        steps = read_steps(file, wanted=features)
+        if notes is not None:
+            notes += steps.notes
         for name, one in zip(steps.names, steps.series, strict=True):
             if not len(one) or np.isnan(one).any():
                 raise UserError(f"{file}, series {name}: a value is missing; fill gaps in before")

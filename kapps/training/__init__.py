@@ -27,6 +27,7 @@ TargetFlags, PictureTargetFlags, ContinuationFlags, FoldFlags, PeerFlags, FastFl
                                   flags that recipes share, for a Config to inherit
 SeriesFlags, SeriesAugmentationFlags, MEMORY_TASKS
                                   the same for recipes of series
+MemoryFlags                       the same for tables and series, which are held in memory
 load_images, load_series          the data that these flags ask for
 Fraction, Positive, PositiveInt ...
                                   types of flags with a range; Range makes others

@@ -74,6 +74,7 @@ from .flags.groups import (
     TargetFlags as TargetFlags,
     load_images as load_images,
 )
+from .flags.memory import MemoryFlags as MemoryFlags
 from .flags.ranges import (
     Decay as Decay,
     Degrees as Degrees,

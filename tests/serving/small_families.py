@@ -40,7 +40,7 @@ def series_data():
     splits = dict.fromkeys(
         ("train", "validation", "test"), SequenceSplit(values, np.zeros(4, np.int32))
     )
-    return data.SequenceData("csv:waves", CLASSES, splits, FINGERPRINT)
+    return data.SequenceData("csv:waves", CLASSES, splits, FINGERPRINT, feature_names=("a", "b"))
 
 
 def table_data(class_names):

@@ -50,6 +50,26 @@ def test_series_of_a_csv_file_may_have_other_lengths_and_no_labels(place, tmp_pa
 
 
 @pytest.mark.slow
+def test_features_of_series_are_found_by_their_names(place, tmp_path):
+    tables = {
+        "as trained": "series,a,b\none,0.5,1\none,-1,3\n",
+        "turned": "b,series,extra,a\n1,one,9,0.5\n3,one,9,-1\n",
+        "absent": "series,b,c\none,0.5,1\n",
+    }
+    for name, text in tables.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    notes = []
+    as_trained, turned = (
+        answers(place("series"), [tmp_path / f"{name}.csv"], notes=notes)[0]["probabilities"]
+        for name in ("as trained", "turned")
+    )
+    assert turned == as_trained
+    assert notes == [f"'{tmp_path}/turned.csv': the model knows no 'extra': left out"]
+    with pytest.raises(UserError, match="lacks the column 'a' that the model .*; it has 'b', 'c'"):
+        answers(place("series"), [tmp_path / "absent.csv"])
+
+
+@pytest.mark.slow
 def test_points(place, tmp_path):
     (tmp_path / "named.csv").write_text("x,y\n1,2\n-0.5,1e-3\n")
     said = answers(place("points"), [tmp_path / "named.csv"])

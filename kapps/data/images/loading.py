@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from kapps.data.images.dataset import ImageData, Source, assemble
-from kapps.data.images.files import folder
+from kapps.data.images.files import folder, shards
 from kapps.data.images.files.grouping import picture_groups
-from kapps.data.images.files.index import cache_directory, folder_directory
+from kapps.data.images.files.index import cache_directory, spec_directory
 from kapps.data.images.files.labels import Labeller, by_pattern, by_table
+from kapps.data.shards import patterns
 from kapps.data.sources import arrays, fashion, tfds
 from kapps.data.spec import Spec, check, parse
 from kapps.data.split import divide, joined_note
@@ -59,7 +60,9 @@ def load(
     a missing validation split is a stratified part of train that moves with `seed`.
 
     Args:
-        spec: digits, fashion_mnist, tfds:NAME, folder:PATH or npz:PATH.
+        spec: digits, fashion_mnist, tfds:NAME, folder:PATH, npz:PATH, tfrecord:PATTERN or
+            webdataset:PATTERN. What is said below of a folder holds for these two as well, but for
+            labels.
         data_dir: where prepared datasets live; TFDS's directory by default. What is kept of a
             folder is in kapps_cache in it; by default in the user's cache directory.
         image_size: side or (height, width) in pixels; that of the data by default.
@@ -163,6 +166,19 @@ def read(
             decoded,
             None if decoded == "none" else cache_directory(data_dir),
         )
+    if spec.kind in patterns.KINDS:
+        return shards.read_shards(
+            spec.kind,
+            spec.argument,
+            image_size,
+            channels,
+            skip_broken,
+            memory_limit,
+            resize,
+            target_kind,
+            decoded,
+            None if decoded == "none" else cache_directory(data_dir),
+        )
     if target_kind not in ("auto", "classes"):
         raise UserError(f"--target-kind {target_kind} is for folder:PATH with --labels")
     if resize not in ("auto", "stretch"):
@@ -213,8 +229,8 @@ def prepare(spec: str, data_dir: str | os.PathLike | None = None, **settings: An
     data = load(spec, data_dir=data_dir, **settings)
     counts = ", ".join(f"{count:,} {name}" for name, count in data.counts.items())
     notes = "".join(f"\n- {note}" for note in data.notes)
-    if parsed.kind == "folder":
+    if parsed.kind in ("folder", *patterns.KINDS):
         shape = "x".join(map(str, data.image_shape))
-        where = folder_directory(parsed.path, cache_directory(data_dir))
+        where = spec_directory(parsed, cache_directory(data_dir))
         return f"{spec} is decoded to {shape}, and kept in '{where}': {counts}{notes}"
     return f"{spec} needs no preparation and is readable: {counts}{notes}"

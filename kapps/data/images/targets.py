@@ -39,13 +39,14 @@ class Targets(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def targets_of(texts: Sequence[str], asked: str = "auto") -> Targets:
+def targets_of(texts: Sequence[str], asked: str = "auto", numbered: bool = False) -> Targets:
     """Reads the targets of all pictures together.
 
     Args:
         texts: one for each picture.
         asked: a kind, or "auto": labels, if some texts hold "|" or ";"; a number, if all are
             numbers that are no class numbers; else classes.
+        numbered: texts are whole numbers, by which classes are ordered.
 
     Raises:
         UserError: a text is not of the kind that is asked for, or all are the same.
@@ -63,7 +64,7 @@ def targets_of(texts: Sequence[str], asked: str = "auto") -> Targets:
                 f"labels such as {commas[0]!r} look like numbers with decimal commas: write "
                 "points, or say --target-kind classes"
             )
-    names = tuple(sorted(set(texts)))
+    names = tuple(sorted(set(texts), key=int if numbered else None))
     number = {name: i for i, name in enumerate(names)}
     return Targets("classes", names, np.array([number[text] for text in texts], np.int32))
 

@@ -24,6 +24,7 @@ class Series:
         given: row numbers of the splits that come with the data; always train.
         notes: what the user should know.
         groups: group number int [n] of each series; None: each is alone.
+        feature_names: of the features, in their order; none where they have no names.
     """
 
     values: np.ndarray | Ragged
@@ -32,6 +33,7 @@ class Series:
     given: dict[str, np.ndarray]
     notes: tuple[str, ...] = ()
     groups: np.ndarray | None = None
+    feature_names: tuple[str, ...] = ()
 
 
 def with_numbers(path, series, texts, given, origins, groups=None, note=False, said=()) -> Series:

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.data.duplicates import duplicate_notes
+from kapps.data.limits import check_file, check_held
 from kapps.data.series import files, memory_tasks, step_tables
 from kapps.data.series.assembling import Series
 from kapps.data.series.files import PACKAGED_SERIES
@@ -77,6 +78,7 @@ class SequenceData:
             nats per step of a class per step; None of classes, whose report says it.
         held_out: whether validation series are none of the training series.
         notes: what the user should know.
+        feature_names: of the features, in their order, where they have names: those of a table.
     """
 
     spec: str
@@ -86,6 +88,7 @@ class SequenceData:
     baseline: float | None = None
     held_out: bool = True
     notes: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:
@@ -130,6 +133,7 @@ def load_sequences(
     examples: int = 10_000,
     group: str | None = None,
     fold: tuple[int, int] | None = None,
+    memory_limit: int | None = None,
 ) -> SequenceData:
     """Loads series.
 
@@ -149,6 +153,8 @@ def load_sequences(
         group: of csv:PATH, a column (patient, recording ...): all series with the same value are in
             one split. It is no feature.
         fold: (i, K): the test split is number i, from 0, of K folds of all series.
+        memory_limit: bytes that a file, and the values in it, may take, which are held in memory;
+            None: as many as there are.
 
     Raises:
         UserError: the spec, its path or the data are not as they should be.
@@ -165,6 +171,8 @@ def load_sequences(
         raise UserError(
             f"the validation fraction must be at least 0 and below 1, not {validation_fraction}"
         )
+    if parsed.argument:
+        check_file(parsed.path, memory_limit)
     if parsed.kind in ("digits", "fashion_mnist"):
         found = _rows_of_pictures(parsed.kind, data_dir)
     elif parsed.kind in PACKAGED_SERIES:
@@ -173,6 +181,8 @@ def load_sequences(
         found = step_tables.read_csv(parsed.path, group)
     else:
         found = files.READERS[parsed.kind](parsed.path)
+    held = found.values.flat if isinstance(found.values, Ragged) else found.values
+    check_held(f"what {spec} holds", held.nbytes, memory_limit)
     return _divided(spec, found, validation_fraction, seed, fold)
 
 
@@ -255,7 +265,14 @@ def _divided(
         baseline = float(np.var(splits["test"].labels))
     fingerprint = _fingerprint(found.class_names, splits)
     return SequenceData(
-        spec, found.class_names, splits, fingerprint, baseline, not keep_all, tuple(notes)
+        spec,
+        found.class_names,
+        splits,
+        fingerprint,
+        baseline,
+        not keep_all,
+        tuple(notes),
+        found.feature_names,
     )
 
 

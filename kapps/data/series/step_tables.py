@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -26,6 +27,7 @@ class Steps(NamedTuple):
         rows: the rows of each, in the order of time.
         series: its values, float32 [steps, features], without padding at the end.
         notes: what should be known.
+        features: names of the columns that are features, in the order of the values.
     """
 
     columns: dict[str, list[str]]
@@ -33,15 +35,23 @@ class Steps(NamedTuple):
     rows: list[list[int]]
     series: list[np.ndarray]
     notes: list[str]
+    features: tuple[str, ...] = ()
 
 
-def read_steps(path: pathlib.Path, group: str | None = None, labelled: bool = False) -> Steps:
+def read_steps(
+    path: pathlib.Path,
+    group: str | None = None,
+    labelled: bool = False,
+    wanted: Sequence[str] = (),
+) -> Steps:
     """Reads the steps of a table.
 
     Args:
         path: the file. Without a column `series` it is one.
         group: a column that is no feature.
         labelled: whether there must be a column `series`, and one `label` or `target`.
+        wanted: names of the features, in the order of the values; none: every column that says
+            nothing else, in the order of the file.
 
     Raises:
         UserError: columns are missing, or a cell is no number or no time.
@@ -60,6 +70,10 @@ def read_steps(path: pathlib.Path, group: str | None = None, labelled: bool = Fa
                 "(a class) or 'target' (a number), and its values"
             )
     features = [name for name in called if name not in (*_ABOUT, group)]
+    notes = list(table.notes)
+    if wanted:
+        features, left = _by_name(path, features, wanted)
+        notes += left
     if not features:
         raise UserError(f"'{path}' has no values: every column but {', '.join(_ABOUT)} is one")
     values = np.stack([to_numbers(path, columns[name], name) for name in features], axis=1)
@@ -71,13 +85,14 @@ def read_steps(path: pathlib.Path, group: str | None = None, labelled: bool = Fa
         rows[which[name]].append(row)
     if unnamed := len(rows[which[""]]) if "" in which else 0:
         raise UserError(f"'{path}': {unnamed:,} rows do not say which series they are of")
-    notes = list(table.notes)
     if "time" in columns:
         time = _times(path, columns["time"])
         rows = [sorted(at, key=lambda row: time[row]) for at in rows]
         notes += _uneven([time[at] for at in rows])
     series = [values[at] for at in rows]
-    return Steps(columns, names, rows, [one[: last_step(one)] for one in series], notes)
+    return Steps(
+        columns, names, rows, [one[: last_step(one)] for one in series], notes, tuple(features)
+    )
 
 
 def read_csv(path: pathlib.Path, group: str | None = None) -> Series:
@@ -90,7 +105,7 @@ def read_csv(path: pathlib.Path, group: str | None = None) -> Series:
     Raises:
         UserError: columns are missing, or a series contradicts itself.
     """
-    columns, names, rows, series, notes = read_steps(path, group, labelled=True)
+    columns, names, rows, series, notes, features = read_steps(path, group, labelled=True)
     origins = [f"'{path}', series {name}" for name in names]
     target = "target" if "target" in columns else "label"
     texts = _one_per_series(columns[target], rows, target, origins)
@@ -100,9 +115,29 @@ def read_csv(path: pathlib.Path, group: str | None = None) -> Series:
     groups = None
     if group is not None:
         groups = _one_per_series(columns[group], rows, group, origins)
-    if target == "target":
-        return with_numbers(path, series, texts, given, origins, groups, said=notes)
-    return with_classes(path, series, texts, given, origins, groups, said=notes)
+    made = with_numbers if target == "target" else with_classes
+    found = made(path, series, texts, given, origins, groups, said=notes)
+    return dataclasses.replace(found, feature_names=features)
+
+
+def _by_name(
+    path: pathlib.Path, features: list[str], wanted: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """The columns that are wanted, in their order, and a note on others.
+
+    Raises:
+        UserError: one is missing.
+    """
+    absent = [name for name in wanted if name not in features]
+    others = [name for name in features if name not in wanted]
+    if absent:
+        raise UserError(
+            f"'{path}' lacks the column{'s' * (len(absent) > 1)} {', '.join(map(repr, absent))} "
+            f"that the model was trained on; it has {', '.join(map(repr, features)) or 'no values'}"
+        )
+    if not others:
+        return list(wanted), []
+    return list(wanted), [f"'{path}': the model knows no {', '.join(map(repr, others))}: left out"]
 
 
 def _times(path: pathlib.Path, cells: Sequence[str]) -> np.ndarray:

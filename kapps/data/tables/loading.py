@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from kapps.data.delimited import Delimited
+from kapps.data.limits import check_held
 from kapps.data.tables import columns as kinds, dividing
 from kapps.data.tables.cells import MISSING, Cells, shown
 from kapps.data.tables.leaks import leaks
@@ -121,6 +122,7 @@ def load_table(
     weight: str | None = None,
     validation_fraction: float = 0.2,
     seed: int = 0,
+    memory_limit: int | None = None,
 ) -> TableData:
     """Loads a table, and describes its columns by the training part.
 
@@ -148,15 +150,19 @@ def load_table(
         weight: a column of numbers, what each row counts. It is no feature.
         validation_fraction: the part of the rows outside test that is kept for validation.
         seed: of the validation split.
+        memory_limit: bytes that the cells may take, which are held in memory; None: as many as
+            there are.
 
     Raises:
-        UserError: the file cannot be read as a table, there is no such column, the target is
-            constant or does not fit the task, a column cannot be used, or none is left.
+        UserError: the file cannot be read as a table, it takes too much memory, there is no such
+            column, the target is constant or does not fit the task, a column cannot be used, or
+            none is left.
     """
-    table, target = read_table(spec, target)
+    table, target = read_table(spec, target, memory_limit)
     spec = spec if isinstance(spec, str) else "frame"
     missing_words = tuple(dict.fromkeys(("", *missing_words)))
-    table, given = with_test_file(table, test_file)
+    table, given = with_test_file(table, test_file, memory_limit)
+    check_held(f"the table of {spec}", table.size, memory_limit)
     # Names in the file are known to the user, those that are served to who calls the model.
     target = find_column(spec, table.names, target)
     drop, keep, categories = (

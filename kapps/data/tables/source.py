@@ -11,6 +11,7 @@ import numpy as np
 
 from kapps.data import typed
 from kapps.data.delimited import Delimited, as_cells, read_delimited, read_names
+from kapps.data.limits import check_file
 from kapps.data.spec import parse
 from kapps.data.tables import columns as kinds
 from kapps.data.tables.totals import without_totals
@@ -21,15 +22,18 @@ _RAW = {"diabetes": {"scaled": False}}  # otherwise all rows would have had a sa
 _SHOWN = 5
 
 
-def read_table(spec: Any, target: str | None = None) -> tuple[Delimited, str]:
+def read_table(
+    spec: Any, target: str | None = None, memory_limit: int | None = None
+) -> tuple[Delimited, str]:
     """The cells of a table, and the name of its target.
 
     Args:
         spec: as `load_table`, or a frame.
         target: as `load_table`.
+        memory_limit: as `load_table`.
 
     Raises:
-        UserError: the file cannot be read as a table, or no target is named for it.
+        UserError: the file cannot be read as a table or is too large, or no target is named for it.
     """
     if typed.is_frame(spec):
         table = typed.from_frame(spec)
@@ -39,6 +43,7 @@ def read_table(spec: Any, target: str | None = None) -> tuple[Delimited, str]:
     parsed = parse(spec, ("csv",), TABLES)
     check_target(spec, target)  # of a file there has to be one
     if parsed.kind == "csv" and target is not None:
+        check_file(parsed.path, memory_limit)
         return read_file(parsed.path), target
     table = from_scikit_learn(parsed.kind)
     return table, target or table.names[-1]
@@ -54,7 +59,7 @@ def read_file(path: str | os.PathLike) -> Delimited:
 
 
 def with_test_file(
-    table: Delimited, test_file: str | os.PathLike | None
+    table: Delimited, test_file: str | os.PathLike | None, memory_limit: int | None = None
 ) -> tuple[Delimited, dict[str, np.ndarray]]:
     """A table with the rows of a test file below its own, and the rows of the splits given so.
 
@@ -66,6 +71,7 @@ def with_test_file(
         return table, rows
     import pyarrow as pa
 
+    check_file(test_file, memory_limit)
     other = read_file(test_file)
     own = dict(zip(other.names, other.cells, strict=True))
     absent = [name for name in table.names if name not in own]

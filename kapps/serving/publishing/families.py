@@ -112,6 +112,7 @@ def _classes_and_series(model, series, temperature) -> dict[str, Any]:
         **_classes(model, series, temperature),
         "sample_series": series.splits["validation"].values[:CHECKED],
         "statistics": {"sequence": statistics_of(series.splits["train"].values)},
+        "feature_names": series.feature_names,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from kapps.models.resting_cells import cells_at_rest
 from kapps.serving.savedmodel.endpoints import Endpoint, export_generative
 from kapps.serving.savedmodel.input_statistics import Statistics
 
+# In assets.extra/: a list of names, in the order of the features, where they have names.
+FEATURES_FILE = "features.json"
 PADDING_TOLERANCE = 1e-4  # of an answer, when more padding is sent
 
 
@@ -29,6 +32,7 @@ def export_sequences(
     card: str | None = None,
     sample_series: np.ndarray | None = None,
     statistics: Statistics | None = None,
+    feature_names: Sequence[str] = (),
 ) -> Path:
     """Publishes a model of series as the next version under `export_dir`.
 
@@ -47,16 +51,22 @@ def export_sequences(
         sample_series: float32 [n, T, F], with which it is checked that padding changes nothing.
         statistics: what the inputs were like in training, by name, see
             `kapps.serving.savedmodel.input_statistics`; for the counters of `kapps serve`.
+        feature_names: of the features, by which `kapps predict` finds them in a table; they are
+            kept in `assets.extra/features.json`. None: the order of the columns counts.
 
     Returns:
         The directory of the published version.
 
     Raises:
-        UserError: labels or temperature do not fit, padding changes an answer, or answers are not
-            finite. Nothing is published.
+        UserError: labels, names of features or temperature do not fit, padding changes an answer,
+            or answers are not finite. Nothing is published.
         RuntimeError: the reloaded SavedModel disagrees with the model. Nothing is published.
     """
     names = tuple(class_names)
+    if feature_names and len(feature_names) != model.input_shape[-1]:
+        raise UserError(
+            f"{len(feature_names)} names for the {model.input_shape[-1]} features of the model"
+        )
     if names and model.output_shape[-1] != len(names):
         raise UserError(f"the model has {model.output_shape[-1]} logits for {len(names)} classes")
     if not (math.isfinite(temperature) and temperature > 0):
@@ -73,7 +83,16 @@ def export_sequences(
         class_names=names,
         card=card,
         statistics=statistics,
+        extra={FEATURES_FILE: json.dumps(list(feature_names))} if feature_names else None,
     )
+
+
+def feature_names_of(version: Path) -> list[str]:
+    """The names of the features of a published model, in their order; none where it has none."""
+    try:
+        return json.loads((version / "assets.extra" / FEATURES_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
 
 
 def sequence_endpoints(

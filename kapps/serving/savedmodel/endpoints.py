@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from kapps import files
 from kapps.serving.savedmodel import graph, input_statistics
 from kapps.serving.savedmodel.examples import checked_images, example_input
 from kapps.serving.savedmodel.generative_card import generative_card
@@ -45,6 +46,7 @@ def export_generative(
     sample_images: np.ndarray | None = None,
     tolerance: float = ENDPOINT_TOLERANCE,
     statistics: Statistics | None = None,
+    extra: Mapping[str, str] | None = None,
 ) -> Path:
     """Publishes functions as the signatures of the next version under `export_dir`.
 
@@ -71,6 +73,7 @@ def export_generative(
             1; uint8 may differ by one level more than that.
         statistics: What the inputs were like in training, by name, see
             `kapps.serving.savedmodel.input_statistics`; for the counters of `kapps serve`.
+        extra: Texts by the name of their file in `assets.extra/`.
 
     Returns:
         The directory of the published version.
@@ -111,6 +114,9 @@ def export_generative(
         noise = checked_images(None, image_shape) if shapes else None
         requests = [(n, example(n, size, 0, noise)) for size in BATCHES for n in endpoints]
         input_statistics.write(directory, statistics)
+        for name, text in (extra or {}).items():
+            (directory / "assets.extra").mkdir(exist_ok=True)
+            files.write_text(directory / "assets.extra" / name, text)
         write_warmup(directory, export_dir.name, requests)
         loaded = tf.saved_model.load(str(directory))
         with full_float32():

@@ -85,7 +85,8 @@ class CommonFlags(RunFlags):
     """Flags of every recipe that trains."""
 
     dataset: str = "digits"
-    """digits (embedded), fashion_mnist, tfds:NAME, folder:PATH or npz:PATH"""
+    """digits (embedded), fashion_mnist, tfds:NAME, folder:PATH, npz:PATH, tfrecord:PATTERN or
+    webdataset:PATTERN (shards, also at gs://, s3:// or https://)"""
     data_dir: str | None = None
     """where prepared datasets live; default: where TensorFlow Datasets keeps them"""
     epochs: PositiveInt = 20
@@ -118,7 +119,7 @@ class ImageFlags:
     """Flags of recipes that read images."""
 
     image_size: PositiveInt | None = None
-    """folder: height and width to resize images to; default: chosen from the images"""
+    """folder, shards: height and width to resize images to; default: chosen from the images"""
     validation_fraction: OpenFraction = 0.1
     """fraction of the training data held out for validation, stratified"""
     labels: str | None = None
@@ -126,14 +127,14 @@ class ImageFlags:
     label_pattern: str | None = None
     """folder: a regular expression with one group, the class, searched for in file names"""
     resize: Literal["auto", "fit", "crop", "stretch"] = "auto"
-    """folder: images of another aspect ratio are padded with black bars (fit), cropped (crop) or
-    stretched (stretch); auto: fit if many have one, else stretch"""
+    """folder, shards: images of another aspect ratio are padded with black bars (fit), cropped
+    (crop) or stretched (stretch); auto: fit if many have one, else stretch"""
     skip_broken: bool = False
     """skip images that cannot be read, instead of stopping"""
     decoded: Literal["auto", "memory", "disk", "none"] = "auto"
-    """folder: where decoded images are cached; disk: a file that later runs use, too; none: decode
-    in every epoch and write nothing; auto: disk from 1,000 images up to 32 GiB and half of the free
-    space, else memory if they fit"""
+    """folder, shards: where decoded images are cached; disk: a file that later runs use, too; none:
+    decode in every epoch and write nothing; auto: disk from 1,000 images up to 32 GiB and half of
+    the free space, else memory if they fit"""
     memory_limit: Positive = 4.0
     """GiB of decoded images in memory: more of a folder or of a TensorFlow dataset are read from
     the disk, and an npz file with more is refused"""

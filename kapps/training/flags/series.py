@@ -18,7 +18,7 @@ Part = Annotated[float, Range(0, 0.9, "between 0 and 0.9")]
 
 @dataclasses.dataclass(frozen=True)
 class SeriesFlags:
-    """Which series, and how they are split; goes with `FoldFlags`."""
+    """Which series, and how they are split; goes with `FoldFlags` and `MemoryFlags`."""
 
     length: Annotated[int, Range(3, math.inf, "4 or more", ends=False)] = 50
     """steps of a memory task; 200 is usual, but takes longer than the default training"""
@@ -82,7 +82,7 @@ def load_series(config: Any) -> data.SequenceData:
     """The series that the flags ask for.
 
     Args:
-        config: has the common flags, those of series and those of folds.
+        config: has the common flags, those of series, of memory and of folds.
     """
     return data.load_sequences(
         config.dataset,
@@ -93,4 +93,5 @@ def load_series(config: Any) -> data.SequenceData:
         examples=config.examples,
         group=config.group,
         fold=config.which_fold,
+        memory_limit=config.memory_bytes,
     )

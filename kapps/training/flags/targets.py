@@ -20,8 +20,8 @@ class PictureTargetFlags:
         (
             lambda config: (
                 config.target_kind in ("labels", "number")
-                and not config.dataset.startswith("folder:")
+                and not config.dataset.startswith(("folder:", "tfrecord:", "webdataset:"))
             ),
-            "--target-kind {target_kind} is for folder:PATH with --labels",
+            "--target-kind {target_kind} is for folder:PATH with --labels, and for shards",
         ),
     )

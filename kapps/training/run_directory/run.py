@@ -39,6 +39,7 @@ NOT_IDENTITY = (
     "data_dir",
     "cache_dir",
     "decoded",
+    "memory_limit",
     "overwrite",
     "lr_find",
     "gradient_flow",
@@ -197,6 +198,8 @@ class Run:
         """
         names = list(getattr(data, "class_names", None) or ())
         self.record(data={"fingerprint": data.fingerprint, "class_names": names})
+        if features := getattr(data, "feature_names", ()):
+            self.record(feature_names=list(features))
         facts = self.facts()
         if facts.get("data_files") != (files_now := self.data_files()):
             files.write_json(self.path / "config.json", facts | {"data_files": files_now})

@@ -107,6 +107,7 @@ def test_series_of_one_recording_stay_together(tmp_path):
     path.write_text("\n".join(["series,label,patient,time,v", *rows]))
     found = data.load_sequences(f"csv:{path}", group="patient")
     assert found.features == 1 and sum(found.counts.values()) == 60
+    assert found.feature_names == ("v",)
     who = [
         set((np.round(split.values[:, 0, 0]) // 4).astype(int).tolist())
         for split in found.splits.values()
@@ -116,3 +117,17 @@ def test_series_of_one_recording_stay_together(tmp_path):
     assert sum(len(one.splits["test"]) for one in tests) == 60
     with pytest.raises(UserError, match="'doctor'"):
         data.load_sequences(f"csv:{path}", group="doctor")
+
+
+def test_more_than_may_be_held_is_refused(archive, tmp_path):
+    """Forty series of nine steps of two features: 2,880 bytes of float32 in a file of more."""
+    spec, _, _ = archive
+    size = (tmp_path / "a.npz").stat().st_size
+    assert data.load_sequences(spec, memory_limit=size).features == 2
+    with pytest.raises(UserError, match="a.npz' takes .* held in memory.*--memory-limit"):
+        data.load_sequences(spec, memory_limit=size - 1)
+    np.savez_compressed(tmp_path / "z.npz", x=np.zeros((40, 99, 2), "f4"), y=np.arange(40) % 2)
+    assert (tmp_path / "z.npz").stat().st_size < 40 * 99 * 2 * 4
+    with pytest.raises(UserError, match="what npz:.*z.npz holds takes"):
+        data.load_sequences(f"npz:{tmp_path / 'z.npz'}", memory_limit=40 * 99 * 2 * 4 - 1)
+    data.load_sequences(f"npz:{tmp_path / 'z.npz'}", memory_limit=40 * 99 * 2 * 4)

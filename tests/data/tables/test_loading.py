@@ -1,4 +1,5 @@
 import csv
+import gzip
 import json
 
 import numpy as np
@@ -282,3 +283,20 @@ def test_contradictions_are_said(tmp_path):
     columns["dear"][100:] = ["yes" if d == "no" else "no" for d in columns["dear"][:4]]
     notes = load(tmp_path, columns, target="dear").notes
     assert any(note.startswith("8 rows have the same features") for note in notes)
+
+
+def test_more_than_may_be_held_is_refused(tmp_path, monkeypatch):
+    spec = write(tmp_path, houses())
+    path = tmp_path / "table.csv"
+    size = path.stat().st_size
+    names = dict(target="city", test_file=None)
+    loading.load_table(spec, **names, memory_limit=10 * size)
+    with monkeypatch.context() as patched:
+        patched.setattr("kapps.data.tables.source.read_file", lambda path: pytest.fail("was read"))
+        with pytest.raises(UserError, match="table.csv' takes .* held in memory.*--memory-limit"):
+            loading.load_table(spec, **names, memory_limit=size - 1)
+    # Compressed, it is only known when it is read.
+    zipped = tmp_path / "table.csv.gz"
+    zipped.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(UserError, match="the table of csv:.*gz takes"):
+        loading.load_table(f"csv:{zipped}", **names, memory_limit=zipped.stat().st_size)

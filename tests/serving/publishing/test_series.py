@@ -65,5 +65,7 @@ def test_labels_and_temperature_have_to_fit(tmp_path):
     model = models.rnn(2, 3, units=3)
     with pytest.raises(UserError, match="3 logits for 2"):
         serving.export_sequences(model, tmp_path, ("a", "b"))
+    with pytest.raises(UserError, match="1 names for the 2 features"):
+        serving.export_sequences(model, tmp_path, ("a", "b", "c"), feature_names=("x",))
     with pytest.raises(UserError, match="temperature"):
         serving.export_sequences(model, tmp_path, ("a", "b", "c"), temperature=0.0)

@@ -1,16 +1,15 @@
 """The one image decoder: TensorFlow graph operations, in training and in exported models alike.
 
 JPEG (CMYK too), PNG, GIF (first frame), BMP and, if asked for, WebP become uint8 RGB or grey
-pictures of one shape. EXIF orientation of JPEG and WebP is applied, transparency of PNG and WebP is
-laid on white, 16-bit samples keep their upper byte (or are scaled, where their sensor uses fewer
-bits), palettes are resolved. Pictures get the shape asked for by bilinear interpolation with
+pictures of one shape. EXIF orientation of JPEG, PNG and WebP is applied, transparency of PNG and
+WebP is laid on white, 16-bit samples keep their upper byte (or are scaled, where their sensor uses
+fewer bits), palettes are resolved. Pictures get the shape asked for by bilinear interpolation with
 antialiasing: squashed, or with their aspect ratio, between black bars or cut (`Reading`). Other
 formats become PNG before they come here (`kapps.data.images.files.transcoding`).
 
 Not handled: transparent pixels of a GIF come out black (TensorFlow's decoder drops the
-transparency), the alpha channel of a BMP and the orientation of a PNG are ignored. An animated WebP
-is refused: it makes the decoder of TensorFlow 2.21 abort the whole process, which nobody should be
-able to do to a server.
+transparency), and the alpha channel of a BMP is ignored. An animated WebP is refused: it makes the
+decoder of TensorFlow 2.21 abort the whole process, which nobody should be able to do to a server.
 """
 
 import functools
@@ -27,6 +26,8 @@ _BMP_WINDOW = 2048  # headers and a palette of 256 colours
 _EXIF_START = (0xFF, 0xE1, ord("E"), ord("x"), ord("i"), ord("f"), 0, 0)
 _ORIENTATION_TAG = 0x0112
 _MOST_CHUNKS = 100  # of a WebP, before its EXIF
+_MOST_PNG_CHUNKS = 1000  # the same of a PNG, whose pixels may stand in many, before its EXIF
+_WITH_EXIF = r"\C*eXIf\C*"  # \C is any byte, whatever the encoding
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG and Pillow have it
 
 
@@ -170,6 +171,10 @@ def _jpeg(contents):
 
 
 def _png(contents, white):
+    return _oriented(_png_as_it_lies(contents, white), _png_orientation(contents))
+
+
+def _png_as_it_lies(contents, white):
     if white is None:
         return _png_of_eight(contents)
     depth = _reader(contents, 32)(24, 1)[0]
@@ -267,6 +272,35 @@ def _exif_orientation(contents):
     return tf.cond(
         is_exif(block),
         lambda: _orientation_in(read, block + 10),
+        lambda: tf.constant(0, tf.int64),
+    )
+
+
+def _png_orientation(contents):
+    """The same of a PNG, whose eXIf may follow the pixels (PNG, third edition, 11.3.4.5)."""
+
+    def orientation():
+        size = tf.cast(tf.strings.length(contents), tf.int64)
+        read = _reader(contents, tf.strings.length(contents))
+
+        def is_exif(position):
+            return tf.reduce_all(tf.equal(read(position + 4, 4), list(b"eXIf")))
+
+        def goes_on(count, position):
+            return ~is_exif(position) & (position < size) & (count < _MOST_PNG_CHUNKS)
+
+        def next_chunk(count, position):
+            # A length, the name, the content, a checksum.
+            return count + 1, position + 12 + _number(read(position, 4), little=False)
+
+        begin = (tf.constant(0), tf.constant(8, tf.int64))
+        start = tf.while_loop(goes_on, next_chunk, begin)[1]
+        return tf.where(is_exif(start), _orientation_in(read, start + 8), 0)
+
+    # Few have one, and looking for these letters costs less than going from chunk to chunk.
+    return tf.cond(
+        tf.strings.regex_full_match(contents, _WITH_EXIF),
+        orientation,
         lambda: tf.constant(0, tf.int64),
     )
 

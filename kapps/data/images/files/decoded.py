@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import pathlib
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -174,7 +173,7 @@ def _decode(
         if entry.failure or (entry.digest and put is None):
             return entry.failure or entry.digest
         try:
-            contents = pathlib.Path(pictures[row].path).read_bytes()
+            contents = index.read(pictures[row].path)
         except OSError as error:
             return error.strerror or "unreadable"
         digest = hashlib.sha256(contents).digest()
@@ -196,7 +195,7 @@ def _decode(
     known = put is None and all(entry.digest for entry in entries)
     if known:
         return _results(entries)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(max(os.cpu_count() or 1, index.at_once)) as pool:
         results = pool.map(one, range(len(pictures)))
         return list(track(results, "Decoding pictures", len(pictures)))
 

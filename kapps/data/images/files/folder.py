@@ -1,4 +1,4 @@
-"""`folder:PATH`: a folder of pictures per class, as users have them."""
+"""`folder:PATH`: a folder of pictures per class, as users have them; and what is listed alike."""
 
 import collections
 import hashlib
@@ -15,10 +15,10 @@ from kapps.data.images.files import formats
 from kapps.data.images.files.decode import RESIZES, Reading, decode_image, sixteen_bits
 from kapps.data.images.files.decoded import decode_pictures
 from kapps.data.images.files.headers import Header, asked_channels, asked_size, common_size
-from kapps.data.images.files.index import FolderIndex, folder_index
+from kapps.data.images.files.index import FolderIndex, Reader, folder_index
 from kapps.data.images.files.labels import Labeller
 from kapps.data.images.files.listing import Listing, Picture, list_folder
-from kapps.data.images.files.transcoding import NoPicture, read_picture
+from kapps.data.images.files.transcoding import NoPicture, decodable, read_picture
 from kapps.data.images.targets import Targets, targets_of
 from kapps.errors import UserError
 
@@ -72,7 +72,7 @@ def read_folder(
     """
     with folder_index(root, cache, needed=place == "disk") as index:
         listing = list_folder(root, label_of, index.start, target_kind)
-        return _read_listed(
+        return read_listed(
             root,
             listing,
             index,
@@ -86,8 +86,8 @@ def read_folder(
         )
 
 
-def _read_listed(
-    root: pathlib.Path,
+def read_listed(
+    root: pathlib.Path | str,
     listing: Listing,
     index: FolderIndex,
     image_size,
@@ -98,6 +98,7 @@ def _read_listed(
     place: str,
     target_kind: str,
 ) -> tuple[Source, Report]:
+    """Reads what was listed: `read_folder` says how, and what its arguments are."""
     pictures = listing.pictures
     _targets(root, listing, pictures, target_kind)
     headers = index.headers(pictures)
@@ -139,7 +140,7 @@ def _read_listed(
         image_shape=image_shape,
         labels=targets.values,
         given=_given(kept),
-        images=_stream(kept, image_shape, reading) if images is None else _of(images, good),
+        images=_stream(kept, image_shape, reading, index) if images is None else _of(images, good),
         digest=_digest(kept, keys),
         origins=tuple(picture.name for picture in kept),
         notes=(
@@ -160,11 +161,13 @@ def _read_listed(
     return source, Report(headers, broken, listing.foreign, tuple(sorted(listing.others)))
 
 
-def _targets(root: pathlib.Path, listing: Listing, kept: list[Picture], asked: str) -> Targets:
+def _targets(
+    root: pathlib.Path | str, listing: Listing, kept: list[Picture], asked: str
+) -> Targets:
     """What there is to say of the pictures; UserError when that makes no task."""
     asked = "classes" if asked == "auto" and not listing.labelled else asked
     try:
-        targets = targets_of([picture.class_name for picture in kept], asked)
+        targets = targets_of([picture.class_name for picture in kept], asked, listing.numbered)
     except UserError as error:
         if not kept:
             _check_classes(root, listing, kept)
@@ -174,7 +177,7 @@ def _targets(root: pathlib.Path, listing: Listing, kept: list[Picture], asked: s
     return targets
 
 
-def _check_classes(root: pathlib.Path, listing: Listing, kept: list[Picture]) -> None:
+def _check_classes(root: pathlib.Path | str, listing: Listing, kept: list[Picture]) -> None:
     """UserError when the classes do not make a classification task."""
     found = {split: {p.class_name for p in kept if p.split == split} for split in _splits(listing)}
     classes = sorted(found["train" if listing.splits else None])
@@ -184,15 +187,15 @@ def _check_classes(root: pathlib.Path, listing: Listing, kept: list[Picture]) ->
             todo = formats.advice(listing.foreign.values())
             seen = f"; it holds {_some(listing.foreign)}: {todo}"
         seen = seen or (f"; {_some(listing.broken)}" if listing.broken else "")
-        raise UserError(
-            f"no pictures ({', '.join(formats.NAMES)}) in the class folders of '{root}'{seen}"
-        )
+        where = "" if isinstance(root, str) else "the class folders of "
+        raise UserError(f"no pictures ({', '.join(formats.NAMES)}) in {where}'{root}'{seen}")
     _check_foreign(root, listing)
     if len(classes) < 2:
         where = f"'{root}'" if not listing.splits else f"the train/ of '{root}'"
+        needed = "classes" if isinstance(root, str) else "folders"
         raise UserError(
             f"{where} has pictures of {_count(classes, 'class', 'classes')}"
-            f"{': ' + classes[0] if classes else ''}; a classifier needs two folders or more"
+            f"{': ' + classes[0] if classes else ''}; a classifier needs two {needed} or more"
         )
     for split in listing.splits:
         unknown = sorted(found[split] - set(classes))
@@ -202,7 +205,7 @@ def _check_classes(root: pathlib.Path, listing: Listing, kept: list[Picture]) ->
             )
 
 
-def _check_foreign(root: pathlib.Path, listing: Listing) -> None:
+def _check_foreign(root: pathlib.Path | str, listing: Listing) -> None:
     """A class whose pictures are all in formats that are not read would vanish."""
     for name in listing.empty:
         unread = {k: v for k, v in listing.foreign.items() if k.startswith(f"{name}/")}
@@ -227,7 +230,8 @@ def _find_white(pictures: list[Picture], index: FolderIndex) -> tuple[int | None
 
     def highest(path: str) -> int:
         try:
-            contents = read_picture(path, formats.DECODED)
+            suffix = pathlib.PurePath(path).suffix
+            contents = decodable(index.read(path), suffix, graph=formats.DECODED)
             with tf.device("CPU:0"):
                 return int(tf.reduce_max(sixteen_bits(contents)))
         except (OSError, NoPicture, tf.errors.OpError):  # said when it is decoded
@@ -287,7 +291,16 @@ def _of(images, rows):
     return lambda indices: images(tf.gather(lookup, indices))
 
 
-def _stream(pictures: list[Picture], image_shape: tuple[int, int, int], reading: Reading):
+def _stream(
+    pictures: list[Picture],
+    image_shape: tuple[int, int, int],
+    reading: Reading,
+    index: FolderIndex,
+):
+    """A graph function that reads and decodes pictures whenever they are used."""
+    reader = index.reader(pictures)
+    if reader is not None:
+        return _stream_of_shards(reader, image_shape, reading)
     with tf.device("CPU:0"):
         paths = tf.constant([os.fsencode(os.path.abspath(p.path)) for p in pictures])
         by_pillow = tf.constant([picture.format not in formats.DECODED for picture in pictures])
@@ -309,6 +322,23 @@ def _stream(pictures: list[Picture], image_shape: tuple[int, int, int], reading:
         return tf.map_fn(
             lambda row: decode_image(contents_of(row), image_shape, reading),
             rows,
+            fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
+        )
+
+    return images
+
+
+def _stream_of_shards(reader: Reader, image_shape: tuple[int, int, int], reading: Reading):
+    def contents_of(rows):
+        return np.array(reader(rows), object)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
+    def images(rows):
+        # One call for all rows: the files are read outside of the graph.
+        contents = tf.numpy_function(contents_of, [rows], tf.string)
+        return tf.map_fn(
+            lambda content: decode_image(tf.ensure_shape(content, []), image_shape, reading),
+            tf.ensure_shape(contents, [None]),
             fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
         )
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -40,20 +41,28 @@ def measure(pictures: list[Picture]) -> list[Header | None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow on huge pictures and odd EXIF: not decoded here
         return [
-            _measure(picture)
+            header_of(picture.path, picture.format)
             for picture in track(pictures, "Reading the sizes of pictures", len(pictures))
         ]
 
 
-def _measure(picture: Picture) -> Header | None:
+def header_of(file: str | BinaryIO, kind: str) -> Header | None:
+    """The header of a picture; None if Pillow cannot read it.
+
+    Args:
+        file: its path, or its content.
+        kind: its format.
+    """
     try:
-        with Image.open(picture.path) as image:
+        with Image.open(file) as image:
             width, height = image.size
             # Pillow has turned the sides of a TIFF and of a HEIC already.
-            turned = picture.format in ("JPEG", WEBP, ANIMATED_WEBP, "AVIF")
+            turned = kind in ("JPEG", WEBP, ANIMATED_WEBP, "AVIF")
+            # Without "exif" there, Pillow would decode a PNG to see what follows its pixels.
+            turned |= kind == "PNG" and "exif" in image.info
             if turned and image.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8):
                 width, height = height, width
-            counted = picture.format in ("TIFF", "AVIF", "GIF", "PNG", ANIMATED_WEBP)
+            counted = kind in ("TIFF", "AVIF", "GIF", "PNG", ANIMATED_WEBP)
             frames = getattr(image, "n_frames", 1) if counted else 1
             return Header(height, width, image.mode in _GREY_MODES, frames)
     except Exception:  # Pillow raises many kinds; whether a file is broken the decoder decides

@@ -27,6 +27,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import filelock
 import numpy as np
@@ -34,11 +35,14 @@ import numpy as np
 from kapps import files
 from kapps.data.images.files.headers import Header, measure
 from kapps.data.images.files.listing import START, Picture, read_start
-from kapps.data.spec import parse
+from kapps.data.shards import patterns
+from kapps.data.spec import Spec, parse
 from kapps.errors import UserError
 
-_SETTLED = 2 * 10**9  # ns without a change; some file systems count time in steps of two seconds
+SETTLED = 2 * 10**9  # ns without a change; some file systems count time in steps of two seconds
 _NEVER = (0, 0, 0)
+
+Reader = Callable[[np.ndarray], list[bytes]]  # row numbers -> contents of pictures
 
 
 @dataclass(slots=True)
@@ -76,7 +80,9 @@ class FolderIndex:
         version: a digest of the code that reads pictures; what another one found does not count.
     """
 
-    def __init__(self, root: pathlib.Path, directory: pathlib.Path | None = None):
+    at_once = 1  # files that are worth while to be read at the same time
+
+    def __init__(self, root: pathlib.Path | str, directory: pathlib.Path | None = None):
         self.directory, self.version = directory, _version()
         self._prefix = f"{root}{os.sep}"
         self._begun = time.time_ns()
@@ -93,14 +99,38 @@ class FolderIndex:
         name = path.removeprefix(self._prefix)
         found = self._entries.get(name)
         if found is None:
-            status = os.stat(path)
-            stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            stamp = self.stamp(path)
             found = self._known.get(name)
             if found is None or found.stamp != stamp:
                 self._changed = True
-                found = Entry(stamp, read_start(path))
+                found = self.look(path, stamp)
             self._entries[name] = found
         return found
+
+    def stamp(self, path: str) -> tuple[int, int, int]:
+        """Another one when the file has changed."""
+        status = os.stat(path)
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+    def look(self, path: str, stamp: tuple[int, int, int]) -> Entry:
+        """What a first look at a file tells."""
+        return Entry(stamp, read_start(path))
+
+    def read(self, path: str) -> bytes:
+        """The content of a picture.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return pathlib.Path(path).read_bytes()
+
+    def exists(self, name: str) -> bool:
+        """Whether the file of an entry is still there."""
+        return os.path.exists(self._prefix + name)
+
+    def reader(self, pictures: list[Picture]) -> Reader | None:
+        """What reads these pictures while a network is trained; None: they are files."""
+        return None
 
     def start(self, path: pathlib.Path) -> bytes:
         """The first bytes of a file, as `listing.read_start` reads them."""
@@ -111,7 +141,7 @@ class FolderIndex:
 
         def compare(path: str, entry: Entry, before: Entry) -> None:
             with contextlib.suppress(OSError):
-                if hashlib.sha256(pathlib.Path(path).read_bytes()).digest() == before.digest:
+                if hashlib.sha256(self.read(path)).digest() == before.digest:
                     entry.digest, entry.failure = before.digest, before.failure
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -161,20 +191,35 @@ class FolderIndex:
             return
         # Labels may choose some of the files, and the others stay known for as long as they exist.
         rest = {name: entry for name, entry in self._known.items() if name not in self._entries}
-        rest = {name: e for name, e in rest.items() if os.path.exists(self._prefix + name)}
+        rest = {name: entry for name, entry in rest.items() if self.exists(name)}
         kept = {**rest, **self._entries}
         with contextlib.suppress(OSError):
             _write(self.directory / "index.npz", self.version, kept, self._begun)
 
 
-@contextlib.contextmanager
+AnyIndex = TypeVar("AnyIndex", bound=FolderIndex)
+
+
 def folder_index(
     root: pathlib.Path, cache: pathlib.Path | None, *, needed: bool = False
-) -> Iterator[FolderIndex]:
-    """The index of a folder, kept from other processes until the context ends, then saved.
+) -> contextlib.AbstractContextManager[FolderIndex]:
+    """The index of a folder; as `kept_index`."""
+    return kept_index(FolderIndex, root, cache, needed=needed)
+
+
+@contextlib.contextmanager
+def kept_index(
+    kind: Callable[..., AnyIndex],
+    root: pathlib.Path | str,
+    cache: pathlib.Path | None,
+    *,
+    needed: bool = False,
+) -> Iterator[AnyIndex]:
+    """An index, kept from other processes until the context ends, then saved.
 
     Args:
-        root: the folder.
+        kind: of index.
+        root: the folder, or the name of something else.
         cache: the cache directory; None keeps no index.
         needed: whether it is an error that there can be none.
 
@@ -191,13 +236,14 @@ def folder_index(
                 files.remove_leftovers(directory)
                 about = directory / "folder.json"
                 if not about.exists():
-                    files.write_json(about, {"folder": os.path.realpath(root)})
+                    of = root if isinstance(root, str) else os.path.realpath(root)
+                    files.write_json(about, {"folder": of})
             except (OSError, NotImplementedError) as error:  # not every file system has locks
                 if needed:
                     why = getattr(error, "strerror", None) or error
                     raise UserError(f"'{directory}' cannot be written: {why}") from error
                 directory = None
-        index = FolderIndex(root, directory)
+        index = kind(root, directory)
         try:
             yield index
         finally:
@@ -211,7 +257,7 @@ def locked(directory: pathlib.Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=1.0)
     except filelock.Timeout:
-        sys.stderr.write("waiting for another process that reads the same folder\n")
+        sys.stderr.write("waiting for another process that reads the same images\n")
         lock.acquire()
     try:
         yield
@@ -226,29 +272,36 @@ def cache_directory(data_dir: str | os.PathLike | None) -> pathlib.Path:
     return pathlib.Path(data_dir).expanduser() / "kapps_cache"
 
 
-def folder_directory(root: pathlib.Path, cache: pathlib.Path) -> pathlib.Path:
-    """Where the index of a folder is."""
-    real = os.fsencode(os.path.realpath(root))
+def folder_directory(root: pathlib.Path | str, cache: pathlib.Path) -> pathlib.Path:
+    """Where the index of a folder is, or of something else that has a name."""
+    real = os.fsencode(root if isinstance(root, str) else os.path.realpath(root))
     return cache / "folders" / hashlib.sha256(real).hexdigest()[:24]
 
 
+def spec_directory(spec: Spec, cache: pathlib.Path) -> pathlib.Path:
+    """Where the index of a dataset is."""
+    if spec.kind in patterns.KINDS:
+        return folder_directory(patterns.identity(spec.kind, spec.argument), cache)
+    return folder_directory(spec.path, cache)
+
+
 def clean(spec: str | None = None, data_dir: str | os.PathLike | None = None) -> str:
-    """Deletes what is kept of folders of pictures: indexes, decoded pictures, near-duplicates.
+    """Deletes what is kept of pictures: indexes, decoded pictures, near-duplicates.
 
     Returns a sentence that says what was deleted.
 
     Args:
-        spec: folder:PATH, which may be gone; None: of all folders.
+        spec: folder:PATH, tfrecord:PATTERN or webdataset:PATTERN, which may be gone; None: of all.
         data_dir: as `load` was given it.
 
     Raises:
-        UserError: the spec is no folder:PATH.
+        UserError: the spec is none of these.
     """
     cache = cache_directory(data_dir)
     if spec is None:
         found = [path for path in (cache / "folders").glob("*") if path.is_dir()]
     else:
-        found = [folder_directory(parse(spec, ("folder",)).path, cache)]
+        found = [spec_directory(parse(spec, ("folder", *patterns.KINDS)), cache)]
     names, size = [], 0
     for directory in filter(pathlib.Path.is_dir, found):
         with locked(directory):
@@ -257,7 +310,7 @@ def clean(spec: str | None = None, data_dir: str | os.PathLike | None = None) ->
                 names.append(json.loads((directory / "folder.json").read_text())["folder"])
             shutil.rmtree(directory)
     if not size:
-        return f"nothing is kept of {spec or 'any folder'} in '{cache}'"
+        return f"nothing is kept of {spec or 'any images'} in '{cache}'"
     return f"deleted {files.in_words(size)}, kept of {', '.join(sorted(names))}"
 
 
@@ -267,14 +320,15 @@ def _version() -> bytes:
     for name in ("tensorflow", "tensorflow-cpu", "pillow"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             digest.update(f"{name} {importlib.metadata.version(name)}\n".encode())
-    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+    here = pathlib.Path(__file__).parent
+    for path in sorted([*here.glob("*.py"), *(here.parents[1] / "shards").glob("*.py")]):
         digest.update(path.read_bytes())
     return digest.digest()
 
 
 def _write(path: pathlib.Path, version: bytes, known: dict[str, Entry], begun: int) -> None:
     entries = list(known.values())
-    settled = [begun - max(entry.stamp[1:]) > _SETTLED for entry in entries]
+    settled = [begun - max(entry.stamp[1:]) > SETTLED for entry in entries]
     stamps = [e.stamp if still else _NEVER for e, still in zip(entries, settled, strict=True)]
     sizes = [
         (int(e.measured), e.header.height, e.header.width, int(e.header.grey), e.header.frames)

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from kapps.data.hidden import HIDDEN
 from kapps.data.images.files import formats, transcoding
@@ -27,11 +28,11 @@ _PARTS |= {"segmentations", "ground_truth", "groundtruth", "gt", "bboxes", "dept
 Start = Callable[[pathlib.Path], bytes]  # path of a file -> its first bytes; raises OSError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Picture:
-    """One file that begins as a picture does."""
+    """One file, or one part of a shard, that begins as a picture does."""
 
-    path: str
+    path: str  # by which the index reads it
     name: str  # relative to the root, with forward slashes
     class_name: str  # or what else there is to say of it, see `targets`
     split: str | None  # None where the folder has no train/ and test/
@@ -52,6 +53,7 @@ class Listing:
         empty: names of class folders without a readable picture.
         notes: what was noticed about the layout.
         labelled: whether something else than folders says what pictures show.
+        numbered: whether what is said is the number of a class.
     """
 
     splits: list[str] = field(default_factory=list)
@@ -62,6 +64,7 @@ class Listing:
     empty: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     labelled: bool = False
+    numbered: bool = False
 
 
 def read_start(path: str | os.PathLike) -> bytes:
@@ -350,12 +353,8 @@ def _list_file(
     except OSError as error:
         listing.broken[name] = error.strerror or "unreadable"
         return
-    kind, foreign = formats.sniff(start), formats.foreign(start, path.suffix)
-    if kind and not transcoding.reads(kind):
-        kind, foreign = None, kind
+    kind, foreign, bits = classify(start, path.suffix, path)
     if kind:
-        bits = start[24] if kind == "PNG" and len(start) > 24 else 8
-        bits = transcoding.bits_of(path) if kind in ("TIFF", formats.NETPBM) else bits
         listing.pictures.append(Picture(str(path), name, class_name, split, kind, bits))
     elif foreign:
         listing.foreign[name] = foreign
@@ -363,6 +362,25 @@ def _list_file(
         listing.broken[name] = "not the content of a picture" if start else "an empty file"
     else:
         listing.others.append(name)
+
+
+def classify(
+    start: bytes, suffix: str, file: pathlib.Path | BinaryIO
+) -> tuple[str | None, str | None, int]:
+    """Format of a picture, or one that is not read, and its bits per sample.
+
+    Args:
+        start: its first bytes.
+        suffix: of its name.
+        file: its path, or its content.
+    """
+    kind, foreign = formats.sniff(start), formats.foreign(start, suffix)
+    if kind and not transcoding.reads(kind):
+        kind, foreign = None, kind
+    bits = start[24] if kind == "PNG" and len(start) > 24 else 8
+    if kind in ("TIFF", formats.NETPBM):
+        bits = transcoding.bits_of(file)
+    return kind, foreign, bits
 
 
 def _above(folder: pathlib.Path) -> list[pathlib.Path]:

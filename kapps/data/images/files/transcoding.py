@@ -13,6 +13,7 @@ import io
 import os
 import pathlib
 from collections.abc import Container
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
@@ -99,10 +100,10 @@ def reads(kind: str) -> bool:
     return True
 
 
-def bits_of(path: str | os.PathLike) -> int:
+def bits_of(file: str | os.PathLike | BinaryIO) -> int:
     """Bits per sample of a TIFF or Netpbm that matter: 16 of a grey one of more than 8, else 8."""
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             return 16 if image.mode.startswith("I") else 8
     except Exception:  # whether a file is broken is said when it is decoded
         return 8

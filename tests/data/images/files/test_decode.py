@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from kapps.data.images.files.decode import Reading, decode_image, fit
 
@@ -222,6 +222,31 @@ def test_orientation_of_a_webp(orientation, order):
         expected = np.rot90(blocks(), turns if written is contents else 0)
         found = decode_image(written, expected.shape, WEBP)
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("order", ["II", "MM"])
+@pytest.mark.parametrize("orientation", [*range(1, 9), 0, 9])
+def test_orientation_of_a_png(orientation, order):
+    contents = encode(blocks(), "PNG", exif=exif(order, orientation))
+    assert pillow(contents).shape == ((28, 20, 3) if 5 <= orientation <= 8 else (20, 28, 3))
+    check(contents, tolerance=0)
+    # Behind the pixels, where it may stand as well.
+    start = contents.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(contents[start : start + 4], "big")
+    behind = contents[:start] + contents[end:-12] + contents[start:end] + contents[-12:]
+    check(behind, tolerance=0)
+
+
+def test_orientation_of_a_png_of_16_bits_and_of_one_that_only_says_the_word():
+    deep = Image.fromarray(257 * blocks()[..., 0].astype(np.uint16))
+    contents = encode(deep, "PNG", exif=exif("MM", 6))
+    expected = np.rot90(blocks()[..., 0], 3)
+    for reading in (Reading(), Reading(white=65535)):
+        found = decode_image(contents, (28, 20, 1), reading)
+        np.testing.assert_array_equal(found[..., 0], expected)
+    said = PngImagePlugin.PngInfo()
+    said.add_text("Comment", "eXIf" + exif("MM", 6)[6:].decode("latin-1"))
+    check(encode(blocks(), "PNG", pnginfo=said), tolerance=0, shape=(20, 28, 3))
 
 
 @pytest.mark.parametrize("contents", [b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM"])

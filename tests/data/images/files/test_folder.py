@@ -154,7 +154,8 @@ def test_odd_pictures_are_read(make_folder, classes):
 
 
 @pytest.mark.slow
-def test_exif_turns_picture_and_size(make_folder):
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+def test_exif_turns_picture_and_size(make_folder, kind):
     """Upright pictures of 16x24, stored lying: they keep 16x24, and the upper half is black.
 
     A fifth of 16 is 3.2.
@@ -163,8 +164,8 @@ def test_exif_turns_picture_and_size(make_folder):
     upright[12:] = 255
     exif = Image.Exif()
     exif[0x0112] = 6
-    lying = encode(np.rot90(upright).copy(), "JPEG", quality=95, exif=exif)
-    root = make_folder({f"{name}/{i}.jpg": lying for name in "ab" for i in range(8)})
+    lying = encode(np.rot90(upright).copy(), kind.upper(), quality=95, exif=exif)
+    root = make_folder({f"{name}/{i}.{kind}": lying for name in "ab" for i in range(8)})
     loaded = data.load(f"folder:{root}")
     assert loaded.image_shape == (24, 16, 3)
     np.testing.assert_array_equal(pictures(loaded, "test"), np.stack([upright] * 3))

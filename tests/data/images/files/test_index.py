@@ -23,7 +23,7 @@ from kapps.errors import UserError
 def cache(tmp_path, monkeypatch):
     """The cache directory; every file counts as settled."""
     monkeypatch.setenv("KAPPS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(index, "_SETTLED", -(10**18))
+    monkeypatch.setattr(index, "SETTLED", -(10**18))
     return tmp_path / "cache"
 
 
@@ -134,7 +134,7 @@ def test_a_touched_file_is_read_and_not_decoded(folder, cache, decodings, monkey
     os.utime(folder / "a/0.png", ns=(1, 1))
     again = data.load(f"folder:{folder}", decoded="disk")
     assert decodings == [20] and everything(again) == everything(first)
-    monkeypatch.setattr(index, "_SETTLED", 10**18)  # everything was written just now
+    monkeypatch.setattr(index, "SETTLED", 10**18)  # everything was written just now
     data.load(f"folder:{folder}", decoded="disk", image_size=9)  # so that the index is written
     decodings[0] = 0
     assert everything(data.load(f"folder:{folder}", decoded="disk")) == everything(first)
@@ -301,7 +301,7 @@ def test_prepare_and_clean(folder, cache, decodings, capsys):
     assert said.startswith("deleted ") and os.path.realpath(folder) in said
     assert not list(cache.rglob("*.pixels")) and not list(cache.rglob("index.npz"))
     cli.main(["data", "clean"])
-    assert "nothing is kept of any folder" in capsys.readouterr().out
+    assert "nothing is kept of any images" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         cli.main(["data", "clean", "digits"])
 
