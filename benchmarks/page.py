@@ -71,6 +71,7 @@ def page() -> str:
             section("How far back truncated back-propagation reaches", REACH_WORDS, truncation()),
             section("Series", SERIES_WORDS, series()),
             section("Text", TEXT_WORDS, text()),
+            section("Compared with simple models", peers_words(), peers()),
             section("Search", SEARCH_WORDS, search()),
             section("A search whose trials fail", FAILURE_WORDS, failures()),
             section("Killed and resumed", KILL_WORDS, kills()),
@@ -245,6 +246,50 @@ def series() -> Iterable[Sequence[str]]:
             percent(row["target"]) + ("" if row["reached"] else ": missed"),
             str(len(row["accuracies"])),
             f"{row['parameters']:,}",
+        )
+
+
+def outcome(peer: dict[str, Any]) -> str:
+    """Whether the network is surely ahead of a simple model, or surely behind."""
+    return "win" if peer["low"] > 0 else "**loss**" if peer["high"] < 0 else "even"
+
+
+def best_peer(row: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The simple model with the best test figure: a choice in its favour."""
+    return max(row["peers"].items(), key=lambda item: item[1]["score"])
+
+
+def peers_words() -> str:
+    """What was compared, and how often it was won and lost."""
+    rows = result("simple_peers")["rows"].values()
+    found = [outcome(best_peer(row)[1]) for row in rows]
+    counts = {what: sum(what in each for each in found) for what in ("win", "even", "loss")}
+    sources = "; ".join(dict.fromkeys(row["source"] for row in rows))
+    return f"""Recipes with their defaults, one run with seed 0, and the best of the simple models
+on the same test examples (`python benchmarks/peers_table.py`). Ahead: points of accuracy, or of R²
+of a regression, with a paired 95 % interval; a win or a loss is one that excludes zero. Of
+{len(found)} data sets {counts["win"]} are won, {counts["loss"]} lost, and {counts["even"]} even.
+Those with a dagger were not looked at while the defaults were chosen. A data set that the script
+knows and that is not in the table was not run. Sources: {sources}."""
+
+
+def peers() -> Iterable[Sequence[str]]:
+    """The rows of peers_table.py."""
+    yield "data", "recipe", "test", "network", "best simple model", "ahead, points", "", "seconds"
+    for name, row in result("simple_peers")["rows"].items():
+        words, peer = best_peer(row)
+        ahead, low, high = (f"{100 * peer[key]:+.1f}" for key in ("ahead", "low", "high"))
+        shown = (lambda x: f"R² {x:.3f}") if row["measure"] == "r2" else percent
+        network = f" ({row['network']})" if row["network"] else ""
+        yield (
+            name + (" †" if row["unseen"] else ""),
+            row["recipe"],
+            f"{row['test_examples']:,}",
+            f"{shown(row['score'])}{network}",
+            f"{shown(peer['score'])} ({words.replace('_', ' ')})",
+            f"{ahead} ({low} to {high})",
+            outcome(peer),
+            f"{row['train_seconds']:.0f} *",
         )
 
 

@@ -4,10 +4,12 @@
     python recipes/sequence_classifier.py --cell simple
     python recipes/sequence_classifier.py --dataset fashion_mnist --bidirectional --epochs 8
     python recipes/sequence_classifier.py --dataset GunPoint --frame 10 --units 64 64 --residual
-    python recipes/sequence_classifier.py --dataset ts:NAME_TRAIN.ts --model lstm_fcn
+    python recipes/sequence_classifier.py --dataset ts:NAME_TRAIN.ts
 
     series [steps, features] -> recurrent layers -> last valid step -> dense -> logits, or a number
 
+Labelled series are classified by InceptionTime (arXiv:1909.04939) unless they are short and
+recurrent layers do better on validation (`--model auto`); the schedule is a number of steps.
 The default is the adding problem (Hochreiter and Schmidhuber 1997), generated from random numbers:
 two of many are marked, and the target is their sum; `copy` is the other memory task. Both show
 whether gradients reach far enough back: a simple cell fails where LSTM (1997) and GRU
@@ -19,16 +21,13 @@ one.
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import kapps
 from kapps import command_line, data, evaluation, models, serving, training
 from kapps.errors import UserError
 
 KINDS = ("digits", "fashion_mnist", "npz", "csv", "ts")
-# Flags of --model rnn, beside its cell: arguments of `models.rnn`.
-RNN_ONLY = ("bidirectional", "residual", "projection", "activation", "frame", "pooling")
-RNN_ONLY += ("recurrent_dropout", "memory")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +35,7 @@ class Config(
     training.AveragingFlags,
     training.OptimizationFlags,
     training.SeriesAugmentationFlags,
+    training.SeriesNetworkFlags,
     training.SeriesFlags,
     training.MemoryFlags,
     training.PeerFlags,
@@ -50,37 +50,16 @@ class Config(
     """adding or copy (made here), digits or fashion_mnist (their rows), GunPoint, ArrowHead,
     ItalyPowerDemand, BasicMotions, JapaneseVowels, OSULeaf ... (with aeon), ts:PATH, csv:PATH or
     npz:PATH"""
-    epochs: training.PositiveInt = 5
-    """passes over the training data"""
-    model: Literal["rnn", "lstm_fcn", "gru_fcn", "inception_time"] = "rnn"
-    """recurrent layers, one beside three convolutions over time (arXiv:1709.05206), or
-    convolutions of several lengths (arXiv:1909.04939)"""
-    cell: Literal["simple", "lstm", "gru"] = "gru"
-    """rnn: type of the recurrent layers"""
-    units: tuple[training.PositiveInt, ...] = (64,)
-    """units of each recurrent layer"""
-    activation: Literal["tanh", "relu"] = "tanh"
-    """relu, for --cell simple: with identity initialization, an IRNN (arXiv:1504.00941)"""
-    memory: int = 0
-    """lstm, gru: initialize the gates to remember for this many steps (arXiv:1804.11188)"""
-    bidirectional: bool = False
-    """run each recurrent layer in both directions"""
-    residual: bool = False
-    """residual connections around the layers, after layer normalization"""
-    projection: training.NonNegativeInt = 0
-    """width of a linear layer after each recurrent one; 0 is none"""
-    frame: training.PositiveInt = 1
-    """merge this many steps into one, to shorten long series"""
-    pooling: Literal["last", "mean", "max"] = "last"
-    """how steps become one vector: the last valid step, or the mean or maximum over all"""
-    shuffle: bool = True
-    """lstm_fcn, gru_fcn: the recurrent layer sees each feature's whole series as one step"""
+    epochs: training.PositiveInt | None = None
+    """passes over the training data, times --repeats; default: as many as make 1,000 steps, but at
+    least 5, and 5 for a memory task"""
+    batch_size: training.PositiveInt | None = None
+    """series per step, over all devices; default: 64, of fewer than 640 training series 32, of
+    fewer than 320 16; 64 for a memory task"""
     per_series: bool = False
     """standardize each series by itself"""
     dropout: training.Rate = 0.0
     """dropout rate of a layer's inputs, with one mask for all steps (arXiv:1512.05287)"""
-    recurrent_dropout: training.Rate = 0.0
-    """the same for a layer's recurrent state"""
     label_smoothing: training.Rate = 0.0
     """fraction of the target that is spread over all classes"""
     optimizer: training.OptimizerName = "adam"
@@ -90,44 +69,11 @@ class Config(
     repeats: training.NonNegativeInt = 0
     """passes over the training series in an epoch; 0: one, or as many as make 20 steps"""
 
-    EXCLUSIONS: ClassVar[training.Exclusions] = (
-        *training.only_for("--model rnn", lambda c: c.model == "rnn", ("cell", *RNN_ONLY)),
-        *training.only_for("recurrent layers", lambda c: c.model != "inception_time", ("units",)),
-        *training.only_for(
-            "--model lstm_fcn and gru_fcn", lambda c: c.model.endswith("_fcn"), ("shuffle",)
-        ),
-        *training.only_for(
-            "data that are not made here",
-            lambda c: c.dataset not in training.MEMORY_TASKS,
-            ("label_smoothing",),
-        ),
-        (lambda c: not c.units, "--units: at least one layer of at least one unit is needed"),
-        (
-            lambda c: c.model != "rnn" and c.dataset in training.MEMORY_TASKS,
-            "--model {model} classifies series; {dataset} asks for more",
-        ),
-        (
-            lambda c: c.model.endswith("_fcn") and len(c.units) != 1,
-            "--model {model} has one recurrent layer: give one of --units",
-        ),
-        (
-            lambda c: c.activation == "relu" and c.cell != "simple",
-            "--activation relu is for --cell simple: the gates of others need tanh",
-        ),
-        (
-            lambda c: c.memory and (c.cell == "simple" or c.memory < 3),
-            "--memory: 3 steps or more, of the gates of --cell lstm and gru",
-        ),
-        (
-            lambda c: c.dataset == "copy" and c.frame > 1,
-            "--frame: the copying task wants an answer at each step",
-        ),
+    EXCLUSIONS: ClassVar[training.Exclusions] = training.only_for(
+        "data that are not made here",
+        lambda c: c.dataset not in training.MEMORY_TASKS,
+        ("label_smoothing",),
     )
-
-    @property
-    def network(self) -> str:
-        """What the network is called: its cell, or its kind."""
-        return self.cell if self.model == "rnn" else self.model
 
     @property
     def run_name(self) -> str:
@@ -145,7 +91,7 @@ def check(config: Config) -> None:
 def load(config: Config) -> data.SequenceData:
     """The series."""
     series = training.load_series(config)
-    if not series.classes and config.model != "rnn":
+    if not series.classes and config.model not in ("auto", "rnn"):
         raise UserError(f"--model {config.model} classifies series; {config.dataset} has numbers")
     return series
 
@@ -201,7 +147,7 @@ def network(config: Config, series: data.SequenceData):
         cell=config.cell,
         units=config.units,
         return_sequences=series.per_step,
-        **{name: getattr(config, name) for name in RNN_ONLY},
+        **{name: getattr(config, name) for name in training.RECURRENT},
         **shared,
     )
 
@@ -212,22 +158,36 @@ def target_statistics(series: data.SequenceData) -> tuple[float, float]:
     return float(labels.mean()), float(labels.std()) or 1.0
 
 
+def compiled(config: Config, series: data.SequenceData, steps: int, run=None):
+    """The network with its loss, and an optimizer for so many steps."""
+    loss, scale = kapps.losses.softmax_cross_entropy, 1.0
+    metrics: list = ["accuracy", training.CalibratedLoss()]
+    if not series.classes:  # in units of the variance: always answering the mean has a loss of one
+        loss, metrics, scale = "mse", ["mse"], target_statistics(series)[1] ** -2
+    model = network(config, series)
+    optimizer = training.optimizer_from(config, steps, run)
+    model.compile(optimizer, loss=loss, loss_weights=[scale], metrics=metrics)
+    return model
+
+
 def fit(config: Config, run: training.Run) -> tuple:
     """Train; returns the model, the data and the history."""
     devices = training.begin(config)
     series = load(config)
     run.record_data(series)
     run.record(features=series.features)
+    config = training.settle_series(
+        config,
+        series,
+        run,
+        devices,
+        lambda config, steps: compiled(config, series, steps),
+        lambda config: batches(config, series),
+    )
     train, validation, clean = batches(config, series)
-    loss, scale = kapps.losses.softmax_cross_entropy, 1.0
-    metrics: list = ["accuracy", training.CalibratedLoss()]
-    if not series.classes:  # in units of the variance: always answering the mean has a loss of one
-        loss, metrics, scale = "mse", ["mse"], target_statistics(series)[1] ** -2
     # On so small networks sixteen bits gain nothing: auto is float32.
     with training.scope(config, run, devices) as precision:
-        model = network(config, series)
-        optimizer = training.optimizer_from(config, config.epochs * train.steps, run)
-        model.compile(optimizer, loss=loss, loss_weights=[scale], metrics=metrics)
+        model = compiled(config, series, config.epochs * train.steps, run)
     training.begin_with(model, config, run, series)
     run.announce(series, f"{config.network}: {model.count_params():,} parameters, {precision}")
     history = training.fit_with_more(
@@ -248,21 +208,20 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, series, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    model = evaluation.begin(model, run)
+    config, model = training.settled(config, run), evaluation.begin(model, run)
     memory_task = config.dataset in training.MEMORY_TASKS
     found = evaluation.explain_sequences(
         model, series, history.rows, memory_task=memory_task, kept=history.best_epoch
     )
-    if config.peers and found.test_logits is not None:
-        labels, peers = series.splits["test"].labels, evaluation.series_peers(series)
-        found = evaluation.beside_peers(found, labels, peers)
+    if config.peers:
+        found = evaluation.beside_series_peers(found, series)
     return serving.publish_and_close(
         model,
         run,
         series,
         history,
         found,
-        what=f"A recurrent network ({config.network})",
+        what=f"A network for time series ({config.network})",
         title=f"{config.network} on {series.spec}",
         parameters=model.count_params(),
     )

@@ -6,11 +6,12 @@
 
     image -> backbone, trained on ImageNet -> global average pooling -> dropout -> dense -> logits
 
-First a linear probe: only the head learns, on features that are computed once and cached. Then the
-backbone's last stages are fine-tuned, more slowly the nearer they are to the input (Kumar et al.
-2022, arXiv:2202.10054; Howard and Ruder 2018, arXiv:1801.06146). EfficientNet-Lite0 and its
-ImageNet weights are included, so no network access is needed. Run the same command again to resume
-a killed run, bit for bit, or to see the result of a finished one.
+First a linear probe: only the head learns, on features that are computed once and cached. It begins
+as a logistic regression whose penalty is cross-validated. Then the backbone's last stages are
+fine-tuned, more slowly the nearer they are to the input (Kumar et al. 2022, arXiv:2202.10054;
+Howard and Ruder 2018, arXiv:1801.06146); what is better on validation is kept. EfficientNet-Lite0
+and its ImageNet weights are included, so no network access is needed. Run the same command again to
+resume a killed run, bit for bit, or to see the result of a finished one.
 """
 
 from __future__ import annotations
@@ -18,11 +19,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Annotated, ClassVar, Literal
 
 from kapps import command_line, data, evaluation, models, serving, training
-
-PROBE, FINE_TUNING = "probe", "fine-tuning"
+from kapps.training import FINE_TUNING, PROBE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +29,7 @@ class Config(
     training.OptimizationFlags,
     training.ClassifierFlags,
     training.TargetFlags,
+    training.FineTuningFlags,
     training.AugmentationFlags,
     training.PictureTargetFlags,
     training.ImageFlags,
@@ -45,67 +45,16 @@ class Config(
     weights: str = "imagenet"
     """imagenet, none (random), or a weights file for that network"""
     image_size: training.PositiveInt | None = None
-    """height and width of the images; default: twice their own, from 64 to the backbone's own"""
+    """height and width of the images; default: twice their own (of a folder, twice their median),
+    from 64 to the backbone's own"""
     epochs: training.PositiveInt = 10
     """epochs of the probe, and twice the epochs of fine-tuning"""
-    probe_epochs: training.NonNegativeInt | None = None
-    """epochs of the head alone; 0 skips this phase; default: --epochs"""
-    fine_tune_epochs: training.NonNegativeInt | None = None
-    """epochs of the head and the last stages; 0 skips this phase; default: half of --epochs"""
-    fine_tune_stages: int | Literal["all"] = 3
-    """how many stages of the backbone, counted from its output, are fine-tuned"""
-    fine_tune_learning_rate: training.Positive | None = None
-    """peak learning rate of the head in fine-tuning; default: a third of the probe's"""
-    stage_decay: Annotated[float, training.Range(0, 1.000001, "above 0, at most 1", False)] = 0.5
-    """learning rate of a stage, relative to the stage after it"""
-    batch_norm: Literal["frozen", "train"] = "frozen"
-    """whether batch normalization in fine-tuned stages keeps its pretrained statistics"""
-    cache: bool = True
-    """compute the probe's features once and cache them; augmentation then starts in phase 2"""
-    cache_copies: training.NonNegativeInt = 0
-    """with --cache: augmented copies of each image that the probe sees; 0: only the image itself"""
-    cache_dir: str | None = None
-    """where features are cached, for other runs, too; default: features/ beside the run's"""
     test_time_flip: bool = False
     """average the predictions for an image and its mirror image, at twice the cost"""
     dropout: training.Rate = 0.2
     """dropout rate before the last layer"""
     batch_size: training.PositiveInt = 32
     """examples per step, over all devices"""
-
-    EXCLUSIONS: ClassVar[training.Exclusions] = (
-        (
-            lambda c: c.more_epochs and not c.phases[FINE_TUNING],
-            "--more-epochs goes on with fine-tuning, which --fine-tune-epochs 0 leaves out",
-        ),
-        (
-            lambda c: not any(c.phases.values()),
-            "--probe-epochs 0 and --fine-tune-epochs 0 leave nothing to train",
-        ),
-        *training.only_for(
-            "fine-tuning, which --fine-tune-epochs 0 leaves out",
-            lambda c: c.phases[FINE_TUNING],
-            ("fine_tune_learning_rate", "stage_decay", "batch_norm"),
-        ),
-        (
-            lambda c: not c.fine_tune_stages and c.fine_tune_epochs,
-            "--fine-tune-stages 0 leaves nothing to --fine-tune-epochs",
-        ),
-        (
-            lambda c: c.cache_copies and not (c.cache and c.augment),
-            "--cache-copies needs --cache and --augment",
-        ),
-    )
-
-    @property
-    def phases(self) -> dict[str, int]:
-        """Epochs of each phase."""
-        probe, tuning = self.probe_epochs, self.fine_tune_epochs
-        tuning = -(-self.epochs // 2) if tuning is None else tuning
-        return {
-            PROBE: self.epochs if probe is None else probe,
-            FINE_TUNING: tuning if self.fine_tune_stages else 0,
-        }
 
     @property
     def run_name(self) -> str:
@@ -123,13 +72,9 @@ def check(config: Config) -> None:
 
 def load(config: Config) -> data.ImageData:
     """The data, in images of the size that the backbone gets."""
-    size = config.image_size
-    if size is None and config.dataset.startswith(("folder:", "tfrecord:", "webdataset:")):
-        size = models.backbone_table.BACKBONES[config.backbone].size
-    elif size is None:  # 60,000 images of 28 pixels are not enlarged to 224
-        own = max(training.load_images(config).image_shape[:2])
-        size = models.backbone_table.input_size(config.backbone, own)
-    return training.load_images(config, image_size=size)
+    # 60,000 images of 28 pixels are not enlarged to 224.
+    by_own = functools.partial(models.backbone_table.input_size, config.backbone)
+    return training.load_images(config, image_size=config.image_size or by_own)
 
 
 def batches(
@@ -178,18 +123,15 @@ def fit(config: Config, run: training.Run, own: data.OwnAugmentation | None = No
     images = load(config)
     run.record_data(images)
     pixel_batches = batches(config, images, own)
-
-    def build_network():
-        return network(config, images)
-
+    build_network = functools.partial(network, config, images)
     with training.scope(config, run, devices, build_network, pixel_batches[0]) as precision:
         model = build_network()
     training.begin_with(model, config, run, images)
     task = training.picture_task(images, config)
     stages = models.transfer.stages_of(model, config.backbone)
     more = training.more_stages(config, run, FINE_TUNING)
-    phases, rates = config.phases | more, learning_rates(config)
-    run.record(learning_rates=rates)
+    phases = config.phases | more
+    run.record(learning_rates=training.phase_rates(config, (PROBE, FINE_TUNING)))
     run.announce(images, f"{config.backbone} ({config.weights}): {models.size(model)}, {precision}")
 
     def train(name, part, examples, **settings):
@@ -198,7 +140,7 @@ def fit(config: Config, run: training.Run, own: data.OwnAugmentation | None = No
             optimizer = training.optimizer_from(
                 config,
                 epochs * learns.steps,
-                learning_rate=rates.get(name, rates[FINE_TUNING]),
+                learning_rate=training.phase_rates(config, (name,))[name],
                 **settings,
             )
             part.compile(optimizer, loss=task.loss, metrics=task.metrics())
@@ -224,6 +166,7 @@ def fit(config: Config, run: training.Run, own: data.OwnAugmentation | None = No
             with devices.scope(), training.precision_policy(precision):
                 head = models.transfer.head_of(model)
             features = feature_batches(config, run, images, model, own)
+            training.begin_with_regression(head, features[0].features[0], images, config)
             histories[PROBE] = train(PROBE, head, features)
             models.transfer.set_head(model, head)
         else:
@@ -249,12 +192,6 @@ def fit(config: Config, run: training.Run, own: data.OwnAugmentation | None = No
     return model, images, training.join_histories(histories, kept)
 
 
-def learning_rates(config: Config) -> dict[str, float]:
-    """The highest rate of each phase; what is added to fine-tuning has its."""
-    rate = config.learning_rate or training.usual_learning_rate(config.optimizer)
-    return {PROBE: rate, FINE_TUNING: config.fine_tune_learning_rate or rate / 3.0}
-
-
 def main(config: Config, run: training.Run, augment: Callable | None = None) -> dict[str, object]:
     """Train, evaluate, publish and report; returns the figures of metrics.json.
 
@@ -273,7 +210,6 @@ def main(config: Config, run: training.Run, augment: Callable | None = None) -> 
     model.save(run.path / "model.keras")
     print("evaluating on the test split, once")
     tuned = models.transfer.last_stages(stages, config.fine_tune_stages)
-    rates = learning_rates(config)
     found = evaluation.explain_transfer(
         model,
         images,
@@ -281,7 +217,7 @@ def main(config: Config, run: training.Run, augment: Callable | None = None) -> 
         look_into=looking,
         class_weights=config.class_weights,
         moved={**dict.fromkeys(history.phases, ["head", *reversed(tuned)]), PROBE: ["head"]},
-        learning_rates={name: rates.get(name, rates[FINE_TUNING]) for name in history.phases},
+        learning_rates=training.phase_rates(config, history.phases),
     )
     if config.peers:
         found = evaluation.beside_picture_peers(

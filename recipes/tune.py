@@ -85,7 +85,7 @@ def check(config: Config) -> None:
             raise UserError(f"{config.recipe} has no {name!r}; it has {sorted(known - MANAGED)}")
         if name in config.fixed and name in sought:
             raise UserError(f"{name} is fixed and sought: take it out of one of them")
-    tuning.check_hyperband(config, settings(config, {}).epochs)
+    tuning.check_hyperband(config, tuning.epochs_of_trial(settings(config, {})))
 
 
 def load_recipe(name: str) -> Any:
@@ -201,7 +201,7 @@ def search(config: Config, run: training.Run) -> tuning.Results:
         space,
         keras_tuner.Objective(name, direction),
         identity=identity(config),
-        most_epochs=settings(config, {}).epochs,
+        most_epochs=tuning.epochs_of_trial(settings(config, {})),
     )
     for kept in run.path.glob("trials/*/seed-*/run"):
         shutil.rmtree(kept, ignore_errors=True)

@@ -49,7 +49,7 @@ column_importance, predict_table, fit_baselines
                           what a model of a table rests on; its answers; others to compare with
 explain_documents, text_logits
                           the same for a classifier of texts
-beside_peers, beside_picture_peers, Peer, picture_peers, series_peers,
+beside_peers, beside_picture_peers, beside_series_peers, Peer, picture_peers, series_peers,
 document_peers
                           what simple models say of the same test examples, by pairs
 explain_sequences, memory_verdict

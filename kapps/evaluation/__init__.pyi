@@ -170,7 +170,10 @@ from .report.terminal import (
 )
 from .sample_grids import SampleGrids as SampleGrids, samples_of as samples_of
 from .series.explain import explain_sequences as explain_sequences
-from .series.peers import series_peers as series_peers
+from .series.peers import (
+    beside_series_peers as beside_series_peers,
+    series_peers as series_peers,
+)
 from .tables.baselines import baselines_line as baselines_line, fit_baselines as fit_baselines
 from .tables.explain import (
     Importance as Importance,

@@ -7,17 +7,18 @@ What such a peer is depends on the family: `kapps.evaluation.images.peers`, `ser
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kapps.evaluation.explanation import Explanation
 from kapps.evaluation.metrics.classification import wilson_interval
-from kapps.evaluation.metrics.comparison import PairedDifference, mcnemar
+from kapps.evaluation.metrics.comparison import PairedDifference, mcnemar, paired_bootstrap
 from kapps.evaluation.verdicts.curves import with_better
 from kapps.evaluation.verdicts.words import points
 
+RESAMPLES = 200
 TITLE = "Compared with simple models, on the same test examples"
 COLUMNS = ("model", "accuracy", "95 % interval", "this network is ahead by, points", "p")
 
@@ -34,6 +35,20 @@ class Peer(NamedTuple):
     words: str
     said: np.ndarray
     rows: np.ndarray | None = None
+
+
+class Measure(NamedTuple):
+    """What answers are compared by.
+
+    Attributes:
+        name: in metrics.json.
+        words: what it is called.
+        of: (targets, answers) -> the figure, of which 1 is the best.
+    """
+
+    name: str
+    words: str
+    of: Callable[[np.ndarray, np.ndarray], float]
 
 
 def beside_peers(found: Explanation, labels: np.ndarray, peers: Mapping[str, Peer]) -> Explanation:
@@ -73,6 +88,49 @@ def beside_peers(found: Explanation, labels: np.ndarray, peers: Mapping[str, Pee
     return beaten(found, winners) if winners else found
 
 
+def beside_answers(
+    found: Explanation,
+    truth: np.ndarray,
+    own: np.ndarray,
+    answers: Mapping[str, tuple[str, np.ndarray]],
+    measure: Measure,
+) -> Explanation:
+    """An explanation of what is no classifier, with what simple models answer on the same examples.
+
+    `metrics` get `NAME_MEASURE` and `ahead_of_NAME_MEASURE` with its interval (`_low`, `_high`) by
+    a bootstrap of pairs. Where one surely wins, the verdict and a note say so.
+
+    Args:
+        found: of the network.
+        truth: targets [n, ...].
+        own: answers of the network to the same examples.
+        answers: by the name of a simple model, what it is called, and its answers.
+        measure: what they are compared by.
+    """
+    metrics: dict[str, Any] = dict(found.metrics)
+    rows, winners = [("this network", measure.of(truth, own), "")], []
+    for name, (words, said) in answers.items():
+        pair = paired_bootstrap(
+            lambda at, said=said: np.asarray(
+                measure.of(truth[at], own[at]) - measure.of(truth[at], said[at])
+            ),
+            len(truth),
+            resamples=RESAMPLES,
+        )
+        score = measure.of(truth, said)
+        metrics[f"{name}_{measure.name}"] = score
+        ahead = f"ahead_of_{name}"
+        metrics[f"{ahead}_{measure.name}"] = pair.difference
+        metrics[f"{ahead}_low"], metrics[f"{ahead}_high"] = pair.low, pair.high
+        rows.append((words, score, f"{pair.low:+.3f} to {pair.high:+.3f}"))
+        if pair.high < 0:
+            winners.append((words, pair))
+    columns = ("model", measure.words, "this network is ahead by, 95 % interval")
+    tables = [(TITLE, columns, rows), *found.tables]
+    found = dataclasses.replace(found, metrics=metrics, tables=tables)
+    return beaten(found, winners, f"points of {measure.words}") if winners else found
+
+
 def beaten(
     found: Explanation, winners: Sequence[tuple[str, PairedDifference]], unit: str = "points"
 ) -> Explanation:
@@ -101,3 +159,13 @@ def beaten(
 def _row(words: str, right: np.ndarray) -> tuple[str, float, str]:
     low, high = wilson_interval(int(right.sum()), len(right))
     return words, float(right.mean()), f"{low:.1%} to {high:.1%}"
+
+
+def _r2(truth: np.ndarray, answers: np.ndarray) -> float:
+    variance = np.var(truth, dtype=np.float64)
+    if not variance:
+        return float("nan")
+    return float(1 - np.mean((np.asarray(answers, np.float64) - truth) ** 2) / variance)
+
+
+R2 = Measure("r2", "R²", _r2)

@@ -1,10 +1,14 @@
 """What stands around `fit`.
 
 fit, History                      training that a killed process can go on with, bit for bit
-fit_phase, join_histories, Phase   a training in phases, each with a `fit` of its own
+fit_phase, join_histories, Phase, phase_rates
+                                  a training in phases, each with a `fit` of its own
 fit_with_more, more_stages, later  a finished run is trained longer
 picture_task, PictureTask         a class, several labels or a number: loss, metrics, kept epoch
+settle_series, settled            which network of series, and how long it is trained
 begin_with                        the weights of another run's model
+begin_with_regression, logistic_weights
+                                  a head that begins as a cross-validated logistic regression
 best_epoch, kept_by, CalibratedLoss which epoch's weights are kept
 cached_features, features_by_split, cached_batches, FeatureBatches, feature_directory, gatherer
                                   what a frozen backbone makes of pictures, computed once
@@ -23,9 +27,10 @@ choose_precision, precision_policy
                                   which number format to train in
 seed_everything                   one seed for everything
 CommonFlags, ImageFlags, AugmentationFlags, OptimizationFlags, AveragingFlags, ClassifierFlags,
-TargetFlags, PictureTargetFlags, ContinuationFlags, FoldFlags, PeerFlags, FastFlags
+TargetFlags, PictureTargetFlags, ContinuationFlags, FoldFlags, PeerFlags, FastFlags,
+FineTuningFlags, PROBE, FINE_TUNING
                                   flags that recipes share, for a Config to inherit
-SeriesFlags, SeriesAugmentationFlags, MEMORY_TASKS
+SeriesFlags, SeriesAugmentationFlags, SeriesNetworkFlags, RECURRENT, MEMORY_TASKS
                                   the same for recipes of series
 MemoryFlags                       the same for tables and series, which are held in memory
 load_images, load_series          the data that these flags ask for

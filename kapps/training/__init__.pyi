@@ -34,6 +34,10 @@ from .distributed.patch import patch_for_replicas as patch_for_replicas
 from .fitting.calibrated_loss import CalibratedLoss as CalibratedLoss
 from .fitting.greedy import greedy_pretrain as greedy_pretrain
 from .fitting.kept_epoch import best_epoch as best_epoch, kept_by as kept_by
+from .fitting.linear_probe import (
+    begin_with_regression as begin_with_regression,
+    logistic_weights as logistic_weights,
+)
 from .fitting.more_epochs import (
     fit_with_more as fit_with_more,
     later as later,
@@ -46,6 +50,7 @@ from .fitting.phases import (
     fit_phase as fit_phase,
     join_histories as join_histories,
     joined as joined,
+    phase_rates as phase_rates,
 )
 from .fitting.resumable import History as History, fit as fit
 from .fitting.stateful_callbacks import WeightAverage as WeightAverage
@@ -56,6 +61,11 @@ from .flags.checks import (
     command as command,
 )
 from .flags.continuation import ContinuationFlags as ContinuationFlags
+from .flags.fine_tuning import (
+    FINE_TUNING as FINE_TUNING,
+    PROBE as PROBE,
+    FineTuningFlags as FineTuningFlags,
+)
 from .flags.groups import (
     AugmentationFlags as AugmentationFlags,
     AveragingFlags as AveragingFlags,
@@ -100,6 +110,10 @@ from .flags.series import (
     SeriesFlags as SeriesFlags,
     load_series as load_series,
 )
+from .flags.series_networks import (
+    RECURRENT as RECURRENT,
+    SeriesNetworkFlags as SeriesNetworkFlags,
+)
 from .flags.targets import PictureTargetFlags as PictureTargetFlags
 from .optim.muon import Muon as Muon
 from .optim.optimizers import (
@@ -136,6 +150,7 @@ from .run_directory.run import (
     write_rows as write_rows,
 )
 from .seeds import seed_everything as seed_everything
+from .series_choice import settle_series as settle_series, settled as settled
 from .setup import (
     begin as begin,
     callbacks as callbacks,

@@ -41,7 +41,8 @@ def begin(config: CommonFlags) -> tf.distribute.Strategy:
         UserError: devices that are not there, or that cannot share a batch.
     """
     devices = strategy(config.devices)
-    check_batch(config.batch_size, devices.num_replicas_in_sync)
+    if config.batch_size:  # what is left open is checked when it is known
+        check_batch(config.batch_size, devices.num_replicas_in_sync)
     seed_everything(config.seed)
     return devices
 

@@ -20,8 +20,8 @@ recipe_module, copy_run, check_data
                         trials that are runs of a recipe
 remote_role, serve_chief
                         several machines: chief or worker; what a worker does (no TensorFlow)
-SearchFlags, RefitFlags, check_search, check_hyperband, search_is_done, search_with_flags,
-serve_instead, stop_rule, search_metrics, winner_notes
+SearchFlags, RefitFlags, check_search, check_hyperband, epochs_of_trial, search_is_done,
+search_with_flags, serve_instead, stop_rule, search_metrics, winner_notes
                         what the recipes that search have in common
 """
 

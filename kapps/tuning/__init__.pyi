@@ -8,6 +8,7 @@ from .flags import (
     SearchFlags as SearchFlags,
     check_hyperband as check_hyperband,
     check_search as check_search,
+    epochs_of_trial as epochs_of_trial,
     search_is_done as search_is_done,
     search_metrics as search_metrics,
     search_with_flags as search_with_flags,

@@ -108,13 +108,29 @@ def check_hyperband(config: Any, epochs: int) -> None:
 
     Args:
         config: with algorithm and max_trials.
-        epochs: of a trial that is promoted to the end.
+        epochs: of a trial that is promoted to the end; 0: the data will say.
 
     Raises:
-        UserError: not even one bracket of two rounds fits into it; says what would.
+        UserError: not even one bracket of two rounds fits into it; says what would. Or nobody says
+            how many epochs there are to divide.
     """
-    if config.algorithm == "hyperband":
-        rounds_for(config.max_trials, epochs)
+    if config.algorithm != "hyperband":
+        return
+    if not epochs:
+        raise UserError(
+            "--algorithm hyperband divides a number of epochs, and this recipe chooses its own by "
+            "the data: give one, --fix epochs=27 for example"
+        )
+    rounds_for(config.max_trials, epochs)
+
+
+def epochs_of_trial(made: Any) -> int:
+    """Epochs of a trial that is trained to the end; 0 where the data will say.
+
+    Args:
+        made: configuration of the recipe that is tuned.
+    """
+    return getattr(made, "epochs_by_flags", made.epochs) or 0
 
 
 def search_is_done(config: Any, run: training.Run) -> bool:

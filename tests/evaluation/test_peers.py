@@ -7,8 +7,9 @@ import pytest
 from sklearn.datasets import load_digits
 
 from evaluation.verdicts.histories import HISTORIES
-from kapps import evaluation
+from kapps import data, evaluation
 from kapps.evaluation.images.peers import logistic_labels
+from kapps.evaluation.peers import R2, beside_answers
 
 
 def network(right, count=100):
@@ -70,3 +71,33 @@ def test_logistic_regression_on_pixels_of_digits():
     x, y = digits.data.astype("f4"), digits.target
     said = logistic_labels(x[:1000], y[:1000], x[1000:1400])
     assert 0.9 < (said == y[1000:1400]).mean() < 0.99
+
+
+def test_numbers_of_series_beside_the_nearest_series():
+    """Each test series is one of the training series: the nearest knows its number exactly."""
+    rng = np.random.default_rng(0)
+    values, numbers = rng.normal(size=(40, 9, 1)).astype("f4"), rng.normal(size=(40, 1))
+    splits = {"train": data.SequenceSplit(values, numbers.astype("f4"))}
+    splits["test"] = data.SequenceSplit(values[:20], numbers[:20].astype("f4"))
+    series = data.SequenceData("npz:x", (), splits, "")
+    verdict = evaluation.Judgement("well fitted", "It is.")
+    own = np.full((20, 1), numbers[:20].mean(), "f4")  # explains nothing
+    found = evaluation.Explanation({}, verdict, [], [], test_logits=own)
+    told = evaluation.beside_series_peers(found, series)
+    assert told.metrics["nearest_neighbour_r2"] == 1
+    assert told.metrics["ahead_of_nearest_neighbour_r2"] == pytest.approx(-1, abs=1e-5)
+    assert told.metrics["ahead_of_nearest_neighbour_high"] < -0.9
+    assert np.isfinite(told.metrics["minirocket_r2"])
+    assert "the nearest training series, by 100.0 points of R²" in told.verdict.sentence
+    assert evaluation.beside_series_peers(dataclasses.replace(found, test_logits=None), series)
+
+
+def test_shares_of_the_variance_by_hand():
+    """Errors 1 and -1 of targets 0, 2, 4, 6, whose mean squared distance from 3 is 5."""
+    truth, none = np.array([0.0, 2.0, 4.0, 6.0]), evaluation.Judgement("x", "It is.")
+    found = evaluation.Explanation({}, none, [], [])
+    said = {"rule": ("a rule", truth + [1, -1, 0, 0])}
+    told = beside_answers(found, truth, truth, said, R2)
+    assert told.metrics["rule_r2"] == pytest.approx(0.9)
+    assert told.metrics["ahead_of_rule_r2"] == pytest.approx(0.1)
+    assert told.verdict.sentence == "It is." and told.tables[0][2][0][:2] == ("this network", 1.0)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from kapps import cli, serving, training
 from kapps.command_line import call
 from kapps.errors import UserError
+from kapps.training import series_choice
 from recipes import sequence_classifier as recipe
 from recipes.sequence_classifier import Config
 
@@ -135,6 +136,41 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_what_auto_chooses_is_trained_as_if_it_had_been_asked_for(tmp_path, monkeypatch):
+    """To the bit, killed and resumed; the trial is not repeated."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(160, 6, 1)).astype("float32"), np.arange(160) % 2
+    np.savez(tmp_path / "a.npz", x_train=x + y[:, None, None], y_train=y)
+    monkeypatch.setattr(series_choice, "TRIED", ("rnn",))
+    monkeypatch.setattr(series_choice, "TRIAL_STEPS", 2)
+    monkeypatch.setattr(series_choice, "STEPS", 45)
+    monkeypatch.setattr(series_choice, "FEWEST_EPOCHS", 1)
+    left_open = Config(
+        dataset=f"npz:{tmp_path / 'a.npz'}",
+        run_dir=str(tmp_path / "auto"),
+        validation_fraction=0.3,
+        export=False,
+        peers=False,
+    )
+    callbacks = training.setup.callbacks
+    monkeypatch.setattr(training.setup, "callbacks", lambda *a: [*callbacks(*a), Stop()])
+    with pytest.raises(KeyboardInterrupt):
+        call(recipe, left_open)
+    monkeypatch.setattr(training.setup, "callbacks", callbacks)
+    monkeypatch.setattr(series_choice, "TRIED", ())
+    resumed = call(recipe, left_open)
+    settled = json.loads((tmp_path / "auto/config.json").read_text())["settled"]
+    why = settled.pop("why")
+    # 160 less a fifth for the test and 0.3 of the rest: 90 series, 5 steps of 16, four times.
+    assert settled == {"model": "rnn", "batch_size": 16, "epochs": 3}
+    assert why in (tmp_path / "auto/report.html").read_text().replace("&#39;", "'")
+    asked = dataclasses.replace(left_open, run_dir=str(tmp_path / "asked"), **settled)
+    assert call(recipe, asked)["test_loss"] == resumed["test_loss"]
+    rows = [(tmp_path / name / "metrics.csv").read_text() for name in ("auto", "asked")]
+    assert rows[0] == rows[1] and len(rows[0].splitlines()) == 4
+
+
+@pytest.mark.slow
 def test_copying_and_convolutions_train(tmp_path):
     """One epoch each of what asks for an answer per step, and of LSTM-FCN on unequal lengths."""
     shared = {"epochs": 1, "units": (4,), "export_dir": str(tmp_path / "served")}
@@ -167,6 +203,9 @@ def test_copying_and_convolutions_train(tmp_path):
     "flags, words",
     [
         ({"cell": "lstm", "activation": "relu"}, "simple"),
+        ({"dataset": "digits", "model": "inception_time", "cell": "lstm"}, "--model rnn"),
+        ({"epochs": 0}, "--epochs 0"),
+        ({"batch_size": 0}, "--batch-size 0"),
         ({"model": "lstm_fcn"}, "adding asks for more"),
         ({"dataset": "digits", "model": "lstm_fcn", "bidirectional": True}, "--model rnn"),
         ({"dataset": "digits", "model": "gru_fcn", "units": (4, 4)}, "one recurrent layer"),

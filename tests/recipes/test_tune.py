@@ -194,7 +194,8 @@ def test_where_a_recipe_leaves_a_setting_open_the_first_point_is_what_it_would_t
     assert first("vae")["units"] == ",".join(map(str, vae.UNITS[vae.Config.model]))
     dense = autoencoder.UNITS[autoencoder.Config.model]
     assert first("autoencoder")["units"] == ",".join(map(str, dense))
-    rates = transfer_learning.learning_rates(transfer_learning.Config())
+    names = (transfer_learning.PROBE, transfer_learning.FINE_TUNING)
+    rates = training.phase_rates(transfer_learning.Config(), names)
     assert first("transfer_learning")["fine_tune_learning_rate"] == pytest.approx(
         rates[transfer_learning.FINE_TUNING]
     )
@@ -218,6 +219,10 @@ def test_a_recipe_without_a_space_of_its_own_is_sought_by_the_usual_flags():
     ("flags", "words"),
     [
         ({"recipe": "transfer_learning", "algorithm": "hyperband"}, "phases"),
+        (
+            {"recipe": "sequence_classifier", "algorithm": "hyperband", "fix": ("dataset=digits",)},
+            "--fix epochs=27",
+        ),
         ({"recipe": "tune_cnn"}, "it is one of autoencoder"),
         ({"recipe": "optimizers"}, "it is one of autoencoder"),
         ({"fix": ("epochs",)}, "FIELD=VALUE"),
@@ -233,6 +238,16 @@ def test_a_recipe_without_a_space_of_its_own_is_sought_by_the_usual_flags():
 def test_mistakes(flags, words):
     with pytest.raises(UserError, match=words):
         tune.check(Config(**flags))
+
+
+def test_hyperband_divides_epochs_that_are_known():
+    """Those of a memory task, and those that are given."""
+    search = Config(recipe="sequence_classifier", algorithm="hyperband")
+    tune.check(search)
+    assert tuning.epochs_of_trial(tune.settings(search, {})) == 5
+    fixed = dataclasses.replace(search, fix=("dataset=digits", "epochs=9"))
+    tune.check(fixed)
+    assert tuning.epochs_of_trial(tune.settings(fixed, {})) == 9
 
 
 def test_what_is_fixed_cannot_be_sought(space_file):

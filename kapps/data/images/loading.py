@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kapps.data.images.dataset import ImageData, Source, assemble
@@ -39,7 +39,7 @@ def load(
     spec: str,
     *,
     data_dir: str | os.PathLike | None = None,
-    image_size: int | tuple[int, int] | None = None,
+    image_size: int | tuple[int, int] | Callable[[int], int] | None = None,
     channels: int | None = None,
     validation_fraction: float = 0.1,
     seed: int = 0,
@@ -65,7 +65,8 @@ def load(
             labels.
         data_dir: where prepared datasets live; TFDS's directory by default. What is kept of a
             folder is in kapps_cache in it; by default in the user's cache directory.
-        image_size: side or (height, width) in pixels; that of the data by default.
+        image_size: side or (height, width) in pixels; that of the data by default. Or a function
+            from their longer side, of a folder its median, to the side that they are resized to.
         channels: 1 (grey) or 3 (colour); those of the data by default.
         validation_fraction: the part of train kept for validation.
         seed: of the validation split.
@@ -153,6 +154,9 @@ def read(
     decoded="auto",
 ) -> tuple[Source, folder.Report]:
     """All pictures of a dataset before they are divided, and what else a folder holds."""
+    if callable(image_size) and spec.kind not in ("folder", *patterns.KINDS):
+        own, _ = read(spec, data_dir, None, channels, memory_limit=memory_limit)
+        image_size = image_size(max(own.image_shape[:2]))
     if spec.kind == "folder":
         return folder.read_folder(
             spec.path,

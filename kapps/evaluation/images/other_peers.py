@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -16,24 +15,17 @@ import threadpoolctl
 from kapps import training
 from kapps.data import folds
 from kapps.evaluation.explanation import Explanation
-from kapps.evaluation.images.peers import FOLDS, PENALTIES, peer_features, picture_peers
-from kapps.evaluation.metrics.comparison import paired_bootstrap
+from kapps.evaluation.images.peers import peer_features, picture_peers
 from kapps.evaluation.metrics.labels import losses_of
-from kapps.evaluation.peers import TITLE, beaten, beside_peers
+from kapps.evaluation.peers import R2, Measure, beside_answers, beside_peers
+from kapps.training.fitting.linear_probe import FOLDS, PENALTIES
 
 if TYPE_CHECKING:
     from kapps.data import ImageData
 
-RESAMPLES = 200
 _CHOSEN_BY = 3  # labels: the penalty is that which suits the most even of them
 _ITERATIONS = 200
 _RIDGE = np.logspace(-2, 5, 15)
-
-
-class _Measure(NamedTuple):
-    name: str  # in metrics.json
-    words: str
-    of: Callable[[np.ndarray, np.ndarray], float]  # targets, answers
 
 
 def beside_picture_peers(
@@ -76,7 +68,7 @@ def beside_picture_peers(
     learn, measure, kind = (
         (label_chances, _AVERAGE_PRECISION, "logistic regressions")
         if images.kind == "labels"
-        else (ridge_answers, _R2, "ridge regression")
+        else (ridge_answers, R2, "ridge regression")
     )
     answers = {
         name: (f"{kind} on {where}", learn(x["train"], known, x["test"], seed))
@@ -84,7 +76,7 @@ def beside_picture_peers(
     }
     own = np.asarray(found.test_logits, np.float64)[rows["test"]]
     own = own[:, 0] if images.kind == "number" else own
-    return _beside(found, truth, own, answers, measure)
+    return beside_answers(found, truth, own, answers, measure)
 
 
 def _first_copy(features: Callable[[str], np.ndarray], split: str) -> np.ndarray:
@@ -156,31 +148,6 @@ def _standardized(known: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.
     return (known - mean) / std, (asked - mean) / std
 
 
-def _beside(found, truth, own, answers, measure: _Measure) -> Explanation:
-    metrics: dict[str, Any] = dict(found.metrics)
-    rows, winners = [("this network", measure.of(truth, own), "")], []
-    for name, (words, said) in answers.items():
-        pair = paired_bootstrap(
-            lambda at, said=said: np.asarray(
-                measure.of(truth[at], own[at]) - measure.of(truth[at], said[at])
-            ),
-            len(truth),
-            resamples=RESAMPLES,
-        )
-        score = measure.of(truth, said)
-        metrics[f"{name}_{measure.name}"] = score
-        ahead = f"ahead_of_{name}"
-        metrics[f"{ahead}_{measure.name}"] = pair.difference
-        metrics[f"{ahead}_low"], metrics[f"{ahead}_high"] = pair.low, pair.high
-        rows.append((words, score, f"{pair.low:+.3f} to {pair.high:+.3f}"))
-        if pair.high < 0:
-            winners.append((words, pair))
-    columns = ("model", measure.words, "this network is ahead by, 95 % interval")
-    tables = [(TITLE, columns, rows), *found.tables]
-    found = dataclasses.replace(found, metrics=metrics, tables=tables)
-    return beaten(found, winners, f"points of {measure.words}") if winners else found
-
-
 def _average_precision(truth: np.ndarray, answers: np.ndarray) -> float:
     """The mean of the labels that some of these pictures have, and some lack."""
     from sklearn.metrics import average_precision_score
@@ -192,12 +159,4 @@ def _average_precision(truth: np.ndarray, answers: np.ndarray) -> float:
     return float(np.mean([average_precision_score(truth[:, i], answers[:, i]) for i in known]))
 
 
-def _r2(truth: np.ndarray, answers: np.ndarray) -> float:
-    variance = np.var(truth, dtype=np.float64)
-    if not variance:
-        return float("nan")
-    return float(1 - np.mean((np.asarray(answers, np.float64) - truth) ** 2) / variance)
-
-
-_AVERAGE_PRECISION = _Measure("average_precision", "mean average precision", _average_precision)
-_R2 = _Measure("r2", "R²", _r2)
+_AVERAGE_PRECISION = Measure("average_precision", "mean average precision", _average_precision)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 import tensorflow as tf
-import threadpoolctl
 
-from kapps import models
-from kapps.data import folds
+from kapps import models, training
 from kapps.evaluation.peers import Peer
 
 if TYPE_CHECKING:
@@ -21,9 +18,6 @@ if TYPE_CHECKING:
 MOST = 2000  # pictures that peers learn from, and at most so many are asked about
 SMALLEST, LARGEST = 64, 160  # sides that the packaged backbone sees
 PIXELS = 16  # side of the pictures whose pixels are features
-PENALTIES = np.logspace(-4, 0, 5)  # C, of features of deviation 1
-FOLDS = 3
-_ITERATIONS = 200
 
 
 def picture_peers(
@@ -96,28 +90,9 @@ def logistic_labels(
         asked: features float [m, f].
         seed: of the folds.
     """
-    from sklearn.linear_model import LogisticRegression
-
-    mean, std = known.mean(axis=0), known.std(axis=0)
-    std = np.where(std > 1e-9, std, 1.0)
-    known, asked = (known - mean) / std, (asked - mean) / std
-
-    def said(c, rows, x):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # not converged: as good as it gets in that time
-            model = LogisticRegression(C=c, max_iter=_ITERATIONS, tol=1e-2)
-            return model.fit(known[rows], labels[rows]).predict(x)
-
-    every = np.arange(len(labels))
-    with threadpoolctl.threadpool_limits(1):
-        best, most = PENALTIES[0], -1
-        parts = list(folds(labels, FOLDS, seed=seed)) if len(labels) >= 2 * FOLDS else []
-        parts = [(rest, part) for rest, part in parts if len(np.unique(labels[rest])) > 1]
-        for c in PENALTIES:
-            right = sum(int(np.sum(said(c, r, known[p]) == labels[p])) for r, p in parts)
-            if right > most:
-                best, most = c, right
-        return np.asarray(said(best, every, asked))
+    classes = int(labels.max()) + 1
+    kernel, bias = training.logistic_weights(known, labels, classes, seed=seed)
+    return (asked @ kernel + bias).argmax(axis=1)
 
 
 def _some(split: Split, seed: int) -> np.ndarray:

@@ -114,6 +114,9 @@ def _read_run(root: Path, path: Path) -> dict[str, Any] | None:
     history = read_history(training.trained_in(path))
     accuracy, loss = (column(history, f"val_{name}") for name in ("accuracy", "loss"))
     config = facts.get("config")
+    if isinstance(config, dict):  # what its flags left open, and the data decided
+        settled = facts.get("settled") or {}
+        config = {**config, **{k: v for k, v in settled.items() if k in config}}
     return {
         "name": os.path.relpath(path, root) if path != root else path.resolve().name,
         "path": path,

@@ -179,7 +179,8 @@ def _numbers(series, history, answers, memory_task, kept) -> Explanation:
         f"Squared error per test series {mse:.4g}; of the best constant prediction "
         f"{series.baseline:.4g} ({len(targets)} series)."
     )
-    return Explanation(metrics, verdict, figures, [], headline=headline)
+    said = None if memory_task else answers["test"]
+    return Explanation(metrics, verdict, figures, [], headline=headline, test_logits=said)
 
 
 def _steps(series, history, answers, kept) -> Explanation:

@@ -27,6 +27,7 @@ from kapps.evaluation.metrics.classification import (
     top_losses,
 )
 from kapps.evaluation.metrics.comparison import mcnemar, paired_bootstrap
+from kapps.evaluation.peers import beaten
 from kapps.evaluation.tables.baselines import NAMES, as_matrix, fit_baselines
 from kapps.evaluation.verdicts.curves import Verdict
 from kapps.evaluation.verdicts.regression import regression_verdict
@@ -164,7 +165,7 @@ def _classification(model, table, history, kept, weighted, seed) -> Explanation:
         kept=kept,
         weighted=weighted,
     )
-    compared, differences = {NETWORK: found}, {NETWORK: ""}
+    compared, differences, winners = {NETWORK: found}, {NETWORK: ""}, []
     x, right = as_matrix(table, test), logits.argmax(axis=-1) == test.targets
     for name, estimator in fit_baselines(table, seed).items():
         scores = np.full((len(test), len(names)), -np.inf)
@@ -175,7 +176,10 @@ def _classification(model, table, history, kept, weighted, seed) -> Explanation:
             metrics[f"{name}_{measure}"] = compared[name][measure]
         pair = mcnemar(right, scores.argmax(axis=-1) == test.targets)
         metrics[f"ahead_of_{name}_accuracy"] = pair.difference
+        metrics[f"ahead_of_{name}_low"], metrics[f"ahead_of_{name}_high"] = pair.low, pair.high
         metrics[f"ahead_of_{name}_p"] = pair.p
+        if pair.high < 0:
+            winners.append((NAMES[name], pair))
         differences[name] = f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f} (p = {pair.p:.2g})"
     rows = [
         (
@@ -230,7 +234,8 @@ def _classification(model, table, history, kept, weighted, seed) -> Explanation:
         *class_tables(found, "rows"),
         ("Worst mistakes", ("data row", "true", "predicted", "probability of the truth"), worst),
     ]
-    return _explanation(table, metrics, temperature, verdict, figures, tables)
+    found = _explanation(table, metrics, temperature, verdict, figures, tables)
+    return beaten(found, winners) if winners else found
 
 
 def _thresholds(test, logits, temperature, names, metrics) -> tuple[str, Figure, str]:
@@ -254,13 +259,16 @@ def _regression(model, table, history, kept, seed) -> Explanation:
     found = regression.regression_metrics(test.targets, answers, seed=seed)
     metrics: dict[str, Any] = {f"test_{name}": value for name, value in found.items()}
     compared, x, linear_r2 = {NETWORK: found}, as_matrix(table, test), None
-    differences = {NETWORK: ""}
+    differences, winners = {NETWORK: ""}, []
     squares = (answers.astype(np.float64) - test.targets) ** 2
     for name, estimator in fit_baselines(table, seed).items():
         said = estimator.predict(x)
         compared[name] = regression.regression_metrics(test.targets, said, seed=seed)
         pair = paired_bootstrap(_ahead(squares, (said - test.targets) ** 2, test), len(test))
         metrics[f"ahead_of_{name}_r2"] = pair.difference
+        metrics[f"ahead_of_{name}_low"], metrics[f"ahead_of_{name}_high"] = pair.low, pair.high
+        if pair.high < 0:
+            winners.append((NAMES[name], pair))
         differences[name] = f"{pair.low:+.3f} to {pair.high:+.3f}"
         for measure in ("mae", "rmse", "r2", "r2_low", "r2_high"):
             metrics[f"{name}_{measure}"] = compared[name][measure]
@@ -314,7 +322,8 @@ def _regression(model, table, history, kept, seed) -> Explanation:
         ("Beside other models, on the same rows", columns, rows),
         ("Worst mistakes", ("data row", "true", "predicted"), worst),
     ]
-    return _explanation(table, metrics, 1.0, verdict, figures, tables)
+    found = _explanation(table, metrics, 1.0, verdict, figures, tables)
+    return beaten(found, winners, "points of R²") if winners else found
 
 
 def _ahead(ours: np.ndarray, theirs: np.ndarray, test: TableSplit) -> Callable:

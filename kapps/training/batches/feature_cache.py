@@ -252,6 +252,9 @@ class FeatureBatches(IndexedBatches):
         batch_size: examples per step over all devices.
         seed: of the order and of the copies.
         targets: `(rows int64 [b]) -> what follows the features in a batch`, a tuple, in graph mode.
+
+    Attributes:
+        features: as they were given.
     """
 
     def __init__(
@@ -262,6 +265,7 @@ class FeatureBatches(IndexedBatches):
         seed: int = 0,
         targets: Callable[[tf.Tensor], tuple],
     ):
+        self.features = features
         copies, examples, _ = features.shape
         gather = gatherer(features)
 

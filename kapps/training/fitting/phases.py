@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import keras
@@ -18,7 +18,9 @@ from kapps import files
 from kapps.data import TrainingBatches
 from kapps.training.fitting.kept_epoch import best_epoch
 from kapps.training.fitting.resumable import History, fit
+from kapps.training.flags.fine_tuning import PROBE
 from kapps.training.flags.groups import CommonFlags
+from kapps.training.optim.optimizers import usual_learning_rate
 from kapps.training.run_directory import run as runs
 
 
@@ -112,6 +114,18 @@ def better_phase(
     names = list(histories)
     best = [histories[name].rows[histories[name].best_epoch - 1] for name in names]
     return names[best_epoch(best, monitor, mode) or 0]
+
+
+def phase_rates(config: Any, names: Iterable[str]) -> dict[str, float]:
+    """The highest learning rate of each phase; what is added to fine-tuning has its.
+
+    Args:
+        config: a recipe's flags, `FineTuningFlags` among them.
+        names: of the phases.
+    """
+    rate = config.learning_rate or usual_learning_rate(config.optimizer)
+    tuned = config.fine_tune_learning_rate or rate / 3.0
+    return {name: rate if name == PROBE else tuned for name in names}
 
 
 class Phase:

@@ -47,7 +47,8 @@ def check(
     check_ranges(config)
     check_directories(config)
     check_exclusions(config)
-    check_batch(config.batch_size, named_devices(config.devices))
+    if config.batch_size:  # what is left open is checked when it is known
+        check_batch(config.batch_size, named_devices(config.devices))
 
 
 def check_directories(config: Any) -> None:

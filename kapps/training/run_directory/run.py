@@ -433,6 +433,8 @@ def _shorter_runs(run: Run) -> list[str]:
         return {k: v for k, v in config.items() if k not in (*NOT_IDENTITY, "epochs")}
 
     hints, now = [], run.config["epochs"]
+    if now is None:  # chosen by the data
+        return []
     for path in sorted(run.path.parent.glob("*/metrics.json")):
         try:
             config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["config"]
@@ -452,7 +454,7 @@ def _how_to_go_on(run: Run, was: dict[str, Any], differing: list[str]) -> str:
     if differing != ["epochs"] or "more_epochs" not in run.config:
         return ""
     before, now = was.get("epochs"), run.config["epochs"]
-    if not isinstance(before, int) or now <= before:
+    if not (isinstance(before, int) and isinstance(now, int)) or now <= before:
         return ""
     return (
         f"To train that run longer: --epochs {before} --more-epochs {now - before}; to begin "

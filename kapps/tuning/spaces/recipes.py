@@ -75,7 +75,7 @@ SPACES = {
         choice("units", "32", "64,32", "128,64", "128,128,64"),
         choice("normalization", "none", "batch"),
     ],
-    "sequence_classifier": [RATE, BATCH, DROPOUT],
+    "sequence_classifier": [RATE, BATCH | {"default": 64}, DROPOUT],
     "char_rnn": [
         RATE | {"default": 1e-2},
         DROPOUT,

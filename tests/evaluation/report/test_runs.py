@@ -76,6 +76,17 @@ def test_runs_are_found_with_their_state(root):
     assert runs["z_broken_config"]["problem"] == "config.json: is not an object"
 
 
+def test_what_the_data_decided_stands_where_the_flags_left_it_open(tmp_path):
+    facts = {
+        "recipe": "sequence_classifier",
+        "config": {"epochs": None, "model": "auto", "seed": 1},
+    }
+    facts["settled"] = {"epochs": 7, "model": "rnn", "why": "it was better"}
+    (tmp_path / "config.json").write_text(json.dumps(facts))
+    (run,) = evaluation.find_runs(tmp_path)
+    assert run["config"] == {"epochs": 7, "model": "rnn", "seed": 1}
+
+
 def test_the_root_may_be_a_run_itself(root):
     (run,) = evaluation.find_runs(root / "image_classifier" / "a")
     assert run["name"] == "a"

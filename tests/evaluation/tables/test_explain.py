@@ -106,6 +106,23 @@ def test_a_report_on_a_classifier(cancer, logistic):
 
 
 @pytest.mark.slow
+def test_a_simple_model_that_wins_is_named_in_the_verdict(cancer):
+    """A network that always says the more frequent class, where the linear model knows better."""
+    model = models.tabular_mlp(cancer.columns, 2, units=())
+    model.set_weights([np.zeros((30, 2)), np.array([0.0, 1.0])])
+    found = evaluation.explain_table(model, cancer, history())
+    share = np.bincount(cancer.splits["test"].targets).max() / 114
+    behind = {name: share - found.metrics[f"{name}_accuracy"] for name in ("linear", "constant")}
+    assert found.metrics["ahead_of_linear_accuracy"] == pytest.approx(behind["linear"])
+    assert found.metrics["ahead_of_linear_high"] < 0
+    assert behind["constant"] == 0 and found.metrics["ahead_of_constant_high"] > 0
+    best = max(("linear", "gradient_boosting"), key=lambda n: found.metrics[f"{n}_accuracy"])
+    words = {"linear": "linear model", "gradient_boosting": "gradient boosting"}[best]
+    told = f"{words} (scikit-learn), by {100 * (found.metrics[f'{best}_accuracy'] - share):.1f}"
+    assert told in found.verdict.sentence and told in found.notes[0]
+
+
+@pytest.mark.slow
 def test_a_report_on_a_regression():
     """A column that says it all, and one that says nothing."""
     rng = np.random.default_rng(0)
@@ -140,12 +157,19 @@ def test_a_report_on_a_regression():
     assert metrics["test_rmse"] == pytest.approx(1.0, abs=0.15)
     assert metrics["constant_r2"] < 0.02 < metrics["gradient_boosting_r2"]
     assert metrics["verdict"] == "well fitted"
+    assert "A simple model" not in found.verdict.sentence and not found.notes
     worst = found.tables[1][2]
     errors = [abs(true - said) for _, true, said in worst]
     assert errors == sorted(errors, reverse=True)
     assert worst[0][0] - 1 == 300 + np.argmax(
         np.abs(evaluation.predict_table(model, splits["test"]) - splits["test"].targets)
     )
+    # One that always says the mean explains nothing; of the variance of 226, noise is 1.
+    model.set_weights([np.zeros((2, 1)), np.array([5 * columns["a"]["mean"]])])
+    told = evaluation.explain_table(model, table, history(train_loss=0.01, val_loss=0.01))
+    assert told.metrics["ahead_of_linear_r2"] == pytest.approx(-1, abs=0.05)
+    assert told.metrics["ahead_of_linear_high"] < -0.9 and "points of R²" in told.notes[0]
+    assert "linear model (scikit-learn), by" in told.verdict.sentence
 
 
 @pytest.mark.slow

@@ -14,7 +14,13 @@ from kapps.data.images.dataset import Source
 from kapps.data.images.files import formats
 from kapps.data.images.files.decode import RESIZES, Reading, decode_image, sixteen_bits
 from kapps.data.images.files.decoded import decode_pictures
-from kapps.data.images.files.headers import Header, asked_channels, asked_size, common_size
+from kapps.data.images.files.headers import (
+    Header,
+    asked_channels,
+    asked_size,
+    common_size,
+    median_side,
+)
 from kapps.data.images.files.index import FolderIndex, Reader, folder_index
 from kapps.data.images.files.labels import Labeller
 from kapps.data.images.files.listing import Listing, Picture, list_folder
@@ -255,7 +261,10 @@ def _choose_shape(
     pictures: list[Picture], headers: dict[str, Header], image_size, channels
 ) -> tuple[tuple[int, int, int], list[str]]:
     known = [headers[picture.name] for picture in pictures if picture.name in headers]
-    size, depth, notes = asked_size(image_size), asked_channels(channels), []
+    depth, notes = asked_channels(channels), []
+    if callable(image_size):
+        image_size = image_size(median_side((each.height, each.width) for each in known))
+    size = asked_size(image_size)
     if size is None:
         size, note = common_size((header.height, header.width) for header in known)
         notes = [note] if note else []

@@ -89,6 +89,18 @@ def common_size(sizes: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], str 
     return (side, side), note
 
 
+def median_side(sizes: Iterable[tuple[int, int]]) -> int:
+    """The median of the longer sides of pictures of these sizes.
+
+    Raises:
+        UserError: there are none.
+    """
+    sides = [max(size) for size in sizes]
+    if not sides:
+        raise UserError("the size of no picture could be read; give image_size")
+    return round(float(np.median(sides)))
+
+
 def asked_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     """Checks the `image_size` argument: a side, or (height, width).
 

@@ -185,6 +185,9 @@ def test_the_size_is_chosen_from_the_pictures(make_folder, noise):
         "chooses another size",
     )
     assert data.load(f"folder:{root}", image_size=(6, 7)).image_shape == (6, 7, 3)
+    # A function is asked about the longer sides, ten of 50 and ten of 90.
+    by_side = data.load(f"folder:{root}", image_size=lambda side: {70: 9}[side])
+    assert by_side.image_shape == (9, 9, 3)
     huge = make_folder(
         {f"{name}/{i}.png": noise(i, 600, 600) for name in "ab" for i in range(4)}, "huge"
     )
