@@ -20,11 +20,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import keras
 import tensorflow as tf
 
+from kapps.data import TrainingBatches
 from kapps.training.distributed.devices import cluster
 from kapps.training.fitting.phases import better_phase
 from kapps.training.fitting.resumable import fit
@@ -132,7 +133,8 @@ def _model(config, series, run, devices, compiled, batches) -> tuple[str, str]:
         with scope(one, run, devices):
             model = compiled(one, TRIAL_STEPS)
         print(f"trial     {name}: {TRIAL_STEPS} steps")  # noqa: T201
-        histories[name] = fit(model, _FirstSteps(train), validation, epochs=1, verbose=0)
+        first = cast(TrainingBatches, _FirstSteps(train))
+        histories[name] = fit(model, first, validation, epochs=1, verbose=0)
         keras.backend.clear_session()
     best = better_phase(histories, "val_accuracy", "max")
     told = ", ".join(

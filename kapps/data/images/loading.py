@@ -3,12 +3,13 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from kapps.data.images.dataset import ImageData, Source, assemble
 from kapps.data.images.files import folder, shards
 from kapps.data.images.files.grouping import picture_groups
+from kapps.data.images.files.headers import ImageSize
 from kapps.data.images.files.index import cache_directory, spec_directory
 from kapps.data.images.files.labels import Labeller, by_pattern, by_table
 from kapps.data.shards import patterns
@@ -39,7 +40,7 @@ def load(
     spec: str,
     *,
     data_dir: str | os.PathLike | None = None,
-    image_size: int | tuple[int, int] | Callable[[int], int] | None = None,
+    image_size: ImageSize = None,
     channels: int | None = None,
     validation_fraction: float = 0.1,
     seed: int = 0,
@@ -144,7 +145,7 @@ def load_as_configured(config: Mapping[str, Any], **settings: Any) -> ImageData:
 def read(
     spec: Spec,
     data_dir=None,
-    image_size=None,
+    image_size: ImageSize = None,
     channels=None,
     skip_broken=False,
     memory_limit=_MEMORY_LIMIT,
@@ -154,9 +155,6 @@ def read(
     decoded="auto",
 ) -> tuple[Source, folder.Report]:
     """All pictures of a dataset before they are divided, and what else a folder holds."""
-    if callable(image_size) and spec.kind not in ("folder", *patterns.KINDS):
-        own, _ = read(spec, data_dir, None, channels, memory_limit=memory_limit)
-        image_size = image_size(max(own.image_shape[:2]))
     if spec.kind == "folder":
         return folder.read_folder(
             spec.path,
@@ -187,6 +185,9 @@ def read(
         raise UserError(f"--target-kind {target_kind} is for folder:PATH with --labels")
     if resize not in ("auto", "stretch"):
         raise UserError(f"--resize {resize} is for folder:PATH")
+    if callable(image_size):
+        own, _ = read(spec, data_dir, None, channels, memory_limit=memory_limit)
+        image_size = image_size(max(own.image_shape[:2]))
     if spec.kind == "npz":
         source = arrays.read_npz(spec.path, image_size, channels, memory_limit)
     elif spec.kind == "tfds":

@@ -16,6 +16,7 @@ from kapps.data.images.files.decode import RESIZES, Reading, decode_image, sixte
 from kapps.data.images.files.decoded import decode_pictures
 from kapps.data.images.files.headers import (
     Header,
+    ImageSize,
     asked_channels,
     asked_size,
     common_size,
@@ -45,7 +46,7 @@ class Report:
 
 def read_folder(
     root: pathlib.Path,
-    image_size: int | tuple[int, int] | None,
+    image_size: ImageSize,
     channels: int | None,
     skip_broken: bool,
     memory_limit: int,
@@ -96,7 +97,7 @@ def read_listed(
     root: pathlib.Path | str,
     listing: Listing,
     index: FolderIndex,
-    image_size,
+    image_size: ImageSize,
     channels,
     skip_broken: bool,
     memory_limit: int,
@@ -258,13 +259,14 @@ def _splits(listing: Listing) -> list[str | None]:
 
 
 def _choose_shape(
-    pictures: list[Picture], headers: dict[str, Header], image_size, channels
+    pictures: list[Picture], headers: dict[str, Header], image_size: ImageSize, channels
 ) -> tuple[tuple[int, int, int], list[str]]:
     known = [headers[picture.name] for picture in pictures if picture.name in headers]
     depth, notes = asked_channels(channels), []
     if callable(image_size):
-        image_size = image_size(median_side((each.height, each.width) for each in known))
-    size = asked_size(image_size)
+        size = asked_size(image_size(median_side((each.height, each.width) for each in known)))
+    else:
+        size = asked_size(image_size)
     if size is None:
         size, note = common_size((header.height, header.width) for header in known)
         notes = [note] if note else []

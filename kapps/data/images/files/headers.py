@@ -1,7 +1,7 @@
 """Sizes of pictures from their headers, and the common shape that follows from them."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -17,6 +17,8 @@ _ORIENTATION_TAG = 0x0112
 _GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"}
 _LARGEST_KEPT = 512  # pictures all of one size keep it up to here
 _STEP, _SMALLEST, _LARGEST = 32, 32, 224
+# A side, (height, width), a function of the images' own side, or theirs.
+ImageSize = int | tuple[int, int] | Callable[[int], int] | None
 
 
 @dataclass(frozen=True)

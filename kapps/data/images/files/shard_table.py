@@ -64,7 +64,7 @@ def write_table(path: pathlib.Path, version: bytes, shards: dict[str, Shard]) ->
     for column, kind in _NUMBERS.items():
         cells = [cell for shard in shards.values() for cell in getattr(shard, column)]
         arrays[column] = np.array(cells, kind)
-    files.write_atomically(path, lambda file: np.savez(file, **arrays))
+    files.write_atomically(path, lambda file: np.savez(file, **arrays))  # pyright: ignore
 
 
 def read_table(path: pathlib.Path, version: bytes) -> dict[str, Shard]:

@@ -22,7 +22,7 @@ import numpy as np
 from kapps.data.images.dataset import Source
 from kapps.data.images.files import formats, shard_table
 from kapps.data.images.files.folder import Report, read_listed
-from kapps.data.images.files.headers import Header, header_of
+from kapps.data.images.files.headers import Header, ImageSize, header_of
 from kapps.data.images.files.index import SETTLED, Entry, FolderIndex, Reader, kept_index
 from kapps.data.images.files.listing import START, Listing, Picture, classify
 from kapps.data.images.files.shard_labels import name_classes
@@ -188,7 +188,7 @@ class _RowReader:
 def read_shards(
     kind: str,
     pattern: str,
-    image_size: int | tuple[int, int] | None,
+    image_size: ImageSize,
     channels: int | None,
     skip_broken: bool,
     memory_limit: int,
