@@ -35,8 +35,22 @@ def test_the_faster_of_two_measurements_is_chosen(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_measurement_is_a_time():
-    assert 0 < precision._step_seconds(small(), 8) < 60
+@pytest.mark.parametrize("name", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "build",
+    [
+        small,
+        # These have losses of their own, and refuse any other.
+        lambda: models.dense_autoencoder((8, 8, 1), 3, units=5),
+        lambda: models.dense_vae((8, 8, 1), 3, units=5),
+        lambda: models.vq_vae((8, 8, 1), codes=4, code_dim=2, filters=(2, 2)),
+        lambda: models.gan((8, 8, 1), 3, filters=2, dense_units=0).discriminator,
+    ],
+    ids=["classifier", "autoencoder", "vae", "vq_vae", "discriminator"],
+)
+def test_a_measurement_is_a_time(build, name):
+    with policy(name):
+        assert 0 < precision._step_seconds(build(), 8) < 60
 
 
 @pytest.mark.parametrize(("has", "why"), [(False, "no bfloat16"), (True, "too small")])
