@@ -228,6 +228,7 @@ def test_two_devices_learn_what_one_does(tmp_path):
         ({"units": (8, 0)}, "--units 8 0"),
         ({"dropout": 1.0}, "--dropout"),
         ({"validation_fraction": 0.0}, "--validation-fraction"),
+        ({"memory_limit": 0.0}, "--memory-limit"),
         ({"schedule": "step", "warmup": 0.1}, "no --warmup"),
         ({"task": "regression", "class_weights": True}, "--class-weights"),
         ({"devices": "cpu:2", "batch_size": 33}, "32 or 34"),
