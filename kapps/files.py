@@ -60,6 +60,45 @@ def finite(value: Any) -> Any:
     return value
 
 
+def to_json(value: Any) -> str:
+    """JSON on one line for what is read again by `from_json`, to the last bit.
+
+    A number that is not finite, of which JSON knows none, is written as `{"float": "nan"}`; NumPy's
+    numbers become Python's.
+
+    Raises:
+        TypeError: a value that JSON cannot hold.
+    """
+    return json.dumps(_tagged(value), separators=(",", ":"), allow_nan=False)
+
+
+def from_json(text: str | bytes) -> Any:
+    """The value that `to_json` has written.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    return json.loads(text, object_hook=_untagged)
+
+
+def _tagged(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _tagged(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_tagged(one) for one in value]
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    return value
+
+
+def _untagged(found: dict[str, Any]) -> Any:
+    if found.keys() == {"float"} and isinstance(found["float"], str):
+        return float(found["float"])
+    return found
+
+
 def user_cache() -> pathlib.Path:
     """Where things are kept that can be made again.
 

@@ -85,6 +85,11 @@ def check(config: Config) -> None:
             raise UserError(f"{config.recipe} has no {name!r}; it has {sorted(known - MANAGED)}")
         if name in config.fixed and name in sought:
             raise UserError(f"{name} is fixed and sought: take it out of one of them")
+    if config.algorithm == "hyperband" and "epochs" in sought:
+        raise UserError(
+            "epochs: with --algorithm hyperband the round says how long a trial is trained. Take "
+            "it out of the space; --fix epochs=N says how long the last round is"
+        )
     tuning.check_hyperband(config, tuning.epochs_of_trial(settings(config, {})))
 
 

@@ -2,7 +2,8 @@
 
 predict_logits            every example of a split once -> logits [n, classes]
 classification_metrics    accuracy with its interval, loss, per class, confusion, top-5
-top_losses                the examples the model is most wrong about
+top_losses, worst_mistakes
+                          the examples the model is most wrong about; wrong answers only
 wilson_interval           the interval of a proportion
 softmax                   logits -> probabilities, with a temperature
 expected_calibration_error, reliability_bins, fit_temperature

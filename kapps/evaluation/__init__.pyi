@@ -141,6 +141,7 @@ from .metrics.classification import (
     predict_logits as predict_logits,
     top_losses as top_losses,
     wilson_interval as wilson_interval,
+    worst_mistakes as worst_mistakes,
 )
 from .metrics.comparison import (
     PairedDifference as PairedDifference,

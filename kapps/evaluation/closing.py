@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kapps import models, training
-from kapps.data import ImageData, twins_in_train
+from kapps.data import ImageData, PointData, Split, twins_in_train
 from kapps.evaluation.plots.figure import save_png
 from kapps.evaluation.report.comparing import beside_previous, keep_predictions
 from kapps.evaluation.report.gradients import explain_gradient_flow
@@ -80,13 +80,7 @@ def close(
     }
     found = with_twins(found, data)
     metrics |= {name: found.metrics[name] for name in found.metrics.keys() - metrics.keys()}
-    if found.label_issues:
-        training.write_rows(
-            run.path / "label_issues.csv", [dict(row) for row in found.label_issues]
-        )
-    if found.label_rows:
-        training.write_rows(run.path / "labels.csv", [dict(row) for row in found.label_rows])
-    keep_predictions(run, found)
+    keep_rows(run, found)
     drawn, animations = [], found.animations
     if not animations:
         drawn, animations = samples_by_epoch(run.path)
@@ -113,6 +107,23 @@ def close(
     return metrics
 
 
+def keep_rows(run: training.Run, found: Explanation) -> None:
+    """Write label_issues.csv, labels.csv and predictions.npz, as far as there is something in them.
+
+    What a model before this one has left in the directory, an earlier winner of a search, goes.
+
+    Args:
+        run: where to.
+        found: of its model.
+    """
+    for name, rows in (("label_issues.csv", found.label_issues), ("labels.csv", found.label_rows)):
+        if rows:
+            training.write_rows(run.path / name, [dict(row) for row in rows])
+        else:
+            (run.path / name).unlink(missing_ok=True)
+    keep_predictions(run, found)
+
+
 def with_twins(found: Explanation, examples: Any) -> Explanation:
     """Also what is said of test pictures that are in the training split, unless it is there.
 
@@ -120,16 +131,33 @@ def with_twins(found: Explanation, examples: Any) -> Explanation:
         found: of any model.
         examples: what it was trained on; nothing is said of what is no pictures.
     """
-    if not isinstance(examples, ImageData) or "near_duplicates" in found.metrics:
+    images = _pictures(examples)
+    if images is None or "near_duplicates" in found.metrics:
         return found
-    near = twins_in_train(examples)
-    metrics, notes, tables = near_duplicate_findings(examples, near)
+    near = twins_in_train(images)
+    metrics, notes, tables = near_duplicate_findings(images, near)
     return dataclasses.replace(
         found,
         metrics={**found.metrics, **metrics},
         notes=[*found.notes, *notes],
         tables=[*found.tables, *tables],
     )
+
+
+def _pictures(examples: Any) -> ImageData | None:
+    """The data as images, also those that are in memory as points; None of others."""
+    if isinstance(examples, ImageData):
+        return examples
+    if not isinstance(examples, PointData) or examples.x["train"].ndim != 4:
+        return None
+    import tensorflow as tf
+
+    splits = {
+        name: Split(examples.y[name], lambda rows, x=x: tf.gather(x, rows))
+        for name, x in examples.x.items()
+    }
+    shape = examples.x["train"].shape[1:]
+    return ImageData(examples.spec, examples.class_names, shape, splits, examples.fingerprint)
 
 
 def close_search(
@@ -168,6 +196,8 @@ def close_search(
     found = explain_search(results, metrics)
     figures, tables = found.figures, found.tables
     if winner is not None:
+        keep_rows(run, winner)
+        notes = (*notes, *winner.notes)
         figures = [*figures, *((f"Winner: {name}", f, words) for name, f, words in winner.figures)]
         tables = [*tables, *winner.tables]
     for name, figure, _ in figures:
@@ -188,6 +218,8 @@ def close_search(
         notes=(*notes, *found.notes, *run.notes),
     )
     run.finish(metrics)
+    for note in found.notes:
+        print(f"note      {note}")  # noqa: T201
     if winner is not None:
         print(summary(metrics, run.path))  # noqa: T201
     else:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from kapps.evaluation.metrics.calibration import expected_calibration_error, softmax
+from kapps.evaluation import plots
+from kapps.evaluation.metrics.calibration import calibration
 from kapps.evaluation.metrics.classification import baseline_accuracy, classification_metrics
 from kapps.evaluation.verdicts.collapse import Judgement
 from kapps.evaluation.verdicts.curves import Verdict
@@ -60,13 +61,15 @@ def accuracy_headline(metrics: Mapping[str, Any], examples: str) -> str:
     """The test figures of a classifier in one sentence.
 
     Args:
-        metrics: with `test_accuracy`, its interval, `test_examples` and `test_ece`.
+        metrics: with `test_accuracy`, its interval, `test_examples`, `test_ece` and
+            `test_ece_if_calibrated`.
         examples: what was counted, "images" for one.
     """
     accuracy, low, high = (metrics[f"test_accuracy{part}"] for part in ("", "_low", "_high"))
     return (
         f"Test accuracy {accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, "
-        f"{metrics['test_examples']} {examples}), calibration error {metrics['test_ece']:.2%}."
+        f"{metrics['test_examples']} {examples}), calibration error {metrics['test_ece']:.2%} "
+        f"(by chance alone {metrics['test_ece_if_calibrated']:.2%})."
     )
 
 
@@ -94,7 +97,6 @@ def measure_classifier(
         UserError: no examples, or logits that are not finite numbers.
     """
     found = classification_metrics(labels, logits, class_names)
-    before, after = softmax(logits), softmax(logits, temperature)
     metrics = {
         f"test_{name}": value
         for name, value in found.items()
@@ -103,10 +105,55 @@ def measure_classifier(
     return found, {
         **metrics,
         "test_examples": found["examples"],
-        "test_ece": expected_calibration_error(labels, after),
-        "test_ece_before_temperature": expected_calibration_error(labels, before),
+        **calibration_metrics(labels, logits, temperature),
+    }
+
+
+def calibration_metrics(
+    labels: np.ndarray, logits: np.ndarray, temperature: float
+) -> dict[str, float]:
+    """What a temperature does to the test split, under the names of metrics.json.
+
+    `test_loss_after_temperature` and `test_ece` are those of the probabilities that are served;
+    `test_ece_if_calibrated` is what a perfectly calibrated classifier shows on as many examples,
+    and 95 % of such classifiers stay below `test_ece_if_calibrated_high`.
+
+    Args:
+        labels: int [n].
+        logits: [n, classes].
+        temperature: fitted on validation.
+    """
+    found = calibration(labels, logits, temperature)
+    return {
+        "test_loss_after_temperature": found.loss,
+        "test_ece": found.ece,
+        "test_ece_before_temperature": found.ece_before,
+        "test_ece_if_calibrated": found.ece_if_calibrated,
+        "test_ece_if_calibrated_high": found.ece_if_calibrated_high,
         "temperature": temperature,
     }
+
+
+def calibration_figure(
+    labels: np.ndarray, logits: np.ndarray, metrics: Mapping[str, Any], fitted: str = ""
+) -> tuple[str, Figure, str]:
+    """The reliability diagram of the test split, and what chance alone would show in it.
+
+    Args:
+        labels: int [n].
+        logits: [n, classes].
+        metrics: with those of `calibration_metrics`.
+        fitted: on which condition a temperature is.
+    """
+    usual, high = (100 * metrics[f"test_ece_if_calibrated{part}"] for part in ("", "_high"))
+    return (
+        "Calibration",
+        plots.reliability_diagram(labels, logits, metrics["temperature"]),
+        "Are predictions made with 90 % confidence right 90 % of the time? A temperature fitted on "
+        f"validation{fitted} is folded into the exported model. On {len(labels)} examples a "
+        f"perfectly calibrated network is off by {usual:.1f} points by chance, and by more than "
+        f"{high:.1f} in one case of twenty.",
+    )
 
 
 def judge_classifier(

@@ -129,10 +129,12 @@ class HyperModelTrials:
         if trial.epochs is not None:
             kwargs["epochs"] = trial.epochs
         if first:
-            kwargs["initial_epoch"] = first
             copy_checkpoints(trial, BEST)
+            # On a machine that does not share the chief's directory there is nothing to go on
+            # with, and fresh weights need all of the epochs.
             if model.built and (trial.directory / BEST).exists():
                 _load(model, trial.directory / BEST)
+                kwargs["initial_epoch"] = first
         kwargs["callbacks"] = [
             *_callbacks_of(trial, kwargs.get("callbacks") or []),
             Reporter(trial),

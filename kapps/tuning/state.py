@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import shutil
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 import keras_tuner as kt
 
+from kapps import files
 from kapps.errors import UserError
 from kapps.tuning import oracles, results
 from kapps.tuning.oracles.pruning import Pruner
@@ -296,7 +296,7 @@ class SearchState:
     def kept(self, trial: str) -> dict[str, Any] | None:
         """The result of a trial that had ended when it, or this process, was killed."""
         try:
-            return json.loads((self._directory(trial) / "result.json").read_text())
+            return files.from_json((self._directory(trial) / "result.json").read_text())
         except (OSError, ValueError):
             return None
 
@@ -330,4 +330,4 @@ def _number(value: float | None) -> float:
 
 
 def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value))
+    return files.from_json(files.to_json(value))

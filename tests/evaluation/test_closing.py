@@ -37,6 +37,15 @@ def test_twins_are_told_of_every_recipe_of_pictures(images, monkeypatch):
     assert closing.with_twins(found(), object()).metrics == {}
 
 
+def test_twins_are_told_of_images_that_a_perceptron_learned(images):
+    """It holds them as points: two classes of digits, of which three test images are copies."""
+    points = data.only_classes(images, ("3", "8"))
+    points.x["test"][:3] = points.x["train"][:3]
+    told = closing.with_twins(found(), points)
+    assert told.metrics == {"near_duplicates": 3} and told.tables[0][2][0][3] in ("3", "8")
+    assert closing.with_twins(found(), data.load_points("blobs")).metrics == {}
+
+
 def test_what_a_run_ends_with(images, tmp_path, capsys):
     """Of three epochs the second is kept, and that is what the figures say."""
     config = small.Config(str(tmp_path / "run"))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import json_files
 import small_transfer
 from crashes import Crash, Crashed
 from distribution.worker import SETTINGS
@@ -98,4 +99,5 @@ def test_begun_ended_gone_on_with_published_and_asked(recipe, texts, tmp_path, m
         numbers = [value.numpy() for value in said.values() if value.dtype.is_floating]
         assert all(np.isfinite(value).all() for value in numbers)
     assert list(serving.versions(tmp_path / "served")) == [1]
+    assert "metrics.json" in json_files.checked(tmp_path)
     assert call(module, config) == metrics

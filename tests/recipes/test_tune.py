@@ -106,6 +106,39 @@ def test_trials_end_before_the_test_split_is_looked_at(finished, tmp_path, monke
     again.close()
 
 
+def test_what_is_promoted_goes_on_and_its_schedule_ends_with_the_round(tmp_path):
+    """Two epochs, then five in all: the rate is at its end after the second, and the fifth."""
+    config = Config(recipe="tabular", fix=("dataset=iris", "units=8", "epochs=5"))
+    target = tune.RecipeTrials(config, str(tmp_path))
+
+    def trained(number, epochs, past=None):
+        told = []
+        job = {
+            "number": number,
+            "values": {"learning_rate": 0.01, "tuner/epochs": epochs, "tuner/bracket": 1},
+            "space": [],
+            "seeds": [0],
+            "epochs": epochs,
+            "directory": str(tmp_path / f"{number:04d}"),
+            "past": past,
+        }
+        trial = tuning.Trial(job, 0, lambda message: told.append(len(message["rows"])) or True)
+        told.clear()
+        target(trial)
+        trial.close()
+        facts = training.read_json(trial.directory / "run/config.json")
+        assert facts["config"]["epochs"] == epochs
+        rows = list(csv.DictReader((trial.directory / "run/metrics.csv").read_text().splitlines()))
+        return len(told), [float(row["learning_rate"]) for row in rows], trial.rows
+
+    begun, rates, first = trained(0, 2)
+    assert begun == 2 and rates[-1] < 0.1 * max(rates)
+    went_on, rates, rows = trained(1, 5, str(tmp_path / "0000"))
+    assert went_on == 3 and [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
+    assert rows[:2] == first and len(rates) == 5
+    assert rates[-1] < 0.1 * max(rates[2:])
+
+
 class Killed(BaseException):
     pass
 
@@ -223,6 +256,7 @@ def test_a_recipe_without_a_space_of_its_own_is_sought_by_the_usual_flags():
             {"recipe": "sequence_classifier", "algorithm": "hyperband", "fix": ("dataset=digits",)},
             "--fix epochs=27",
         ),
+        ({"algorithm": "hyperband", "space": "EPOCHS"}, "the round says how long"),
         ({"recipe": "tune_cnn"}, "it is one of autoencoder"),
         ({"recipe": "optimizers"}, "it is one of autoencoder"),
         ({"fix": ("epochs",)}, "FIELD=VALUE"),
@@ -235,7 +269,13 @@ def test_a_recipe_without_a_space_of_its_own_is_sought_by_the_usual_flags():
         ({"max_trials": 0}, "--max-trials"),
     ],
 )
-def test_mistakes(flags, words):
+def test_mistakes(flags, words, tmp_path):
+    if "space" in flags:
+        path = tmp_path / "space.json"
+        path.write_text(
+            json.dumps([{"name": "epochs", "kind": "int", "min": 1, "max": 9, "default": 6}])
+        )
+        flags = flags | {"space": str(path)}
     with pytest.raises(UserError, match=words):
         tune.check(Config(**flags))
 

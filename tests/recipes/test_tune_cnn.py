@@ -52,6 +52,10 @@ def test_the_run_directory_holds_the_search_and_its_winner(finished):
     for words in ("Parallel coordinates", "Learning curves of all trials", "Confusion matrix"):
         assert words in page
     assert f"The winner is trial {metrics['winner']}" in page
+    assert (run / "predictions.npz").exists()
+    issues = run / "label_issues.csv"
+    rows = issues.read_text().splitlines()[1:] if issues.exists() else []
+    assert len(rows) == metrics["label_issues"]
     assert not list(run.glob("trials/*/seed-*/checkpoints"))
     assert list((run / "tensorboard" / "hparams").glob("*/events*"))
 

@@ -8,6 +8,7 @@ import time
 import keras_tuner as kt
 import pytest
 
+import json_files
 from kapps import tuning
 from kapps.errors import UserError
 from kapps.tuning import state
@@ -263,3 +264,35 @@ def test_a_worker_killed_from_outside_while_it_is_the_only_one(tmp_path):
     results = run(target, tmp_path / "run", trials=1)
     thread.join()
     assert found and results.complete and results.records[0].status == "completed"
+
+
+def test_a_loss_that_is_no_number_is_remembered_as_such(tmp_path):
+    """A parent killed as such a trial ends: the rule that prunes sees again what it had seen."""
+
+    def target(trial):
+        for epoch, value in enumerate((0.1, float("nan"), 0.2), start=1):
+            trial.report(epoch, {"val_score": value + trial.values["x"]})
+
+    def search(trials):
+        return run(target, tmp_path, trials=trials, workers=0, stop_early="median", epochs=3)
+
+    first = search(2)
+    assert [row["val_score"] == row["val_score"] for row in first.records[1].curves[0]] == [
+        True, False, True
+    ]  # fmt: skip
+    path = tmp_path / state.JOURNAL
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    assert len(search(3).records) == 3  # takes the answer that the worker had kept
+    again = search(7)
+    assert len(again.ended_well) == 7
+    told = tuning.read_results(tmp_path).records[1].curves[0][1]["val_score"]
+    assert told != told
+    found = json_files.checked(tmp_path)
+    assert {"search.journal", "rows.journal", "result.json", "execution.json"} <= set(found)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_an_answer_that_is_no_number_is_a_failure(value, tmp_path):
+    found = run(lambda trial: value, tmp_path, "tpe", trials=8, workers=0)
+    assert {r.status for r in found.records} == {"failed"} and found.best_first() == []
+    assert all("not a finite number" in r.reason for r in found.records)

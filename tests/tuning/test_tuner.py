@@ -64,6 +64,41 @@ def test_hyperband_goes_on_with_the_weights_of_the_trial_before(tmp_path):
         assert record.curves[0][past.epochs]["loss"] < past.curves[0][0]["loss"]
 
 
+@pytest.mark.parametrize(("kept", "trained"), [(True, [3]), (False, [1, 2, 3])])
+def test_what_is_promoted_on_another_machine_is_trained_from_its_first_epoch(
+    kept, trained, tmp_path
+):
+    """Without the directory of the trial before it there are no weights to go on with."""
+    (x, y), validation = user_code.data()
+    hp = keras_tuner.HyperParameters()
+    user_code.build_model(hp)
+    target = tuning.HyperModelTrials(
+        user_code.build_model, keras_tuner.Objective("val_loss", "min"), (x, y),
+        {"validation_data": validation, "verbose": 0},
+    )  # fmt: skip
+    values = dict(hp.values)
+    job = {
+        "number": 0, "values": values, "space": hp.get_config()["space"], "seeds": [1],
+        "epochs": 2, "past": None, "directory": str(tmp_path / "0000"),
+    }  # fmt: skip
+    first = tuning.Trial(job, 0, lambda message: True)
+    target(first)
+    first.close()
+    if not kept:
+        (tmp_path / "0000").rename(tmp_path / "elsewhere")
+    told = []
+    promoted = job | {
+        "number": 1, "values": values | {"tuner/initial_epoch": 2, "tuner/epochs": 3},
+        "epochs": 3, "past": str(tmp_path / "0000"), "directory": str(tmp_path / "0001"),
+    }  # fmt: skip
+    second = tuning.Trial(promoted, 0, lambda message: told.extend(message["rows"]) or True)
+    told.clear()  # what it came with
+    target(second)
+    second.close()
+    assert [row["epoch"] for row in told] == trained
+    assert [row["epoch"] for row in second.rows] == [1, 2, 3]
+
+
 class Interrupted(BaseException):
     pass
 

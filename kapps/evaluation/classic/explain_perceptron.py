@@ -13,6 +13,7 @@ from kapps.evaluation import plots
 from kapps.evaluation.classic.separation import Separation, separation
 from kapps.evaluation.classic.verdicts import linear_verdict
 from kapps.evaluation.explanation import Explanation, Figures
+from kapps.evaluation.label_errors import Judged, issue_notes, issue_rows, issue_tables
 from kapps.evaluation.metrics.calibration import fit_temperature
 from kapps.evaluation.metrics.classification import classification_metrics
 from kapps.evaluation.sample_grids import learning_film
@@ -66,6 +67,14 @@ def explain_perceptron(
     temperature = fit_temperature(points.y["validation"], logits["validation"])
     measured = classification_metrics(points.y["test"], logits["test"], points.class_names)
     verdict = linear_verdict(rule, history, found, kept=kept, highest_rate=highest_rate, rate=rate)
+    issues = issue_rows(
+        {
+            name: Judged(points.y[name], part, lambda row: {"row": row})
+            for name, part in logits.items()
+        },
+        points.class_names,
+        temperature,
+    )
     metrics = {
         **{
             f"test_{name}": value
@@ -81,6 +90,7 @@ def explain_perceptron(
         "highest_learning_rate": highest_rate,
         "verdict": verdict.label,
         "temperature": temperature,
+        "label_issues": len(issues),
     }
     frames, epochs, film = learning_film(run, FILMS[_is_plane(points)])
     figures = _training_figures(history, found, bounded=rule != "delta")
@@ -92,12 +102,15 @@ def explain_perceptron(
         metrics,
         verdict,
         figures,
-        [],
+        issue_tables(issues, "point of the split", "row"),
         headline=f"Test accuracy {measured['accuracy']:.2%} (95 % interval "
         f"{measured['accuracy_low']:.2%} to {measured['accuracy_high']:.2%}, "
         f"{measured['examples']} examples).",
+        notes=issue_notes(issues),
         temperature=temperature,
         test_logits=logits["test"],
+        test_labels=points.y["test"],
+        label_issues=issues,
         animations=[film],
     )
 

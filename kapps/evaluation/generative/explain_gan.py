@@ -83,8 +83,8 @@ def explain_gan(
     headline = (
         f"Fréchet distance {metrics['test_frechet']:.3g} in the features of a classifier (hash "
         f"{metrics['test_extractor'][:12]}; real images: {metrics['test_frechet_floor']:.3g}), "
-        f"coverage {metrics['test_coverage']:.1%}, {metrics['test_samples']} samples against "
-        f"{len(real)} images."
+        f"coverage {metrics['test_coverage']:.1%}, {metrics['test_samples']} samples and as "
+        "many images."
     )
     return Explanation(metrics, verdict, figures, tables, headline=headline)
 

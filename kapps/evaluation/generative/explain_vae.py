@@ -142,7 +142,8 @@ def explain_vae(
         metrics |= {f"test_{name}": value for name, value in quality.items()}
     headline = (
         f"Negative log-likelihood of a test image at most {metrics['test_nll']:.2f} nats "
-        f"({nll_samples} importance samples, {len(test.grey)} images), negative ELBO "
+        f"(95 % interval {metrics['test_nll_low']:.2f} to {metrics['test_nll_high']:.2f}, "
+        f"{nll_samples} importance samples, {len(test.grey)} images), negative ELBO "
         f"{metrics['test_negative_elbo']:.2f} nats."
     )
     return Explanation(metrics, verdict, figures, tables, headline=headline, notes=notes)
@@ -187,6 +188,8 @@ def _bounds(model, test: _Test, samples: int, seed: int) -> tuple:
     metrics = {
         "test_nll": likelihood.nll,
         "test_nll_error": likelihood.error,
+        "test_nll_low": likelihood.interval[0],
+        "test_nll_high": likelihood.interval[1],
         "test_nll_samples": samples,
     }
     if floor is not None:

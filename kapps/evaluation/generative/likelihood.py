@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import special
+from scipy import special, stats
 
 from kapps.errors import UserError
 
@@ -44,6 +44,12 @@ class Likelihood:
     trend: dict[int, float]
 
     @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the bound on new pictures of the same kind: Student's, nats."""
+        width = float(stats.t.ppf(0.975, max(len(self.per_image) - 1, 1))) * self.error
+        return self.nll - width, self.nll + width
+
+    @property
     def elbo_gap(self) -> float:
         """What importance sampling gains over the bound of one sample, nats."""
         return self.trend[1] - self.nll
@@ -53,6 +59,8 @@ class Likelihood:
         found = {
             "nll": self.nll,
             "nll_error": self.error,
+            "nll_low": self.interval[0],
+            "nll_high": self.interval[1],
             "nll_bits_per_dimension": bits_per_dimension(self.nll, self.dimensions),
             "nll_samples": self.samples,
             "nll_images": len(self.per_image),

@@ -16,6 +16,8 @@ from kapps.evaluation import plots
 from kapps.evaluation.explanation import (
     Explanation,
     accuracy_headline,
+    calibration_figure,
+    calibration_metrics,
     class_tables,
     judge_classifier,
     measure_classifier,
@@ -25,15 +27,9 @@ from kapps.evaluation.images.gradcam import grad_cam
 from kapps.evaluation.images.labels import explain_labels
 from kapps.evaluation.images.mistakes import WORST, mistakes_by_name, picture_file
 from kapps.evaluation.images.numbers import explain_numbers
-from kapps.evaluation.metrics.calibration import (
-    fit_temperature,
-    softmax,
-)
-from kapps.evaluation.metrics.classification import (
-    predict_logits,
-    top_losses,
-)
-from kapps.evaluation.metrics.label_issues import label_issues
+from kapps.evaluation.label_errors import TITLE, Judged, issue_rows
+from kapps.evaluation.metrics.calibration import fit_temperature, softmax
+from kapps.evaluation.metrics.classification import predict_logits, worst_mistakes
 from kapps.evaluation.plots.figure import shorten
 from kapps.evaluation.verdicts.caveats import (
     caveats_of,
@@ -47,7 +43,6 @@ if TYPE_CHECKING:
 
 SAMPLES_PER_CLASS = 8
 MOST_CLASSES_DRAWN = 60
-ISSUES = "Likely label errors"
 
 
 def explain_pictures(
@@ -131,9 +126,7 @@ def explain_classifier(
     metrics |= twins | {"label_issues": len(issues)}
     figures = [
         *_training_figures(images, history, kept, verdict),
-        *_test_figures(
-            model if look_into is None else look_into, images, logits, temperature, found
-        ),
+        *_test_figures(model if look_into is None else look_into, images, logits, metrics, found),
         *_issue_figures(images, issues),
     ]
     return Explanation(
@@ -162,12 +155,13 @@ def without_validation(found: Explanation) -> Explanation:
     It tells nothing of over-fitting, calibration or its labels then.
     """
     issues = [each for each in found.label_issues if each["split"] != "validation"]
+    if found.test_labels is None or found.test_logits is None:
+        raise ValueError("of a classifier, with what it said of the test split")
     metrics = {
         **found.metrics,
+        **calibration_metrics(found.test_labels, found.test_logits, 1.0),
         "verdict": None,
         "label_issues": len(issues),
-        "test_ece": found.metrics["test_ece_before_temperature"],
-        "temperature": 1.0,
     }
     headline = accuracy_headline(metrics, "images")
     return dataclasses.replace(
@@ -178,32 +172,22 @@ def without_validation(found: Explanation) -> Explanation:
         temperature=1.0,
         label_issues=issues,
         # Those of validation are among their pictures.
-        figures=[each for each in found.figures if each[0] != ISSUES],
-        tables=[each for each in found.tables if not each[0].startswith(ISSUES)],
+        figures=[each for each in found.figures if each[0] != TITLE],
+        tables=[each for each in found.tables if not each[0].startswith(TITLE)],
     )
 
 
 def _label_issues(images: ImageData, logits, temperature: float) -> list[dict[str, Any]]:
     """Rows of label_issues.csv: of the splits that were not trained on, the surest first."""
-    names = images.class_names
-    labels = np.concatenate([images.splits[name].labels for name in logits])
-    every = np.concatenate(list(logits.values()))
-    places = [(name, row) for name, part in logits.items() for row in range(len(part))]
-    rows = []
-    for issue in label_issues(labels, softmax(every, temperature)):
-        split, row = places[issue.row]
-        rows.append(
-            {
-                "split": split,
-                "row": row,
-                "file": picture_name(images.splits[split], split, row),
-                "label": names[issue.label],
-                "suggested": names[issue.suggested],
-                "probability_of_label": round(issue.given, 6),
-                "probability_of_suggested": round(issue.other, 6),
-            }
+
+    def judged(name: str, part: np.ndarray) -> Judged:
+        split = images.splits[name]
+        return Judged(
+            split.labels, part, lambda row: {"row": row, "file": picture_name(split, name, row)}
         )
-    return rows
+
+    splits = {name: judged(name, part) for name, part in logits.items()}
+    return issue_rows(splits, images.class_names, temperature)
 
 
 def _issue_figures(images: ImageData, issues) -> list[tuple[str, Figure, str]]:
@@ -219,7 +203,7 @@ def _issue_figures(images: ImageData, issues) -> list[tuple[str, Figure, str]]:
         f"{len(issues)} validation and test labels are likely wrong, by confident learning "
         "(arXiv:1911.00068). The most certain are shown; all are in label_issues.csv."
     )
-    return [(ISSUES, plots.image_grid(np.stack(pictures), captions), words)]
+    return [(TITLE, plots.image_grid(np.stack(pictures), captions), words)]
 
 
 def _issues_table(images: ImageData, issues) -> list[tuple]:
@@ -233,7 +217,7 @@ def _issues_table(images: ImageData, issues) -> list[tuple]:
         for each in issues[:WORST]
     ]
     columns = ("image", "label", "suggested", "probability")
-    return [(f"{ISSUES}, the surest", columns, rows)] if rows else []
+    return [(f"{TITLE}, the surest", columns, rows)] if rows else []
 
 
 def _mistakes_table(images: ImageData, logits, temperature: float) -> tuple:
@@ -241,17 +225,11 @@ def _mistakes_table(images: ImageData, logits, temperature: float) -> tuple:
     probabilities = softmax(logits, temperature)
     return mistakes_by_name(
         images,
-        _worst_mistakes(labels, logits),
+        worst_mistakes(labels, logits, WORST),
         lambda i: names[labels[i]],
         lambda i: names[probabilities[i].argmax()],
         probability_of_the_true_class=lambda i: float(probabilities[i, labels[i]]),
     )
-
-
-def _worst_mistakes(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Rows of the examples that are most wrong; right ones are no mistakes."""
-    order = top_losses(labels, logits, len(labels))
-    return order[logits[order].argmax(axis=-1) != labels[order]][:WORST]
 
 
 def _counts_table(images: ImageData) -> tuple:
@@ -285,24 +263,19 @@ def _training_figures(images: ImageData, history, kept, verdict) -> list[tuple[s
     return figures
 
 
-def _test_figures(model, images, logits, temperature, found) -> list[tuple[str, Figure, str]]:
+def _test_figures(model, images, logits, metrics, found) -> list[tuple[str, Figure, str]]:
     test, names = images.splits["test"], images.class_names
-    worst = _worst_mistakes(test.labels, logits)
+    worst = worst_mistakes(test.labels, logits, WORST)
     figures = [
         (
             "Confusion matrix",
             plots.confusion_matrix(np.asarray(found["confusion_matrix"]), names),
             f"{most_confused_words(found)} Rows are true classes, columns predicted ones.",
         ),
-        (
-            "Calibration",
-            plots.reliability_diagram(test.labels, logits, temperature),
-            "Are predictions made with 90 % confidence right 90 % of the time? A temperature "
-            "fitted on validation is folded into the exported model.",
-        ),
+        calibration_figure(test.labels, logits, metrics),
     ]
     if len(worst):
-        probabilities = softmax(logits[worst], temperature)
+        probabilities = softmax(logits[worst], metrics["temperature"])
         figures.append(
             (
                 "Worst mistakes",

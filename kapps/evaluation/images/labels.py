@@ -12,6 +12,7 @@ from kapps import training
 from kapps.evaluation import plots
 from kapps.evaluation.explanation import Explanation, Tables
 from kapps.evaluation.images.mistakes import WORST, mistakes_by_name
+from kapps.evaluation.label_errors import Judged, issue_notes, issue_rows, issue_tables
 from kapps.evaluation.metrics.classification import predict_logits
 from kapps.evaluation.metrics.labels import (
     choose_thresholds,
@@ -21,7 +22,7 @@ from kapps.evaluation.metrics.labels import (
     probabilities_of,
 )
 from kapps.evaluation.plots.figure import ORANGE, shorten
-from kapps.evaluation.verdicts.caveats import label_words
+from kapps.evaluation.verdicts.caveats import label_words, picture_name
 from kapps.evaluation.verdicts.labels import labels_verdict
 
 if TYPE_CHECKING:
@@ -73,8 +74,9 @@ def explain_labels(
         test_examples=len(test),
     )
     rows = found.pop("per_label")
+    issues = _label_issues(images, {"validation": val_logits, "test": logits})
     metrics = {f"test_{name}": value for name, value in found.items()}
-    metrics |= {"trivial_loss": ignorance, "verdict": verdict.label}
+    metrics |= {"trivial_loss": ignorance, "verdict": verdict.label, "label_issues": len(issues)}
     worst = worst_rows(test.labels, logits, thresholds)
     figures = [
         (
@@ -88,6 +90,7 @@ def explain_labels(
     if len(worst):
         figures.append(_worst_figure(images, logits, thresholds, worst))
         tables.append(_worst_table(images, logits, thresholds, worst))
+    tables += issue_tables(issues, "image", "file")
     few = [row["name"] for row in rows if row["support"] < FEW_TO_MEASURE]
     notes = (
         [
@@ -103,10 +106,32 @@ def explain_labels(
         figures,
         tables,
         headline=_headline(metrics, len(images.class_names)),
-        notes=notes,
+        notes=[*notes, *issue_notes(issues)],
+        label_issues=issues,
         label_rows=rows,
         test_logits=logits,
         served={"thresholds": [float(value) for value in thresholds]},
+    )
+
+
+def _label_issues(images: ImageData, logits: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Rows of label_issues.csv, each label judged by itself: should the picture have it?"""
+
+    def judged(name: str, i: int) -> Judged:
+        split, own = images.splits[name], logits[name][:, i]
+        return Judged(
+            (split.labels[:, i] > 0).astype(int),
+            np.stack([np.zeros_like(own), own], axis=1),
+            lambda row: {"row": row, "file": picture_name(split, name, row)},
+        )
+
+    found = [
+        row
+        for i, label in enumerate(images.class_names)
+        for row in issue_rows({name: judged(name, i) for name in logits}, (f"no {label}", label))
+    ]
+    return sorted(
+        found, key=lambda row: row["probability_of_label"] - row["probability_of_suggested"]
     )
 
 
@@ -114,8 +139,9 @@ def _headline(metrics: Mapping[str, Any], labels: int) -> str:
     auc = metrics["test_roc_auc"]
     told = "" if auc is None else f", area under the ROC curve {auc:.3f}"
     return (
-        f"Mean F1 of {labels} labels {metrics['test_macro_f1']:.2%}{told}; all labels right for "
-        f"{metrics['test_exact']:.2%} of {metrics['test_examples']} test images."
+        f"Mean F1 of {labels} labels {metrics['test_macro_f1']:.2%} (95 % interval "
+        f"{metrics['test_macro_f1_low']:.2%} to {metrics['test_macro_f1_high']:.2%}){told}; all "
+        f"labels right for {metrics['test_exact']:.2%} of {metrics['test_examples']} test images."
     )
 
 

@@ -99,6 +99,20 @@ def top_losses(labels: np.ndarray, logits: np.ndarray, k: int = 16) -> np.ndarra
     return np.argsort(-_losses(labels, logits), kind="stable")[:k]
 
 
+def worst_mistakes(labels: np.ndarray, logits: np.ndarray, k: int = 16) -> np.ndarray:
+    """Indices int64 [at most k] of the wrong answers, the highest loss first.
+
+    A right answer is no mistake, however unsure it is.
+
+    Args:
+        labels: int [n].
+        logits: [n, classes].
+        k: how many.
+    """
+    order = top_losses(labels, logits, len(labels))
+    return order[np.asarray(logits)[order].argmax(axis=-1) != np.asarray(labels)[order]][:k]
+
+
 def baseline_accuracy(labels: np.ndarray) -> float:
     """What always answering the most frequent class of `labels` reaches: 0.1 for ten equal ones."""
     if len(labels) == 0:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from kapps.evaluation.metrics.bootstrap import bootstrap_interval
+
 Z = float(stats.norm.ppf(0.975))
 
 
@@ -54,6 +56,8 @@ def paired_bootstrap(
 ) -> PairedDifference:
     """The difference of any two figures on the same examples, by drawing these with replacement.
 
+    Its interval is that of `bootstrap_interval`.
+
     Args:
         measure: rows int [k] -> the figure of the first model on them minus that of the second.
         examples: how many rows there are.
@@ -64,6 +68,5 @@ def paired_bootstrap(
     drawn = np.array(
         [measure(random.integers(0, examples, examples)) for _ in range(resamples)], np.float64
     )
-    drawn = drawn[np.isfinite(drawn)]
-    low, high = np.percentile(drawn, (2.5, 97.5)) if len(drawn) else (math.nan, math.nan)
-    return PairedDifference(float(measure(np.arange(examples))), float(low), float(high), None)
+    difference = float(measure(np.arange(examples)))
+    return PairedDifference(difference, *bootstrap_interval(difference, drawn, examples), None)

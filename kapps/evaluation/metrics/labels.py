@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from kapps.errors import UserError
+from kapps.evaluation.metrics.bootstrap import bootstrap_interval, sampled_rows
 from kapps.evaluation.metrics.classification import wilson_interval
 
 HALF = 0.5
+RESAMPLES = 1000
 FEWEST = 5  # validation pictures with a label, and without it: fewer choose no threshold
 
 
@@ -57,7 +59,8 @@ def label_metrics(
     - `examples`; `loss`: the mean binary cross-entropy of a label, in nats;
     - `exact`: the share of pictures with all labels right, with its Wilson interval;
       `label_accuracy`: of labels right;
-    - `macro_f1`, `micro_f1` at the thresholds; `roc_auc`, `average_precision`: the mean of the
+    - `macro_f1`, `micro_f1` at the thresholds, each with its bootstrap interval over the pictures
+      (`macro_f1_low`, `macro_f1_high` ...); `roc_auc`, `average_precision`: the mean of the
       labels that some pictures have and some lack; None where there is no such label;
     - `per_label`: `name`, `threshold`, `precision`, `recall`, `f1`, `roc_auc`,
       `average_precision`, `support`, a dictionary each.
@@ -110,12 +113,48 @@ def label_metrics(
         "exact_low": low,
         "exact_high": high,
         "label_accuracy": float((said == targets).mean()),
-        "macro_f1": mean("f1"),
-        "micro_f1": float(metrics.f1_score(targets, said, average="micro", zero_division=0.0)),
+        **f1_scores(targets, said),
         "roc_auc": mean("roc_auc"),
         "average_precision": mean("average_precision"),
         "per_label": rows,
     }
+
+
+def f1_scores(
+    targets: np.ndarray, said: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, float]:
+    """`macro_f1`, the mean over labels, and `micro_f1`, all labels pooled, with 95 % intervals.
+
+    The F1 of a label is twice its hits over its hits, misses and false alarms; 0 where it neither
+    occurs nor is given.
+
+    Args:
+        targets: what holds, bool [n, labels].
+        said: what is given, bool [n, labels].
+        resamples: samples of the pictures, for the intervals.
+        seed: of these samples.
+    """
+    count = len(targets)
+    # What each picture adds to the two parts of the fraction, [n, labels] each.
+    parts = np.concatenate([2.0 * (targets & said), targets.astype(float) + said], axis=1)
+
+    def scores(weights: np.ndarray) -> np.ndarray:
+        above, below = np.split(weights @ parts, 2, axis=1)
+        macro = np.divide(above, below, out=np.zeros_like(above), where=below > 0).mean(axis=1)
+        pooled = np.maximum(below.sum(axis=1), 1.0)
+        return np.stack([macro, above.sum(axis=1) / pooled])
+
+    drawn = [
+        scores(np.stack([np.bincount(one, minlength=count) for one in rows]).astype(float))
+        for rows in sampled_rows(count, resamples, seed)
+    ]
+    found: dict[str, float] = {}
+    for name, (value,), sample in zip(
+        ("macro_f1", "micro_f1"), scores(np.ones((1, count))), np.hstack(drawn), strict=True
+    ):
+        low, high = bootstrap_interval(float(value), sample, count)
+        found |= {name: float(value), f"{name}_low": max(low, 0.0), f"{name}_high": min(high, 1.0)}
+    return found
 
 
 def losses_of(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:

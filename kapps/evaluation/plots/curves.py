@@ -35,7 +35,12 @@ CURVES: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 RUN_COLOURS = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, "#000000")
 MOST_HOVERED = 60  # epochs; of more, the page would grow too much
-ACRONYMS = {"mae": "Mean absolute error", "mse": "Mean squared error"}
+ACRONYMS = {
+    "mae": "Mean absolute error",
+    "mse": "Mean squared error",
+    "frechet": "Fréchet distance",
+}
+THIN: dict[str, Any] = {"linewidth": 0.8, "alpha": 0.6, "linestyle": ":"}
 COMPARED = ("loss", "accuracy", "mse", "frechet")
 RUN_STYLES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 
@@ -83,7 +88,7 @@ def compare_runs(runs: Sequence[tuple[str, Sequence[Mapping]]]) -> Figure:
     Those are loss and accuracy, the error of autoencoders, the distance of samples from real
     pictures: as far as any run has them. `runs` holds pairs of a name and a history; the legend
     tells the best validation accuracy of each (its lowest distance, error or loss where no accuracy
-    was recorded).
+    was recorded) and its epoch, and which lines are validation and which training.
     """
     runs = [(name, history) for name, history in runs if history]
     metrics = [
@@ -99,7 +104,7 @@ def compare_runs(runs: Sequence[tuple[str, Sequence[Mapping]]]) -> Figure:
         return _nothing_to_show()
     figure = new_figure(2.8 * len(metrics) + 0.22 * len(runs) + 0.5)
     panels = figure.subplots(len(metrics), sharex=True, squeeze=False)[:, 0]
-    handles = []
+    handles, with_training = [], False
     for i, (name, history) in enumerate(runs):
         look = {
             "color": RUN_COLOURS[i % len(RUN_COLOURS)],
@@ -110,12 +115,19 @@ def compare_runs(runs: Sequence[tuple[str, Sequence[Mapping]]]) -> Figure:
         for axes, metric in zip(panels, metrics, strict=True):
             values = column(history, f"val_{metric}")
             axes.plot(epochs, values, linewidth=1.8, **look, **_marks(values))
+            if len(runs) <= len(RUN_COLOURS):
+                _hover(axes, epochs, values, shorten(name, 44), metric)
             training = column(history, f"train_{metric}")
             if np.isfinite(training).any():
-                axes.plot(epochs, training, linewidth=0.8, alpha=0.6, color=look["color"], ls=":")
+                with_training = True
+                axes.plot(epochs, training, color=look["color"], **THIN)
     for axes, metric in zip(panels, metrics, strict=True):
-        _dress(calm(axes), metric, f"Validation {metric} (dotted: training)")
+        _dress(calm(axes), metric, _panel_title(metric))
     _epoch_axis(panels[-1], np.concatenate([epoch_numbers(history) for _, history in runs]))
+    if with_training:
+        handles.append(Line2D([], [], color=GREY, linewidth=1.8, label="thick: validation"))
+        thin = Line2D([], [], color=GREY, label="thin, dotted: training, evaluation mode", **THIN)
+        handles.append(thin)
     labels = [handle.get_label() for handle in handles]
     legend = figure.legend(handles, labels, loc="outside lower left", **_LEGEND | {"ncols": 1})
     for text in legend.get_texts():
@@ -153,7 +165,11 @@ def _metric_panel(axes: Axes, history, epochs, best, name: str) -> None:
                 fontsize=8.5,
                 bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.65},
             )
-    _dress(axes, name, ACRONYMS.get(name, name.replace("_", " ").capitalize()))
+    _dress(axes, name, _panel_title(name))
+
+
+def _panel_title(metric: str) -> str:
+    return ACRONYMS.get(metric, metric.replace("_", " ").capitalize())
 
 
 def _hover(axes: Axes, epochs: np.ndarray, values: np.ndarray, label: str, name: str) -> None:
@@ -215,15 +231,20 @@ def _marks(values: np.ndarray) -> dict[str, Any]:
 
 def _run_label(name: str, history) -> str:
     name = shorten(name, 44).lstrip("_") or "run"
-    accuracy, loss = column(history, "val_accuracy"), column(history, "val_loss")
-    if np.isfinite(accuracy).any():
-        return f"{name}: {100 * np.nanmax(accuracy):.2f} %"
-    for other, words in (("frechet", "FD"), ("mse", "MSE")):
-        values = column(history, f"val_{other}")
+    for metric, words, best in (
+        ("accuracy", "best accuracy", np.nanargmax),
+        ("frechet", "lowest Fréchet distance", np.nanargmin),
+        ("mse", "lowest MSE", np.nanargmin),
+        ("loss", "lowest loss", np.nanargmin),
+    ):
+        values = column(history, f"val_{metric}")
         if np.isfinite(values).any():
-            return f"{name}: {words} {np.nanmin(values):.4g}"
-    if np.isfinite(loss).any():
-        return f"{name}: loss {np.nanmin(loss):.4g}"
+            values = np.where(np.isfinite(values), values, np.nan)
+            place = int(best(values))
+            value = (
+                f"{100 * values[place]:.2f} %" if best is np.nanargmax else f"{values[place]:.4g}"
+            )
+            return f"{name}: {words} {value}, epoch {epoch_numbers(history)[place]:.0f}"
     return name
 
 

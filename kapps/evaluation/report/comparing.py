@@ -195,7 +195,8 @@ def comparison_page(paths: Sequence[Path], names: Sequence[str], output: Path) -
             (
                 "Learning curves",
                 compare_runs(list(zip(names, histories, strict=True))),
-                "Validation is thick, training thin and dotted.",
+                "Each run has a colour. The legend tells its best epoch on validation; which one "
+                "was kept stands in the table.",
             )
         ],
         tables=[table for table in tables if table[2]],

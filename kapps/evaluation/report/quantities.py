@@ -61,6 +61,7 @@ QUANTITIES: dict[str, Quantity] = {
     "trivial_rmse": Quantity("root mean squared error of predicting the mean"),
     "average_precision": Quantity("average precision", ".4f", better="higher"),
     "loss": _nats("loss", ".4f"),
+    "loss_after_temperature": _nats("loss after temperature scaling", ".4f"),
     "calibrated_loss": _nats("loss after temperature scaling", ".4f"),
     "r2": Quantity("R²", ".3f", better="higher"),
     "mae": Quantity("mean absolute error", better="lower"),

@@ -154,9 +154,40 @@ def against(results: Any, winner: Any, metrics: Mapping[str, Any]) -> list[str]:
                 f"{metrics[own]:.4g} against {metrics[other]:.4g}. Train longer, or look at the "
                 "data and the space."
             )
-    if winner.number == 0 and len(results.ended_well) > 1:
-        notes.append("No trial was better than the first one, which is the default point.")
-    return notes
+    return [*notes, *of_the_default(results, winner)]
+
+
+def of_the_default(results: Any, winner: Any) -> list[str]:
+    """What became of the default settings, the first trial, in sentences.
+
+    A search that ends trials early may have ended this one before it could show what it reaches.
+
+    Args:
+        results: of the search.
+        winner: its best record.
+    """
+    numbered = {record.number: record for record in results.records}
+    first, origin = results.records[0], winner
+    while origin.past is not None:
+        origin = numbered[origin.past]
+    if origin.number == first.number:
+        if len({record.told for record in results.ended_well}) > 1:
+            return ["No trial was better than the first one, which is the default point."]
+        return []
+    if first.status == "failed":
+        return [f"The default settings (trial {first.number}) failed: {first.reason}."]
+    last = first  # the trial that went on with them for longest
+    for record in results.ended_well:
+        last = record if record.past == last.number else last
+    cut_off = last.status == "pruned" or last.bracket is not None and last.epochs < winner.epochs
+    if not last.ended_well or not cut_off:
+        return []
+    how = "stopped early" if last.status == "pruned" else "not promoted"
+    return [
+        f"The default settings (trial {first.number}) were {how} after {last.epochs} epochs, with "
+        f"{results.objective} {last.known_score:.4g}; the winner was trained for {winner.epochs}. "
+        "What they reach in as many, the recipe by itself tells."
+    ]
 
 
 def importance(

@@ -17,14 +17,16 @@ from kapps.evaluation.explanation import (
     Figures,
     Tables,
     accuracy_headline,
+    calibration_figure,
     class_tables,
     judge_classifier,
     measure_classifier,
 )
+from kapps.evaluation.label_errors import Judged, issue_notes, issue_rows, issue_tables
 from kapps.evaluation.metrics.calibration import fit_temperature, softmax
-from kapps.evaluation.metrics.classification import top_losses
+from kapps.evaluation.metrics.classification import worst_mistakes
 from kapps.evaluation.metrics.regression import checked, regression_metrics
-from kapps.evaluation.plots.figure import BLUE, ORANGE
+from kapps.evaluation.plots.figure import ORANGE
 from kapps.evaluation.plots.series.grid import MOST
 from kapps.evaluation.verdicts.collapse import Judgement
 from kapps.evaluation.verdicts.curves import Verdict
@@ -92,9 +94,16 @@ def _classes(series, history, answers, kept) -> Explanation:
             kept=kept,
         )
     metrics["verdict"] = verdict.label
-    worst = top_losses(test.labels, logits, WORST)
-    probabilities = softmax(logits[worst], temperature)
-    said, true = probabilities.argmax(-1), test.labels[worst]
+    judged = ("validation", "test") if series.held_out else ("test",)
+    issues = issue_rows(
+        {
+            name: Judged(series.splits[name].labels, answers[name], lambda row: {"row": row})
+            for name in judged
+        },
+        names,
+        temperature,
+    )
+    metrics["label_issues"] = len(issues)
     figures = [
         _curves(history, kept),
         _some_of_each(series),
@@ -103,34 +112,37 @@ def _classes(series, history, answers, kept) -> Explanation:
             plots.confusion_matrix(np.asarray(found["confusion_matrix"]), names),
             "Which class is mistaken for which: rows are true classes, columns predicted ones.",
         ),
-        (
-            "Worst mistakes",
-            plots.series_grid(
-                test.values[worst],
-                [
-                    f"{names[s]} {100 * p[s]:.0f} %\nis {names[t]}"
-                    for s, t, p in zip(said, true, probabilities, strict=True)
-                ],
-                colours=[BLUE if s == t else ORANGE for s, t in zip(said, true, strict=True)],
-            ),
-            "Test series on which the network is most wrong, or least sure.",
-        ),
-        (
-            "Calibration",
-            plots.reliability_diagram(test.labels, logits, temperature),
-            "Is 90 % sure right in 90 % of the cases? A temperature fitted on validation (if that "
-            f"has {ENOUGH} series or more) is folded into the exported model.",
-        ),
+        *_worst_figure(series, logits, temperature),
+        calibration_figure(test.labels, logits, metrics, f" (if that has {ENOUGH} series or more)"),
     ]
     return Explanation(
         metrics,
         verdict,
         figures,
-        class_tables(found, "series"),
+        [*class_tables(found, "series"), *issue_tables(issues, "series of the split", "row")],
         headline=accuracy_headline(metrics, "series"),
+        notes=issue_notes(issues),
         temperature=temperature,
         test_logits=logits,
+        test_labels=test.labels,
+        label_issues=issues,
     )
+
+
+def _worst_figure(series, logits, temperature) -> Figures:
+    """The test series that the network is most wrong about; none where it is always right."""
+    test, names = series.splits["test"], series.class_names
+    worst = worst_mistakes(test.labels, logits, WORST)
+    if not len(worst):
+        return []
+    probabilities = softmax(logits[worst], temperature)
+    captions = [
+        f"{names[p.argmax()]} {100 * p.max():.0f} %\nis {names[label]}"
+        for p, label in zip(probabilities, test.labels[worst], strict=True)
+    ]
+    words = "Test series with a wrong answer, the surest first: look here for wrong labels."
+    figure = plots.series_grid(test.values[worst], captions, colours=[ORANGE] * len(worst))
+    return [("Worst mistakes", figure, words)]
 
 
 def _numbers(series, history, answers, memory_task, kept) -> Explanation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,17 +16,16 @@ from kapps.evaluation import plots
 from kapps.evaluation.explanation import (
     Explanation,
     accuracy_headline,
+    calibration_figure,
     class_tables,
     error_headline,
     judge_classifier,
     measure_classifier,
 )
+from kapps.evaluation.label_errors import Judged, issue_notes, issue_rows, issue_tables
 from kapps.evaluation.metrics import regression
 from kapps.evaluation.metrics.calibration import fit_temperature, softmax
-from kapps.evaluation.metrics.classification import (
-    classification_metrics,
-    top_losses,
-)
+from kapps.evaluation.metrics.classification import classification_metrics, worst_mistakes
 from kapps.evaluation.metrics.comparison import mcnemar, paired_bootstrap
 from kapps.evaluation.peers import beaten
 from kapps.evaluation.tables.baselines import NAMES, as_matrix, fit_baselines
@@ -211,12 +211,7 @@ def _classification(model, table, history, kept, weighted, seed) -> Explanation:
     if len(names) == 2 and len(np.unique(test.targets)) == 2:
         figures.append(_thresholds(test, logits, temperature, names, metrics))
     figures += [
-        (
-            "Calibration",
-            plots.reliability_diagram(test.targets, logits, temperature),
-            "Are predictions made with 90 % confidence right 90 % of the time? A temperature "
-            "fitted on validation is folded into the exported model.",
-        ),
+        calibration_figure(test.targets, logits, metrics),
         _importance(model, table, seed, "rise of the loss, nats"),
     ]
     probabilities = softmax(logits, temperature)
@@ -227,15 +222,36 @@ def _classification(model, table, history, kept, weighted, seed) -> Explanation:
             names[probabilities[i].argmax()],
             f"{probabilities[i, test.targets[i]]:.1%}",
         )
-        for i in top_losses(test.targets, logits, WORST)
+        for i in worst_mistakes(test.targets, logits, WORST)
     ]
+    issues = issue_rows(
+        {
+            name: _judged(table.splits[name], part)
+            for name, part in (("validation", val_logits), ("test", logits))
+        },
+        names,
+        temperature,
+    )
+    metrics["label_issues"] = len(issues)
+    heads = ("data row", "true", "predicted", "probability of the truth")
     tables = [
         ("Beside other models, on the same rows", columns, rows),
         *class_tables(found, "rows"),
-        ("Worst mistakes", ("data row", "true", "predicted", "probability of the truth"), worst),
+        *([("Worst mistakes", heads, worst)] if worst else []),
+        *issue_tables(issues, "data row", "row"),
     ]
-    found = _explanation(table, metrics, temperature, verdict, figures, tables)
+    found = dataclasses.replace(
+        _explanation(table, metrics, temperature, verdict, figures, tables),
+        notes=issue_notes(issues),
+        test_logits=logits,
+        test_labels=test.targets,
+        label_issues=issues,
+    )
     return beaten(found, winners) if winners else found
+
+
+def _judged(split: TableSplit, logits: np.ndarray) -> Judged:
+    return Judged(split.targets, logits, lambda i: {"row": int(split.rows[i]) + 1})
 
 
 def _thresholds(test, logits, temperature, names, metrics) -> tuple[str, Figure, str]:

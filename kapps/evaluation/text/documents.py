@@ -16,12 +16,14 @@ from kapps.evaluation import plots
 from kapps.evaluation.explanation import (
     Explanation,
     accuracy_headline,
+    calibration_figure,
     class_tables,
     judge_classifier,
     measure_classifier,
 )
+from kapps.evaluation.label_errors import Judged, issue_notes, issue_rows, issue_tables
 from kapps.evaluation.metrics.calibration import fit_temperature, softmax
-from kapps.evaluation.metrics.classification import top_losses
+from kapps.evaluation.metrics.classification import worst_mistakes
 from kapps.evaluation.peers import Peer
 
 if TYPE_CHECKING:
@@ -83,8 +85,17 @@ def explain_documents(
             names[probabilities[i].argmax()],
             f"{probabilities[i, test.labels[i]]:.1%}",
         )
-        for i in top_losses(test.labels, logits, WORST)
+        for i in worst_mistakes(test.labels, logits, WORST)
     ]
+    issues = issue_rows(
+        {
+            name: _judged(documents, name, part)
+            for name, part in (("validation", val_logits), ("test", logits))
+        },
+        names,
+        temperature,
+    )
+    metrics["label_issues"] = len(issues)
     figures = [
         (
             "Learning curves",
@@ -97,22 +108,33 @@ def explain_documents(
             plots.confusion_matrix(np.asarray(found["confusion_matrix"]), names),
             "Which class is mistaken for which: rows are true classes, columns predicted ones.",
         ),
-        (
-            "Calibration",
-            plots.reliability_diagram(test.labels, logits, temperature),
-            "Are predictions made with 90 % confidence right 90 % of the time? A temperature "
-            "fitted on validation is folded into the exported model.",
-        ),
+        calibration_figure(test.labels, logits, metrics),
     ]
     columns = ("text", "true", "predicted", "probability of the truth")
     return Explanation(
         metrics,
         verdict,
         figures,
-        [*class_tables(found, "texts"), ("Worst mistakes", columns, worst)],
+        [
+            *class_tables(found, "texts"),
+            *([("Worst mistakes", columns, worst)] if worst else []),
+            *issue_tables(issues, "text", "text"),
+        ],
         headline=accuracy_headline(metrics, "texts"),
+        notes=issue_notes(issues),
         temperature=temperature,
         test_logits=logits,
+        test_labels=test.labels,
+        label_issues=issues,
+    )
+
+
+def _judged(documents: DocumentData, name: str, logits: np.ndarray) -> Judged:
+    split = documents.splits[name]
+    return Judged(
+        split.labels,
+        logits,
+        lambda i: {"row": int(split.rows[i]) + 1, "text": shortened(str(split.texts[i]))},
     )
 
 

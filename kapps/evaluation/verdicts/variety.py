@@ -18,12 +18,15 @@ MOST_SEARCHED = 500  # images whose nearest training image is looked for among a
 def variety(ours: np.ndarray, theirs: np.ndarray, ending: str) -> dict[str, float]:
     """Spread and spacing of points, relative to those of others, and how many are duplicates.
 
+    The more points there are, the nearer is the nearest: as many of both are compared.
+
     Args:
         ours: [n, d].
         theirs: [m, d].
         ending: of the names.
     """
-    found = {}
+    found, count = {}, min(len(ours), len(theirs))
+    ours, theirs = _all_over(ours, count), _all_over(theirs, count)
     distances = _nearest(ours), _nearest(theirs)
     spacing = [float(np.median(d)) if len(d) else 0.0 for d in distances]
     spread = _spread(ours), _spread(theirs)
@@ -107,7 +110,7 @@ def _all_over(images: np.ndarray, most: int) -> np.ndarray:
 
 def some(points: np.ndarray) -> np.ndarray:
     """At most `MOST_COMPARED` rows, from all over: images may be sorted by class."""
-    points = np.asarray(points)[:: -(-len(points) // MOST_COMPARED) or 1]
+    points = _all_over(np.asarray(points), MOST_COMPARED)
     return points.reshape(len(points), -1).astype(np.float64)
 
 

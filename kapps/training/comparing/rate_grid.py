@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -121,11 +120,11 @@ def kept_cell(run: Run, name: str, compute: Callable[[], dict[str, Any]]) -> dic
     """What `compute` returns, kept in a file: a killed comparison loses one cell at most."""
     path = run.checkpoints / f"state-{name}.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return files.from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not there yet, or damaged
         found = compute()
         # Not `write_json`: a loss that diverged is to come back as the number it was, NaN.
-        files.write_text(path, json.dumps(found) + "\n")
+        files.write_text(path, files.to_json(found) + "\n")
         return found
 
 

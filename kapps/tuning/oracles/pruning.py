@@ -96,8 +96,12 @@ class Pruner:
         if math.isnan(value):
             value = self._worst
         mine.report(value, epoch)
+        with warnings.catch_warnings():
+            # Where most trials had no number, the median is none, and none is worse.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            poor = mine.should_prune()
         # With fewer than FACTOR trials there is none to be thrown away.
-        return mine.should_prune() and mine.number >= FACTOR - 1
+        return poor and mine.number >= FACTOR - 1
 
     def end(self, trial: str, status: str, score: float | None) -> None:
         """A trial has ended: "completed", "pruned" or "failed"."""

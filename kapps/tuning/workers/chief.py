@@ -96,6 +96,7 @@ class Machines:
     def __init__(self, target: Any, identity: dict[str, Any]):
         self.target, self.identity = target, {"kapps": kapps.__version__, **identity}
         self.workers: list[wire.Worker] = []
+        self._known: set[wire.Worker] = set()  # those that have said who they are
         self._last = time.monotonic()  # when a worker was here
 
     def __enter__(self) -> Machines:
@@ -133,21 +134,26 @@ class Machines:
         ready = wait([self.entrance.arrived, *connections], timeout)
         for one in [one for one in self.workers if one.connection in ready]:
             message = one.receive()
-            if message is not None and message["is"] == "hello":
+            if message is not None and one not in self._known:
                 message = self._greeted(one, message)
             hear(one, message)
 
     def _greeted(self, one: wire.Worker, message: dict[str, Any]) -> dict[str, Any] | None:
-        """None if it cannot stay."""
-        one.name = f"worker {message['name']}"
+        """None if it cannot stay: it says nothing of itself, or is of another search."""
+        theirs = message.get("identity")
+        if message["is"] != "hello" or not isinstance(theirs, dict):
+            return None
+        one.name = f"worker {message.get('name')}"
         others = [
-            f"{name} ({message['identity'].get(name)!r} there, {value!r} here)"
+            f"{name} ({theirs.get(name)!r} there, {value!r} here)"
             for name, value in self.identity.items()
-            if message["identity"].get(name) != value
+            if theirs.get(name) != value
         ]
         if others:
             one.send({"do": "exit", "why": f"another {', '.join(others)}"})
-        return None if others else message
+            return None
+        self._known.add(one)
+        return message
 
     def released(self, one: wire.Worker) -> None:
         """It looks after its own process."""
@@ -155,4 +161,5 @@ class Machines:
     def remove(self, one: wire.Worker) -> None:
         """It is gone."""
         self.workers.remove(one)
+        self._known.discard(one)
         one.close()

@@ -8,12 +8,12 @@ is dropped; damage anywhere else is refused.
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import zlib
 from typing import Any
 
+from kapps import files
 from kapps.errors import UserError
 
 
@@ -47,7 +47,7 @@ class Journal:
         Raises:
             OSError: the disk is full.
         """
-        text = json.dumps(entry, separators=(",", ":"), default=_number).encode()
+        text = files.to_json(entry).encode()
         self._file.write(b"%08x %s\n" % (zlib.crc32(text), text))
         self._file.flush()
         if flush:
@@ -88,11 +88,4 @@ def _entry(line: bytes) -> dict[str, Any] | None:
     checksum, _, text = line.partition(b" ")
     if checksum != b"%08x" % zlib.crc32(text):
         return None
-    return json.loads(text)
-
-
-def _number(value: Any) -> Any:
-    """NumPy's numbers as Python's."""
-    if hasattr(value, "item"):
-        return value.item()
-    raise TypeError(f"{value!r} cannot be written to a journal")
+    return files.from_json(text)

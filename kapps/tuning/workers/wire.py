@@ -15,7 +15,6 @@ code; they are not encrypted.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import struct
@@ -25,6 +24,7 @@ from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any
 
+from kapps import files
 from kapps.errors import UserError
 
 HANDSHAKE = 10.0  # seconds for the other side to show that it knows the secret
@@ -143,7 +143,7 @@ class Worker:
 def send(connection: Connection, message: dict[str, Any]) -> None:
     """Send a message; whether the other side is gone shows when it is listened to."""
     with contextlib.suppress(OSError):
-        connection.send_bytes(json.dumps(message).encode())
+        connection.send_bytes(files.to_json(message).encode())
 
 
 def receive(connection: Connection) -> dict[str, Any] | None:
@@ -152,7 +152,7 @@ def receive(connection: Connection) -> dict[str, Any] | None:
         connection.poll(
             None
         )  # as long as it takes; `SILENCE` is for what comes after the first byte
-        message = json.loads(connection.recv_bytes(LARGEST))
+        message = files.from_json(connection.recv_bytes(LARGEST))
     except (EOFError, OSError, ValueError):
         return None
     return message if isinstance(message, dict) else None

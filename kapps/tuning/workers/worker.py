@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import os
 import pathlib
 import pickle
@@ -140,7 +139,7 @@ def attempt(target: Any, job: dict[str, Any], tell: Tell) -> dict[str, Any]:
         if "keras" in sys.modules:  # its global state names the last trial's graphs
             sys.modules["keras"].utils.clear_session(free_memory=False)
     if answer["is"] != "fatal":
-        files.write_json(directory / "result.json", answer)
+        files.write_text(directory / "result.json", files.to_json(answer))
     return answer
 
 
@@ -150,7 +149,7 @@ def _all_executions(target: Any, job: dict[str, Any], tell: Tell) -> dict[str, A
     for execution in range(len(job["seeds"])):
         kept = pathlib.Path(job["directory"], f"seed-{execution}", "execution.json")
         if kept.exists():
-            done.append(json.loads(kept.read_text()))
+            done.append(files.from_json(kept.read_text()))
             facts = done[-1]["facts"]
             continue
         with _peak_memory() as memory:
@@ -172,7 +171,7 @@ def _all_executions(target: Any, job: dict[str, Any], tell: Tell) -> dict[str, A
                 **memory,
             }
         )
-        files.write_json(kept, done[-1])
+        files.write_text(kept, files.to_json(done[-1]))
         if pruned:
             break
     return {
@@ -205,8 +204,8 @@ def _one_execution(target: Any, job: dict[str, Any], execution: int, tell: Tell)
 def _best(answer: Any, rows: list[dict], goal: str, sign: float) -> dict[str, Any]:
     """The row that counts: that of the best epoch, or what the target returned instead."""
     if isinstance(answer, int | float) or hasattr(answer, "__float__"):
-        return {goal: float(answer)}
-    if isinstance(answer, dict):
+        rows = [{goal: float(answer)}]
+    elif isinstance(answer, dict):
         rows = [numbers(answer)]
     measured = [row for row in rows if goal in row]
     if not measured:

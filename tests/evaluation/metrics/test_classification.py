@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from scipy import stats
 from sklearn import metrics as sk
 
 from kapps import evaluation
@@ -141,6 +142,26 @@ def test_top_losses_are_the_worst_first_and_stable():
     labels = np.array([0, 0, 1, 0])  # losses 0.127, 2.127, 9.0, 2.127
     np.testing.assert_array_equal(evaluation.top_losses(labels, logits, 3), [2, 1, 3])
     assert len(evaluation.top_losses(labels, logits, 99)) == 4
+
+
+def test_the_worst_mistakes_are_wrong_answers_only():
+    """Losses 0.127 (right), 2.127, 9.0, 0.69 (right, and unsure): by hand."""
+    logits = np.array([[2.0, 0], [0, 2.0], [9.0, 0], [0.001, 0]])
+    labels = np.array([0, 0, 1, 0])
+    assert evaluation.worst_mistakes(labels, logits).tolist() == [2, 1]
+    assert evaluation.worst_mistakes(labels, logits, 1).tolist() == [2]
+    assert not len(evaluation.worst_mistakes(labels[:1], logits[:1]))
+
+
+@pytest.mark.parametrize("count", [60, 360, 2000])
+def test_the_interval_of_an_accuracy_holds_the_truth(count):
+    """No draws: the probability of each count is known. Over accuracies of 50 to 99 %."""
+    truths = np.linspace(0.5, 0.99, 50)
+    intervals = [evaluation.wilson_interval(k, count) for k in range(count + 1)]
+    low, high = np.transpose(intervals)
+    chances = stats.binom.pmf(np.arange(count + 1)[:, None], count, truths)
+    held = np.sum(chances * ((low[:, None] <= truths) & (truths <= high[:, None])), axis=0)
+    assert 0.94 <= held.mean() <= 0.96 and held.min() > 0.9
 
 
 def test_baseline_is_the_most_frequent_class():

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from scipy import stats
+from sklearn import metrics as reference
 
 from kapps.errors import UserError
 from kapps.evaluation.metrics import labels
@@ -52,6 +54,36 @@ def test_figures_by_hand():
     assert found["macro_f1"] == 0.75 and found["micro_f1"] == pytest.approx(0.75)
     right = np.where(targets, chances, 1 - chances)
     assert found["loss"] == pytest.approx(-np.log(right).mean())
+
+
+def test_f1_is_scikit_learns():
+    rng = np.random.default_rng(1)
+    targets, said = rng.random((2, 200, 5)) < (0.02, 0.1, 0.3, 0.6, 0.0)
+    found = labels.f1_scores(targets, said)
+    for kind in ("macro", "micro"):
+        expected = reference.f1_score(targets, said, average=kind, zero_division=0.0)
+        assert found[f"{kind}_f1"] == pytest.approx(expected)
+        assert 0 <= found[f"{kind}_f1_low"] < expected < found[f"{kind}_f1_high"] <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [60, 400])
+def test_the_intervals_of_f1_hold_the_truth(count):
+    """Simulation: labels of 20 to 50 % that go together, given with known hits and false alarms."""
+    share, hit, alarm = np.array([0.2, 0.3, 0.5]), 0.8, 0.1
+    # Twice the hits over what occurs and what is given, as shares of all pictures.
+    above, below = 2 * share * hit, share + share * hit + (1 - share) * alarm
+    truth = {"macro_f1": (above / below).mean(), "micro_f1": above.sum() / below.sum()}
+    rng, held = np.random.default_rng(0), dict.fromkeys(truth, 0)
+    for seed in range(1000):
+        hard = rng.normal(size=(count, 1))  # of the picture: its labels go together
+        uniform = stats.norm.cdf((hard + rng.normal(size=(count, 3))) / np.sqrt(2))
+        targets = uniform < share
+        said = rng.random((count, 3)) < np.where(targets, hit, alarm)
+        found = labels.f1_scores(targets, said, resamples=300, seed=seed)
+        for name, value in truth.items():
+            held[name] += found[f"{name}_low"] <= value <= found[f"{name}_high"]
+    assert all(0.93 <= times / 1000 <= 0.97 for times in held.values()), held
 
 
 def test_a_label_that_all_or_none_have_has_no_curve():

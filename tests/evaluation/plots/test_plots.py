@@ -87,8 +87,9 @@ def test_comparison_names_every_run_with_its_best_accuracy():
     runs.append(("no accuracy", [{"val_loss": 0.75}]))
     figure = plots.compare_runs([*runs, ("empty", [])])
     entries = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert entries[:2] == ["run 0: 50.00 %", "run 1: 51.00 %"]
-    assert entries[-1] == "no accuracy: loss 0.75" and len(entries) == 17
+    assert entries[:2] == [f"run {i}: best accuracy {50 + i}.00 %, epoch 1" for i in range(2)]
+    assert entries[16] == "no accuracy: lowest loss 0.75, epoch 1"
+    assert entries[17:] == ["thick: validation", "thin, dotted: training, evaluation mode"]
     looks = {
         (line.get_color(), str(line.get_linestyle()), line._dash_pattern[1] is None)
         for line in figure.legends[0].get_lines()
@@ -102,12 +103,18 @@ def test_comparison_of_generative_models():
     gan = [{"val_loss": 1.5, "val_frechet": 9.0 - i} for i in range(3)]
     figure = plots.compare_runs([("a", gan), ("b", gan[:2])])
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles == ["Validation frechet (dotted: training)"]
-    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["a: FD 7", "b: FD 8"]
+    assert titles == ["Fréchet distance"]
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == [
+        "a: lowest Fréchet distance 7, epoch 3", "b: lowest Fréchet distance 8, epoch 2"
+    ]  # fmt: skip
     autoencoder = [{"val_loss": 30.0, "val_mse": 0.0125}]
     figure = plots.compare_runs([("gan", gan), ("ae", autoencoder)])
     assert len(figure.axes) == 3
-    assert figure.legends[0].get_texts()[1].get_text() == "ae: MSE 0.0125"
+    told = figure.legends[0].get_texts()[1].get_text()
+    assert told == "ae: lowest MSE 0.0125, epoch 1"
+    rows = [{"epoch": i, "val_accuracy": a} for i, a in ((1, 0.5), (2, math.inf), (3, 0.6))]
+    figure = plots.compare_runs([("x", rows)])
+    assert figure.legends[0].get_texts()[0].get_text() == "x: best accuracy 60.00 %, epoch 3"
 
 
 def test_confusion_matrix_writes_counts_and_colours_shares():

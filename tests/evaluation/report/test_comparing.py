@@ -61,6 +61,8 @@ def test_a_page_with_curves_settings_and_the_test(tmp_path):
     assert "a is better than b on the same test examples: +12.00 points" in text
     assert "<td>dropout</td><td>0.5</td><td>0.1</td>" in text and "<td>epochs</td>" not in text
     assert "92.00\u202f% ★" in text and "80.00\u202f%</td>" in text and "<svg" in text
+    assert "a: best accuracy 60.00 %, epoch 2" in text  # the legend is text of the page
+    assert "<title>b, epoch 1: 50.00 %</title>" in text
     png = evaluation.compare(paths, tmp_path / "c.png").read_bytes()
     assert png.startswith(b"\x89PNG")
 

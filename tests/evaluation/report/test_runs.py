@@ -110,6 +110,15 @@ def test_table(root):
     assert lines[4][-4:] == ["metrics.json:", "is", "not", "JSON"]
 
 
+def test_the_kept_epoch_stands_beside_the_number_of_epochs(tmp_path):
+    make_run(tmp_path / "a", rows=ROWS, metrics=METRICS | {"best_epoch": 2})
+    make_run(tmp_path / "b", rows=ROWS, metrics=METRICS | {"best_epoch": None})
+    console = Console(file=io.StringIO(), width=200)
+    console.print(evaluation.runs_table(evaluation.find_runs(tmp_path)))
+    _, a, b = (" ".join(line.split()) for line in console.file.getvalue().splitlines())
+    assert a.startswith("a finished 3, 2 kept 85.00 %") and b.startswith("b finished 3 85.00 %")
+
+
 def test_generative_runs_are_known_by_their_own_figures(tmp_path):
     def run(name, header, rows, metrics):
         path = make_run(tmp_path / name, metrics=metrics)

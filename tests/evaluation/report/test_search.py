@@ -116,6 +116,44 @@ def test_the_peer_is_in_the_report():
     assert any("no better than a linear model" in note for note in explained.notes)
 
 
+def trial(number, score, epochs, *, past=None, x=None, round=0, **others):
+    values = {"x": number if x is None else x}
+    fields = {"status": "completed", "bracket": 1} | others
+    return Record(number, values, [0], score=score, epochs=epochs, past=past, round=round, **fields)
+
+
+def of_the_default(*records):
+    found = Results(list(records), "val_accuracy", "max", None, SPACE, 1.0, True)
+    return search.against(found, found.best_first()[0], {})
+
+
+def test_the_default_settings_are_not_lost_without_a_word():
+    """Hyperband in two rounds, 2 and 6 epochs: what became of trial 0."""
+    others = [trial(1, 0.6, 2), trial(2, 0.5, 2)]
+    promoted = of_the_default(trial(0, 0.4, 2), *others, trial(3, 0.9, 6, past=1, x=1, round=1))
+    (note,) = promoted
+    assert "(trial 0) were not promoted after 2 epochs, with val_accuracy 0.4" in note
+    assert "the winner was trained for 6" in note
+    # They went on, and were beaten after as many epochs: nothing is unknown.
+    went_on = [trial(3, 0.8, 6, past=0, x=0, round=1), trial(4, 0.9, 6, past=1, x=1, round=1)]
+    assert of_the_default(trial(0, 0.7, 2), *others, *went_on) == []
+    # They went on and won, under another number.
+    (note,) = of_the_default(trial(0, 0.7, 2), *others, trial(3, 0.95, 6, past=0, x=0, round=1))
+    assert note.startswith("No trial was better than the first one")
+
+
+def test_default_settings_that_were_pruned_or_failed_are_told():
+    rows = {"bracket": None}
+    (note,) = of_the_default(trial(0, 0.4, 2, status="pruned", **rows), trial(1, 0.6, 6, **rows))
+    assert "were stopped early after 2 epochs" in note
+    failed = trial(0, None, 0, status="failed", reason="out of memory", **rows)
+    assert of_the_default(failed, trial(1, 0.6, 6, **rows)) == [
+        "The default settings (trial 0) failed: out of memory."
+    ]
+    assert of_the_default(trial(0, 0.4, 6, **rows), trial(1, 0.6, 6, **rows)) == []
+    assert of_the_default(trial(0, 0.4, 6, **rows)) == []
+
+
 def test_few_trials_say_so():
     explained = evaluation.explain_search(results(2))
     assert [title for title, _, _ in explained.figures][:1] == ["Progress"]

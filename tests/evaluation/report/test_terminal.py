@@ -25,7 +25,11 @@ def test_summary_shows_what_generative_models_have(tmp_path):
     vae = {"test_nll": 228.7134, "test_nll_error": 0.8361, "test_nll_samples": 5000,
            "test_nll_floor": 189.86, "test_negative_elbo": 231.5, "verdict": "healthy"}  # fmt: skip
     lines = [line.split(maxsplit=2) for line in summary(vae, tmp_path).splitlines()]
-    assert lines[0] == ["test", "nll", "228.71 nats  (± 0.84, samples 5000, floor 189.86)"]
+    assert lines[0] == [
+        "test",
+        "nll",
+        "228.71 nats  (standard error 0.84, samples 5000, floor 189.86)",
+    ]
     assert " ".join(" ".join(lines[1]).split()) == "test negative elbo 231.50 nats"
     assert lines[2] == ["verdict", "healthy"]
     gan = {"test_frechet": 3.14159, "test_frechet_floor": 0.0712, "test_coverage": 0.871,

@@ -90,6 +90,12 @@ def test_a_report_on_a_classifier(cancer, logistic):
     # The same model, fitted there and here.
     assert metrics["test_accuracy"] == metrics["linear_accuracy"] > 0.95
     assert metrics["gradient_boosting_accuracy"] > 0.92
+    worst = next(rows for title, _, rows in found.tables if title == "Worst mistakes")
+    assert len(worst) == min(8, round(114 * (1 - metrics["test_accuracy"])))
+    assert all(row[1] != row[2] for row in worst)  # right answers are no mistakes
+    assert metrics["label_issues"] == len(found.label_issues) and len(found.test_labels) == 114
+    rows = {int(row) + 1 for name in ("validation", "test") for row in cancer.splits[name].rows}
+    assert {row["row"] for row in found.label_issues} <= rows
     share = np.bincount(cancer.splits["test"].targets).max() / 114
     assert metrics["constant_accuracy"] == pytest.approx(share)
     assert 0.98 < metrics["test_roc_auc"] <= 1 and 0.97 < metrics["test_average_precision"] <= 1

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from kapps import evaluation
 from kapps.evaluation.report.page import TONES
 from kapps.evaluation.verdicts import collapse, samples
-from kapps.evaluation.verdicts.variety import class_shares
+from kapps.evaluation.verdicts.variety import class_shares, some, variety
 
 DIGITS = load_digits()
 PICTURES = (DIGITS.images[..., None] / 16).astype(np.float32)
@@ -39,6 +39,17 @@ def posterior(*args, **more):
 
 def labels_of(verdicts):
     return [verdict.label for verdict in verdicts]
+
+
+def test_spacing_does_not_depend_on_how_many_there_are_of_the_others():
+    """Uniform points of a line: the nearest of n is 1 / (2 n) away; of four times as many, nearer.
+
+    As many of both are compared, and so real points look like real points.
+    """
+    rng = np.random.default_rng(0)
+    found = variety(rng.random((500, 1)), rng.random((2000, 1)), "")
+    assert found["spacing"] == pytest.approx(1.0, abs=0.2)
+    assert len(some(np.zeros((4100, 2)))) == 2000 and len(some(np.zeros((30, 2)))) == 30
 
 
 # -- posterior of a VAE

@@ -300,13 +300,15 @@ def test_tpe_with_a_cost_looks_for_both():
     assert np.mean(x[20:]) < 7  # as it does without a cost, see below
 
 
+@pytest.mark.parametrize("values", [(0.0, 0.1, 0.2, 0.3, 0.4, 0.5), (0.0, 0.1, 0.2, 0.3)])
 @pytest.mark.parametrize("algorithm", oracles.ALGORITHMS)
-def test_the_top_of_a_range_with_a_step_is_reached(algorithm):
-    """0.5 // 0.1 is 4.0, and 0.0, 0.1 ... 0.5 are six values."""
+def test_the_top_of_a_range_with_a_step_is_reached(algorithm, values):
+    """0.5 // 0.1 is 4.0, and 0.0, 0.1 ... 0.5 are six values; 0.3 / 0.1 is below 3."""
     hp = kt.HyperParameters()
-    hp.Float("x", 0.0, 0.5, step=0.1)
-    found = points(run(oracles.oracle(algorithm, MAX, hp, seed=1, epochs=9), by_x, 6))
-    assert sorted(v["x"] for v in found) == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    hp.Float("x", 0.0, values[-1], step=0.1)
+    made = oracles.oracle(algorithm, MAX, hp, seed=1, epochs=9)
+    found = points(run(made, by_x, len(values)))
+    assert sorted(v["x"] for v in found) == list(values)
 
 
 @pytest.mark.parametrize("parallel", [1, 2])
@@ -319,6 +321,37 @@ def test_brackets_fit_into_the_budget_and_begin_after_the_warm_up(parallel):
     }  # fmt: skip
     epochs = {v["tuner/epochs"] for v in points(trials)}
     assert epochs == {12, 34, 100}  # 100 / 9 and 100 / 3, rounded up
+
+
+def test_later_brackets_have_the_papers_sizes():
+    """Algorithm 1 of arXiv:1603.06560 with three rounds: n = ceil(3 / (s + 1) * 3**s)."""
+    found = rounds(run(oracles.oracle("hyperband", MAX, space(), epochs=100, trials=20), by_x))
+    assert [found[s, 0] for s in (2, 1, 0)] == [9, 5, 3]
+    assert found[1, 1] == 2
+
+
+def test_nothing_is_promoted_while_a_better_one_may_be_running():
+    """Three trials, one place: with two ended, and no matter how good, the third may be best."""
+    made = oracles.oracle("hyperband", MAX, space(), seed=1, epochs=6, trials=4)
+
+    def ask(worker):
+        trial = made.create_trial(worker)
+        assert trial.status == "RUNNING"
+        return trial
+
+    def end(trial, score):
+        trial.status = "COMPLETED"
+        made.update_trial(trial.trial_id, {"val_score": score}, step=1)
+        made.end_trial(trial)
+
+    with oracles.asking():
+        first, second, third = (ask(f"worker-{i}") for i in range(3))
+        end(first, 0.1)
+        end(second, 0.2)
+        assert ask("worker-3").hyperparameters.values["tuner/round"] == 0  # of the next bracket
+        end(third, 0.9)
+        values = ask("worker-4").hyperparameters.values
+    assert (values["tuner/round"], values["tuner/trial_id"]) == (1, third.trial_id)
 
 
 @pytest.mark.parametrize(

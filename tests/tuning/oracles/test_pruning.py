@@ -68,6 +68,15 @@ def test_a_killed_worker_tells_again_and_nothing_changes():
     assert told(pruner, "mine", [5.0, 0.1]) == [False, True]  # it had 0.1 after one epoch
 
 
+def test_where_most_trials_had_no_number_none_is_worse():
+    """The median of infinite values is no number; NumPy warns of it, and warnings are errors."""
+    pruner = pruning.Pruner("median", "max")
+    for i in range(5):
+        told(pruner, f"{i}", [0.5, float("nan")])
+        pruner.end(f"{i}", "completed", 0.5)
+    assert told(pruner, "mine", [0.1, 0.2]) == [False, False]
+
+
 def test_unknown_rules_and_a_missing_optuna(monkeypatch):
     with pytest.raises(UserError, match="none, median, asha"):
         pruning.check_rule("best")

@@ -204,6 +204,28 @@ def test_another_secret_is_no_secret(monkeypatch, variables):
     entrance.close()
 
 
+def test_a_worker_obeys_no_chief_that_does_not_know_the_secret(variables):
+    """One that lets everybody in and then says what is to be run."""
+    server = socket.create_server(wire.address())
+
+    def impostor():
+        sock, _ = server.accept()
+        connection = Connection(os.dup(sock.fileno()))
+        sock.close()
+        connection.send_bytes(b"#CHALLENGE#" + os.urandom(20))
+        connection.recv_bytes(256)  # an answer that it cannot check
+        connection.send_bytes(b"#WELCOME#")
+        with contextlib.suppress(AuthenticationError, OSError, EOFError):
+            answer_challenge(connection, b"guessed")
+        connection.close()
+
+    thread = threading.Thread(target=impostor)
+    thread.start()
+    with server, pytest.raises(AuthenticationError):
+        connected().close()
+    thread.join()
+
+
 @pytest.mark.parametrize("message", [b"GET / HTTP/1.1", b"[1]", b"{}", b'{"is": 1}'])
 def test_who_talks_of_something_else_is_sent_away(message, variables):
     entrance = chief.Entrance()
@@ -253,6 +275,35 @@ def test_another_identity_is_sent_away_with_the_reason(tmp_path, monkeypatch, va
         assert heard == [None]
         why = wire.receive(connection)["why"]
         assert "data ('y' there, 'x' here)" in why and "kapps ('0' there" in why
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "first", [{"is": "ready"}, {"is": "hello"}, {"is": "hello", "name": "x", "identity": "none"}]
+)
+def test_who_does_not_say_who_it_is_gets_no_trial(first, variables):
+    machines = chief.Machines(fakes.bowl, {"data": "x"})
+    with machines:
+        connection = connected()
+        wire.send(connection, first)
+        heard = []
+        wait_for(lambda: machines.fill(1) or machines.workers)
+        machines.listen(lambda one, message: heard.append(message), 5.0)
+        assert heard == [None]
+        connection.close()
+
+
+def test_who_belongs_here_is_heard(variables):
+    machines = chief.Machines(fakes.bowl, {"data": "x"})
+    with machines:
+        connection = connected()
+        hello = {"is": "hello", "name": "one", "identity": dict(machines.identity)}
+        heard = []
+        wait_for(lambda: machines.fill(1) or machines.workers)
+        for message in (hello, {"is": "ready"}):
+            wire.send(connection, message)
+            machines.listen(lambda one, message: heard.append(message["is"]), 5.0)
+        assert heard == ["hello", "ready"] and machines.workers[0].name == "worker one"
         connection.close()
 
 

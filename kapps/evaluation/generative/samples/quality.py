@@ -175,7 +175,8 @@ class SampleQuality(keras.callbacks.Callback):
         model_sample: `(count, seed) -> pictures uint8 [count, H, W, C]`, such as `model.sample`.
         real: pictures uint8 [n, H, W, C] of the validation split: test is for the end.
         every: measure after so many epochs.
-        count: how many samples; by default as many as there are real pictures, up to 5000.
+        count: how many samples, at most as many as there are real pictures; by default all of
+            these, up to 5000. The real ones are cut to the same count, at random.
         seed: of the samples.
 
     Raises:
@@ -193,8 +194,8 @@ class SampleQuality(keras.callbacks.Callback):
         seed: int = 0,
     ):
         super().__init__()
-        self.count = min(len(real), MOST_SAMPLES) if count is None else count
-        if min(self.count, len(real)) <= extractor.width:
+        self.count = min(len(real), MOST_SAMPLES if count is None else count)
+        if self.count <= extractor.width:
             raise UserError(
                 f"{len(real)} real pictures and {self.count} samples are too few for a Fréchet "
                 f"distance of {extractor.width} features: more than {extractor.width} are needed."
@@ -203,7 +204,7 @@ class SampleQuality(keras.callbacks.Callback):
             raise UserError(f"every {every}: measure after 1 epoch or more")
         self.extractor, self.model_sample = extractor, model_sample
         self.every, self.seed = every, seed
-        self._real = extractor.features(real)
+        self._real = extractor.features(_cut(real, self.count, np.random.default_rng(seed)))
         self._due, self._found = True, None
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:

@@ -238,6 +238,28 @@ def test_a_resumed_training_sees_the_same_figures(real, tmp_path, step):
     assert resumed_model.calls[-1] == whole_model.calls[-1]
 
 
+@pytest.mark.parametrize(("count", "counted"), [(None, 40), (30, 30), (100, 80)])
+def test_after_an_epoch_there_are_as_many_samples_as_real_pictures(
+    real, count, counted, monkeypatch
+):
+    """More of the one than of the other, and coverage or the Fréchet distance say another thing."""
+    monkeypatch.setattr("kapps.evaluation.generative.samples.quality.MOST_SAMPLES", 40)
+    seen = []
+
+    class Counting(Few):
+        def features(self, pictures):
+            seen.append(len(pictures))
+            return super().features(pictures)
+
+    callback = evaluation.SampleQuality(
+        Counting(), lambda count, seed: pictures(count, seed), real, count=count
+    )
+    callback.on_epoch_begin(0)
+    logs = {}
+    callback.on_epoch_end(0, logs)
+    assert seen == [counted, counted] and np.isfinite(logs["val_coverage"])
+
+
 def test_what_cannot_be_measured_is_told_at_once(real):
     model = Brightness()
     with pytest.raises(UserError, match="too few.*more than 3"):
