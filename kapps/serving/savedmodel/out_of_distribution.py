@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,15 +110,19 @@ def fit(
     variances, directions = np.linalg.eigh(covariance)
     whitening = directions / np.sqrt(np.maximum(variances, _SMALLEST * variances[-1]))
     centre = means.mean(axis=0)
-    parts = centre, whitening, (means - centre) @ whitening
-    detector = Detector(network, *(part.astype(np.float32) for part in parts))
+    detector = Detector(
+        network,
+        centre=centre.astype(np.float32),
+        whitening=whitening.astype(np.float32),
+        means=((means - centre) @ whitening).astype(np.float32),
+    )
     scores = np.concatenate(
         [np.zeros(0), *(detector.score(network(_floats(part))[0]).numpy() for part in validation)]
     )
     if len(scores) < FEWEST:
         return None
     threshold = float(np.percentile(scores, PERCENTILE))
-    return Detector(network, *(p.astype(np.float32) for p in parts), threshold, len(scores))
+    return replace(detector, threshold=threshold, examples=len(scores))
 
 
 def write(directory: Path, detector: Detector | None) -> None:
