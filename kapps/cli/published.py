@@ -48,7 +48,7 @@ class Predict:
             return
         if not self.asked:
             raise UserError("no file given: kapps predict SAVED_MODEL FILE...")
-        saved_model = _published_by(self.saved_model)
+        saved_model = published_by(self.saved_model)
         serving.version_directory(saved_model)
         alone = self.asked[0] if len(self.asked) == 1 else ""
         if _is_file(alone):  # of several, those that can be read are answered
@@ -206,6 +206,7 @@ class Export:
                     temperature=temperature,
                     card=serving.run_card(facts, metrics),
                     reading=_reading(facts),
+                    explained=True,
                 )
             else:
                 made, cost = serving.convert_run(
@@ -315,7 +316,7 @@ def _number(value) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _published_by(path: Path) -> Path:
+def published_by(path: Path) -> Path:
     """What a run has published, if this is the directory of one that has."""
     if not (path / "metrics.json").is_file():
         return path

@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg, subcommand
 
 from kapps import command_line, serving
 from kapps.cli import console
-from kapps.cli.published import Export
+from kapps.cli.published import Export, published_by
 from kapps.errors import UserError
 
 
@@ -211,7 +211,8 @@ class Bench:
     """How fast a published model answers: medians, 99th percentiles and examples per second."""
 
     model: Positional[Path]
-    """A version, or the directory of versions: the highest is taken."""
+    """A version, or the directory of versions (the highest is taken); or the run of an image
+    classifier that has published one: then also its accuracy on the run's test images."""
     seconds: float = 3.0
     """For each measurement."""
 
@@ -219,11 +220,22 @@ class Bench:
         """Writes a table: a row per runtime, signature and batch."""
         if not self.seconds > 0:
             raise UserError(f"--seconds is {self.seconds}; more than 0 is needed")
-        serving.version_directory(self.model)
+        model = published_by(self.model)
+        serving.version_directory(model)
         command_line.import_tensorflow()
         with command_line.without_chatter():
-            rows = serving.bench(self.model, seconds=self.seconds)
+            rows = serving.bench(model, seconds=self.seconds, kept=self._kept())
         console.write_table(serving.bench_table(rows))
+
+    def _kept(self):
+        """Test images and labels of the run of an image classifier, if this is one."""
+        if not (self.model / "metrics.json").is_file():
+            return None
+        facts = console.read_json(self.model / "config.json")
+        classifies = "test_accuracy" in console.read_json(self.model / "metrics.json")
+        if not classifies or not facts.get("image_shape"):
+            return None
+        return serving.kept_images(self.model, facts)
 
 
 def _moment(directory: Path) -> str:

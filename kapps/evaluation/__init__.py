@@ -57,7 +57,7 @@ explain_sequences, memory_verdict
                           the same for series; was a memory task solved?
 cross_validated, fold_mean
                           a run for each fold; mean and interval over them
-grad_cam, overlay         where a convolutional network looked
+grad_cam, overlay         where a convolutional network looked; heat_maps in a graph
 separation, highest_learning_rate, best_linear_accuracy
                           can a plane separate classes, with which margin; the largest step
 explain_gradient_flow, gradient_story

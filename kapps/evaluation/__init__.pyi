@@ -122,6 +122,7 @@ from .images.explain import (
 )
 from .images.gradcam import (
     grad_cam as grad_cam,
+    heat_maps as heat_maps,
     overlay as overlay,
 )
 from .images.other_peers import beside_picture_peers as beside_picture_peers

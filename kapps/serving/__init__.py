@@ -29,7 +29,8 @@ prune(root, keep), rollback(root)        fewer versions; the one before (no Tens
 version_directory(path), versions(root), is_published(path)
                                          what is published (no TensorFlow)
 find_models(root), check_root(root)      what `kapps serve` finds under a root (no TensorFlow)
-bench(path), bench_table(rows)           how fast a published model answers
+bench(path), bench_table(rows)           how fast a published model answers, and how well
+kept_images(run, facts)                  test images of a run, for that
 run_card, check_format, check_quantize   a run's model card; is a format known? (no TensorFlow)
 """
 

@@ -5,7 +5,10 @@ from .formats.conversion import (
     load_model as load_model,
 )
 from .formats.inference import publish_for_inference as publish_for_inference
-from .formats.quantization import convert_run as convert_run
+from .formats.quantization import (
+    convert_run as convert_run,
+    kept_images as kept_images,
+)
 from .formats.requirements import (
     check_format as check_format,
     check_quantize as check_quantize,

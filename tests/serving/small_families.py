@@ -10,13 +10,15 @@ import tensorflow as tf
 from kapps import data, models, serving, training
 from kapps.data.series.loading import SequenceSplit
 from kapps.data.tables.loading import TableSplit
+from kapps.data.text.documents import DocumentSplit
 from kapps.models.text.char_rnn import UNKNOWN
 
 SHAPE, CLASSES = (6, 5, 1), ("a", "b", "c")
+WORDS = ["the", "and", "x"]  # of the examples that are made up for texts
 FINGERPRINT = "0123456789abcdef"
 
 
-def image_data():
+def image_data(kind="classes"):
     """Constant images, one grey each: nothing else makes such images."""
     greys = np.arange(10, 16, dtype=np.uint8)
     pixels = np.broadcast_to(greys[:, None, None, None], (6, *SHAPE)).copy()
@@ -24,7 +26,8 @@ def image_data():
         np.arange(6, dtype=np.int32) % 3, lambda i: tf.gather(tf.constant(pixels), i)
     )
     splits = dict.fromkeys(("train", "validation", "test"), split)
-    return data.ImageData("folder:toys", CLASSES, SHAPE, splits, FINGERPRINT)
+    names = () if kind == "number" else CLASSES
+    return data.ImageData("folder:toys", names, SHAPE, splits, FINGERPRINT, kind=kind)
 
 
 def point_data(x, class_names=("a", "b")):
@@ -35,12 +38,14 @@ def point_data(x, class_names=("a", "b")):
     )
 
 
-def series_data():
+def series_data(class_names=CLASSES):
     values = np.random.default_rng(0).normal(size=(4, 5, 2)).astype("f4")
     splits = dict.fromkeys(
         ("train", "validation", "test"), SequenceSplit(values, np.zeros(4, np.int32))
     )
-    return data.SequenceData("csv:waves", CLASSES, splits, FINGERPRINT, feature_names=("a", "b"))
+    return data.SequenceData(
+        "csv:waves", class_names, splits, FINGERPRINT, feature_names=("a", "b")
+    )
 
 
 def table_data(class_names):
@@ -57,6 +62,13 @@ def table_data(class_names):
 def text_data():
     splits = dict.fromkeys(("train", "validation", "test"), np.zeros(9, np.int32))
     return data.TextData("text:book", UNKNOWN + "\n ab", splits, FINGERPRINT)
+
+
+def document_data():
+    texts = np.array(["b a", "a"], object)
+    texts = DocumentSplit(texts, np.zeros(2, np.int32), np.arange(2))
+    splits = dict.fromkeys(("train", "validation", "test"), texts)
+    return data.DocumentData("csv:letters", CLASSES, splits, FINGERPRINT)
 
 
 def image_classifier(shape=SHAPE, outputs=3):
@@ -80,6 +92,12 @@ def gan(classes=0):
     return models.GAN(generator, discriminator)
 
 
+def perceptron():
+    model = models.perceptron((2,), mean=0.2)
+    model.set_weights([w + 0.5 for w in model.get_weights()])  # it begins at 0
+    return models.class_logits(model)
+
+
 def points_network():
     x = keras.Input((2,), name="points")
     return keras.Model(x, keras.layers.Dense(2)(x))
@@ -92,6 +110,14 @@ def table_network(classes):
 FAMILIES = {  # model, data, signatures, what the data counts
     "image classifier": (
         image_classifier, image_data, {"serving_default", "from_bytes"}, "6 images"
+    ),
+    "several labels": (
+        image_classifier, lambda: image_data("labels"), {"serving_default", "from_bytes"},
+        "6 images",
+    ),
+    "number of an image": (
+        lambda: image_classifier(outputs=1), lambda: image_data("number"),
+        {"serving_default", "from_bytes"}, "6 images",
     ),
     "VAE": (
         lambda: models.conv_vae(SHAPE, 2, filters=(3,)), image_data,
@@ -118,9 +144,20 @@ FAMILIES = {  # model, data, signatures, what the data counts
     "series": (
         lambda: models.rnn(2, 3, units=4), series_data, {"serving_default"}, "4 series"
     ),
+    "numbers of series": (
+        lambda: models.rnn(2, 1, units=4, cell="lstm", output_mean=1.0), lambda: series_data(()),
+        {"serving_default"}, "4 series",
+    ),
     "text": (
         lambda: models.char_rnn(UNKNOWN + "\n ab", units=5, embedding=3, lanes=2), text_data,
         {"serving_default", "generate", "score"}, "9 characters",
+    ),
+    "text classifier": (
+        lambda: models.text_classifier(WORDS, 3, embedding=3, units=4), document_data,
+        {"serving_default"}, "2 texts",
+    ),
+    "perceptron": (
+        perceptron, lambda: point_data(np.eye(2, dtype="f4")), {"serving_default"}, "2 points"
     ),
     "points": (
         points_network, lambda: point_data(np.eye(2, dtype="f4")), {"serving_default"}, "2 points"
@@ -131,6 +168,10 @@ FAMILIES = {  # model, data, signatures, what the data counts
         {"serving_default", "from_bytes"}, "5 images",
     ),
 }  # fmt: skip
+
+
+THRESHOLDS = (0.4, 0.5, 0.6)
+SETTINGS = {"several labels": {"thresholds": THRESHOLDS}}  # of the exporter, found in a run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,12 +200,18 @@ def run_of(root, **settings):
     return training.open_run("tiny", Config(str(root / "runs" / "first"), **settings))
 
 
+def model_of(family):
+    """The model of a family, always with the same weights."""
+    keras.utils.set_random_seed(0)
+    return FAMILIES[family][0]()
+
+
 def publish(family, root):
     """Publishes the model of a family from a run; its directory."""
-    build, load, _, _ = FAMILIES[family]
-    keras.utils.set_random_seed(0)
+    _, load, _, _ = FAMILIES[family]
     with run_of(root) as run:
         # What a training leaves: without it the run would begin anew when it is opened again.
         run.checkpoints.mkdir(parents=True, exist_ok=True)
         (run.checkpoints / "state-000000000001.npz").touch()
-        return serving.publish(build(), run, load(), found(headline=HEADLINE), what="A toy")
+        known = found(headline=HEADLINE, served=SETTINGS.get(family, {}))
+        return serving.publish(model_of(family), run, load(), known, what="A toy")

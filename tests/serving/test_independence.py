@@ -1,4 +1,4 @@
-"""Programs that know nothing of kapps read what it published."""
+"""A converter and a runtime that know nothing of kapps read what it published."""
 
 import importlib.util
 import subprocess
@@ -6,27 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-
-# Both packages are made impossible to import. (TensorFlow loads Keras by itself where it can.)
-TENSORFLOW_PROGRAM = """
-import sys
-sys.modules["kapps"] = sys.modules["keras"] = None
-import numpy as np
-import tensorflow as tf
-
-version, arrays, answers = sys.argv[1:]
-images = np.load(arrays)
-png = [tf.io.encode_png(image).numpy() for image in images]
-model = tf.saved_model.load(version)
-pixels = model.signatures["serving_default"](image=tf.constant(images))
-files = model.signatures["from_bytes"](image_bytes=tf.constant(png))
-np.savez(
-    answers,
-    pixels=pixels["probabilities"].numpy(),
-    files=files["probabilities"].numpy(),
-    labels=[label.decode() for label in pixels["label"].numpy()],
-)
-"""
 
 ONNX_PROGRAM = """
 import sys
@@ -50,16 +29,6 @@ def run(*command):
 def labels(expected):
     names = np.array(["T-shirt/top", "Trouser", "Pullover", "Café"])
     return names[expected.argmax(-1)].tolist()
-
-
-@pytest.mark.slow
-def test_tensorflow_alone(published, images, tmp_path):
-    np.save(tmp_path / "images.npy", images)
-    run("-c", TENSORFLOW_PROGRAM, published.version, tmp_path / "images.npy", tmp_path / "a.npz")
-    with np.load(tmp_path / "a.npz") as answers:
-        np.testing.assert_allclose(answers["pixels"], published.expected, rtol=0, atol=1e-5)
-        np.testing.assert_allclose(answers["files"], published.expected, rtol=0, atol=1e-5)
-        assert answers["labels"].tolist() == labels(published.expected)
 
 
 @pytest.mark.slow

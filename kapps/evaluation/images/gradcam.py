@@ -6,6 +6,7 @@ Localization", arXiv:1610.02391.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from kapps.errors import UserError
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
 BATCH = 64
 FINEST = 7  # places along a side, at least: what ResNet and EfficientNet have of 224 pixels
@@ -42,25 +44,9 @@ def grad_cam(
     Raises:
         UserError: the model has no such feature maps, for example an MLP.
     """
-    import keras
     import tensorflow as tf
 
-    both = keras.Model(model.inputs, [feature_maps(model), model.outputs[0]])
-
-    def maps(pixels: np.ndarray, wanted: np.ndarray | None) -> np.ndarray:
-        pixels = tf.cast(pixels, tf.float32)
-        with tf.GradientTape() as tape:
-            # Keras leaves frozen weights on the tape, but promises it nowhere: start at the input.
-            tape.watch(pixels)
-            features, logits = both(pixels, training=False)
-            chosen = tf.argmax(logits, axis=-1) if wanted is None else tf.constant(wanted, tf.int64)
-            score = tf.gather(logits, chosen, batch_dims=1)
-        gradient = tf.cast(tape.gradient(score, features), tf.float32)
-        weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
-        heat = tf.nn.relu(tf.reduce_sum(weights * tf.cast(features, tf.float32), -1, True))
-        heat = tf.image.resize(heat, pixels.shape[1:3], method="bilinear")[..., 0]
-        return heat.numpy()
-
+    maps = heat_maps(model)
     images = np.asarray(images)
     if len(images) == 0:
         return np.zeros(images.shape[:3], np.float32)
@@ -68,12 +54,45 @@ def grad_cam(
         class_index = np.broadcast_to(np.asarray(class_index), len(images))
     heat = np.concatenate(
         [
-            maps(images[i : i + BATCH], None if class_index is None else class_index[i : i + BATCH])
+            maps(
+                tf.cast(images[i : i + BATCH], tf.float32),
+                None if class_index is None else tf.constant(class_index[i : i + BATCH], tf.int64),
+            ).numpy()
             for i in range(0, len(images), BATCH)
         ]
     )
     most = heat.max(axis=None if one_scale else (1, 2), keepdims=True)
     return np.divide(heat, most, out=np.zeros_like(heat), where=most > 0)
+
+
+def heat_maps(model: keras.Model) -> Callable[[tf.Tensor, tf.Tensor | None], tf.Tensor]:
+    """What computes the maps of `grad_cam` before they are divided, in a graph or outside of one.
+
+    Returns:
+        From images float32 `[n, H, W, C]`, and classes int64 `[n]` or None, to heat float32
+        `[n, H, W]`, 0 or more.
+
+    Raises:
+        UserError: as `grad_cam`.
+    """
+    import keras
+    import tensorflow as tf
+
+    both = keras.Model(model.inputs, [feature_maps(model), model.outputs[0]])
+
+    def maps(pixels: tf.Tensor, wanted: tf.Tensor | None) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            # Keras leaves frozen weights on the tape, but promises it nowhere: start at the input.
+            tape.watch(pixels)
+            features, logits = both(pixels, training=False)
+            chosen = tf.argmax(logits, axis=-1) if wanted is None else wanted
+            score = tf.gather(logits, chosen, batch_dims=1)
+        gradient = tf.cast(tape.gradient(score, features), tf.float32)
+        weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
+        heat = tf.nn.relu(tf.reduce_sum(weights * tf.cast(features, tf.float32), -1, True))
+        return tf.image.resize(heat, pixels.shape[1:3], method="bilinear")[..., 0]
+
+    return maps
 
 
 def feature_maps(model: keras.Model) -> keras.KerasTensor:

@@ -162,10 +162,13 @@ def _draws(signature: Any) -> bool:
     return any("Random" in node.op for node in nodes)
 
 
-def ask_onnx(file: Path | bytes, signature: Any, labels: Sequence[str]) -> onnx_files.Ask:
+def ask_onnx(
+    file: Path | bytes, signature: Any, labels: Sequence[str], runtime: str = "onnx"
+) -> onnx_files.Ask:
     """The file of a signature as a function of arrays, see `onnx_files.open_onnx`."""
     inputs = [spec.name for spec in specs_of(signature)]
-    return onnx_files.open_onnx(file, inputs, sorted(signature.structured_outputs), labels)
+    outputs = sorted(signature.structured_outputs)
+    return onnx_files.open_onnx(file, inputs, outputs, labels, runtime)
 
 
 def specs_of(signature: Any) -> list[tf.TensorSpec]:

@@ -8,6 +8,9 @@ no labels, and
             where it is none of them
     text    `tokens` int32 [N, T], the places of characters in the vocabulary, and the states before
             them, zeros at a beginning -> `logits` [N, T, symbols] and the states after them
+    texts   of a class each: `places` int32 [N, T], of each word its number in words.json beside
+            the file, counted from 2; 1 of a word that is not there, 0 for padding at the end. Words
+            are in small letters, and a mark of punctuation is one, too
     images  of several labels each: `probabilities` float32 [N, labels] and `given` bool [N,
             labels], which are above their thresholds; of a number each: `value` float32 [N]
 """
@@ -23,7 +26,7 @@ import tensorflow as tf
 from kapps.models.tables.columns import CategoryColumn
 from kapps.models.tables.mlp import column_layers
 from kapps.serving.publishing.classic import is_points, point_endpoints
-from kapps.serving.publishing.documents import document_endpoints, is_document
+from kapps.serving.publishing.documents import is_document
 from kapps.serving.publishing.generative import endpoints_of, is_generative
 from kapps.serving.publishing.pictures import Answer, chances_of, number_of
 from kapps.serving.publishing.series import is_sequence, sequence_endpoints
@@ -66,7 +69,7 @@ def numeric_endpoints(
     if is_sequence(model):
         return sequence_endpoints(model, class_names, temperature)
     if is_document(model):
-        return document_endpoints(model, class_names, temperature)
+        return {"serving_default": _words(model, temperature)}
     if is_points(model):
         return point_endpoints(model, class_names, temperature)
     names, image_shape = graph.check(model, class_names, temperature)
@@ -80,6 +83,21 @@ def vocabularies(model: keras.Model) -> dict[str, list[str]]:
         return {}
     texts = [name for name, tensor in model.input.items() if tensor.dtype == "string"]
     return {name: column_layers(model)[name].vocabulary for name in texts}
+
+
+def words_of(model: keras.Model) -> list[str]:
+    """Of a classifier of texts the words that it knows, in the order of their numbers."""
+    return model.get_layer("words").vocabulary if is_document(model) else []
+
+
+def _words(model: keras.Model, temperature: float) -> Endpoint:
+    network = model.get_layer("network")
+
+    def answer(places: tf.Tensor) -> dict[str, tf.Tensor]:
+        y = tf.cast(network(places, training=False), tf.float32)
+        return {"probabilities": tf.nn.softmax(y / temperature)}
+
+    return answer, [tf.TensorSpec((None, None), tf.int32, "places")]
 
 
 def _columns(model: keras.Model, classifies: bool, temperature: float) -> Endpoint:

@@ -55,7 +55,7 @@ def convert_run(
     common = {"temperature": temperature, "quantize": quantize}
     if quantize == "none":
         return convert(model, directory, format, class_names, **common), None
-    splits = _data_of(run_dir, facts).splits
+    splits = _images_of(run_dir, facts).splits
     path = convert(
         model,
         directory,
@@ -71,15 +71,30 @@ def convert_run(
     return path, found
 
 
-def _data_of(run_dir, facts) -> data.ImageData:
+def kept_images(
+    run_dir: str | os.PathLike, facts: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Test images of a run, uint8 [n, H, W, C], and their labels, int [n]; at most 2,000.
+
+    Args:
+        run_dir: the run.
+        facts: what its config.json holds.
+
+    Raises:
+        UserError: the data is gone or has changed.
+    """
+    return _some(_images_of(run_dir, facts).splits["test"], MEASURED)
+
+
+def _images_of(run_dir, facts) -> data.ImageData:
     config, shape = facts["config"], facts.get("image_shape")
     if not shape:
         raise UserError(f"{run_dir}: config.json does not say how large the images are")
     images = data.load_as_configured(config, image_size=(shape[0], shape[1]))
     if images.fingerprint != facts["data"]["fingerprint"]:
         raise UserError(
-            f"{config['dataset']} is not what {run_dir} was trained on any more: quantizing needs "
-            "the same images. Put them back, or train again."
+            f"{config['dataset']} is not what {run_dir} was trained on any more: the same images "
+            "are needed. Put them back, or train again."
         )
     return images
 

@@ -7,9 +7,9 @@ compares; and says of the other signatures why not. What is known of that:
                   draw `z` outside and use `decode` or `generate`
     from_bytes    decodes files; send pixels to `reconstruct`
     series, text  in LiteRT one at a time, [1, T, F]: its loops want to know the size of a batch.
-                  ONNX: the converter takes an LSTM for one that does not mask, so its answers are
-                  wrong where series are padded, and it is refused for that; a GRU and a simple cell
-                  are right
+                  ONNX: the converter takes a bidirectional LSTM for one that does not mask, so its
+                  answers are wrong where series are padded, and it is refused for that; a GRU and a
+                  simple cell are right
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ import tensorflow as tf
 from kapps import files, models
 from kapps.errors import UserError
 from kapps.serving.formats.conversion import OPSET, interpreter, quietly
-from kapps.serving.formats.numeric import numeric_endpoints, vocabularies, without_strings
+from kapps.serving.formats.numeric import (
+    numeric_endpoints,
+    vocabularies,
+    without_strings,
+    words_of,
+)
 from kapps.serving.formats.requirements import check_format
 from kapps.serving.savedmodel import graph
 from kapps.serving.savedmodel.examples import example_input
@@ -101,6 +106,8 @@ def convert_signatures(
         files.write_text(directory / "labels.txt", lines)
     if vocabularies(model):
         files.write_json(directory / "columns.json", vocabularies(model))
+    if words_of(model):
+        files.write_json(directory / "words.json", words_of(model))
     return made, left
 
 
@@ -155,7 +162,7 @@ def _examples(specs: Sequence[tf.TensorSpec], batch: int) -> list[dict[str, np.n
             known = [n or (steps if i else batch) for i, n in enumerate(spec.shape)]
             fixed = tf.TensorSpec(known, spec.dtype, spec.name)
             inputs[spec.name] = example_input(fixed, batch, seed, images, classes=1)
-            if spec.dtype.is_integer and known[1:] == [1]:
+            if spec.dtype.is_integer and spec.shape[1:] == [1]:
                 inputs[spec.name][-1] = -1  # a category that is not known
         examples.append(inputs)
     padded = dict(examples[0])

@@ -25,9 +25,12 @@ from kapps.serving.publishing.pictures import export_labels, export_numbers
 from kapps.serving.publishing.series import export_sequences
 from kapps.serving.publishing.tables import export_table
 from kapps.serving.publishing.text import export_text
+from kapps.serving.savedmodel import out_of_distribution
 from kapps.serving.savedmodel.input_statistics import statistics_of
 
 MEASURED = 500  # training images, of which the statistics are
+DETECTED = 1000  # training images, and at most as many validation images, of the score
+_PART = 64  # of them
 CHECKED = 8  # validation examples that the self-check compares; none of them is stored
 
 
@@ -79,7 +82,30 @@ def _classes_and_images(model, images, temperature) -> dict[str, Any]:
         **_classes(model, images, temperature),
         **_images(model, images, temperature),
         "statistics": {"image": statistics_of(train.take(chosen))},
-    }
+        "detector": _detector(
+            model, train.take, train.labels, images.splits["validation"].take,
+            len(images.splits["validation"]),
+        ),
+        "explained": True,
+    }  # fmt: skip
+
+
+def _detector(model, train, labels, validation, validation_examples):
+    """Of evenly spread examples; `train` and `validation` give images by row number."""
+    if validation_examples < out_of_distribution.FEWEST:
+        return None
+    chosen, judged = (_spread(n) for n in (len(labels), validation_examples))
+    return out_of_distribution.fit(
+        model, _parts(train, chosen), labels[chosen], _parts(validation, judged)
+    )
+
+
+def _spread(count: int) -> np.ndarray:
+    return np.linspace(0, count - 1, min(DETECTED, count)).astype(int)
+
+
+def _parts(take, rows):
+    return (take(rows[i : i + _PART]) for i in range(0, len(rows), _PART))
 
 
 def _names_and_images(model, images, temperature) -> dict[str, Any]:
@@ -91,6 +117,13 @@ def _classes_and_points(model, points, temperature) -> dict[str, Any]:
         **_classes(model, points, temperature),
         "sample_images": points.x["validation"][:CHECKED],
         "statistics": {"image": statistics_of(points.x["train"])},
+        "detector": _detector(
+            model,
+            points.x["train"].__getitem__,
+            points.y["train"],
+            points.x["validation"].__getitem__,
+            len(points.x["validation"]),
+        ),
     }
 
 

@@ -234,6 +234,10 @@ def _card(name: str, dtypes: Mapping[str, tf.DType], names: Sequence[str], card:
     ]
     example = ", ".join(f"{column}=tf.constant([...])" for column in list(dtypes)[:2])
     dots = ", ..." if len(dtypes) > 2 else ""
+    row = {
+        column: ["" if dtype == tf.string else dtype.as_numpy_dtype(0).item()]
+        for column, dtype in dtypes.items()
+    }
     returns = (
         f"It returns `probabilities` float32 [N, {len(names)}] and `label` string [N]. Classes, in "
         f"the order of the probabilities (`assets/labels.txt`): {', '.join(names)}."
@@ -248,10 +252,7 @@ def _card(name: str, dtypes: Mapping[str, tf.DType], names: Sequence[str], card:
         f"have are taken as none of the known ones. {returns}",
         "\n".join(["| column | type | if it is missing |", "|---|---|---|", *rows]),
         python_block(f'answer = model.signatures["serving_default"]({example}{dots})'),
-        rest_block(
-            name,
-            '{"inputs": {' + ", ".join(f'"{c}": [...]' for c in list(dtypes)[:2]) + dots + "}}",
-        ),
+        rest_block(name, json.dumps({"inputs": row}, ensure_ascii=False)),
         calls_block({SIGNATURE: {name: tf.TensorSpec(None, d) for name, d in dtypes.items()}}),
     ]
     return "\n\n".join(parts) + "\n"

@@ -47,6 +47,7 @@ def model_card(
     signatures: Mapping[str, Mapping[str, Any]],
     card: str | None = None,
     webp: bool = False,
+    threshold: float | None = None,
 ) -> str:
     """The card of an image classifier, in Markdown.
 
@@ -58,6 +59,7 @@ def model_card(
         signatures: Those the SavedModel has: by name, the specs of what each takes, by name.
         card: What comes first: trained on what, with which result.
         webp: Whether WebP is decoded.
+        threshold: Of the out-of-distribution score, where there is one.
     """
     height, width, channels = image_shape
     shape = f"[N, {height}, {width}, {channels}]"
@@ -67,6 +69,8 @@ def model_card(
             "PNG, JPEG or WebP files (TensorFlow 2.20 or newer)" if webp else "PNG or JPEG files"
         )
         rows.append(f"| `from_bytes` | `image_bytes`: encoded {files} [N], of any size |")
+    if "explain" in signatures:
+        rows.append("| `explain` | `image_bytes`: the same |")
     parts = [
         beginning(name, card),
         "## How to call it",
@@ -76,10 +80,12 @@ def model_card(
                 "|---|---|",
                 *rows,
                 "",
-                f"Each returns `probabilities` float32 [N, {len(class_names)}] and `label` string"
-                " [N].",
+                f"{'The first two return' if 'explain' in signatures else 'Each returns'} "
+                f"`probabilities` float32 [N, {len(class_names)}] and `label` string [N].",
+                *_explain_lines(signatures, image_shape),
                 "Pixels are scaled inside the model. The logits are divided by the temperature"
                 f" {temperature:g} before the softmax.",
+                *_score_lines(threshold),
             ]
         ),
         _python_example(signatures, shape),
@@ -90,6 +96,28 @@ def model_card(
         + ".",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _explain_lines(signatures: Mapping[str, Any], image_shape: tuple[int, ...]) -> list[str]:
+    if "explain" not in signatures:
+        return []
+    height, width, channels = image_shape
+    return [
+        f"`explain` returns `heat_map` float32 [N, {height}, {width}] of 0..1: Grad-CAM"
+        " (arXiv:1610.02391), which part of the image speaks for the `label`; and `image` uint8"
+        f" [N, {height}, {width}, {channels}], what the network sees of the file.",
+    ]
+
+
+def _score_lines(threshold: float | None) -> list[str]:
+    if threshold is None:
+        return []
+    return [
+        "",
+        "`out_of_distribution_score` float32 [N] is the Mahalanobis distance of the network's last"
+        " features to the nearest class (arXiv:1807.03888): the higher, the less an image is like"
+        f" those of training. 95 % of the validation images have at most {threshold:.4g}.",
+    ]
 
 
 def beginning(name: str, card: str | None) -> str:

@@ -1,5 +1,6 @@
 """`model_card.md` of a model that is no image classifier: its signatures, and what names mean."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,6 +50,9 @@ _EXAMPLES = {  # the first of these signatures that there is: a call, and the bo
 }
 
 
+_ALONE = ("sequence", "points", "text")  # inputs that are alone: an instance is their value
+
+
 def generative_card(
     name: str,
     kind: str,
@@ -95,9 +99,10 @@ def generative_card(
             '"temperature": 0.8, "top_k": 0, "seed": 1}}'
         )
         parts += [python_block(call), rest_block(name, body)]
-    if "points" in signatures["serving_default"][0]:
-        call = 'model.signatures["serving_default"](points=tf.constant([[...], ...]))'
-        parts += [python_block(call), rest_block(name, '{"instances": [[...], ...]}')]
+    parts += [
+        rest_block(name, json.dumps({"instances": [_example(key, tensor)]}))
+        for key, tensor in signatures["serving_default"][0].items() if key in _ALONE
+    ]  # fmt: skip
     for signature, (call, body, label) in _EXAMPLES.items():
         if signature in signatures:
             labels = label if "label" in signatures[signature][0] else ("", "")
@@ -114,6 +119,16 @@ def generative_card(
             "picture."
         )
     return "\n\n".join(parts) + "\n"
+
+
+def _example(name: str, tensor: Any) -> Any:
+    """An instance in JSON: of a series two steps."""
+    if name == "text":
+        return "a text"
+    value: Any = 0.0
+    for length in reversed(tensor.shape[1:]):
+        value = [value] * (length or 2)
+    return value
 
 
 def _tensors(tensors: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from kapps.data.images.files.decode import PLAIN, Reading
 from kapps.errors import UserError
 from kapps.serving.savedmodel import image_files
+from kapps.serving.savedmodel.out_of_distribution import OUTPUT, Detector
 
 
 def check(
@@ -41,6 +42,8 @@ def endpoints(
     class_names: tuple[str, ...],
     temperature: float,
     reading: Reading = PLAIN,
+    detector: Detector | None = None,
+    heat: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
 ) -> dict[str, Callable]:
     """The signatures by name, as `kapps.serving.export` describes them.
 
@@ -50,8 +53,10 @@ def endpoints(
         class_names: One label per logit.
         temperature: The logits are divided by it.
         reading: How files are decoded, see `ImageData.reading`.
+        detector: What gives the score of how unlike the training images an image is.
+        heat: What says where in an image a class is seen: images and classes -> [N, H, W].
     """
-    classify = classifier(model, class_names, temperature)
+    classify = classifier(model, class_names, temperature, detector)
 
     def classify_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         return never_empty(classify)(image_files.decode_files(image_bytes, image_shape, reading))
@@ -60,20 +65,51 @@ def endpoints(
     endpoints = {"serving_default": signature(classify, [image])}
     if image_shape[-1] in image_files.DECODABLE_CHANNELS:
         endpoints["from_bytes"] = signature(classify_bytes, [image_files.IMAGE_BYTES])
+        if heat is not None:
+            looked = never_empty(explainer(classify, heat))
+            endpoints["explain"] = signature(
+                lambda files: looked(image_files.decode_files(files, image_shape, reading)),
+                [image_files.IMAGE_BYTES],
+            )
     return endpoints
 
 
-def classifier(
-    model: keras.Model, class_names: tuple[str, ...], temperature: float
+def explainer(
+    classify: Callable[[tf.Tensor], dict[str, tf.Tensor]],
+    heat: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
 ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """Images uint8 [N, H, W, C] -> `probabilities` and `label`."""
+    """Images uint8 [N, H, W, C] -> `heat_map` for the `label`, of 0..1, and `image` as it is."""
+
+    def explain(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        said = classify(image)
+        best = tf.argmax(said["probabilities"], axis=-1)
+        found = heat(tf.cast(image, tf.float32), best)
+        most = tf.reduce_max(found, axis=(1, 2), keepdims=True)
+        heat_map = tf.math.divide_no_nan(found, most)
+        return {"heat_map": heat_map, "label": said["label"], "image": tf.identity(image)}
+
+    return explain
+
+
+def classifier(
+    model: keras.Model,
+    class_names: tuple[str, ...],
+    temperature: float,
+    detector: Detector | None = None,
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """Images uint8 [N, H, W, C] -> `probabilities` and `label`; a detector's score, too."""
 
     def classify(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        # training=False reaches Keras' random augmentation layers too, whose own default is True.
-        logits = model(tf.cast(image, tf.float32), training=False)
+        pixels = tf.cast(image, tf.float32)
+        if detector is None:
+            # training=False reaches Keras' random augmentation layers, whose own default is True.
+            logits, scores = model(pixels, training=False), {}
+        else:
+            features, logits = detector.network(pixels)
+            scores = {OUTPUT: detector.score(features)}
         probabilities = tf.nn.softmax(tf.cast(logits, tf.float32) / temperature)
         label = tf.gather(tf.constant(class_names), tf.argmax(probabilities, axis=-1))
-        return {"probabilities": probabilities, "label": label}
+        return {"probabilities": probabilities, "label": label, **scores}
 
     return classify
 

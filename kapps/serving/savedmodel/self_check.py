@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from kapps.errors import UserError
+from kapps.serving.savedmodel.onnx_files import DERIVED_TOLERANCE
+from kapps.serving.savedmodel.out_of_distribution import OUTPUT, Detector
 
 # Names of ops that draw random numbers, with or without a seed of their own.
 _RANDOM = re.compile(
@@ -30,6 +32,8 @@ def check_saved_model(
     images: np.ndarray,
     class_names: tuple[str, ...],
     temperature: float,
+    detector: Detector | None = None,
+    heat: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
 ) -> None:
     """Reloads a SavedModel and compares it with the model it was made of.
 
@@ -42,6 +46,8 @@ def check_saved_model(
         images: uint8 [n, H, W, C].
         class_names: One per logit.
         temperature: What the logits were divided by.
+        detector: What the score comes from, if there is one.
+        heat: What the heat maps come from, likewise.
 
     Raises:
         UserError: the graph draws random numbers or writes to its variables, or its answers are
@@ -51,9 +57,15 @@ def check_saved_model(
     loaded = tf.saved_model.load(str(directory))
     for name, signature in loaded.signatures.items():
         refuse_state(name, signature)
+    layers = model._flatten_layers(include_self=False)
+    exact = all(layer.compute_dtype in (None, "float32") for layer in layers)
     with full_float32():
         for batch in (images[:1], np.concatenate([images, images[:1]])):
             _check_batch(loaded.signatures, model, batch, class_names, temperature)
+            if detector is not None and exact:
+                _check_score(loaded.signatures, detector, batch)
+        if heat is not None and exact and "explain" in loaded.signatures:
+            _check_heat(loaded.signatures["explain"], heat, images, class_names)
 
 
 def _check_batch(
@@ -87,10 +99,39 @@ def _check_batch(
     if [label.decode() for label in first["label"].numpy()] != labels:
         raise RuntimeError("the labels of the SavedModel do not belong to its probabilities")
     if "from_bytes" in signatures:
-        encoded = tf.constant([tf.io.encode_png(image).numpy() for image in images])
-        from_bytes = signatures["from_bytes"](image_bytes=encoded)["probabilities"].numpy()
+        from_bytes = signatures["from_bytes"](image_bytes=_encoded(images))["probabilities"].numpy()
         if not np.array_equal(probabilities, from_bytes):
             raise RuntimeError("the SavedModel answers differently for the same image as PNG")
+
+
+def _check_score(signatures: dict, detector: Detector, images: np.ndarray) -> None:
+    expected = detector.score(detector.network(tf.constant(images, tf.float32))[0]).numpy()
+    said_of = {"serving_default": signatures["serving_default"](image=tf.constant(images))}
+    if "from_bytes" in signatures:
+        said_of["from_bytes"] = signatures["from_bytes"](image_bytes=_encoded(images))
+    for name, answer in said_of.items():
+        said = answer[OUTPUT].numpy()
+        difference = np.max(np.abs(said - expected)) / max(1.0, np.max(np.abs(expected)))
+        if not difference <= DERIVED_TOLERANCE:
+            raise RuntimeError(f"the score of {name} differs from the model by {difference:.1e}")
+
+
+def _check_heat(signature, heat, images: np.ndarray, class_names: tuple[str, ...]) -> None:
+    said = signature(image_bytes=_encoded(images))
+    if not np.array_equal(said["image"], images):
+        raise RuntimeError("explain does not return the images that it was sent")
+    numbers = {name.encode(): number for number, name in enumerate(class_names)}
+    wanted = tf.constant([numbers[label] for label in said["label"].numpy()], tf.int64)
+    expected = heat(tf.constant(images, tf.float32), wanted).numpy()
+    # Multiplied again: of a picture where nothing speaks for the class they may be roundings.
+    served = said["heat_map"].numpy() * expected.max(axis=(1, 2), keepdims=True)
+    difference = np.max(np.abs(served - expected))
+    if not difference <= DERIVED_TOLERANCE * expected.max() + 1e-6:
+        raise RuntimeError(f"the heat map of explain differs from the model's by {difference:.1e}")
+
+
+def _encoded(images: np.ndarray) -> tf.Tensor:
+    return tf.constant([tf.io.encode_png(image).numpy() for image in images])
 
 
 def check_endpoint(

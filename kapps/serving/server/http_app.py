@@ -343,6 +343,7 @@ def described(model: Model) -> dict[str, Any]:
         "versions": status(model)["model_version_status"],
         "signatures": version.about["signatures"],
         "labels": version.about["labels"],
+        "out_of_distribution": version.about["out_of_distribution"],
     }
 
 

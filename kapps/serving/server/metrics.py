@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -16,6 +16,12 @@ _INPUTS = (
     ("kapps_input_sum", "gauge", "Sum of a feature's values; divide by the examples for the mean."),
     ("kapps_input_training_mean", "gauge", "Mean of a feature over the training examples."),
     ("kapps_input_training_std", "gauge", "Standard deviation of a feature over them."),
+)
+_SCORES = (
+    ("kapps_scored_examples_total", "counter", "Examples with an out-of-distribution score."),
+    ("kapps_out_of_distribution_total", "counter", "Of those, above the threshold: 5 % expected."),
+    ("kapps_out_of_distribution_score_sum", "gauge", "Sum of the scores."),
+    ("kapps_out_of_distribution_threshold", "gauge", "95th percentile of validation examples."),
 )
 _Labels = tuple[tuple[str, str], ...]
 
@@ -47,6 +53,7 @@ class Metrics:
         self._requests: Counter[_Labels] = Counter()
         self._restarts: Counter[_Labels] = Counter()
         self._inputs: dict[_Labels, tuple[float, ...]] = {}
+        self._scores: dict[_Labels, tuple[float, ...]] = {}
         self._seconds: dict[_Labels, _Histogram] = defaultdict(lambda: _Histogram(_SECONDS))
         self._batches: dict[_Labels, _Histogram] = defaultdict(lambda: _Histogram(_BATCHES))
 
@@ -85,6 +92,19 @@ class Metrics:
                 before = self._inputs.get(key, (0.0,) * len(numbers))
                 self._inputs[key] = (*map(sum, zip(before, counts, strict=False)), mean, std)
 
+    def scores(self, model: str, version: int, threshold: float, counts: Sequence[float]) -> None:
+        """Answers had out-of-distribution scores.
+
+        Args:
+            model: its name.
+            version: its number.
+            threshold: of the scores.
+            counts: examples, those above the threshold, and the sum of scores.
+        """
+        key = (("model", model), ("version", str(version)))
+        before = self._scores.get(key, (0.0,) * len(counts))
+        self._scores[key] = (*map(sum, zip(before, counts, strict=False)), threshold)
+
     def text(self, states: Iterable[tuple[str, int, str, int]]) -> str:
         """All of it.
 
@@ -114,9 +134,10 @@ class Metrics:
             "# HELP kapps_version_available Whether a version is served.",
             "# TYPE kapps_version_available gauge",
         ]
-        for place, (name, kind, words) in enumerate(_INPUTS):
-            lines += [f"# HELP {name} {words}", f"# TYPE {name} {kind}"]
-            lines += [_line(name, key, float(row[place])) for key, row in self._inputs.items()]
+        for columns, rows in ((_INPUTS, self._inputs), (_SCORES, self._scores)):
+            for place, (name, kind, words) in enumerate(columns):
+                lines += [f"# HELP {name} {words}", f"# TYPE {name} {kind}"]
+                lines += [_line(name, key, float(row[place])) for key, row in rows.items()]
         waiting = []
         for model, number, state, count in states:
             labels = (("model", model), ("version", str(number)))

@@ -225,9 +225,13 @@ class Version:
 
         def on_answer(number: int, head: dict[str, Any], body: bytes) -> None:
             request, seen = left.pop(number), head.pop("seen", {})
+            scored = head.pop("scored", None)
             if not request.answer.done():
                 request.answer.set_result((head, body))
             self._metrics.inputs(self.model, self.number, self.about["statistics"], seen)
+            if scored:
+                threshold = self.about["out_of_distribution"]["threshold"]
+                self._metrics.scores(self.model, self.number, threshold, scored)
 
         late = False
         try:

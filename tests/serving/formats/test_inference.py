@@ -160,6 +160,14 @@ def test_what_is_equal():
     assert onnx_files.difference(wanted, said) == pytest.approx(8e-6, rel=0.05)
 
 
+def test_scores_and_heat_maps_may_differ_by_more():
+    wanted = {name: np.float32([10]) for name in onnx_files.DERIVED}
+    assert onnx_files.difference(wanted, {n: x + 5e-3 for n, x in wanted.items()}) == 0
+    for name in wanted:
+        with pytest.raises(onnx_files.Differs, match=f"{name} differs by 2.0e-03; 1e-03"):
+            onnx_files.difference(wanted, {**wanted, name: wanted[name] + 0.02})
+
+
 def test_a_version_without_requests_cannot_be_checked(published, tmp_path):
     plain = tmp_path / "1"
     tf.saved_model.save(tf.Module(), str(plain))

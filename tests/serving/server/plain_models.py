@@ -6,7 +6,7 @@ import shutil
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from kapps.serving.savedmodel import input_statistics
+from kapps.serving.savedmodel import input_statistics, out_of_distribution
 
 
 def spec(shape, dtype, name):
@@ -120,7 +120,13 @@ def watched(root, version):
     """One that knows what its inputs were like in training."""
     directory = root / f".tmp-{version}"
     specs = [spec((None, 2), tf.float32, "x")]
-    write(directory, version, {"serving_default": (lambda x: {"y": tf.identity(x)}, specs)})
+
+    def answer(x):
+        return {"y": tf.identity(x), out_of_distribution.OUTPUT: tf.abs(x[:, 0])}
+
+    write(directory, version, {"serving_default": (answer, specs)})
+    (directory / str(version) / out_of_distribution.FILE).parent.mkdir()
+    (directory / str(version) / out_of_distribution.FILE).write_text('{"threshold": 4.5}')
     statistics = {"x": {"mean": [0.0, 10.0], "std": [1.0, 2.0]}}
     input_statistics.write(directory / str(version), statistics)
     os.rename(directory / str(version), root / str(version))

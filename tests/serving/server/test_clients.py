@@ -1,8 +1,7 @@
-"""The clients of deploy/ against the server, and the C program against the files alone."""
+"""The clients of deploy/ against the server; its C program: `serving/test_runtimes.py`."""
 
 import importlib.util
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -11,11 +10,9 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
-from tensorflow.core.protobuf import saved_model_pb2
 
 from serving.server import plain_models
 from serving.small_classifier import CLASS_NAMES
@@ -73,35 +70,6 @@ def test_the_client_of_openvino_model_server(server):
         assert said["y"] == [2.5, 3.0, 4.5] and said["status"] == "AVAILABLE"
         assert said["error"] == "ModelNotFoundError"
     assert answers["grpc"]["inputs"] == {"x": {"shape": [-1], "dtype": "DT_FLOAT"}}
-
-
-@pytest.mark.slow
-def test_c_program_without_a_server(published, images, tmp_path):
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    wheel = Path(tf.__file__).parent
-    libraries = [wheel / f"libtensorflow_{part}.so.2" for part in ("cc", "framework")]
-    if compiler is None or not all(library.exists() for library in libraries):
-        pytest.skip("there is no C compiler, or no library in the wheel")
-    program = tmp_path / "client"
-    subprocess.run(
-        [compiler, "-Wall", "-Werror", CLIENTS / "client.c", f"-I{wheel / 'include'}", *libraries,
-         f"-Wl,-rpath,{wheel}", "-o", program],
-        check=True, timeout=120,
-    )  # fmt: skip
-    contents = (published.version / "saved_model.pb").read_bytes()
-    saved = saved_model_pb2.SavedModel.FromString(contents)
-    signature = saved.meta_graphs[0].signature_def["serving_default"]
-    given = signature.inputs["image"].name.partition(":")[0]
-    said, _, index = signature.outputs["probabilities"].name.partition(":")
-    shape = list(map(str, images.shape[1:]))
-    done = subprocess.run(
-        [program, published.version, given, said, index, *shape],
-        input=images.tobytes(), capture_output=True, timeout=120,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    answer = np.array([line.split() for line in done.stdout.decode().splitlines()], float)
-    np.testing.assert_allclose(answer, published.expected, rtol=0, atol=1e-5)
 
 
 def test_files_of_the_deployment_agree():

@@ -9,6 +9,7 @@ import threading
 import time
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
 from serving.server import plain_models
@@ -219,6 +220,24 @@ def test_inputs_unlike_those_of_the_training_are_counted(server):
     for feature, numbers in (("0", (4, 2, 0.5, 0, 1)), ("1", (5, 1, 79, 10, 2))):
         names = ("examples_total", "far_total", "sum", "training_mean", "training_std")
         assert tuple(counted(f"kapps_input_{name}", feature) for name in names) == numbers
+
+
+def test_out_of_distribution_scores_are_counted(server):
+    def counted():
+        names = ("scored_examples_total", "out_of_distribution_total",
+                 "out_of_distribution_score_sum", "out_of_distribution_threshold")  # fmt: skip
+        labels = {"model": "watched", "version": "1"}
+        return np.array([server.metric(f"kapps_{name}", **labels) for name in names])
+
+    before = counted()
+    for rows in (b"[[1, 10], [4.5, 10], [-5, 10]]", b"[[NaN, 10]]"):
+        said = server.post("/v1/models/watched:predict", b'{"instances": ' + rows + b"}")
+        assert said[0] == 200
+    # -5 and NaN are above 4.5; NaN adds nothing to the sum.
+    np.testing.assert_allclose(counted() - before, [4, 2, 10.5, 0 if before[3] else 4.5])
+    assert counted()[3] == 4.5
+    assert server.get("/models")[1]["watched"]["out_of_distribution"] == {"threshold": 4.5}
+    assert server.get("/models")[1]["counter"]["out_of_distribution"] == {}
 
 
 def test_loopback_alone_is_listened_at(server):

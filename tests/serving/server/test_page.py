@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from kapps.serving.savedmodel import out_of_distribution
 from serving.server import plain_models
 from serving.server.browser import CHROMIUM, Browser
 from serving.server.plain_models import spec
@@ -23,7 +24,8 @@ def classifier(root, version):
             image_bytes,
             fn_output_signature=tf.float32,
         )
-        return {"probabilities": tf.stack([pixels, 1 - pixels], axis=1)}
+        chances = tf.stack([pixels, 1 - pixels], axis=1)
+        return {"probabilities": chances, out_of_distribution.OUTPUT: 10 * pixels}
 
     directory = plain_models.write(
         root, version,
@@ -35,6 +37,31 @@ def classifier(root, version):
     (directory / "assets").mkdir(exist_ok=True)
     (directory / "assets" / "labels.txt").write_text("light\ndark\n")
     (directory / "model_card.md").write_text("# Light or dark\n")
+    (directory / out_of_distribution.FILE).parent.mkdir(exist_ok=True)
+    (directory / out_of_distribution.FILE).write_text('{"threshold": 7}')
+
+
+def explained(root, version):
+    """PNG files of 4 x 4 -> one of two; where the image is light it says so."""
+
+    def decoded(image_bytes):
+        return tf.map_fn(
+            lambda b: tf.reshape(tf.io.decode_png(b, 1), (4, 4, 1)),
+            image_bytes,
+            fn_output_signature=tf.uint8,
+        )
+
+    def classify(image_bytes):
+        return {"probabilities": tf.tile([[0.25, 0.75]], [tf.size(image_bytes), 1])}
+
+    def explain(image_bytes):
+        image = decoded(image_bytes)
+        heat = tf.cast(image[..., 0], tf.float32) / 255
+        return {"image": image, "heat_map": heat, "label": tf.fill(tf.shape(image_bytes), "day")}
+
+    files = [spec((None,), tf.string, "image_bytes")]
+    functions = {"serving_default": (classify, files), "from_bytes": (classify, files)}
+    plain_models.write(root, version, functions | {"explain": (explain, files)})
 
 
 def decoder(root, version):
@@ -75,10 +102,10 @@ def table(root, version):
 
 @pytest.fixture(scope="module")
 def models(server, served_root):
-    for name, build in (("light", classifier), ("latent", decoder), ("words", writer),
-                        ("people", table)):  # fmt: skip
+    for name, build in (("light", classifier), ("seen", explained), ("latent", decoder),
+                        ("words", writer), ("people", table)):  # fmt: skip
         plain_models.publish(served_root, name, 1, build)
-    for name in ("light", "latent", "words", "people"):
+    for name in ("light", "seen", "latent", "words", "people"):
         path = f"/v1/models/{name}/metadata"
         until = time.monotonic() + 180
         while server.get(path)[0] != 200:
@@ -118,6 +145,7 @@ def test_a_picture_is_named_and_explained(page, tmp_path):
     page.choose_file("#classify input", tmp_path / "left.png")
     page.wait("document.querySelectorAll('#classify meter').length == 2")
     assert shown(page, "#classify table").split() == ["light", "50.0", "%", "dark", "50.0", "%"]
+    assert shown(page, "#classify .like").startswith("Out-of-distribution score 5.00: as 95 %")
     page.run("document.querySelector('#classify p button').click()")
     page.wait("document.querySelector('#classify small')")
     # Covering what is light makes it less light: red there, and nothing where it is dark.
@@ -128,6 +156,33 @@ def test_a_picture_is_named_and_explained(page, tmp_path):
     assert red > green + 50
     page.wait("document.getElementById('card').textContent == '# Light or dark\\n'")
     assert "light, version 1" in shown(page, "#versions")
+
+
+@pytest.mark.slow
+def test_a_heat_map_that_is_published_is_laid_over_the_picture(page, tmp_path):
+    pixels = np.zeros((4, 4), np.uint8)
+    pixels[1, 2] = 255
+    Image.fromarray(pixels).save(tmp_path / "spot.png")
+    page = page("seen")
+    page.choose_file("#classify input", tmp_path / "spot.png")
+    page.wait("document.querySelector('#classify small')")
+    assert shown(page, "#classify small") == "Grad-CAM. Red: this part speaks for day."
+    context = "document.querySelector('canvas.picture').getContext('2d')"
+    pixel = f"[...{context}.getImageData({{}},1,1,1).data]"
+    assert page.run(pixel.format(0)) == [0, 0, 0, 255]
+    # 255 and (220, 30, 30) at 0.65.
+    np.testing.assert_allclose(page.run(pixel.format(2)), [232, 109, 109, 255], atol=1)
+    assert not page.run("document.querySelector('#classify p button')")
+
+
+@pytest.mark.slow
+def test_a_picture_unlike_those_of_training_is_called_so(page, tmp_path):
+    Image.fromarray(np.full((70, 70), 255, np.uint8)).save(tmp_path / "white.png")
+    page = page("light")
+    page.choose_file("#classify input", tmp_path / "white.png")
+    page.wait("document.querySelector('#classify .unlike')")
+    said = shown(page, "#classify .unlike")
+    assert said.startswith("Out-of-distribution score 10.0: unlike") and said.endswith("7.00")
 
 
 @pytest.mark.slow

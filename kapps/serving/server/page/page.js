@@ -177,8 +177,15 @@ function pictureClassifier() {
     canvas.className = "picture";
     const where = make("button", {}, "What is the answer based on?");
     const right = make("div", {}, chances(said.probabilities[0], model().labels),
-      make("p", {}, where));
+      ...likeness(said.out_of_distribution_score?.[0]));
     answer.replaceChildren(canvas, right);
+    if ("heat_map" in gives("explain")) {
+      const found = await predict("explain", { image_bytes: [await base64(blob)] });
+      canvas.replaceWith(heated(found.image[0], found.heat_map[0]));
+      right.append(make("small", {}, `Grad-CAM. Red: this part speaks for ${found.label[0]}.`));
+      return;
+    }
+    right.append(make("p", {}, where));
     where.onclick = () => attempt(async () => {
       where.disabled = true;
       await explain(canvas, said.probabilities[0]);
@@ -189,7 +196,31 @@ function pictureClassifier() {
   section.id = "classify";
 }
 
-// Each square is covered by grey in turn; what the answer loses by it is painted.
+// How much an image is like those of training, where the model says so.
+function likeness(score) {
+  const threshold = model().out_of_distribution?.threshold;
+  if (score === undefined || threshold === undefined) return [];
+  const unlike = !(score <= threshold);
+  return [make("p", { className: unlike ? "unlike" : "like" },
+    `Out-of-distribution score ${score === null ? "NaN" : score.toPrecision(3)}: `,
+    unlike
+      ? `unlike the training images; 95 % of the validation images have at most ${threshold.toPrecision(3)}`
+      : `as 95 % of the validation images, which have at most ${threshold.toPrecision(3)}`)];
+}
+
+// What the network sees, red where its heat map is high.
+function heated(pixels, heat) {
+  const canvas = toCanvas(pixels, 288);
+  canvas.className = "picture";
+  const context = canvas.getContext("2d");
+  heat.forEach((row, y) => row.forEach((value, x) => {
+    context.fillStyle = `rgba(220, 30, 30, ${0.65 * (value ?? 0)})`;
+    context.fillRect(x, y, 1, 1);
+  }));
+  return canvas;
+}
+
+// For models that publish no heat maps. Each square is covered by grey in turn; what the answer loses by it is painted.
 async function explain(canvas, probabilities) {
   const best = probabilities.indexOf(Math.max(...probabilities));
   const w = canvas.width / OCCLUSION, h = canvas.height / OCCLUSION;

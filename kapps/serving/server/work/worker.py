@@ -19,7 +19,7 @@ import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow.core.protobuf import saved_model_pb2
 
-from kapps.serving.savedmodel import input_statistics
+from kapps.serving.savedmodel import input_statistics, out_of_distribution
 from kapps.serving.savedmodel.onnx_files import read_labels
 from kapps.serving.savedmodel.warmup import read_warmup, request_to_predict
 from kapps.serving.server.protocols import reading, rest_v2
@@ -58,6 +58,8 @@ def serve(connection: socket.socket) -> None:
                 ]
                 if seen := loaded.watch.take():
                     said[-1][0]["seen"] = seen
+                if scored := loaded.scores.take():
+                    said[-1][0]["scored"] = scored
             connection.sendall(frames.pack(said))
 
 
@@ -69,6 +71,7 @@ class Loaded:
         signatures: what they take and return, by name.
         engines: which runtime that is, where it might be another one than TensorFlow.
         watch: what counts inputs that are unlike those of the training.
+        scores: what counts out-of-distribution scores.
     """
 
     def __init__(self, directory: Path, engine: str):
@@ -86,18 +89,33 @@ class Loaded:
         self._requests = read_warmup(directory)
         self._statistics = input_statistics.read(directory)
         self.watch = input_statistics.Watch(self._statistics)
+        self._detected = out_of_distribution.read(directory)
+        self.scores = out_of_distribution.ScoreWatch(self._detected.get("threshold", np.inf))
         functions = {
             name: engines.tensorflow(self._model.signatures[name]) for name in self.signatures
         }
         self.functions, self.engines = engines.chosen(
             engine, directory, functions, self.signatures, self._requests, self.labels
         )
+        if self._detected:
+            self.functions = {name: self._scored(f) for name, f in self.functions.items()}
 
     def read(self, head: dict[str, Any], body: bytes):
         """A request as a call."""
         call = reading.read(head, body, self.signatures, self.labels)
         self.watch.see(call.inputs)
         return call
+
+    def _scored(self, function: engines.Function) -> engines.Function:
+        """The same function, whose out-of-distribution scores are counted."""
+
+        def ask(inputs: Any) -> dict[str, np.ndarray]:
+            said = function(inputs)
+            if (scores := said.get(out_of_distribution.OUTPUT)) is not None:
+                self.scores.see(scores)
+            return said
+
+        return ask
 
     def warm_up(self, together: int) -> int:
         """Plays the requests that the version brings, or made-up ones; how many.
@@ -115,6 +133,7 @@ class Loaded:
             with contextlib.suppress(KeyError):  # a type that V2 does not have
                 self._refused(*rest_v2.request(name, inputs), together)  # by another reader
         self.watch.take()  # those were nobody's
+        self.scores.take()
         return len(self._requests)
 
     def _refused(self, head: dict[str, Any], body: bytes, together: int) -> str:
@@ -155,6 +174,7 @@ class Loaded:
             "labels": self.labels,
             "engines": self.engines,
             "statistics": self._statistics,
+            "out_of_distribution": self._detected,
         }
 
     def _columns(self) -> list[str]:
