@@ -46,7 +46,8 @@ others: compare ratios, not milliseconds.
   the GAN. PyTorch's LSTM is a third faster: it has a kernel for all steps, in 16 bits.
 * EfficientNet's depthwise convolutions are slower in bfloat16 than in float32, in all three.
 * OpenVINO and ONNX Runtime run the same network in a quarter to three quarters of the time of
-  TensorFlow's SavedModel: `kapps export RUN --format onnx`, `kapps serve --engine openvino`.
+  TensorFlow's SavedModel: `kapps export RUN --format onnx`, or
+  `kapps serve saved_models --engine openvino`.
 """
 
 

@@ -119,7 +119,7 @@ def test_results_are_written_and_the_table_says_what_was_not_measured(tmp_path):
     results.write("add", result, tmp_path)
     table = (tmp_path / "run.md").read_text()
     assert "| kapps | 500 | 400 to 750 | 1.00 | others used 30% of the cores |" in table
-    assert "| other | 1e+03 | 400 to 750 | 2.00 | in red |" in table
+    assert "| other | 1,000 | 400 to 750 | 2.00 | in red |" in table
     assert "| gone | – | | | not measured: no / such |" in table
     assert (tmp_path / "run_add.png").stat().st_size > 3000
     assert (tmp_path / "run_add.json").exists()
