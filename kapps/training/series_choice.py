@@ -132,7 +132,8 @@ def _model(config, series, run, devices, compiled, batches) -> tuple[str, str]:
         with scope(one, run, devices):
             model = compiled(one, TRIAL_STEPS)
         print(f"trial     {name}: {TRIAL_STEPS} steps")  # noqa: T201
-        histories[name] = fit(model, _FirstSteps(train), validation, epochs=1, verbose=0)
+        first: Any = _FirstSteps(train)
+        histories[name] = fit(model, first, validation, epochs=1, verbose=0)
         keras.backend.clear_session()
     best = better_phase(histories, "val_accuracy", "max")
     told = ", ".join(

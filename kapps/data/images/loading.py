@@ -141,7 +141,7 @@ def load_as_configured(config: Mapping[str, Any], **settings: Any) -> ImageData:
 def read(
     spec: Spec,
     data_dir=None,
-    image_size=None,
+    image_size: Any = None,
     channels=None,
     skip_broken=False,
     memory_limit=_MEMORY_LIMIT,
