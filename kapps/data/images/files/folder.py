@@ -5,6 +5,7 @@ import hashlib
 import os
 import pathlib
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -254,7 +255,7 @@ def _splits(listing: Listing) -> list[str | None]:
 
 
 def _choose_shape(
-    pictures: list[Picture], headers: dict[str, Header], image_size, channels
+    pictures: list[Picture], headers: dict[str, Header], image_size: Any, channels
 ) -> tuple[tuple[int, int, int], list[str]]:
     known = [headers[picture.name] for picture in pictures if picture.name in headers]
     depth, notes = asked_channels(channels), []
