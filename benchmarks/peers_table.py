@@ -73,15 +73,15 @@ class Row(NamedTuple):
 def main(config: Config) -> None:
     """Measure, print, write."""
     for name in config.names or ROWS:
-        known = json.loads(RESULT.read_text()) if RESULT.exists() else {"rows": {}}
-        if name in known["rows"] and not config.again:
+        if name in results()["rows"] and not config.again:
             print(f"{name}: has a result")
             continue
         flags = ROWS[name].flags(config)
         if flags is None:
             print(f"{name}: left out, it is not here ({ROWS[name].source})")
             continue
-        known["rows"][name] = found = measure(name, flags, config.work / name)
+        found, known = measure(name, flags, config.work / name), results()
+        known["rows"][name] = found
         known |= {
             "measured_alone": False,
             "machine": training.machine(),
@@ -89,6 +89,11 @@ def main(config: Config) -> None:
         }
         files.write_json(RESULT, known)
         print(f"{name}: {found['score']:.4f}, {found['peers']}", flush=True)
+
+
+def results() -> dict[str, Any]:
+    """What is measured so far."""
+    return json.loads(RESULT.read_text()) if RESULT.exists() else {"rows": {}}
 
 
 def measure(name: str, flags: dict[str, Any], run_dir: pathlib.Path) -> dict[str, Any]:

@@ -74,8 +74,8 @@ def test_the_run_directory_holds_what_the_design_says(finished):
     assert "Grad-CAM" not in page  # 12 pixels leave no map of 7 x 7
     pictures = {path.stem for path in (run / "plots").glob("*.png")}
     assert {"learning_curves", "confusion_matrix", "worst_mistakes", "calibration"} <= pictures
-    # Train, validation; a probe that looks at neither the test split nor at a picture twice.
-    assert len(list((run.parent / "features").glob("*.npy"))) == 2
+    # Train and validation of the probe; train and test of the network as it came, for the peers.
+    assert len(list((run.parent / "features").glob("*.npy"))) == 4
 
 
 def test_model_keras_and_the_saved_model_give_the_reported_accuracy(finished):

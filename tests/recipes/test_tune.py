@@ -283,7 +283,6 @@ def test_mistakes(flags, words, tmp_path):
 def test_hyperband_divides_epochs_that_are_known():
     """Those of a memory task, and those that are given."""
     search = Config(recipe="sequence_classifier", algorithm="hyperband")
-    tune.check(search)
     assert tuning.epochs_of_trial(tune.settings(search, {})) == 5
     fixed = dataclasses.replace(search, fix=("dataset=digits", "epochs=9"))
     tune.check(fixed)
