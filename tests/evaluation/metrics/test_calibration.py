@@ -109,6 +109,14 @@ def test_small_data_is_not_harmed(temperature, count):
     assert max(changes) < 0.05
 
 
+def test_a_temperature_is_used_only_if_it_helps_examples_that_it_was_not_fitted_on():
+    """Of a calibrated network there is nothing to gain: mostly 1, and never where it is needed."""
+    found = [evaluation.fit_temperature(*drawn(1.0, 144, seed)) for seed in range(30)]
+    assert 10 <= sum(temperature == 1 for temperature in found) < 30
+    needed = [evaluation.fit_temperature(*drawn(2.0, 360, seed)) for seed in range(10)]
+    assert min(needed) > 1.3
+
+
 def test_perfect_separation_claims_no_certainty():
     # Every margin is 10, two classes: the unshrunk likelihood would have T -> 0.05.
     labels = np.array([0, 1] * 49)
@@ -132,6 +140,9 @@ def test_calibration_before_and_after_and_by_chance():
     before = evaluation.softmax(logits)
     assert found.ece_before == evaluation.expected_calibration_error(labels, before)
     assert found.ece < found.ece_if_calibrated_high < found.ece_before
+    # Chance is that of what is served: of the divided logits.
+    divided = evaluation.calibration(labels, logits / 2.0)
+    assert found.ece_if_calibrated == pytest.approx(divided.ece_if_calibrated, rel=1e-9)
 
 
 def test_the_error_of_the_perfectly_calibrated_is_what_new_labels_have():
