@@ -5,7 +5,6 @@ import hashlib
 import os
 import pathlib
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
