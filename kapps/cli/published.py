@@ -206,7 +206,6 @@ class Export:
                     temperature=temperature,
                     card=serving.run_card(facts, metrics),
                     reading=_reading(facts),
-                    explained=True,
                 )
             else:
                 made, cost = serving.convert_run(

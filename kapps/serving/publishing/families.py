@@ -86,7 +86,6 @@ def _classes_and_images(model, images, temperature) -> dict[str, Any]:
             model, train.take, train.labels, images.splits["validation"].take,
             len(images.splits["validation"]),
         ),
-        "explained": True,
     }  # fmt: skip
 
 

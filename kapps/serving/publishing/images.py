@@ -66,7 +66,8 @@ def export(
         statistics: What the inputs were like in training, by name, see
             `kapps.serving.savedmodel.input_statistics`; for the counters of `kapps serve`.
         detector: Of the model, see `kapps.serving.savedmodel.out_of_distribution`.
-        explained: Whether a convolutional network gets the signature `explain`, too.
+        explained: Whether a convolutional network gets the signature `explain`, too. Recipes leave
+            it out: TensorFlow freezes only one graph that decodes files, `from_bytes`.
 
     Returns:
         The directory of the published version.
