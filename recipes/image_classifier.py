@@ -4,6 +4,8 @@
     python recipes/image_classifier.py --dataset fashion_mnist --model resnet8_wide --batch-size 256
     python recipes/image_classifier.py --dataset folder:PATH --model resnet18 --image-size 96
 
+The default network, `--model cnn`:
+
     image -> (convolution, batch normalization, relu) x 2, pool; once for each of --filters
           -> global average pooling -> dropout -> dense -> logits
 
@@ -21,7 +23,7 @@ from typing import ClassVar, Literal
 
 from kapps import command_line, data, evaluation, models, serving, training
 
-# Meant to reach a given accuracy soon. Not tuned yet: benchmarks/fast.py measures each part.
+# For few epochs. The values are not tuned; benchmarks/fast.py measures what each is worth.
 FAST = {
     "model": "resnet8_wide",
     "batch_size": 256,
@@ -93,7 +95,7 @@ def check(config: Config) -> None:
 def batches(
     config: Config, images: data.ImageData, own: data.OwnAugmentation | None = None
 ) -> tuple:
-    """Training batches, validation batches, and training images as they are."""
+    """Training batches, validation batches, and training images without augmentation."""
     augmentation = config.augmentation(images.class_names, own)
     alternate = config.alternate_flips and augmentation.flip
     if alternate:
@@ -111,16 +113,16 @@ def batches(
 
 def network(config: Config, images: data.ImageData):
     """The network of this configuration, from raw pixels to logits."""
-    shape = {name: getattr(config, name) for name in CNN_ONLY} if config.model == "cnn" else {}
+    of_cnn = {name: getattr(config, name) for name in CNN_ONLY} if config.model == "cnn" else {}
     if config.pooling == "none":
-        shape["pooling"] = None
+        of_cnn["pooling"] = None
     model = models.classifier(
         config.model,
         images.image_shape,
         images.classes,
         dropout=config.dropout,
         **config.first_layer(images),
-        **shape,
+        **of_cnn,
     )
     return models.start_at_identity(model) if config.identity_start else model
 
@@ -143,7 +145,7 @@ def build(config: Config, run: training.Run, own: data.OwnAugmentation | None = 
             loss=task.loss,
             metrics=task.metrics(),
         )
-    training.begin_with(model, config, run, images)
+    training.begin_with(model, config, run, images)  # --start-from
     run.announce(images, f"{config.model}: {models.size(model)}, {precision}")
     return model, images, (train, validation, clean)
 
@@ -168,19 +170,21 @@ def fit(config: Config, run: training.Run, own: data.OwnAugmentation | None = No
 def main(config: Config, run: training.Run, augment: Callable | None = None) -> dict[str, object]:
     """Train, evaluate, publish and report; returns the figures of metrics.json.
 
-    From Python, `augment` is a function of one's own, see `data.OwnAugmentation`.
+    `augment` is for callers from Python: a function that augments images, too; see
+    `data.OwnAugmentation`.
     """
     if config.lr_find:
         return find_learning_rate(config, run)
+    # With --folds this trains the folds first, each by a call of `main`; else it does nothing.
     evaluation.cross_validated(functools.partial(main, augment=augment), config, run)
     own = training.own_augmentation(augment, run)
     model, images, history = fit(config, run, own)
     if not run.chief:
         return run.leave()
-    looking, task = models.for_inference(model), training.picture_task(images, config)
+    one_view, task = models.for_inference(model), training.picture_task(images, config)
     if task.kind == "number":
-        looking = models.in_units(looking, task.mean, task.std)
-    model = models.with_views(looking, **config.views(config.augmentation(images.class_names)))
+        one_view = models.in_units(one_view, task.mean, task.std)
+    model = models.with_views(one_view, **config.views(config.augmentation(images.class_names)))
     model.save(run.path / "model.keras")
     print("evaluating on the test split, once")
     found = evaluation.explain_pictures(
@@ -189,7 +193,7 @@ def main(config: Config, run: training.Run, augment: Callable | None = None) -> 
         history.rows,
         kept=history.best_epoch,
         weighted=config.class_weights,
-        look_into=looking,
+        look_into=one_view,
     )
     if config.peers:
         found = evaluation.beside_picture_peers(found, images)
@@ -208,9 +212,9 @@ def main(config: Config, run: training.Run, augment: Callable | None = None) -> 
 
 
 def find_learning_rate(config: Config, run: training.Run) -> dict[str, object]:
-    """The range test: its plot, and what it suggests."""
-    model, _, batches = build(dataclasses.replace(config, schedule="constant", warmup=0.0), run)
-    test = training.range_test(model, batches[0].dataset(0, 1))
+    """Run the learning-rate range test, plot it, and print the rate that it suggests."""
+    model, _, (train, *_) = build(dataclasses.replace(config, schedule="constant", warmup=0.0), run)
+    test = training.range_test(model, train.dataset(0, 1))
     curve = (test.learning_rates, test.losses, test.suggestion, test.highest)
     figure = evaluation.plots.range_test(*curve)
     path = evaluation.plots.save_png(figure, run.plots / "lr_find.png")

@@ -9,11 +9,11 @@
     loss = -log p(x | z) + beta KL(q || prior)
 
 Kingma and Welling 2013 (arXiv:1312.6114); networks after Tomczak and Welling 2018
-(arXiv:1705.07120). The Bernoulli likelihood models binary images, drawn from the grey levels: anew
-in every training step, once for validation and test (arXiv:2004.04795). Reports give an
-importance-sampled upper bound on the negative log-likelihood, in nats per image (arXiv:1509.00519).
-Run the same command again to resume a killed run, bit for bit, or to see the result of a finished
-one.
+(arXiv:1705.07120). The Bernoulli likelihood is for binary images. They are drawn, the grey level of
+a pixel being the probability of a 1: anew in every training step, once for validation and test
+(arXiv:2004.04795). The report gives an upper bound on the negative log-likelihood, in nats per
+image, estimated by importance sampling (arXiv:1509.00519). Run the same command again to resume a
+killed run, bit for bit, or to see the result of a finished one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import ClassVar, Literal
 from kapps import command_line, data, evaluation, models, serving, training
 
 BUILDERS = {"dense": "dense_vae", "conv": "conv_vae", "hierarchical": "hierarchical_vae"}
-UNITS = {"dense": (300, 300), "conv": (256,), "hierarchical": (256,)}  # unless --units says
+UNITS = {"dense": (300, 300), "conv": (256,), "hierarchical": (256,)}  # if --units is not given
 SAMPLES_SHOWN = 64
 
 
@@ -44,7 +44,7 @@ class Config(
     units: tuple[training.PositiveInt, ...] = ()
     """hidden layers; default: 300 300 for dense, 256 for conv and hierarchical"""
     filters: tuple[training.PositiveInt, ...] = (32, 64)
-    """conv and hierarchical: filters after each halving of height and width"""
+    """conv and hierarchical: number of filters after each halving of height and width"""
     likelihood: Literal["bernoulli", "continuous_bernoulli", "gaussian", "discretized_logistic"] = (
         "bernoulli"
     )
@@ -58,9 +58,9 @@ class Config(
     kl_warmup: training.Fraction = 0.2
     """fraction of the steps over which the weight of the KL rises from 0"""
     cyclic: training.NonNegativeInt = 0
-    """number of cycles in which the weight rises from 0, over the whole training; 0 is off"""
+    """how many times the weight of the KL rises from 0 during the training; 0 is off"""
     free_bits: training.NonNegative = 0.0
-    """nats per latent that are free of charge; 0.1 to 0.5 is usual"""
+    """KL per latent, in nats, that the loss does not penalize; 0.1 to 0.5 is usual"""
     objective: Literal["elbo", "iwae", "dreg"] = "elbo"
     """the bound that is maximized: ELBO, the tighter IWAE, or IWAE with DReG gradients"""
     samples: training.PositiveInt = 1
@@ -70,11 +70,11 @@ class Config(
     pseudo_inputs: training.PositiveInt = 500
     """vamp: number of pseudo-inputs"""
     conditional: bool = False
-    """give the class to encoder and decoder"""
+    """condition encoder and decoder on the class"""
     weight_decay: training.NonNegative = 0.0
     """decoupled weight decay, multiplied by the learning rate"""
     nll_samples: training.PositiveInt = 500
-    """importance samples per test image at the end; papers use 5,000"""
+    """importance samples per test image for the final log-likelihood; papers use 5,000"""
     sample_quality: Literal["auto", "yes", "no"] = "auto"
     """compare samples with real images in a classifier's features; auto: if kapps ships one"""
     epochs: training.PositiveInt = 100
@@ -126,7 +126,7 @@ check = training.check
 
 
 def batches(config: Config, images: data.ImageData) -> tuple:
-    """Training batches, validation batches, and part of the training split without shuffling."""
+    """Training batches, validation batches, and part of the training split in its own order."""
     train, validation = images.splits["train"], images.splits["validation"]
     if config.likelihood == "bernoulli":
         # Binarized once, so that all epochs are measured on the same images.
@@ -139,6 +139,7 @@ def batches(config: Config, images: data.ImageData) -> tuple:
         return (pixels, one_hot(labels)) if config.conditional else pixels
 
     splits = {"train": train, "validation": validation}
+    # No neighbours: `prepare` makes each image of itself alone, it mixes none.
     return training.image_batches(
         splits, config.batch_size, seed=config.seed, prepare=prepare, neighbours=0
     )
@@ -148,19 +149,20 @@ def network(config: Config, images: data.ImageData, steps: int) -> models.VAE:
     """The untrained model of this configuration; `steps` is the length of the whole training."""
     beta = config.beta
     if config.cyclic:
-        beta = models.CyclicKL(max(2, steps // config.cyclic), config.cyclic, config.beta)
+        steps_of_cycle = max(2, steps // config.cyclic)
+        beta = models.CyclicKL(steps_of_cycle, config.cyclic, config.beta)
     elif config.kl_warmup:
         beta = models.KLWarmup(max(1, round(config.kl_warmup * steps)), config.beta)
     units = config.units or UNITS[config.model]
-    shape = {"units": units} if config.model == "dense" else {"units": units[0]}
+    arguments = {"units": units} if config.model == "dense" else {"units": units[0]}
     if config.model != "dense":
-        shape["filters"] = config.filters
+        arguments["filters"] = config.filters
     if config.conditional:
-        shape["classes"] = images.classes
+        arguments["classes"] = images.classes
     return getattr(models, BUILDERS[config.model])(
         images.image_shape,
         config.latent_dim,
-        **shape,
+        **arguments,
         pseudo_inputs=config.pseudo_inputs if config.prior == "vamp" else 0,
         likelihood=config.likelihood,
         scale=config.scale,
@@ -181,6 +183,7 @@ def fit(config: Config, run: training.Run) -> tuple:
     steps = config.epochs * train.steps
 
     def unconditional():
+        """What the precision is measured on: pixels are its only input."""
         return network(dataclasses.replace(config, conditional=False), images, steps)
 
     with training.scope(config, run, devices, unconditional, train) as precision:
@@ -209,7 +212,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model, images, history = fit(config, run)
     if not run.chief:
         return run.leave()
-    model = evaluation.begin(model, run)
+    model = evaluation.begin(model, run)  # as it will be published
     found = evaluation.explain_vae(
         model,
         images,

@@ -3,7 +3,8 @@
 A new model family adds one row per variant that is worth the seconds: a `Case`, or what
 `image_cases`, `autoencoder_cases`, `vae_cases`, `gan_case` and `series_case` make of a builder and
 its arguments. The number of parameters is worked out by hand, layer by layer, so that it also
-checks the architecture. These functions count the trainable ones of a layer or block:
+checks the architecture. These functions count the trainable parameters of a layer or block (`conv`
+has no bias, but the scale and the offset of a batch normalization):
 
     dense, gated, gates                     dense, gated and recurrent layers
     conv, biased                            a convolution with batch normalization, or with offsets
@@ -68,7 +69,10 @@ def images(count: int, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def image_cases(name, builder, size, parameters, *arguments, twin=False, **kwargs) -> list[Case]:
-    """A row per entry of `parameters`, {channels: count}: gray pictures, color pictures."""
+    """A row per entry of `parameters`, {channels: count}; `size` is height and width.
+
+    What is built is `builder(*arguments, (*size, channels), 10, **kwargs)`.
+    """
 
     def case(channels):
         shape = (*size, channels)

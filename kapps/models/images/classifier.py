@@ -11,7 +11,14 @@ from kapps.models.images.vgg import vgg
 
 
 def classifier(name: str, image_shape: tuple[int, int, int], classes: int, **kwargs) -> keras.Model:
-    """The image classifier `name`, one of `models.classifier_names()`; `kwargs` are its builder's.
+    """The image classifier `name`, one of `models.classifier_names()`.
+
+    Args:
+        name: of the network.
+        image_shape: height, width, channels.
+        classes: how many.
+        **kwargs: of its builder. All take `dropout`, `pixel_mean` and `pixel_std`, and all but
+            `mlp` take `whitening`, which the recipes pass.
 
     Raises:
         UserError: the name is unknown, or what the builder raises.

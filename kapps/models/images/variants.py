@@ -101,7 +101,7 @@ RESNET = {
 
 
 def classifier_names() -> tuple[str, ...]:
-    """The names `classifier` accepts, family by family."""
+    """The names that `classifier` accepts and calls a builder for, family by family."""
     return ("mlp", "cnn", *VGG, *INCEPTION, *RESNET)
 
 

@@ -66,19 +66,20 @@ class VAE(ImageModel, keras.Model):
         encoder: x, pixels of 0..1 [batch, height, width, channels] (and labels) -> [mean, log_var,
             features...]; mean and log_var of the highest latent, features for the lower levels.
         decoder: all latents, highest first (and labels) -> parameters of the likelihood.
-        levels: for each lower latent, in this order, a pair of models: (features and all latents
-            above) -> [mean, log_var] of its posterior; all latents above -> [mean, log_var] of its
-            prior.
+        levels: two models for each latent below the highest, from the second highest down:
+            features and all latents above -> [mean, log_var] of its posterior; all latents above
+            -> [mean, log_var] of its prior.
         prior: of the highest latent, a `VampPrior`, or None for N(0, I).
         likelihood: see `kapps.losses.likelihood`.
-        scale: standard deviation of a gaussian likelihood; None learns it.
+        scale: standard deviation of a Gaussian likelihood; None: it is learned.
         objective: elbo, iwae, or dreg: IWAE with doubly reparameterized gradients
             (arXiv:1810.04152), for one level and N(0, I).
         samples: K, draws per image and step.
         beta: weight of the KL: a number, or a schedule of the step that Keras can save (`KLWarmup`,
             `CyclicKL`).
-        free_bits: nats below which the KL of a dimension, averaged over the batch, costs nothing.
-        seed: of all draws.
+        free_bits: nats; the KL of a dimension is not penalized while its mean over the batch is
+            below that.
+        seed: of the noise and of the binarization, in training and validation.
 
     Raises:
         UserError: an unknown likelihood or objective, a combination that has no meaning, or a
@@ -124,7 +125,7 @@ class VAE(ImageModel, keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One gradient step on the negative bound."""
-        batch = self._draw(data)
+        batch = self._training_batch(data)
 
         def objective():
             loss, figures = self._negative_bound(*batch, training=True)
@@ -135,10 +136,10 @@ class VAE(ImageModel, keras.Model):
 
     def training_loss(self, data: Any) -> tf.Tensor:
         """The loss that a step on this batch minimizes, float32 [], for `training.GradientFlow`."""
-        return replicas.average(self._negative_bound(*self._draw(data), training=True)[0])
+        return replicas.average(self._negative_bound(*self._training_batch(data), training=True)[0])
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """The same figures with beta = 1. The noise depends on the images alone: figures repeat."""
+        """The same metrics with beta = 1; the same images always draw the same noise."""
         x, labels = self.unpack(data)
         x = unit_pixels(x)
         seed = replicas.seed_of_batch(self.seed, x)
@@ -148,8 +149,8 @@ class VAE(ImageModel, keras.Model):
             loss, figures = self._negative_bound(x, labels, seed, 1.0, training=False)
         return self.track(loss=loss, **figures)
 
-    def _draw(self, data):
-        """Binarized images, labels, a seed, and the current beta."""
+    def _training_batch(self, data):
+        """Images (binarized for the Bernoulli likelihood), labels, a seed, and the current beta."""
         x, labels = self.unpack(data)
         x = self._binarize(unit_pixels(x), replicas.next_seed(self.seed_generator))
         seed = replicas.next_seed(self.seed_generator)
@@ -164,7 +165,7 @@ class VAE(ImageModel, keras.Model):
     # The equations ------------------------------------------------------------------------------
 
     def _negative_bound(self, x, labels, seed, beta, training):
-        """The loss, [batch], and the other figures by name."""
+        """The loss, [batch], and the other metrics by name."""
         latents = self._infer(x, labels, self.samples, seed, training)
         if self.objective == "dreg":
             loss, (log_p, kl) = self._negative_dreg(x, labels, latents[0], beta, training)
@@ -176,7 +177,9 @@ class VAE(ImageModel, keras.Model):
                 log_ratio = sum(latent.log_ratio() for latent in latents)
                 loss = losses.negative_iwae(log_p - beta * log_ratio)
             else:
-                cost = _summed(map(self._free, per_level)) if training and self.free_bits else kl
+                cost = kl
+                if training and self.free_bits:
+                    cost = _summed(map(self._with_free_bits, per_level))
                 loss = losses.negative_elbo(log_p, cost, beta)
         loss += regularization(self)
         return loss, {
@@ -187,7 +190,7 @@ class VAE(ImageModel, keras.Model):
         }
 
     def _infer(self, x, labels, samples, seed, training) -> list[Latent]:
-        """Draw z ~ q(z | x), level by level, with the p(z) of each."""
+        """Draw z ~ q(z | x), from the highest level down; each with its q and its p."""
         prior = self._prior()
         mean, log_var, *features = self.encoder(self.given(x, labels), training=training)
         posterior = Gaussian(mean[None], log_var[None])
@@ -212,7 +215,8 @@ class VAE(ImageModel, keras.Model):
         """p(z) of the top latent."""
 
         def posterior(pseudo_inputs):
-            count = tf.shape(pseudo_inputs)[0]  # the prior does not know their class
+            # Pseudo-inputs have no class: a conditional encoder is told that all are as likely.
+            count = tf.shape(pseudo_inputs)[0]
             labels = tf.fill([count, self.classes], 1.0 / max(1, self.classes))
             return self.encoder(self.given(pseudo_inputs, labels), training=False)[:2]
 
@@ -225,7 +229,7 @@ class VAE(ImageModel, keras.Model):
             z.append(repeat(labels, tf.shape(z[0])[0]))
         return -self.pixels.negative_log(x, on_rows(self.decoder, z, training))
 
-    def _free(self, kl):
+    def _with_free_bits(self, kl):
         """The KL of each dimension, at least `free_bits` on average over the batch."""
         mean = tf.stop_gradient(replicas.mean_of_batch(tf.reduce_mean(kl, axis=0)))
         return losses.free_bits(kl, mean, self.free_bits)
@@ -234,6 +238,7 @@ class VAE(ImageModel, keras.Model):
         """The loss, [batch]; log p(x | z) and log q(z | x) - log p(z), [samples, batch] each."""
 
         def log_weights(z):
+            # Gradients reach the posterior through z alone (arXiv:1810.04152, eq. 8).
             fixed = Latent(z, Gaussian(*map(tf.stop_gradient, latent.q)), latent.p)
             log_p = self._log_likelihood(x, [fixed], labels, training)
             log_ratio = fixed.log_ratio()
@@ -306,7 +311,7 @@ class VAE(ImageModel, keras.Model):
         return self._expected_pixels([latent.z[0] for latent in latents], labels)
 
     def generate(self, count: int | tf.Tensor, seed: Any, labels: Any = None) -> tf.Tensor:
-        """Expected pixels of 0..1 of draws from the prior, for use inside a graph.
+        """Draw from the prior, and decode to expected pixels of 0..1; for use inside a graph.
 
         Args:
             count: how many.
@@ -314,14 +319,14 @@ class VAE(ImageModel, keras.Model):
             labels: integer or one-hot, for a conditional model.
         """
 
-        def part(i):
+        def seed_of(i):
             return tf.random.experimental.stateless_fold_in(seed, i)
 
-        noise = tf.random.stateless_normal([count, self.latent_dim], part(0))
-        z = [self._prior().sample(noise, part(1))]
+        noise = tf.random.stateless_normal([count, self.latent_dim], seed_of(0))
+        z = [self._prior().sample(noise, seed_of(1))]
         for level, inner in enumerate(self.inner_priors):
             prior = Gaussian(*call(inner, z))
-            noise = tf.random.stateless_normal(tf.shape(prior.mean), part(2 + level))
+            noise = tf.random.stateless_normal(tf.shape(prior.mean), seed_of(2 + level))
             z.append(prior.sample(noise))
         return self._expected_pixels(z, self.one_hot(labels))
 
@@ -354,5 +359,5 @@ class VAE(ImageModel, keras.Model):
 
 
 def _summed(per_level):
-    """KLs of levels, [samples, batch, dims or 1] each, summed: [samples, batch]."""
+    """The sum over levels and dimensions of KLs [samples, batch, dims or 1]: [samples, batch]."""
     return sum(tf.reduce_sum(kl, axis=-1) for kl in per_level)
