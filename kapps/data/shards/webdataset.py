@@ -96,7 +96,7 @@ def _read_members(
         raise UserError(f"'{path}' is no tar file: {error}") from error
     try:
         while (member := archive.next()) is not None:
-            archive.members = []  # it keeps them all otherwise
+            archive.members = []  # pyright: ignore  it keeps them all otherwise
             if member.offset_data + member.size > size:
                 return f"the shard is cut off in {member.name}"
             if member.isreg():
