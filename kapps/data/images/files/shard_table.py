@@ -7,6 +7,7 @@ import json
 import pathlib
 import zipfile
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def write_table(path: pathlib.Path, version: bytes, shards: dict[str, Shard]) ->
         {"path": name, "stamp": shard.stamp, "count": len(shard.names), "faults": shard.faults}
         for name, shard in shards.items()
     ]
-    arrays = {
+    arrays: dict[str, Any] = {
         "version": np.frombuffer(version, np.uint8),
         "shards": np.frombuffer(json.dumps(about).encode(), np.uint8),
     }
