@@ -18,7 +18,7 @@ MOST_SEARCHED = 500  # images whose nearest training image is looked for among a
 def variety(ours: np.ndarray, theirs: np.ndarray, ending: str) -> dict[str, float]:
     """Spread and spacing of points, relative to those of others, and how many are duplicates.
 
-    The more points there are, the nearer is the nearest: as many of both are compared.
+    The more points there are, the nearer is the nearest: of both as many are looked at for that.
 
     Args:
         ours: [n, d].
@@ -26,8 +26,7 @@ def variety(ours: np.ndarray, theirs: np.ndarray, ending: str) -> dict[str, floa
         ending: of the names.
     """
     found, count = {}, min(len(ours), len(theirs))
-    ours, theirs = _all_over(ours, count), _all_over(theirs, count)
-    distances = _nearest(ours), _nearest(theirs)
+    distances = _nearest(_all_over(ours, count)), _nearest(_all_over(theirs, count))
     spacing = [float(np.median(d)) if len(d) else 0.0 for d in distances]
     spread = _spread(ours), _spread(theirs)
     for name, (a, b) in (("spread", spread), ("spacing", spacing)):
