@@ -85,7 +85,8 @@ def issue_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     if not rows:
         return []
+    labels = "1 label" if len(rows) == 1 else f"{len(rows):,} labels"
     return [
-        f"{len(rows)} labels of examples that were not trained on are likely wrong, by confident "
-        "learning (arXiv:1911.00068): label_issues.csv lists them."
+        f"Likely wrong, by confident learning (arXiv:1911.00068): {labels} of examples that were "
+        "not trained on; see label_issues.csv."
     ]
