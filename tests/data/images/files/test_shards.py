@@ -136,6 +136,24 @@ def test_a_second_start_goes_through_no_shard_and_decodes_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", WRITERS)
+def test_another_image_of_the_same_length_in_the_same_place(tmp_path, cache, noise, kind):
+    def plain(seed):  # stored, not packed: all are of one length
+        buffer = io.BytesIO()
+        Image.fromarray(noise(seed)).save(buffer, "PNG", compress_level=0)
+        return buffer.getvalue()
+
+    samples = [(name, plain(i)) for i, name in enumerate(CLASSES * 4)]
+    spec = in_shards(tmp_path, kind, samples, 1)
+    first = data.load(spec, decoded="disk")
+    other = [*samples[:-1], (samples[-1][0], plain(99))]
+    assert len(other[-1][1]) == len(samples[-1][1])
+    in_shards(tmp_path, kind, other, 1)
+    again = data.load(spec, decoded="disk")
+    assert contents(again) != contents(first) and again.fingerprint != first.fingerprint
+
+
+@pytest.mark.slow
 def test_a_machine_reads_its_own_rows_alone(tmp_path, images, monkeypatch):
     split = data.load(in_shards(tmp_path, "tfrecord", images), decoded="none").splits["train"]
     train = data.TrainingBatches(split, 4, prepare=lambda x, y, seed, part: (x, y), neighbours=0)
