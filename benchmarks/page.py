@@ -35,6 +35,13 @@ CLASSIFIERS = {
 SEEN = {"ArrowHead-lstm_fcn": 0.723, "ItalyPowerDemand-lstm_fcn": 0.958}
 NAMES = {"random": "random", "tpe": "TPE and neighbours (`tpe_local`), median rule"}
 
+DATA_WORDS = """## Reading data
+
+`python benchmarks/data.py`, alone on the machine: a folder of JPEGs of 500 x 375 pixels that are
+read as 224 x 224 (warm: passes after the first; cold: the first, with all that is before it but the
+imports), a table, peaks of memory, and a second start of a prepared folder.
+"""
+
 BESIDE_WORDS = """Measured in turns on one machine by `python benchmarks/run.py`, with the same
 shapes, batches and numbers of steps. It was a virtual machine that shared its processors with
 others: compare ratios, not milliseconds.
@@ -78,6 +85,7 @@ def page() -> str:
             section("Killed and resumed", KILL_WORDS, kills()),
             section("Speed of kapps' own parts", SPEED_WORDS, speed()),
             section("Serving", serving_words(), serving()),
+            *((DATA_WORDS, data.read_text()) if (data := RESULTS / "data.md").exists() else ()),
             "## Speed compared with others\n",
             BESIDE_WORDS,
             (RESULTS / "run.md").read_text(),
