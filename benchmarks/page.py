@@ -38,7 +38,7 @@ NAMES = {"random": "random", "tpe": "TPE and neighbours (`tpe_local`), median ru
 DATA_WORDS = """## Reading data
 
 `python benchmarks/data.py`, alone on the machine: a folder of JPEGs of 500 x 375 pixels that are
-read as 224 x 224 (warm: passes after the first; cold: the first, with all that is before it but the
+read as 128 x 128 (warm: passes after the first; cold: the first, with all that is before it but the
 imports), a table, peaks of memory, and a second start of a prepared folder.
 """
 
