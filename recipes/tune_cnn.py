@@ -219,17 +219,17 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
     model = evaluation.begin(model, run)
     training.write_rows(run.path / "metrics.csv", history.rows)
     found = evaluation.explain_classifier(model, images, history.rows, kept=history.best_epoch)
-    best = history.best_epoch
+    best, trained = history.best_epoch, config.epochs_of(winner, config.epochs)[1]
     if everything:  # validation was trained on: it says nothing of over-fitting or calibration
         found = evaluation.without_validation(found)
-        best = config.epochs_of(winner, config.epochs)[1]
+        best = trained
     published = serving.publish(
         model,
         run,
         images,
         found,
         what=f"A convolutional network found by {config.algorithm} search (trial {winner.number} "
-        f"of {len(results.records)}, {config.told(best)}),",
+        f"of {len(results.records)}, {config.told(trained)}),",
         member=str(winner.number),
     )
     return evaluation.close_search(
@@ -246,7 +246,7 @@ def main(config: Config, run: training.Run) -> dict[str, object]:
         },
         title=f"Search for a network on {images.spec}",
         commands={"Predict": f"kapps predict {published} IMAGE.png"} if published else {},
-        notes=(*tuning.winner_notes(results, f"It was {config.told(best)}."), *images.notes),
+        notes=(*tuning.winner_notes(results, f"It was {config.told(trained)}."), *images.notes),
         winner=found,
         history=history,
     )

@@ -206,11 +206,11 @@ def most_confused_words(found: Mapping[str, Any]) -> str:
     times = "once" if most["count"] == 1 else f"{most['count']} times"
     return (
         f"The most frequent confusion is {most['true']} mistaken for {most['predicted']}: {times}, "
-        f"{most['share']:.1%} of its examples."
+        f"{100 * most['share']:.1f} % of its examples."
     )
 
 
-def class_tables(found: dict[str, Any], examples: str = "pictures") -> Tables:
+def class_tables(found: dict[str, Any], examples: str = "images") -> Tables:
     """What `classification_metrics` says of each class, as tables of a report.
 
     Args:

@@ -75,7 +75,7 @@ class Record:
     @property
     def told(self) -> str:
         """The point in words."""
-        return ", ".join(f"{name} {value}" for name, value in self.values.items())
+        return ", ".join(f"{name} {_short(value)}" for name, value in self.values.items())
 
     def cost(self, name: str) -> float | None:
         """One of `COSTS`."""
@@ -195,6 +195,11 @@ def write_table(path: str | os.PathLike, results: Results) -> None:
             ]
         )
     files.write_text(path, text.getvalue())
+
+
+def _short(value: Any) -> str:
+    """For a sentence; the table has all digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _cell(value: Any) -> Any:

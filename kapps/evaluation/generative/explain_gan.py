@@ -129,7 +129,7 @@ def learned_from_samples(
     ]
     return (
         {f"test_tstr_{name}": value for name, value in learned.items()},
-        ("A classifier trained on", ("pictures", "accuracy", "N"), rows),
+        ("A classifier trained on", ("images", "accuracy", "N"), rows),
     )
 
 

@@ -37,7 +37,7 @@ COLUMNS = (
     "F1",
     "AUC",
     "average precision",
-    "pictures",
+    "images",
 )
 
 

@@ -100,7 +100,7 @@ def near_duplicate_findings(
     alone = np.ones(len(test.labels), bool)
     alone[[twin.row for twin in twins]] = False
     sentence = (
-        f"{len(twins)} of {len(test.labels)} test images have a near-duplicate in the training "
+        f"{len(twins):,} of {len(test.labels):,} test images have a near-duplicate in the training "
         "split: they measure memory"
     )
     if alone.any() and correct is not None:
@@ -108,7 +108,7 @@ def near_duplicate_findings(
         sentence += f". The accuracy on the others is {correct[alone].mean():.2%}"
     differing = sum(bool(np.any(test.labels[t.row] != train.labels[t.twin])) for t in twins)
     if differing:
-        sentence += f"; {differing} have another label there"
+        sentence += f"; of these, {differing:,} with another label"
     rows = [
         (
             picture_name(test, "test", twin.row),
