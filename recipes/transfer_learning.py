@@ -166,7 +166,8 @@ def fit(config: Config, run: training.Run, own: data.OwnAugmentation | None = No
             with devices.scope(), training.precision_policy(precision):
                 head = models.transfer.head_of(model)
             features = feature_batches(config, run, images, model, own)
-            training.begin_with_regression(head, features[0].features[0], images, config)
+            seen = features[0].features[0]
+            training.begin_with_regression(head, seen, images, config, devices)
             histories[PROBE] = train(PROBE, head, features)
             models.transfer.set_head(model, head)
         else:

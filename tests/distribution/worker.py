@@ -12,7 +12,7 @@ import sys
 
 from kapps import training
 from kapps.command_line import call
-from kapps.training.fitting import more_epochs, phases
+from kapps.training.fitting import linear_probe, more_epochs, phases
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Tiny, and with what is hard to share: augmentation, batch normalization, noise, several critics,
@@ -65,7 +65,7 @@ SETTINGS = {
         "dropout": 0.0,  # layers drop other units on each device
         "batch_norm": "train",
         "optimizer": "momentum",
-        "learning_rate": 0.1,
+        "learning_rate": 0.01,  # the head begins at its optimum: more would throw it far away
         "epochs": 2,
         "fine_tune_epochs": 1,
         "batch_size": 256,
@@ -112,6 +112,9 @@ if __name__ == "__main__":
     from kapps import command_line
 
     small_transfer.install()
+    if (place := training.cluster()) and place.index:  # as on a machine that rounds otherwise
+        own = linear_probe.logistic_weights
+        linear_probe.logistic_weights = lambda *a, **k: [w + 0.1 for w in own(*a, **k)]
     with command_line.exit_codes():
         for recipe in recipes or SETTINGS:
             train(recipe, directory)

@@ -9,9 +9,13 @@ import re
 import socket
 import sys
 import time
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kapps.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 JOIN_SECONDS = float(os.environ.get("KAPPS_JOIN_SECONDS", "600"))  # a cluster may start slowly
 DEVICES = re.compile(r"(auto|cpu|gpu)|(cpu|gpu):([1-9][0-9]*)")
@@ -121,6 +125,31 @@ def strategy(devices: str = "auto") -> Any:
     if len(names) > 1:
         return tf.distribute.MirroredStrategy(names)
     return SingleDevice("gpu:0" if names else "cpu:0")
+
+
+def arrays_of_chief(strategy: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The arrays as the first worker has them, on every worker; to the bit.
+
+    What each worker computes by itself may differ in last bits from machine to machine, and copies
+    of weights that begin unequal stay so.
+
+    Args:
+        strategy: what `strategy` returned.
+        arrays: float, of the same shapes everywhere.
+    """
+    if cluster() is None:
+        return list(arrays)
+    import tensorflow as tf
+
+    def each(values):
+        context = tf.distribute.get_replica_context()
+        first = tf.equal(context.replica_id_in_sync_group, 0)
+        own = [tf.where(first, value, tf.zeros_like(value)) for value in values]
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+    values = [tf.constant(array) for array in arrays]
+    found = tf.function(lambda: strategy.run(each, args=(values,)))()
+    return [strategy.experimental_local_results(value)[0].numpy() for value in found]
 
 
 def scaled_learning_rate(rate: float, rule: str, strategy: Any) -> float:

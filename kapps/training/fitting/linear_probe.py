@@ -14,6 +14,7 @@ import numpy as np
 import threadpoolctl
 
 from kapps.data import ImageData, folds
+from kapps.training.distributed.devices import arrays_of_chief
 
 MOST = 2000  # examples that it is fitted to
 PENALTIES = np.logspace(-4, 0, 5)  # C, of features of deviation 1
@@ -74,7 +75,7 @@ def logistic_weights(
 
 
 def begin_with_regression(
-    head: keras.Model, features: np.ndarray, images: ImageData, config: Any
+    head: keras.Model, features: np.ndarray, images: ImageData, config: Any, strategy: Any = None
 ) -> None:
     """Give a head the weights of a logistic regression on the features that it will see.
 
@@ -85,6 +86,7 @@ def begin_with_regression(
         features: of the training split, float32 [n, f].
         images: the data.
         config: a recipe's flags.
+        strategy: what `training.begin` returned; of several workers the first one's weights count.
     """
     if images.kind != "classes" or config.start_from:
         return
@@ -101,4 +103,5 @@ def begin_with_regression(
         seed=config.seed,
         balanced=config.class_weights,
     )
-    head.layers[-1].set_weights([weight.astype(np.float32) for weight in found])
+    weights = [weight.astype(np.float32) for weight in found]
+    head.layers[-1].set_weights(arrays_of_chief(strategy, weights))
