@@ -7,6 +7,7 @@ trainable, their averages are not); section 4.2 of arXiv:1512.03385; table 1 of 
 import math
 
 import keras
+import numpy as np
 import pytest
 
 from kapps import models
@@ -153,3 +154,24 @@ def test_weights_have_stable_names(name):
         first, second = (models.classifier(name, (8, 8, 1), 3) for _ in range(2))
     keras.utils.clear_session()
     assert [w.path for w in first.weights] == [w.path for w in second.weights]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    # One of each family, and whatever else there is.
+    [
+        "vgg11",
+        "inception_small",
+        "resnet20",
+        *(n for n in models.classifier_names() if n not in {*VGG, *INCEPTION, *RESNET}),
+    ],
+)
+def test_all_take_what_the_recipes_pass(name):
+    usual = {"dropout": 0.1, "pixel_mean": 0.5, "pixel_std": 0.2}
+    filters = np.zeros((2, 2, 1, 8), "float32")
+    whitening = {} if name == "mlp" else {"whitening": filters}
+    model = without_weights(models.classifier, name, (32, 32, 1), 10, **usual, **whitening)
+    assert model.output_shape == (None, 10)
+    frozen = [w.shape for w in model.non_trainable_weights]
+    assert (filters.shape in frozen) == (name != "mlp")
