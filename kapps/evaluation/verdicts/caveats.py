@@ -103,12 +103,12 @@ def near_duplicate_findings(
         f"{len(twins):,} of {len(test.labels):,} test images have a near-duplicate in the training "
         "split: they measure memory"
     )
+    differing = sum(bool(np.any(test.labels[t.row] != train.labels[t.twin])) for t in twins)
+    if differing:
+        sentence += f"; {differing:,} {'has' if differing == 1 else 'have'} another label there"
     if alone.any() and correct is not None:
         metrics["test_accuracy_without_twins"] = float(correct[alone].mean())
         sentence += f". The accuracy on the others is {correct[alone].mean():.2%}"
-    differing = sum(bool(np.any(test.labels[t.row] != train.labels[t.twin])) for t in twins)
-    if differing:
-        sentence += f"; of these, {differing:,} with another label"
     rows = [
         (
             picture_name(test, "test", twin.row),

@@ -52,7 +52,7 @@ def test_twins_are_taken_out_of_the_accuracy():
     )
     assert metrics == {"near_duplicates": 2, "test_accuracy_without_twins": 0.5}
     assert sentence.startswith("2 of 4 test images") and "on the others is 50.00%" in sentence
-    assert "1 have another label" in sentence
+    assert "1 has another label there. The accuracy" in sentence
     assert rows == [("a", "cat", "train[1]", "cat", 0.5), ("b", "dog", "train[0]", "cat", 2.5)]
     assert evaluation.near_duplicate_findings(images, [], correct) == (
         {"near_duplicates": 0},
