@@ -94,7 +94,7 @@ def page() -> str:
 
 
 CLOCKS = {
-    "fast_clock": "`kapps train image_classifier --preset fast`",
+    "fast_clock": "image_classifier with `--preset fast`",
     "fast_airbench": "airbench's recipe in PyTorch",
     "fast_ablation": "the preset, part by part",
 }
