@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from kapps.training.flags.ranges import NonNegativeInt, Positive, Range
 from kapps.training.flags.rules import Exclusions, only_for
 
-PROBE, FINE_TUNING = "probe", "fine-tuning"
+PROBE = "probe"  # the head alone
+FINE_TUNING = "fine-tuning"  # the head and the last stages
 
 
 @dataclasses.dataclass(frozen=True)
