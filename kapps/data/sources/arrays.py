@@ -11,6 +11,7 @@ from kapps.data.alike import alike_notes
 from kapps.data.images.dataset import Source
 from kapps.data.images.files.decode import fit
 from kapps.data.images.files.headers import asked_channels, asked_size
+from kapps.data.rows import rows_of
 from kapps.data.sources.archive import CLASS_NAMES, as_labels, read_arrays
 from kapps.errors import UserError
 
@@ -109,11 +110,11 @@ def gather(
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """A graph function that reads pictures in memory; `rows` renumbers them."""
     with tf.device("CPU:0"):  # the pictures stay in the host's memory on machines with a GPU
-        held = tf.constant(pixels)
+        held = rows_of(tf.constant(pixels))
         if rows is None or len(rows) == len(pixels):
-            return lambda indices: tf.gather(held, indices)
+            return held
         lookup = tf.constant(rows, tf.int64)
-        return lambda indices: tf.gather(held, tf.gather(lookup, indices))
+        return lambda indices: held(tf.gather(lookup, indices))
 
 
 def _checked_images(path: pathlib.Path, key: str, images: np.ndarray) -> np.ndarray:

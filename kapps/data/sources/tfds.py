@@ -1,7 +1,6 @@
 """`tfds:NAME`: datasets of TensorFlow Datasets, downloaded when they are not there yet."""
 
 import contextlib
-import functools
 import hashlib
 import logging
 import os
@@ -20,6 +19,7 @@ from kapps.data.images.files.decode import decode_image
 from kapps.data.images.files.headers import asked_channels, asked_size, common_size
 from kapps.data.pixel_file import Put, open_pixels, write_pixels
 from kapps.data.progress import track
+from kapps.data.rows import rows_of
 from kapps.data.sources.arrays import gather, picture_keys
 from kapps.errors import UserError
 
@@ -269,4 +269,4 @@ def _through_file(
     if found is None:
         raise UserError(f"'{path}' was written and cannot be read back")
     pixels, digest = found
-    return digest, functools.partial(tf.gather, pixels)
+    return digest, rows_of(pixels)

@@ -20,6 +20,7 @@ from kapps.data.images.files.listing import Picture
 from kapps.data.images.files.transcoding import NoPicture, decodable
 from kapps.data.pixel_file import NoRoom, Put, open_pixels, write_pixels
 from kapps.data.progress import track
+from kapps.data.rows import rows_of
 from kapps.data.sources.arrays import gather
 from kapps.errors import UserError
 from kapps.files import in_words
@@ -127,7 +128,7 @@ def _through_file(shape, reading, entries, index, work):
         results = _results(entries)
         found = open_pixels(path, shape)
         if found is not None and found[1] == _content(index, results):
-            return functools.partial(tf.gather, found[0]), results
+            return rows_of(found[0]), results
     results: list[bytes | str] = []
 
     def fill(put: Put) -> bytes:
@@ -142,7 +143,7 @@ def _through_file(shape, reading, entries, index, work):
         raise UserError(f"'{path}' cannot be written: {error.strerror or error}") from error
     if found is None:
         raise UserError(f"'{path}' was written and cannot be read back")
-    return functools.partial(tf.gather, found[0]), results
+    return rows_of(found[0]), results
 
 
 def _results(entries: list[Entry]) -> list[bytes | str]:

@@ -132,9 +132,9 @@ class FolderIndex:
         """What reads these pictures while a network is trained; None: they are files."""
         return None
 
-    def start(self, path: pathlib.Path) -> bytes:
+    def start(self, path: str) -> bytes:
         """The first bytes of a file, as `listing.read_start` reads them."""
-        return self.entry(str(path)).start
+        return self.entry(path).start
 
     def recognize(self, pictures: Iterable[Picture]) -> None:
         """Looks whether files with new times have the content they had."""

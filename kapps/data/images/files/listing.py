@@ -7,7 +7,7 @@ import os
 import pathlib
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -25,7 +25,7 @@ _PARTS |= {"labels", "label", "annotations", "annotation", "segmentation", "segm
 _PARTS |= {"segmentations", "ground_truth", "groundtruth", "gt", "bboxes", "depth"}
 
 
-Start = Callable[[pathlib.Path], bytes]  # path of a file -> its first bytes; raises OSError
+Start = Callable[[str], bytes]  # path of a file -> its first bytes; raises OSError
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def _split_folders(root: pathlib.Path, listing: Listing) -> list[tuple[str | Non
     if "train" not in splits.values():
         splits |= _named_within(folders)
     classes_in = {path: _only_of_its_name(path) for path in splits}
-    inside = {path: {p.name for p in _entries(classes_in[path])[0]} for path in splits}
+    inside = {path: set(_scan(classes_in[path])[0]) for path in splits}
     holds_classes = {path: bool(names) for path, names in inside.items()}
     if not folders or not any(holds_classes.values()):
         _refuse_parts(root, folders, splits)
@@ -177,8 +177,8 @@ def _only_folder(root: pathlib.Path, listing: Listing) -> pathlib.Path:
 
 def _only_of_its_name(path: pathlib.Path) -> pathlib.Path:
     """A folder, or the one of the same name in it, as archives that were unpacked have it."""
-    folders, _ = _entries(path)
-    return folders[0] if len(folders) == 1 and folders[0].name == path.name else path
+    folders, _ = _scan(path)
+    return path / path.name if folders == [path.name] else path
 
 
 def _named_within(folders: list[pathlib.Path]) -> dict[pathlib.Path, str]:
@@ -188,7 +188,7 @@ def _named_within(folders: list[pathlib.Path]) -> dict[pathlib.Path, str]:
         words = {NAMES[w] for w in re.split(r"[\W_]+", path.name.lower()) if w in NAMES}
         if len(words) == 1:
             found[path] = words.pop()
-    inside = {path: {p.name for p in _entries(_only_of_its_name(path))[0]} for path in found}
+    inside = {path: set(_scan(_only_of_its_name(path))[0]) for path in found}
     distinct = set(found.values())
     if "train" not in distinct or len(distinct) < 2 or not _same_classes(inside, found):
         return {}
@@ -213,8 +213,8 @@ def _splits_below(
 
 def _note_alike(folders: list[pathlib.Path], listing: Listing) -> None:
     """A note where all class folders hold the same folders: fold1/cat, fold1/dog, fold2/cat ..."""
-    inside = [_entries(folder) for folder in folders]
-    names = {tuple(path.name for path in inner) for inner, _ in inside}
+    inside = [_scan(folder) for folder in folders]
+    names = {tuple(inner) for inner, _ in inside}
     if len(folders) < 2 or len(names) != 1 or len(same := names.pop()) < 2:
         return
     if any(files for _, files in inside):
@@ -301,14 +301,16 @@ def _list_labelled(
         splits = {}
     unknown, above = [], {str(path) for path in _above(root)} - {os.path.realpath(root)}
     for path in _walk(root, above, listing, root):
-        if path.name in METADATA:
-            continue
         name = _name(path, root)
+        if os.path.basename(name) in METADATA:
+            continue
         label = label_of(name)
         if by_row:
             split = label_of.split_of(name) if label is not None else None
         else:
-            split = next((s for top, s in splits.items() if path.is_relative_to(top)), None)
+            split = next(
+                (s for top, s in splits.items() if name.startswith(f"{_name(top, root)}/")), None
+            )
         if splits and split is None:
             listing.others.append(name)
         elif label is None:
@@ -337,14 +339,14 @@ def _is_picture(name: str) -> bool:
 
 
 def _list_file(
-    path: pathlib.Path,
+    path: str,
     class_name: str,
     split: str | None,
     root: pathlib.Path,
     listing: Listing,
     start_of: Start,
 ) -> None:
-    name = _name(path, root)
+    name, suffix = _name(path, root), os.path.splitext(path)[1]
     try:
         start = start_of(path)
     except FileNotFoundError:
@@ -353,20 +355,18 @@ def _list_file(
     except OSError as error:
         listing.broken[name] = error.strerror or "unreadable"
         return
-    kind, foreign, bits = classify(start, path.suffix, path)
+    kind, foreign, bits = classify(start, suffix, path)
     if kind:
-        listing.pictures.append(Picture(str(path), name, class_name, split, kind, bits))
+        listing.pictures.append(Picture(path, name, class_name, split, kind, bits))
     elif foreign:
         listing.foreign[name] = foreign
-    elif path.suffix.lower() in formats.EXTENSIONS:
+    elif suffix.lower() in formats.EXTENSIONS:
         listing.broken[name] = "not the content of a picture" if start else "an empty file"
     else:
         listing.others.append(name)
 
 
-def classify(
-    start: bytes, suffix: str, file: pathlib.Path | BinaryIO
-) -> tuple[str | None, str | None, int]:
+def classify(start: bytes, suffix: str, file: str | BinaryIO) -> tuple[str | None, str | None, int]:
     """Format of a picture, or one that is not read, and its bits per sample.
 
     Args:
@@ -389,7 +389,9 @@ def _above(folder: pathlib.Path) -> list[pathlib.Path]:
     return [real, *real.parents, *(pathlib.Path(os.path.realpath(p)) for p in plain.parents)]
 
 
-def _walk(folder: pathlib.Path, visited: set[str], listing: Listing, root: pathlib.Path):
+def _walk(
+    folder: pathlib.Path, visited: set[str], listing: Listing, root: pathlib.Path
+) -> Iterator[str]:
     real = os.path.realpath(folder)
     if real in visited:
         listing.notes.append(
@@ -398,26 +400,36 @@ def _walk(folder: pathlib.Path, visited: set[str], listing: Listing, root: pathl
         )
         return
     visited.add(real)
-    folders, files = _entries(folder)
-    yield from files
-    for inner in folders:
-        yield from _walk(inner, visited, listing, root)
+    folders, files = _scan(folder)
+    top = "" if str(folder) == "." else os.path.join(folder, "")
+    for name in files:
+        yield top + name
+    for name in folders:
+        yield from _walk(folder / name, visited, listing, root)
 
 
 def _entries(folder: pathlib.Path) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
     """(folders, everything else) without what is hidden, in the order of the names."""
+    folders, files = _scan(folder)
+    return [folder / name for name in folders], [folder / name for name in files]
+
+
+def _scan(folder: pathlib.Path) -> tuple[list[str], list[str]]:
+    """The names of `_entries`: there may be a million, and a path of each takes its time."""
     try:
         with os.scandir(folder) as entries:  # tells files from folders without asking for each
             found = sorted((entry.name, entry.is_dir()) for entry in entries)
     except OSError as error:
         raise UserError(f"folder '{folder}' cannot be read: {error.strerror}") from error
     shown = [each for each in found if each[0][0] != "." and each[0].lower() not in HIDDEN]
-    folders, files = ([folder / name for name, d in shown if d is kind] for kind in (True, False))
+    folders, files = ([name for name, d in shown if d is kind] for kind in (True, False))
     return folders, files
 
 
-def _name(path: pathlib.Path, root: pathlib.Path) -> str:
-    return _text(path.relative_to(root).as_posix())
+def _name(path: str | pathlib.Path, root: pathlib.Path) -> str:
+    """The name of what lies below `root`, with slashes."""
+    name = str(path) if str(root) == "." else str(path).removeprefix(os.path.join(root, ""))
+    return _text(name.replace(os.sep, "/"))
 
 
 def _text(name: str) -> str:
