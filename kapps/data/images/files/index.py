@@ -34,7 +34,7 @@ import numpy as np
 
 from kapps import files
 from kapps.data.images.files.headers import Header, measure
-from kapps.data.images.files.listing import START, Picture, read_start
+from kapps.data.images.files.listing import START, Picture, read_start, without_collections
 from kapps.data.shards import patterns
 from kapps.data.spec import Spec, parse
 from kapps.errors import UserError
@@ -352,6 +352,7 @@ def _write(path: pathlib.Path, version: bytes, known: dict[str, Entry], begun: i
     files.write_atomically(path, lambda file: np.savez(file, **arrays))
 
 
+@without_collections()
 def _read(path: pathlib.Path, version: bytes) -> dict[str, Entry]:
     """By name; nothing if the index is not there, damaged, or of another version."""
     try:
