@@ -33,8 +33,15 @@ def passes_of_kapps(folder, side, batch, afresh=True):
         batch,
         prepare=lambda x, y, seed: (x, y),
     )
-    batches = iter(data.without_autotune(train.dataset(0, 10_000)))  # as `fit` goes through it
-    return lambda: itertools.islice(batches, train.steps)
+    epochs = itertools.count()
+
+    def next_pass():
+        # Begun anew, as the others are: one pipeline for all passes, as `fit` has it, would fill
+        # its buffers while another contestant has its turn.
+        epoch = next(epochs)
+        return data.without_autotune(train.dataset(epoch, epoch + 1))
+
+    return next_pass
 
 
 def passes_of_keras(folder, side, batch):

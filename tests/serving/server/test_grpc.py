@@ -66,6 +66,15 @@ def test_texts_pictures_and_a_filter(predictions):
     assert tf.make_ndarray(answer.outputs["said"]).tolist() == [b"a=6", b"\xff=6"]
 
 
+def test_texts_that_are_left_out_are_empty(predictions):
+    """A message may say fewer values than its shape: the rest are as the last, or empty."""
+    image = np.ones((2, 2, 3), np.uint8)
+    asked = request("mixed", {"text": [b"a", b"b"], "image": image, "name_bytes": [b"", b"x"]})
+    del asked.inputs["text"].string_val[:]
+    answer = predictions.Predict(asked, timeout=30)
+    assert tf.make_ndarray(answer.outputs["said"]).tolist() == [b"=6", b"=6"]
+
+
 def test_examples(predictions):
     example = tf.train.Example()
     example.features.feature["x"].float_list.value.append(2.0)

@@ -102,7 +102,8 @@ def _array(message: bytes, name: str, spec: Spec) -> np.ndarray:
         raise invalid(f"input {name}: values and shape do not fit")
     if spec.dtype == STRING:
         flat = np.empty(array.size, object)
-        flat[:] = [bytes(value) for value in array.ravel()]
+        # Where values are left out, make_ndarray has "", which is no bytes.
+        flat[:] = [value or b"" for value in array.ravel()]
         return flat.reshape(array.shape)
     return array
 
