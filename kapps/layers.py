@@ -167,20 +167,21 @@ class Whitening(keras.layers.Layer):
     """A convolution whose kernel is frozen; its offsets are trained.
 
     What `kapps.data.whitening_kernel` has made of the training images goes in with `kernel`'s
-    `assign`. As many positions leave as come. Give it `dtype="float32"`: directions in which
-    patches vary little are differences of nearly equal pixels, which 16 bits lose.
+    `assign`. Give it `dtype="float32"`: directions in which patches vary little are differences of
+    nearly equal pixels, which 16 bits lose.
 
     arXiv:2404.00498, section 3.2.
 
     Args:
         filters: how many channels leave.
         kernel_size: side of the patches.
+        strides: from one patch to the next; sides of ceil(side / strides) leave.
         kwargs: name, dtype and the like.
     """
 
-    def __init__(self, filters: int, kernel_size: int, **kwargs):
+    def __init__(self, filters: int, kernel_size: int, strides: int = 1, **kwargs):
         super().__init__(**kwargs)
-        self.filters, self.kernel_size = filters, kernel_size
+        self.filters, self.kernel_size, self.strides = filters, kernel_size, strides
 
     def build(self, input_shape):
         """Makes the weights; the kernel is zero until it is assigned."""
@@ -194,17 +195,20 @@ class Whitening(keras.layers.Layer):
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
 
     def call(self, inputs):
-        """[batch, h, w, channels] -> [batch, h, w, filters]."""
-        return keras.ops.conv(inputs, self.kernel, padding="same") + self.bias
+        """[batch, h, w, channels] -> [batch, ceil(h / strides), ceil(w / strides), filters]."""
+        kernel, bias = self.kernel, self.bias
+        return keras.ops.conv(inputs, kernel, strides=self.strides, padding="same") + bias
 
     def compute_output_shape(self, input_shape):
         """As the class says."""
-        return (*input_shape[:-1], self.filters)
+        batch, *sides, _ = input_shape
+        fewer = [None if side is None else -(-side // self.strides) for side in sides]
+        return (batch, *fewer, self.filters)
 
     def get_config(self) -> dict:
         """Arguments of the constructor."""
-        settings = {"filters": self.filters, "kernel_size": self.kernel_size}
-        return {**super().get_config(), **settings}
+        names = ("filters", "kernel_size", "strides")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable("kapps")

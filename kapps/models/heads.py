@@ -16,6 +16,7 @@ def image_input(
     pixel_mean: float | Sequence[float],
     pixel_std: float | Sequence[float],
     whitening: np.ndarray | None = None,
+    whitening_strides: int = 1,
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """The input layer "image" (pixels of 0..255) and what the network sees, `(x/255 - mean) / std`.
 
@@ -24,7 +25,8 @@ def image_input(
     in float32 under every policy.
 
     `whitening` is the kernel `[side, side, channels, filters]` of a frozen convolution that comes
-    next, of `kapps.data.whitening_kernel`; it is followed by trained offsets and a ReLU.
+    next, of `kapps.data.whitening_kernel`, with `whitening_strides`; it is followed by trained
+    offsets and a ReLU.
     """
     shape = arguments.image_shape(image_shape)
     mean = arguments.per_channel("pixel_mean", pixel_mean, shape[-1])
@@ -46,7 +48,9 @@ def image_input(
             f"whitening must be a kernel [side, side, {shape[-1]}, filters]; got the shape "
             f"{kernel.shape}."
         )
-    layer = Whitening(kernel.shape[-1], kernel.shape[0], dtype="float32", name="whitening")
+    side, _, _, filters = kernel.shape
+    strides = arguments.integer("whitening_strides", whitening_strides)
+    layer = Whitening(filters, side, strides, dtype="float32", name="whitening")
     x = layer(x)
     layer.kernel.assign(kernel)
     return image, keras.layers.Activation("relu", name="whitening_relu")(x)

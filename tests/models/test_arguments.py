@@ -28,7 +28,10 @@ SHAPE = (8, 8, 1)
         (lambda: models.cnn(SHAPE, 10, dense_units=0), "dense_units"),
         (lambda: models.mlp(SHAPE, 10, units=(5, 0)), r"units\[1\]"),
         (lambda: models.mlp(SHAPE, 10, normalization="layer"), "normalization"),
-        (lambda: models.vgg("vgg12", SHAPE, 10), "'vgg12' .* vgg11, vgg13, vgg16, vgg19"),
+        (
+            lambda: models.vgg("vgg12", SHAPE, 10),
+            "'vgg12' .* vgg7, vgg9, vgg11, vgg13, vgg16, vgg19",
+        ),
         (lambda: models.vgg("vgg11", SHAPE, 10, head="flatten"), "head 'flatten'"),
         (lambda: models.vgg("vgg11", SHAPE, 10, normalization="layer"), "normalization"),
         (lambda: models.inception("v1", SHAPE, 10), "'v1' .* inception_v1, inception_small"),
@@ -36,7 +39,7 @@ SHAPE = (8, 8, 1)
         (lambda: models.inception("inception_small", SHAPE, 10, normalization=""), "normalization"),
         (lambda: models.resnet("resnet21", SHAPE, 10), "'resnet21' .* resnet18"),
         (lambda: models.resnet("resnet10", SHAPE, 10, stem="7x7"), "auto, imagenet, small, pooled"),
-        (lambda: models.classifier("alexnet", SHAPE, 10), "'alexnet' .* mlp, cnn, vgg11"),
+        (lambda: models.classifier("alexnet", SHAPE, 10), "'alexnet' .* mlp, cnn, vgg7"),
         (lambda: models.classifier("vgg11", SHAPE, 10, dropout=1), "dropout"),
     ],
 )

@@ -18,7 +18,7 @@ def classifier(name: str, image_shape: tuple[int, int, int], classes: int, **kwa
         image_shape: height, width, channels.
         classes: how many.
         **kwargs: of its builder. All take `dropout`, `pixel_mean` and `pixel_std`, and all but
-            `mlp` take `whitening`, which the recipes pass.
+            `mlp` take `whitening` and `whitening_strides`, which the recipes pass.
 
     Raises:
         UserError: the name is unknown, or what the builder raises.

@@ -61,6 +61,7 @@ def cnn(
     pixel_mean: float | Sequence[float] = 0.5,
     pixel_std: float | Sequence[float] = 0.5,
     whitening: np.ndarray | None = None,
+    whitening_strides: int = 1,
     name: str = "cnn",
 ) -> keras.Model:
     """A plain CNN: stages of equal convolutions, each closed by a pool.
@@ -75,7 +76,8 @@ def cnn(
     * `pooling` "max", "average" or None, over `pool_size` pixels with strides of `pool_size`;
     * `stage_dropout`: whole channels are dropped (arXiv:1411.4280, section 3).
 
-    `whitening` is the kernel of a frozen first convolution, of `kapps.data.whitening_kernel`.
+    `whitening` is the kernel of a frozen first convolution, of `kapps.data.whitening_kernel`, with
+    `whitening_strides`.
 
     The head is global average pooling (arXiv:1312.4400, section 3.2); with `dense_units` it is the
     flattened map and dense layers of so many units. `dropout` follows the hidden dense layers and
@@ -103,9 +105,12 @@ def cnn(
     arguments.one_of("normalization", normalization, ("batch", None))
     arguments.activation(activation)
     windows = [w for number, stage in enumerate(stages, 1) for w in stage.windows(number)]
+    if whitening is not None:
+        first = arguments.integer("whitening_strides", whitening_strides)
+        windows.insert(0, geometry.Window("whitening", first, first, "same"))
     geometry.check(windows, arguments.image_shape(image_shape))
 
-    image, x = heads.image_input(image_shape, pixel_mean, pixel_std, whitening)
+    image, x = heads.image_input(image_shape, pixel_mean, pixel_std, whitening, whitening_strides)
     for number, stage in enumerate(stages, start=1):
         x = _apply(stage, x, normalization, activation, name=f"stage{number}")
     if dense_units:

@@ -22,6 +22,7 @@ def inception(
     pixel_mean: float | Sequence[float] = 0.5,
     pixel_std: float | Sequence[float] = 0.5,
     whitening: np.ndarray | None = None,
+    whitening_strides: int = 1,
     name: str | None = None,
 ) -> keras.Model:
     """An Inception network (Szegedy et al. 2014, arXiv:1409.4842), one of `variants.INCEPTION`.
@@ -36,7 +37,8 @@ def inception(
     layers train; later they were found to do nothing for that, and to regularize towards the end
     (arXiv:1512.00567, section 4). The head is global average pooling.
 
-    `whitening` is the kernel of a frozen first convolution, of `kapps.data.whitening_kernel`.
+    `whitening` is the kernel of a frozen first convolution, of `kapps.data.whitening_kernel`, with
+    `whitening_strides`.
 
     Returns:
         A functional model: "image" `[batch, *image_shape]`, 0..255 -> "logits" `[batch, classes]`.
@@ -51,7 +53,7 @@ def inception(
     row = INCEPTION[variant]
     style = {"normalization": normalization, "activation": activation}
 
-    image, x = heads.image_input(image_shape, pixel_mean, pixel_std, whitening)
+    image, x = heads.image_input(image_shape, pixel_mean, pixel_std, whitening, whitening_strides)
     first, *others = row.stem
     if stem == "imagenet":
         x = blocks.conv_bn(x, first, 7, strides=2, name="stem_conv1", **style)

@@ -29,6 +29,7 @@ def resnet(
     pixel_mean: float | Sequence[float] = 0.5,
     pixel_std: float | Sequence[float] = 0.5,
     whitening: np.ndarray | None = None,
+    whitening_strides: int = 1,
     name: str | None = None,
 ) -> keras.Model:
     """A residual network (He et al. 2015, arXiv:1512.03385), one of `variants.RESNET`.
@@ -43,7 +44,8 @@ def resnet(
     section 5.1): a help to deep networks, not to those of a few blocks. The head is global average
     pooling; `dropout` precedes the logits.
 
-    `whitening` is the kernel of a frozen first convolution, of `kapps.data.whitening_kernel`.
+    `whitening` is the kernel of a frozen first convolution, of `kapps.data.whitening_kernel`, with
+    `whitening_strides`.
 
     Returns:
         A functional model: "image" `[batch, *image_shape]`, 0..255 -> "logits" `[batch, classes]`.
@@ -57,7 +59,7 @@ def resnet(
     stem = heads.stem_for(stem, image_shape, row.small_stem, known=("pooled",))
     block, shortcut = _BLOCKS[row.block], _SHORTCUTS[row.shortcut]
 
-    image, x = heads.image_input(image_shape, pixel_mean, pixel_std, whitening)
+    image, x = heads.image_input(image_shape, pixel_mean, pixel_std, whitening, whitening_strides)
     if stem == "imagenet":
         x = blocks.conv_bn(
             x, row.filters[0], 7, strides=2, padding="centered", activation=activation, name="stem"

@@ -22,19 +22,22 @@ def vgg(
     pixel_mean: float | Sequence[float] = 0.5,
     pixel_std: float | Sequence[float] = 0.5,
     whitening: np.ndarray | None = None,
+    whitening_strides: int = 1,
     name: str | None = None,
 ) -> keras.Model:
     """A VGG network (Simonyan and Zisserman 2014, arXiv:1409.1556), one of `variants.VGG`.
 
-    Five stages of 3x3 convolutions with 64, 128, 256, 512 and 512 filters, a 2x2 max pool after
-    each. Pools round up, so that images of any size will do: 28 pixels become 14, 7, 4, 2, 1.
+    Stages of 3x3 convolutions with 64, 128, 256, 512 and 512 filters (vgg7 and vgg9: the first
+    three of them), a 2x2 max pool after each. Pools round up, so that images of any size will do:
+    28 pixels become 14, 7, 4, 2, 1.
 
     The default is the form for small images and short trainings: batch normalization, global
     average pooling and one dense layer. The paper's network is `head="dense"` (two dense layers of
     4096 units, nine tenths of all weights at 224 pixels), `normalization=None` and `dropout=0.5`;
     it took the authors weights of the shallower network to start the deeper ones.
 
-    `whitening` is the kernel of a frozen first convolution, of `kapps.data.whitening_kernel`.
+    `whitening` is the kernel of a frozen first convolution, of `kapps.data.whitening_kernel`, with
+    `whitening_strides`.
 
     Returns:
         A functional model: "image" `[batch, *image_shape]`, 0..255 -> "logits" `[batch, classes]`.
@@ -47,8 +50,9 @@ def vgg(
     arguments.one_of("normalization", normalization, ("batch", None))
     arguments.activation(activation)
     arguments.rate("dropout", dropout)
-    image, x = heads.image_input(image_shape, pixel_mean, pixel_std, whitening)
-    for stage, (filters, convs) in enumerate(zip(VGG_FILTERS, VGG[variant], strict=True), start=1):
+    image, x = heads.image_input(image_shape, pixel_mean, pixel_std, whitening, whitening_strides)
+    stages = zip(VGG_FILTERS, VGG[variant], strict=False)  # the smallest have but three
+    for stage, (filters, convs) in enumerate(stages, start=1):
         x = blocks.vgg_block(
             x,
             filters,

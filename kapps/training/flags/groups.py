@@ -286,6 +286,8 @@ class FastFlags:
 
     whitening: Annotated[int, Range(0, 7, "between 0 and 7")] = 0
     """side of the patches that a frozen first layer whitens (2 or 3 is usual); 0 is off"""
+    whitening_strides: PositiveInt = 1
+    """strides of that layer; 2 makes all that follow four times as fast"""
     identity_start: bool = False
     """initialize convolutions as the identity (Dirac initialization)"""
     alternate_flips: bool = False
@@ -297,6 +299,10 @@ class FastFlags:
         (
             lambda config: config.whitening and config.model == "mlp",
             "--whitening is a convolution, and --model mlp has none",
+        ),
+        (
+            lambda config: config.whitening_strides > 1 and not config.whitening,
+            "--whitening-strides are those of --whitening, which is off",
         ),
         (
             lambda config: config.identity_start and config.model == "mlp",
@@ -326,6 +332,7 @@ class FastFlags:
         }
         if self.whitening:
             found["whitening"] = data.whitening_kernel(train, self.whitening, mean, std)
+            found["whitening_strides"] = self.whitening_strides
         return found
 
     def views(self, augmentation: data.Augmentation) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from kapps.data.images.dataset import Split
 from kapps.data.images.whitening import EPSILON
 from kapps.data.sources.arrays import gather
 from kapps.errors import UserError
+from kapps.layers import Whitening
 
 
 def split_of(pixels):
@@ -71,6 +72,32 @@ def test_in_a_network_the_kernel_is_frozen_and_saved(tmp_path):
     np.testing.assert_allclose(served.predict(x, verbose=0), model.predict(x, verbose=0), 1e-5)
 
 
+def test_strides_are_those_of_the_patches(tmp_path):
+    """Every second position of the layer without strides, of an even and of an odd side."""
+    kernel = np.random.default_rng(0).normal(size=(2, 2, 1, 8)).astype("f4")
+    x = pictures(1)[:3].astype("f4")
+    for image in (x, x[:, :7, :7]):
+        one, two = Whitening(8, 2), Whitening(8, 2, strides=2)
+        for layer in (one, two):
+            layer.build(image.shape)
+            layer.kernel.assign(kernel)
+        answer = two(image).numpy()
+        assert two.compute_output_shape(image.shape) == answer.shape == (3, 4, 4, 8)
+        np.testing.assert_array_less(np.abs(answer - one(image)[:, ::2, ::2]), 1e-3)
+    model = models.vgg("vgg7", (8, 8, 1), 3, whitening=kernel, whitening_strides=2)
+    assert model.get_layer("whitening").output.shape == (None, 4, 4, 8)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert again.get_layer("whitening").strides == 2
+
+
+def test_a_window_that_no_longer_fits_after_strides_is_named():
+    kernel, valid = np.zeros((2, 2, 1, 8)), {"filters": 4, "kernel_size": 3, "padding": "valid"}
+    models.cnn((8, 8, 1), 3, whitening=kernel, **valid)
+    with pytest.raises(UserError, match="4x4 map|2x2 map"):
+        models.cnn((8, 8, 1), 3, whitening=kernel, whitening_strides=2, **valid)
+
+
 def test_mistakes_are_named():
     with pytest.raises(UserError, match="9 x 9 pixels.*8 x 8"):
         whitening_kernel(split_of(pictures(1)), 9, np.zeros(1), np.ones(1))
@@ -78,3 +105,5 @@ def test_mistakes_are_named():
         whitening_kernel(split_of(pictures(1)[:0]), 2, np.zeros(1), np.ones(1))
     with pytest.raises(UserError, match=r"\[side, side, 3, filters\].*\(2, 2, 1, 8\)"):
         models.resnet("resnet20", (8, 8, 3), 3, whitening=np.zeros((2, 2, 1, 8)))
+    with pytest.raises(UserError, match="whitening_strides must be"):
+        models.cnn((8, 8, 1), 3, whitening=np.zeros((2, 2, 1, 8)), whitening_strides=0)

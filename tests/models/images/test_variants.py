@@ -170,7 +170,7 @@ def test_weights_have_stable_names(name):
 def test_all_take_what_the_recipes_pass(name):
     usual = {"dropout": 0.1, "pixel_mean": 0.5, "pixel_std": 0.2}
     filters = np.zeros((2, 2, 1, 8), "float32")
-    whitening = {} if name == "mlp" else {"whitening": filters}
+    whitening = {} if name == "mlp" else {"whitening": filters, "whitening_strides": 2}
     model = without_weights(models.classifier, name, (32, 32, 1), 10, **usual, **whitening)
     assert model.output_shape == (None, 10)
     frozen = [w.shape for w in model.non_trainable_weights]
