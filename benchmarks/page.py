@@ -94,7 +94,7 @@ def page() -> str:
 
 
 CLOCKS = {
-    "fast_clock": "image_classifier with `--preset fast`",
+    "fast_clock": "kapps",
     "fast_airbench": "airbench's recipe in PyTorch",
     "fast_ablation": "the preset, part by part",
 }
@@ -106,22 +106,372 @@ def clocks() -> list[str]:
 
 
 def clock() -> Iterable[Sequence[str]]:
-    """The rows of fast.py: test accuracy, and seconds of the whole command."""
-    yield "what", "epochs", "test accuracy", "seconds", "seeds", "command"
+    """The rows of fast.py: test accuracy, and seconds until it was known."""
+    yield "what", "flags", "test accuracy", "seconds", "whole command", "seeds"
     for name in clocks():
         found = result(name)
         for row in found["rows"]:
-            what, _, epochs = row["name"].rpartition(", ")
-            several = found["seeds"] > 1
+            several = row["seeds"] > 1
             spread = f" ± {percent(row['test_accuracy_spread'])}" if several else ""
             busy = " *" if row["others"] > BUSY else ""
             yield (
-                f"{CLOCKS[name]}{f', {what}' if what else ''}",
-                epochs.removesuffix(" epochs"),
+                f"{CLOCKS[name]}, {row['name']}",
+                f"`{row['flags']}`",
                 f"**{percent(row['test_accuracy'], 2)}**{spread}",
-                f"{row['command_seconds']:,.0f}{busy}",
-                str(found["seeds"]),
-                f"`python benchmarks/fast.py {name.removeprefix('fast_')}`",
+                f"{row['seconds']:,.0f}{busy}",
+                f"{row['command_seconds']:,.0f}",
+                str(row["seeds"]),
+            )
+
+
+def serving() -> Iterable[Sequence[str]]:
+    """The contestants of serving.py."""
+    found = result("serving")["contestants"]
+    rate = next(name for name in found["the signature alone"] if name.startswith("requests"))
+    yield "server", "median, ms", "over the signature, ms", "99 %, ms", "requests/s, 8 clients"
+    for name, row in found.items():
+        yield (
+            name,
+            f"{row['p50_ms']:.2f}",
+            f"{row['more_than_the_signature_ms']:.2f}",
+            f"{row['p99_ms']:.2f}",
+            f"{row[rate]:,.0f}",
+        )
+
+
+def serving_words() -> str:
+    """What was served, and what happened while versions were swapped and workers killed."""
+    soak, swaps = result("serving_soak"), result("serving")["swaps"]
+    ratios = swaps["first_answer_over_median"]
+    return f"""A network of two convolutions for 32x32 images, on two cores that ran only the server
+and the client (`python benchmarks/serving.py`): one client for the latencies, eight for the
+requests per second. KServe's server runs the ONNX file without TensorFlow, and answers requests
+with bytes in JSON. In {len(ratios)} swaps of a version under one client, the first answer of the
+new version took {swaps["median"]:.2f} times the median ({ratios[0]:.2f} to {ratios[-1]:.2f}).
+In {soak["seconds"]:.0f} s with eight clients, {soak["swaps"]} swaps and {soak["kills"]} killed
+workers (`--soak`), {soak["failed"]} of {soak["requests"]:,} requests failed."""
+
+
+def section(title: str, words: str, rows: Iterable[Sequence[str]]) -> str:
+    """A heading, a paragraph and a table whose first row is its head."""
+    head, *body = rows
+    lines = [head, ["---"] * len(head), *body]
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"## {title}\n\n{words.strip()}\n\n{table}"
+
+
+def result(name: str) -> dict[str, Any]:
+    """A file of results."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """0.123 is 12.3 %."""
+    return f"{100 * value:.{digits}f} %"
+
+
+def between(values: Sequence[float]) -> str:
+    """The mean, and the lowest and the highest."""
+    low, high = percent(min(values)), percent(max(values))
+    return f"{percent(statistics.mean(values))} ({low} to {high})"
+
+
+def classifiers() -> Iterable[Sequence[str]]:
+    """Rows of fashion_mnist.py."""
+    yield (
+        "network",
+        "test accuracy (95 % interval)",
+        "parameters",
+        "epoch kept",
+        "seconds",
+        ("verdict"),
+        "command",
+    )
+    for name, (what, seen) in CLASSIFIERS.items():
+        found = result(f"fashion_mnist_{name}_seed0")
+        metrics = found["metrics"]
+        low, high = (percent(metrics[f"test_accuracy_{end}"]) for end in ("low", "high"))
+        before = ", ".join(percent(value, 2) for value in seen)
+        yield (
+            what + (f" (chosen after {before} had been seen)" if seen else ""),
+            f"**{percent(metrics['test_accuracy'], 2)}** ({low} to {high})",
+            f"{metrics['parameters']:,}",
+            f"{metrics['best_epoch']} of {len(found['epochs'])}",
+            f"{metrics['train_seconds']:.0f}",
+            metrics["verdict"],
+            f"`{found['command']}`",
+        )
+
+
+def transfer() -> Iterable[Sequence[str]]:
+    """The table of transfer.py classes."""
+    ways = {
+        "scratch": "from scratch",
+        "probe": "probe",
+        "probe_and_fine_tuning": "probe, then fine-tuning",
+        "imagenet_probe": "ImageNet, probe",
+    }
+    yield "images per class", *ways.values()
+    for count, row in result("transfer_classes")["table"].items():
+        cells = [f"{100 * row[way]['mean']:.1f} ± {100 * row[way]['sd']:.1f} %" for way in ways]
+        yield count, *cells
+
+
+def memory() -> Iterable[Sequence[str]]:
+    """The table of memory.py."""
+    yield "row", "what it shows", "steps", "squared error", "gradient, first step / last"
+    for row in result("memory")["table"]:
+        against = f", against `{row['against']}`" if row["against"] else ""
+        yield (
+            f"`{row['row']}`",
+            row["shows"] + against,
+            str(row["length"]),
+            f"{row['error']:.4f}",
+            f"{row['first_to_last_before']:.1e}",
+        )
+
+
+def truncation() -> Iterable[Sequence[str]]:
+    """The table of truncation.py."""
+    found = result("truncation")
+    yield "steps back (k2)", *(f"seed {seed}" for seed in found["settings"]["seeds"])
+    for k in found["settings"]["ks"]:
+        yield str(k), *(f"{row['mse']:.4f}" for row in found["rows"] if row["k"] == k)
+
+
+def series() -> Iterable[Sequence[str]]:
+    """The rows of sequences.py."""
+    yield "dataset", "network", "test accuracy", "target", "seeds", "parameters"
+    for name, row in result("sequences")["rows"].items():
+        data, network = name.rsplit("-", 1)
+        spread = row["standard_deviation"]
+        told = f"**{100 * row['mean']:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
+        seen = f" (chosen after {percent(SEEN[name])} had been seen)" if name in SEEN else ""
+        yield (
+            data,
+            network,
+            f"{told} %**{seen}",
+            percent(row["target"]) + ("" if row["reached"] else ": missed"),
+            str(len(row["accuracies"])),
+            f"{row['parameters']:,}",
+        )
+
+
+def outcome(peer: dict[str, Any]) -> str:
+    """Whether the network is surely ahead of a simple model, or surely behind."""
+    return "win" if peer["low"] > 0 else "**loss**" if peer["high"] < 0 else "even"
+
+
+def best_peer(row: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The simple model with the best test figure: a choice in its favour."""
+    return max(row["peers"].items(), key=lambda item: item[1]["score"])
+
+
+def peers_words() -> str:
+    """What was compared, and how often it was won and lost."""
+    rows = result("simple_peers")["rows"].values()
+    found = [outcome(best_peer(row)[1]) for row in rows]
+    counts = {what: sum(what in each for each in found) for what in ("win", "even", "loss")}
+    sources = "; ".join(dict.fromkeys(row["source"] for row in rows))
+    return f"""Recipes with their defaults, one run with seed 0, and the best of the simple models
+on the same test examples (`python benchmarks/peers_table.py`). Ahead: points of accuracy, or of R²
+of a regression, with a paired 95 % interval; a win or a loss is one that excludes zero. Of
+{len(found)} data sets {counts["win"]} are won, {counts["loss"]} lost, and {counts["even"]} even.
+Those with a dagger were not looked at while the defaults were chosen. A data set that the script
+knows and that is not in the table was not run. Sources: {sources}."""
+
+
+def peers() -> Iterable[Sequence[str]]:
+    """The rows of peers_table.py."""
+    yield "data", "recipe", "test", "network", "best simple model", "ahead, points", "", "seconds"
+    for name, row in result("simple_peers")["rows"].items():
+        words, peer = best_peer(row)
+        ahead, low, high = (f"{100 * peer[key]:+.1f}" for key in ("ahead", "low", "high"))
+        shown = (lambda x: f"R² {x:.3f}") if row["measure"] == "r2" else percent
+        network = f" ({row['network']})" if row["network"] else ""
+        yield (
+            name + (" †" if row["unseen"] else ""),
+            row["recipe"],
+            f"{row['test_examples']:,}",
+            f"{shown(row['score'])}{network}",
+            f"{shown(peer['score'])} ({words.replace('_', ' ')})",
+            f"{ahead} ({low} to {high})",
+            outcome(peer),
+            f"{row['train_seconds']:.0f} *",
+        )
+
+
+def text() -> Iterable[Sequence[str]]:
+    """The figures of char_rnn.py."""
+    metrics = result("char_rnn")["metrics"]
+    yield "the network", "5-gram", "9-gram", "xz", "seconds", "command"
+    names = (
+        "test_bits_per_character",
+        "five_gram_bits_per_character",
+        "nine_gram_bits_per_character",
+        "xz_bits_per_character",
+    )
+    seconds = f"{metrics['train_seconds']:.0f} *"
+    yield *(f"{metrics[name]:.3f}" for name in names), seconds, f"`{result('char_rnn')['command']}`"
+
+
+def search() -> Iterable[Sequence[str]]:
+    """The table of tuning_compare.py."""
+    rows = result("tuning_compare")["rows"]
+    yield "", "trials", "best trial, validation", "trained for 20 epochs, test", "multiply-adds"
+    for name, what in NAMES.items():
+        found = [row for row in rows if row["name"] == name]
+        trials = [row["trials"] for row in found]
+        yield (
+            what,
+            f"{min(trials)} to {max(trials)}",
+            between([row["search_val_accuracy"] for row in found]),
+            f"**{between([row['test_accuracy'] for row in found])}**",
+            ", ".join(f"{row['multiply_adds']:,}" for row in found),
+        )
+    for name, what in (
+        ("default", "the default network with 8, 16 and 32 filters"),
+        ("default_unshifted", "the same, without shifting training images"),
+    ):
+        found = [row for row in rows if row["name"] == name]
+        accuracy = between([row["test_accuracy"] for row in found])
+        yield what, "1", "", accuracy, f"{found[0]['multiply_adds']:,}"
+
+
+def failures() -> Iterable[Sequence[str]]:
+    """The table of tuning.py, Hyperband."""
+    found = result("tuning_hyperband")
+    yield "failed trials", "rounds completed, kapps", "rounds completed, KerasTuner's own"
+    for share in (name for name in found if name.endswith("failures")):
+        yield (
+            share.split(" ")[0],
+            *(
+                f"{len(found[share][name])}, of {sum(found[share][name].values())} trials"
+                for name in ("kapps", "keras_tuner")
+            ),
+        )
+
+
+def kills() -> Iterable[Sequence[str]]:
+    """What kill_and_resume.py and tuning_kills.py found."""
+    yield "run", "`SIGKILL`s", "result", "command"
+    run = result("kill_and_resume")
+    same = run["metrics_csv_equal"] and run["final_state_equal"]
+    yield (
+        "one training",
+        str(run["kills"]),
+        "weights and `metrics.csv` bit-identical to an uninterrupted run" if same else "other bits",
+        "`python benchmarks/kill_and_resume.py`",
+    )
+    for name, row in result("tuning_kills").items():
+        same = row["same_points_in_the_same_order"]
+        yield (
+            f"{name} search, {row['trials']} trials",
+            " and ".join(f"{count} of the {who}" for who, count in row["kills"].items()),
+            f"{'the same' if same else 'other'} points in the same order, "
+            f"{row['epochs_trained_twice']} epochs trained twice",
+            "`python benchmarks/tuning_kills.py`",
+        )
+
+
+def speed() -> Iterable[Sequence[str]]:
+    """Ratios, each measured in one run."""
+    yield "what", "ratio", "command"
+    for row in result("batch_normalization")["rows"]:
+        yield (
+            f"training step of `resnet8_wide`, {row['policy']}: Keras' batch normalization / ours",
+            f"{row['ratio']:.2f}",
+            "`python benchmarks/batch_normalization.py`",
+        )
+    for row in result("backbones")["rows"]:
+        yield (
+            f"{row['work']} of EfficientNet-Lite0: Keras' batch normalization / ours",
+            f"{row['median_ratio']:.2f}",
+            "`python benchmarks/backbones.py`",
+        )
+    yield (
+        "ten epochs of a head: features computed in every epoch / once",
+        f"{result('transfer_cache')['ratio']:.1f}",
+        "`python benchmarks/transfer.py cache`",
+    )
+    trials = result("tuning_trials")
+    yield (
+        f"growth of a search's parent over {trials['trials']} trials",
+        f"{trials['parent_mb_growth']:.0f} MB",
+        "`python benchmarks/tuning.py`",
+    )
+
+
+INTRODUCTION = """\
+# Benchmarks
+
+`python benchmarks/page.py` generates this page from the files in `benchmarks/results/`, each of
+which records the command, the curves, the versions and the machine. Within a run nothing is chosen
+on the test split. If a setting was changed after an earlier *test* figure had been seen, the row
+says so: its figure is slightly optimistic. An asterisk marks times taken while other work ran on
+the machine. All machines had two cores and no GPU.
+"""
+CLOCK_WORDS = """
+Fashion-MNIST again, with `--preset fast`, by seconds since the command began until the accuracy on
+the test split was known: imports, the choice of the precision, training on 54,000 images and
+validation are in them. The whole command goes on to compare with simple models, to plot and to
+publish (`python benchmarks/fast.py clock`, `airbench` and `ablation`). The preset was chosen on the
+validation split; the test split is looked at once by each run. PyTorch's program (airbench's
+recipe, arXiv:2404.00498, in bfloat16) trains on as many images, and does no more than train and
+test.
+"""
+CLASSIFIER_WORDS, classifiers()),
+            *([section("How soon", CLOCK_WORDS, clock())] if clocks() else ()),
+            "## Generative models\n",
+            generative_table.table(),
+            GENERATIVE_WORDS,
+            section("Transfer", TRANSFER_WORDS, transfer()),
+            section("The adding problem: what keeps gradients alive", MEMORY_WORDS, memory()),
+            section("How far back truncated back-propagation reaches", REACH_WORDS, truncation()),
+            section("Series", SERIES_WORDS, series()),
+            section("Text", TEXT_WORDS, text()),
+            section("Compared with simple models", peers_words(), peers()),
+            section("Search", SEARCH_WORDS, search()),
+            section("A search whose trials fail", FAILURE_WORDS, failures()),
+            section("Killed and resumed", KILL_WORDS, kills()),
+            section("Speed of kapps' own parts", SPEED_WORDS, speed()),
+            section("Serving", serving_words(), serving()),
+            *((DATA_WORDS, data.read_text()) if (data := RESULTS / "data.md").exists() else ()),
+            "## Speed compared with others\n",
+            BESIDE_WORDS,
+            (RESULTS / "run.md").read_text(),
+        )
+    )
+
+
+CLOCKS = {
+    "fast_clock": "kapps",
+    "fast_airbench": "airbench's recipe in PyTorch",
+    "fast_ablation": "the preset, part by part",
+}
+
+
+def clocks() -> list[str]:
+    """Which results of fast.py there are."""
+    return [name for name in CLOCKS if (RESULTS / f"{name}.json").exists()]
+
+
+def clock() -> Iterable[Sequence[str]]:
+    """The rows of fast.py: test accuracy, and seconds until it was known."""
+    yield "what", "flags", "test accuracy", "seconds", "whole command", "seeds"
+    for name in clocks():
+        found = result(name)
+        for row in found["rows"]:
+            several = row["seeds"] > 1
+            spread = f" ± {percent(row['test_accuracy_spread'])}" if several else ""
+            busy = " *" if row["others"] > BUSY else ""
+            yield (
+                f"{CLOCKS[name]}, {row['name']}",
+                f"`{row['flags']}`",
+                f"**{percent(row['test_accuracy'], 2)}**{spread}",
+                f"{row['seconds']:,.0f}{busy}",
+                f"{row['command_seconds']:,.0f}",
+                str(row["seeds"]),
             )
 
 
