@@ -106,13 +106,12 @@ def test_a_graph_that_fails_for_lack_of_memory_is_no_verdict(folder, monkeypatch
     def fails(*_):
         raise tf.errors.ResourceExhaustedError(None, None, "no memory")
 
-    monkeypatch.setattr(decoded, "decode_kind", lambda content, *_, **__: _failing(content))
-    monkeypatch.setattr(decoded, "_decoder", lambda *_: fails)
-    for _ in range(2):
+    with monkeypatch.context() as patched:
+        patched.setattr(decoded, "decode_kind", lambda content, *_, **__: _failing(content))
+        patched.setattr(decoded, "_decoder", lambda *_: fails)
         with pytest.raises(UserError, match="12 files .* cannot be read"):
-            data.load(f"folder:{folder}", image_size=16, decoded="none")
-    monkeypatch.undo()
-    assert len(pictures_of(data.load(f"folder:{folder}", image_size=16, decoded="none"))) == 12
+            data.load(f"folder:{folder}", image_size=16)
+    assert len(pictures_of(data.load(f"folder:{folder}", image_size=16))) == 12
 
 
 def _failing(content):
