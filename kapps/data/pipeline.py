@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from kapps.data.images.dataset import Split
 
 AUTOTUNE = tf.data.AUTOTUNE
+# Of functions without a Python `if` or loop over tensors: to rewrite one takes up to 30 ms.
+_as_written = tf.autograph.experimental.do_not_convert
 
 
 def without_autotune(batches: tf.data.Dataset) -> tf.data.Dataset:
@@ -167,14 +169,19 @@ class IndexedBatches:
             )
             begin = tf.where(epoch == first, tf.constant(start, tf.int64), 0)
             steps = tf.data.Dataset.range(begin, self.steps)
-            return steps.map(lambda step: (epoch * self.steps + step, self._slice(order, step)))
 
-        return tf.data.Dataset.range(first, last).flat_map(steps_of_epoch)
+            def rows_of_step(step):
+                return epoch * self.steps + step, self._slice(order, step)
+
+            return steps.map(_as_written(rows_of_step))
+
+        return tf.data.Dataset.range(first, last).flat_map(_as_written(steps_of_epoch))
 
     def _slice(self, order: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         indices = order[step * self.batch_size : (step + 1) * self.batch_size]
         return tf.ensure_shape(indices, [self.batch_size])
 
+    @_as_written
     def _key(self, counter: tf.Tensor, stream: int) -> tf.Tensor:
         """Seed of a stateless op; the two streams (order, augmentation) never meet."""
         return tf.stack(
@@ -293,6 +300,7 @@ def evaluation_batches(
     return without_autotune(batches.prefetch(AUTOTUNE))
 
 
+@_as_written
 def label_tensor(labels: np.ndarray) -> tf.Tensor:
     """Labels of a split as they go into batches: int32, or float32 where they are no classes."""
     whole = np.issubdtype(np.asarray(labels).dtype, np.integer)

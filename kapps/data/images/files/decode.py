@@ -3,9 +3,10 @@
 JPEG (CMYK too), PNG, GIF (first frame), BMP and, if asked for, WebP become uint8 RGB or grey
 pictures of one shape. EXIF orientation of JPEG, PNG and WebP is applied, transparency of PNG and
 WebP is laid on white, 16-bit samples keep their upper byte (or are scaled, where their sensor uses
-fewer bits), palettes are resolved. Pictures get the shape asked for by bilinear interpolation with
-antialiasing: squashed, or with their aspect ratio, between black bars or cut (`Reading`). Other
-formats become PNG before they come here (`kapps.data.images.files.transcoding`).
+fewer bits), palettes are resolved. Pictures get the shape asked for, squashed or with their aspect
+ratio, between black bars or cut (`Reading`): each pixel of a smaller one is the mean of the area
+that it covers, and larger ones are interpolated. Other formats become PNG before they come here
+(`kapps.data.images.files.transcoding`).
 
 Not handled: transparent pixels of a GIF come out black (TensorFlow's decoder drops the
 transparency), and the alpha channel of a BMP is ignored. An animated WebP is refused: it makes the
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from kapps.data.images.files.formats import GRAPH as FORMATS
+from kapps.data.images.files.formats import GRAPH as FORMATS, WEBP
 
 # The header of a JPEG is searched this far for EXIF: it comes first, but for a JFIF or ICC block.
 _EXIF_WINDOW = 1 << 17
@@ -69,6 +70,38 @@ def decode_image(
     return fit(rgb, image_shape)
 
 
+def decode_kind(
+    contents: tf.Tensor,
+    kind: str,
+    image_shape: tuple[int, int, int],
+    reading: Reading = PLAIN,
+    *,
+    upright: bool = False,
+) -> tf.Tensor:
+    """The pixels of `decode_image`, of a file whose format is known: its graph is built in no time.
+
+    Args:
+        contents: of a file, string [].
+        kind: its format, one of `formats.DECODED`; a WebP is not animated.
+        image_shape: of the result.
+        reading: as `decode_image` has it.
+        upright: whether `may_be_turned` says no of the file.
+
+    Raises:
+        tf.errors.InvalidArgumentError: broken or truncated data, when it is run.
+    """
+    rgb = tf.ensure_shape(_BY_KIND[kind](contents, reading.white, upright), [None, None, 3])
+    return fit(_resized(rgb, image_shape, reading.resize), image_shape)
+
+
+def may_be_turned(contents: bytes, kind: str) -> bool:
+    """Whether there may be an EXIF orientation in a file of a format; no is certain."""
+    if kind == "JPEG":
+        return contents.find(bytes(_EXIF_START[2:]), 0, _EXIF_WINDOW) >= 0
+    name = {"PNG": b"eXIf", WEBP: b"EXIF"}.get(kind)
+    return name is not None and name in contents
+
+
 def decode_rgb(contents: tf.Tensor, white: int | None = None, webp: bool = False) -> tf.Tensor:
     """Decodes one encoded picture, string [], to uint8 [h, w, 3], of the size that it has.
 
@@ -87,7 +120,7 @@ def decode_rgb(contents: tf.Tensor, white: int | None = None, webp: bool = False
 def _rgb_decoder(white: int | None, webp: bool) -> Callable[[tf.Tensor], tf.Tensor]:
     """Kept, as its graph of all formats takes a second to build, and each shape wants it again."""
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
     def decode(contents):
         def starts_with(magic):
             return tf.equal(tf.strings.substr(contents, 0, len(magic)), magic)
@@ -130,18 +163,32 @@ def fit(images: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
     if channels != images.shape[-1] and not {channels, images.shape[-1]} <= {1, 3}:
         raise ValueError(f"pictures have 1 or 3 channels, not {channels}")
     same_size = tf.reduce_all(tf.equal(tf.shape(images)[-3:-1], (height, width)))
-    # The resizing takes uint8, so that no float copy of a huge picture is made.
     resized = tf.cond(
         same_size,
         lambda: tf.cast(images, tf.float32),
-        lambda: tf.image.resize(images, (height, width), method="bilinear", antialias=True),
+        lambda: _of_size(images, (height, width)),
     )
     if images.shape[-1] == 3 and channels == 1:
         resized = tf.reduce_sum(resized * _LUMA, axis=-1, keepdims=True)
     elif images.shape[-1] == 1 and channels == 3:
         resized = tf.repeat(resized, 3, axis=-1)
-    rounded = tf.saturate_cast(tf.round(resized), tf.uint8)
+    # Means with weights are never beyond what they are of: no need to cut them off at 255.
+    rounded = tf.cast(tf.round(resized), tf.uint8)
     return tf.ensure_shape(rounded, [*images.shape[:-3], *image_shape])
+
+
+def _of_size(images, size):
+    """uint8 [..., h, w, C] as float32 of another size, int32 [2].
+
+    What shrinks becomes the means of areas: as true to the picture as the triangle filter of
+    "bilinear" with antialiasing, which blurs it more and takes three times as long. That one is for
+    what grows in some direction. Both take uint8: no float copy of a huge picture is made.
+    """
+    return tf.cond(
+        tf.reduce_all(tf.shape(images)[-3:-1] >= size),
+        lambda: tf.image.resize(images, size, method="area"),
+        lambda: tf.image.resize(images, size, method="bilinear", antialias=True),
+    )
 
 
 def _resized(rgb, image_shape, resize):
@@ -156,22 +203,22 @@ def _resized(rgb, image_shape, resize):
     bound = tf.constant([height, width])
     # Of a very narrow picture a pixel remains, and rounding leaves no gap.
     size = tf.clip_by_value(rounded, 1, bound) if resize == "fit" else tf.maximum(rounded, bound)
-    found = tf.image.resize(rgb, size, method="bilinear", antialias=True)
-    found = tf.saturate_cast(tf.round(found), tf.uint8)
+    found = tf.cast(tf.round(_of_size(rgb, size)), tf.uint8)
     start = tf.abs(size - bound) // 2
     if resize == "crop":
         return tf.image.crop_to_bounding_box(found, start[0], start[1], height, width)
     return tf.image.pad_to_bounding_box(found, start[0], start[1], height, width)
 
 
-def _jpeg(contents):
+def _jpeg(contents, upright=False):
     # INTEGER_ACCURATE gives the same pixels as libjpeg's default, the others differ by some levels.
     image = tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE")
-    return _oriented(image, _exif_orientation(contents))
+    return image if upright else _oriented(image, _exif_orientation(contents))
 
 
-def _png(contents, white):
-    return _oriented(_png_as_it_lies(contents, white), _png_orientation(contents))
+def _png(contents, white, upright=False):
+    image = _png_as_it_lies(contents, white)
+    return image if upright else _oriented(image, _png_orientation(contents))
 
 
 def _png_as_it_lies(contents, white):
@@ -218,11 +265,22 @@ def _bmp(contents):
     return tf.cond(tf.equal(tf.shape(image)[-1], 1), with_palette, lambda: image[..., :3])
 
 
-def _webp(contents):
+def _webp(contents, upright=False):
     image = tf.io.decode_webp(contents)[0]  # the only frame; 4 channels, if some are transparent
     opaque = tf.equal(tf.shape(image)[-1], 3)
     image = tf.cond(opaque, lambda: image[..., :3], lambda: _on_white(image))
-    return _oriented(tf.ensure_shape(image, [None, None, 3]), _webp_orientation(contents))
+    image = tf.ensure_shape(image, [None, None, 3])
+    return image if upright else _oriented(image, _webp_orientation(contents))
+
+
+# (contents, white, upright) -> uint8 [h, w, 3]
+_BY_KIND = {
+    "JPEG": lambda contents, white, upright: _jpeg(contents, upright),
+    "PNG": _png,
+    "GIF": lambda contents, white, upright: _gif(contents),
+    "BMP": lambda contents, white, upright: _bmp(contents),
+    WEBP: lambda contents, white, upright: _webp(contents, upright),
+}
 
 
 def _refuse():

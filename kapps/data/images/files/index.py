@@ -122,7 +122,8 @@ class FolderIndex:
         Raises:
             OSError: it cannot be read.
         """
-        return pathlib.Path(path).read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
 
     def exists(self, name: str) -> bool:
         """Whether the file of an entry is still there."""

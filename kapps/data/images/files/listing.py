@@ -87,7 +87,7 @@ def without_collections() -> Iterator[None]:
 
 def read_start(path: str | os.PathLike) -> bytes:
     """The first bytes of a file, by which its format is told."""
-    with open(path, "rb") as file:
+    with open(path, "rb", buffering=0) as file:
         return file.read(START)
 
 

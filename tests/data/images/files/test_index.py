@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -40,18 +39,13 @@ def folder(make_folder, noise):
 @pytest.fixture
 def decodings(monkeypatch):
     """Counts the files that are decoded."""
-    count, whole = [0], decoded._decoder
+    count, note = [0], index.FolderIndex.note
 
     def counting(*arguments):
-        decode = whole(*arguments)
+        count[0] += 1
+        note(*arguments)
 
-        def one(contents):
-            count[0] += 1
-            return decode(contents)
-
-        return one
-
-    monkeypatch.setattr(decoded, "_decoder", counting)
+    monkeypatch.setattr(index.FolderIndex, "note", counting)
     return count
 
 
@@ -85,19 +79,11 @@ def test_a_second_start_decodes_nothing_and_opens_no_picture(folder, cache, deco
     decodings[0] = 0
     monkeypatch.setattr(index, "read_start", lambda path: pytest.fail(f"{path} was opened"))
     monkeypatch.setattr(index, "measure", lambda pictures: [pytest.fail(str(p)) for p in pictures])
-    monkeypatch.setattr(pathlib.Path, "read_bytes", only_the_index(pathlib.Path.read_bytes))
+    monkeypatch.setattr(index.FolderIndex, "read", lambda _, path: pytest.fail(f"{path} was read"))
     again = data.load(f"folder:{folder}", decoded="disk")
     assert decodings == [0] and everything(again) == everything(first)
     assert again.fingerprint == first.fingerprint and again.notes == first.notes
     monkeypatch.undo()
-
-
-def only_the_index(whole):
-    def read(path):
-        assert path.suffix != ".png", f"{path} was read"
-        return whole(path)
-
-    return read
 
 
 @pytest.mark.slow
@@ -238,15 +224,12 @@ def test_labels_that_choose_some_pictures(folder, cache, decodings, tmp_path):
 PROGRAM = """
 import sys, hashlib
 from kapps import data
-from kapps.data.images.files import decoded
-whole, count = decoded._decoder, [0]
+from kapps.data.images.files.index import FolderIndex
+note, count = FolderIndex.note, [0]
 def counting(*arguments):
-    decode = whole(*arguments)
-    def one(contents):
-        count[0] += 1
-        return decode(contents)
-    return one
-decoded._decoder = counting
+    count[0] += 1
+    note(*arguments)
+FolderIndex.note = counting
 loaded = data.load(sys.argv[1], decoded="disk")
 pixels = b"".join(s.take(range(len(s))).tobytes() for s in loaded.splits.values())
 print(count[0], hashlib.sha256(pixels).hexdigest())

@@ -117,7 +117,7 @@ def test_a_second_start_goes_through_no_shard_and_decodes_nothing(
     first = data.load(spec, decoded="disk")
     with monkeypatch.context() as patched:
         patched.setattr(shards, "_scan", lambda *given, **_: pytest.fail(f"{given} was scanned"))
-        patched.setattr(decoded, "_decoder", lambda *_: pytest.fail("an image was decoded"))
+        patched.setattr(decoded, "_Decoding", lambda *_: pytest.fail("an image was decoded"))
         patched.setattr(storage._Local, "read", lambda *given: pytest.fail(f"{given} was read"))
         again = data.load(spec, decoded="disk")
     assert contents(again) == contents(first) and again.fingerprint == first.fingerprint
