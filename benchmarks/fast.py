@@ -1,7 +1,7 @@
 """How soon `--preset fast` gets where, and what each of its parts brings.
 
     python benchmarks/fast.py clock --seeds 5        # accuracy by seconds since the command
-    python benchmarks/fast.py clock --only "30 s"    # one row of it anew
+    python benchmarks/fast.py clock --only "90 %"    # one row of it anew
     python benchmarks/fast.py ablation --seeds 5     # the preset less one part, and AdamW alone
     python benchmarks/fast.py ablation --epochs 4 --seeds 1 --dataset digits
     python benchmarks/fast.py airbench --epochs 1 3  # airbench's recipe in PyTorch, Fashion-MNIST
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument(
         "--epochs", type=int, nargs="+", help="not of clock, whose goals have theirs"
     )
-    parser.add_argument("--only", default="", help="rows whose name has this; others are kept")
+    parser.add_argument("--only", default="", help="rows whose name begins so; others are kept")
     parser.add_argument("--dataset", default="fashion_mnist")
     given = parser.parse_args()
     preset = ("--preset", "fast")
@@ -89,7 +89,7 @@ def main() -> None:
     path = ROOT / "benchmarks" / "results" / f"fast_{given.what}.json"
     before = json.loads(path.read_text())["rows"] if given.only and path.exists() else []
     found = {row["name"]: row for row in before}
-    for name, flags in (row for row in rows if given.only in row[0]):
+    for name, flags in (row for row in rows if row[0].startswith(given.only)):
         with machine.Others() as others:
             runs = [run(seed, flags) for seed in range(given.seeds)]
         row: dict[str, Any] = {"name": name, "flags": " ".join(flags), "others": others.part}

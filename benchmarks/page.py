@@ -113,7 +113,7 @@ def clock() -> Iterable[Sequence[str]]:
         for row in found["rows"]:
             several = row["seeds"] > 1
             spread = f" ± {percent(row['test_accuracy_spread'])}" if several else ""
-            busy = " *" if row["others"] > BUSY else ""
+            busy = " *" if (row["others"] or 0) > BUSY else ""
             yield (
                 f"{CLOCKS[name]}, {row['name']}",
                 f"`{row['flags']}`",
@@ -464,7 +464,7 @@ def clock() -> Iterable[Sequence[str]]:
         for row in found["rows"]:
             several = row["seeds"] > 1
             spread = f" ± {percent(row['test_accuracy_spread'])}" if several else ""
-            busy = " *" if row["others"] > BUSY else ""
+            busy = " *" if (row["others"] or 0) > BUSY else ""
             yield (
                 f"{CLOCKS[name]}, {row['name']}",
                 f"`{row['flags']}`",

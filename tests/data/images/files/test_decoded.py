@@ -83,20 +83,25 @@ def test_broken_files_alone_are_looked_at_with_care(folder, careful):
 
 
 @pytest.mark.slow
-def test_a_file_that_has_become_another_since_it_was_listed(folder, careful, monkeypatch):
-    """An animated WebP in the place of a WebP must not come to TensorFlow's decoder."""
+def test_files_that_have_become_others_since_they_were_listed(folder, careful, monkeypatch):
+    """TensorFlow's decoder of JPEG takes a PNG, too, and drops what is transparent.
+
+    An animated WebP in the place of a WebP must not come to its decoder at all.
+    """
     film = [Image.fromarray(np.full((8, 8, 3), level, np.uint8)) for level in (0, 255)]
-    buffer = io.BytesIO()
-    film[0].save(buffer, "WEBP", save_all=True, append_images=film[1:])
+    others = {"a/0.jpg": io.BytesIO(), "a/4.webp": io.BytesIO()}
+    Image.new("RGBA", (8, 8)).save(others["a/0.jpg"], "PNG")
+    film[0].save(others["a/4.webp"], "WEBP", save_all=True, append_images=film[1:])
     read = index.FolderIndex.read
 
     def another(self, path):
-        return buffer.getvalue() if path.endswith("a/4.webp") else read(self, path)
+        name = "/".join(path.split("/")[-2:])
+        return others[name].getvalue() if name in others else read(self, path)
 
     monkeypatch.setattr(index.FolderIndex, "read", another)
-    loaded = data.load(f"folder:{folder}", image_size=8, decoded="memory")
-    assert careful == ["a/4.webp"]
-    assert not pictures_of(loaded)["a/4.webp"].any()
+    found = pictures_of(data.load(f"folder:{folder}", image_size=8, decoded="memory"))
+    assert sorted(careful) == sorted(others)
+    assert (found["a/0.jpg"] == 255).all() and not found["a/4.webp"].any()
 
 
 @pytest.mark.slow
