@@ -274,8 +274,8 @@ def first_answers(
         answers: list[tuple[float, str]] = []
 
         def note(seconds: float, answer: bytes, answers=answers) -> None:
-            version = answer.partition(b'"model_version": "')[2].partition(b'"')[0]
-            answers.append((seconds, version.decode()))
+            head, _ = json.JSONDecoder().raw_decode(answer.decode("latin-1"))  # bytes after it
+            answers.append((seconds, head["model_version"]))
 
         client.ask(1.0, note)
         os.rename(hidden, following)

@@ -61,7 +61,8 @@ def main(config: Config) -> int:
         for client in slow_clients(server):
             stack.enter_context(client)
         codes, faults = http_codes(server, config.requests - messages, config.seed)
-        codes |= grpc_codes(server, messages, config.seed)
+        grpc_found, grpc_faults = grpc_codes(server, messages, config.seed)
+        codes |= grpc_found
     after = {"server": memory(server.process.pid), "workers": sum(map(memory, server.workers()))}
     healthy(server)
     result = {
@@ -77,31 +78,40 @@ def main(config: Config) -> int:
     }
     files.write_json(ROOT / "benchmarks" / "results" / "serving_fuzz.json", result)
     print(result)
-    for fault in faults:
-        print("FAULT", fault)
+    for fault in (*faults, *grpc_faults):
+        print("FAULT", *fault, f"(seed {config.seed})")
     return int(bool(result["answered_with_500"] or result["workers_replaced"]))
 
 
 def http_codes(
     server: Running, count: int, seed: int
 ) -> tuple[collections.Counter[str], list[tuple]]:
-    """How often which status came, and what was answered with one of 500 and more."""
+    """How often which status came, and what was answered with one of 500 and more.
+
+    Of these the number among `malformed.requests(count, seed)`, the answer and the request.
+    """
     codes, faults = collections.Counter(), []
     connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=60)
     for number, (method, path, headers, body) in enumerate(malformed.requests(count, seed)):
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
-        answer.read()
+        said = answer.read()
         codes[f"HTTP {answer.status}"] += 1
         if answer.status >= 500:
-            faults.append((number, answer.status, method, path, headers, body[:300]))
+            asked = (method, path, headers, body[:300])
+            faults.append((f"HTTP request {number}:", answer.status, said[:300], *asked))
     connection.close()
     return codes, faults
 
 
-def grpc_codes(server: Running, count: int, seed: int) -> collections.Counter[str]:
-    """How often which code came."""
-    codes = collections.Counter()
+def grpc_codes(
+    server: Running, count: int, seed: int
+) -> tuple[collections.Counter[str], list[tuple]]:
+    """How often which code came, and of those that are faults the number, answer and message.
+
+    The number is that among `malformed.messages(count, seed)`.
+    """
+    codes, faults = collections.Counter(), []
     with grpc.insecure_channel(server.grpc) as channel:
         for number, message in enumerate(malformed.messages(count, seed)):
             method = METHODS[number % len(METHODS)]
@@ -110,8 +120,12 @@ def grpc_codes(server: Running, count: int, seed: int) -> collections.Counter[st
                 call(message, timeout=60)
                 codes["gRPC OK"] += 1
             except grpc.RpcError as error:
-                codes[f"gRPC {error.code().name}"] += 1
-    return codes
+                code = f"gRPC {error.code().name}"
+                codes[code] += 1
+                if code in FAULTS:
+                    asked = (method, message[:300].hex())
+                    faults.append((f"gRPC message {number}:", code, error.details(), *asked))
+    return codes, faults
 
 
 def slow_clients(server: Running) -> list[socket.socket]:

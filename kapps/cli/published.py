@@ -159,21 +159,23 @@ class Export:
         kind = facts.get("target_kind")
         temperature = metrics.get("temperature", 1.0)
         command_line.import_tensorflow()
-        cost = None
+        cost, note = None, ""
         with command_line.without_chatter():
             model = serving.load_model(run_dir / "model.keras")
             if self.format != "savedmodel" and (kind or not _classifies_images(model, class_names)):
                 self._signatures(model, run_dir, class_names, temperature, kind or "classes")
                 return None, None
+            statistics = serving.statistics_of_published(run_dir, facts)
             if serving.is_generative(model):
                 made = self._generative(model, export_dir, class_names, facts, metrics)
             elif serving.is_tabular(model):
-                made = self._raw(
-                    serving.export_table, model, export_dir, class_names, facts, metrics
-                )
+                export = functools.partial(serving.export_table, statistics=statistics)
+                made = self._raw(export, model, export_dir, class_names, facts, metrics)
             elif serving.is_sequence(model):
                 export = functools.partial(
-                    serving.export_sequences, feature_names=facts.get("feature_names", ())
+                    serving.export_sequences,
+                    feature_names=facts.get("feature_names", ()),
+                    statistics=statistics,
                 )
                 made = self._raw(export, model, export_dir, class_names, facts, metrics)
             elif serving.is_document(model):
@@ -181,9 +183,8 @@ class Export:
                     serving.export_documents, model, export_dir, class_names, facts, metrics
                 )
             elif serving.is_points(model):
-                made = self._raw(
-                    serving.export_points, model, export_dir, class_names, facts, metrics
-                )
+                export = functools.partial(serving.export_points, statistics=statistics)
+                made = self._raw(export, model, export_dir, class_names, facts, metrics)
             elif facts.get("target_kind") == "labels":
                 made = self._pictures(
                     serving.export_labels,
@@ -199,6 +200,10 @@ class Export:
             elif not class_names:
                 raise UserError(f"{run_dir}: config.json names no classes; a classifier needs them")
             elif self.format == "savedmodel":
+                try:
+                    learnt = serving.learnt_of_images(model, run_dir, facts)
+                except UserError as error:
+                    learnt, note = {}, f"no out-of-distribution score: {error}"
                 made = serving.export(
                     model,
                     export_dir,
@@ -206,6 +211,7 @@ class Export:
                     temperature=temperature,
                     card=serving.run_card(facts, metrics),
                     reading=_reading(facts),
+                    **learnt,
                 )
             else:
                 made, cost = serving.convert_run(
@@ -217,6 +223,8 @@ class Export:
                     quantize=self.quantize,
                     temperature=temperature,
                 )
+        if note:
+            sys.stderr.write(f"note: {note}\n")
         return made, cost
 
     def _read(self) -> tuple[dict, dict]:

@@ -30,6 +30,8 @@ version_directory(path), versions(root), is_published(path)
                                          what is published (no TensorFlow)
 find_models(root), check_root(root)      what `kapps serve` finds under a root (no TensorFlow)
 bench(path), bench_table(rows)           how fast a published model answers, and how well
+learnt_of_images(model, run, facts), statistics_of_published(run, facts)
+                                         what a recipe's own version says of the training data
 kept_images(run, facts)                  test images of a run, for that
 run_card, check_format, check_quantize   a run's model card; is a format known? (no TensorFlow)
 """

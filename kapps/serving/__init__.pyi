@@ -20,6 +20,10 @@ from .prediction import (
     load as load,
     predict as predict,
 )
+from .publishing.again import (
+    learnt_of_images as learnt_of_images,
+    statistics_of_published as statistics_of_published,
+)
 from .publishing.classic import (
     export_points as export_points,
     is_points as is_points,

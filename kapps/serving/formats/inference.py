@@ -107,7 +107,10 @@ def frozen(signature: Any, asked: Sequence[onnx_files.Arrays] = ()) -> Callable:
         return tf.function(call, autograph=False, input_signature=specs)
 
     try:
-        constant = convert_variables_to_constants_v2(flat.get_concrete_function())
+        # Loops stay loops: of the jumps that they would become nothing else can be made.
+        constant = convert_variables_to_constants_v2(
+            flat.get_concrete_function(), lower_control_flow=False
+        )
     except Exception as error:  # of whatever kind: it depends on what is in the graph
         raise UserError(f"the graph cannot be frozen: {error}") from error
     if len(constant.inputs) != len(specs):

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 
 from kapps import data, files
-from kapps.errors import UserError
 from kapps.serving.formats.conversion import ACCURACY_LOSS, compare, convert
+from kapps.serving.publishing.again import images_of
 
 SHOWN = 200  # training images whose activations say which range int8 has to cover
 MEASURED = 2000  # validation images of the gate, and test images of the figures
@@ -55,7 +55,7 @@ def convert_run(
     common = {"temperature": temperature, "quantize": quantize}
     if quantize == "none":
         return convert(model, directory, format, class_names, **common), None
-    splits = _images_of(run_dir, facts).splits
+    splits = images_of(run_dir, facts).splits
     path = convert(
         model,
         directory,
@@ -83,20 +83,7 @@ def kept_images(
     Raises:
         UserError: the data is gone or has changed.
     """
-    return _some(_images_of(run_dir, facts).splits["test"], MEASURED)
-
-
-def _images_of(run_dir, facts) -> data.ImageData:
-    config, shape = facts["config"], facts.get("image_shape")
-    if not shape:
-        raise UserError(f"{run_dir}: config.json does not say how large the images are")
-    images = data.load_as_configured(config, image_size=(shape[0], shape[1]))
-    if images.fingerprint != facts["data"]["fingerprint"]:
-        raise UserError(
-            f"{config['dataset']} is not what {run_dir} was trained on any more: the same images "
-            "are needed. Put them back, or train again."
-        )
-    return images
+    return _some(images_of(run_dir, facts).splits["test"], MEASURED)
 
 
 def _some(split: data.Split, most: int) -> tuple[np.ndarray, np.ndarray]:

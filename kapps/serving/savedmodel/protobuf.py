@@ -39,6 +39,12 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     Raises:
         ValueError: it is no message.
     """
+    for number, value in _spans(message):
+        yield number, message[value] if isinstance(value, slice) else value
+
+
+def _spans(message: bytes) -> Iterator[tuple[int, int | slice]]:
+    """As `fields`, with where the bytes are in their place: those of a tensor may be many."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -57,7 +63,7 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
             raise ValueError(f"there is no wire type {kind}")
         if at + length > len(message):
             raise ValueError("a field is longer than its message")
-        yield number, message[at : at + length]
+        yield number, slice(at, at + length)
         at += length
 
 
@@ -67,10 +73,22 @@ def messages(message: bytes, number: int) -> list[bytes]:
     Raises:
         ValueError: it is no message, or the field is a number.
     """
-    found = [value for key, value in fields(message) if key == number]
-    if any(isinstance(value, int) for value in found):
-        raise ValueError(f"field {number} is a number")
-    return [value for value in found if isinstance(value, bytes)]
+    return several(message, number)[number]
+
+
+def several(message: bytes, *numbers: int) -> dict[int, list[bytes]]:
+    """All values of some length-delimited fields, by number.
+
+    Raises:
+        ValueError: it is no message, or one of the fields is a number.
+    """
+    found: dict[int, list[bytes]] = {number: [] for number in numbers}
+    for number, value in _spans(message):
+        if number in found:
+            if isinstance(value, int):
+                raise ValueError(f"field {number} is a number")
+            found[number].append(message[value])
+    return found
 
 
 def text(message: bytes, number: int) -> str:
@@ -89,14 +107,16 @@ def number(message: bytes, number: int) -> int:
     Raises:
         ValueError: it is no message, or the field holds something else.
     """
-    found = [value for key, value in fields(message) if key == number]
-    if any(isinstance(value, bytes) for value in found):
+    found = [value for key, value in _spans(message) if key == number]
+    if any(isinstance(value, slice) for value in found):
         raise ValueError(f"field {number} is no number")
     last = found[-1] if found else 0
     return last if isinstance(last, int) else 0
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
+    if at < len(message) and message[at] < 0x80:  # most are small
+        return message[at], at + 1
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(message):

@@ -7,9 +7,10 @@ version and signature.
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import grpc.aio
@@ -25,21 +26,42 @@ _MODEL = "tensorflow.serving.ModelService"
 _STATES = {"START": 10, served.LOADING: 20, served.AVAILABLE: 30, served.UNLOADING: 40, "END": 50}
 _SIGNATURE_DEFS = b"type.googleapis.com/tensorflow.serving.SignatureDefMap"
 _UNKNOWN = 2  # google.rpc.Code
+_Method = Callable[[str, bytes, "_Asked"], Awaitable[bytes]]
 _CODES = {code.name: code for code in grpc.StatusCode}
 
 
-class _Asked:
-    """A `ModelSpec`: name, and signature; `find` gives the version that it means."""
+class _Spec(NamedTuple):
+    """What a `ModelSpec` says."""
 
-    def __init__(self, server: http_app.Server, spec: bytes):
-        name = protobuf.text(spec, 1)
-        if not name:
+    name: str
+    number: int | None
+    label: str | None
+    signature: str
+
+
+def _read_spec(message: bytes) -> _Spec:
+    versions = protobuf.messages(message, 2)
+    return _Spec(
+        protobuf.text(message, 1),
+        protobuf.number(versions[-1], 1) if versions else None,
+        protobuf.text(message, 4) or None,
+        protobuf.text(message, 3) or "serving_default",
+    )
+
+
+_SHORT = 256  # bytes of a spec that is kept
+_kept_spec = functools.lru_cache(256)(_read_spec)  # clients send the same one again and again
+
+
+class _Asked:
+    """A `ModelSpec`: model, and signature; `find` gives the version that it means."""
+
+    def __init__(self, server: http_app.Server, message: bytes):
+        spec = (_kept_spec if len(message) <= _SHORT else _read_spec)(message)
+        if not spec.name:
             raise invalid("Missing ModelSpec")
-        versions = protobuf.messages(spec, 2)
-        self.model: Model = server.catalogue.find(name)
-        self.number = protobuf.number(versions[-1], 1) if versions else None
-        self.label = protobuf.text(spec, 4) or None
-        self.signature = protobuf.text(spec, 3) or "serving_default"
+        self.model: Model = server.catalogue.find(spec.name)
+        self.number, self.label, self.signature = spec.number, spec.label, spec.signature
 
     def find(self) -> Version:
         return self.model.find(self.number, self.label)
@@ -50,28 +72,30 @@ class Services(grpc.GenericRpcHandler):
 
     def __init__(self, server: http_app.Server):
         self._server = server
-        self._methods: dict[str, Callable[[str, bytes, _Asked], Awaitable[bytes]]] = {
+        methods: dict[str, _Method] = {
             f"/{_PREDICTION}/Predict": self._ask,
             f"/{_PREDICTION}/Classify": self._ask,
             f"/{_PREDICTION}/Regress": self._ask,
             f"/{_PREDICTION}/GetModelMetadata": self._metadata,
             f"/{_MODEL}/GetModelStatus": self._status,
         }
+        self._handlers = {
+            path: self._handler(path.rpartition("/")[2], answer) for path, answer in methods.items()
+        }
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         """The handler of a call; None of what is not offered."""
-        answer = self._methods.get(details.method)
-        if answer is None:
-            return None
-        method = details.method.rpartition("/")[2]
-        shown = dict(details.invocation_metadata or ())
+        return self._handlers.get(details.method)
 
+    def _handler(self, method: str, answer: _Method) -> grpc.RpcMethodHandler:
         async def handle(request: bytes, context: Any) -> bytes:
             began, code, named = time.perf_counter(), "OK", ""
             try:
-                key = shown.get("authorization") or shown.get("x-api-key", "")
-                if not self._server.allows(key if isinstance(key, str) else ""):
-                    raise Refused("UNAUTHENTICATED", "an API key is needed: authorization")
+                if self._server.key is not None:
+                    shown = dict(context.invocation_metadata() or ())
+                    key = shown.get("authorization") or shown.get("x-api-key", "")
+                    if not self._server.allows(key if isinstance(key, str) else ""):
+                        raise Refused("UNAUTHENTICATED", "an API key is needed: authorization")
                 specs = protobuf.messages(request, 1)
                 if not specs:
                     raise invalid("Missing ModelSpec")

@@ -121,6 +121,28 @@ def test_an_lstm_that_reads_the_padding_has_no_file(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_frozen_loop_can_be_had_as_onnx(tmp_path):
+    pytest.importorskip("tf2onnx")
+    keras.utils.set_random_seed(0)
+    model = models.rnn(2, 3, units=4, cell="gru")
+    version = serving.export_sequences(model, tmp_path, ("a", "b", "c"))
+    after, left = serving.publish_for_inference(version, freeze=True, onnx=True)
+    assert not left and not variables(after)
+    requests = onnx_files.stated_inputs(read_warmup(version), "serving_default")
+    before, frozen = (tf.saved_model.load(str(path)) for path in (version, after))
+    ask = inference.ask_onnx(
+        onnx_files.onnx_file(after, "serving_default"),
+        before.signatures["serving_default"],
+        onnx_files.read_labels(version),
+    )
+    for inputs in requests:
+        wanted = inference.ask_tensorflow(before.signatures["serving_default"], inputs)
+        said = inference.ask_tensorflow(frozen.signatures["serving_default"], inputs)
+        assert onnx_files.difference(wanted, said) <= 1e-5
+        assert onnx_files.difference(wanted, ask(inputs)) <= 1e-5
+
+
+@pytest.mark.slow
 def test_a_graph_that_answers_otherwise_is_not_published(published, tmp_path, monkeypatch):
     def other(signature, asked):
         specs = inference.specs_of(signature)

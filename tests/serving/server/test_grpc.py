@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
 
 grpc = pytest.importorskip("grpc")
 pytest.importorskip("tensorflow_serving")
@@ -16,6 +17,9 @@ from tensorflow_serving.apis import (  # noqa: E402
     prediction_service_pb2_grpc,
     regression_pb2,
 )
+
+from kapps.serving.server.protocols import grpc_messages  # noqa: E402
+from kapps.serving.server.protocols.tensors import Spec  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +135,44 @@ def test_a_shape_that_announces_gigabytes(predictions):
     asked.inputs["x"].tensor_shape.dim[0].size = 2**40
     code, details = refusal(predictions.Predict, asked)
     assert code == "INVALID_ARGUMENT" and "too large" in details
+
+
+def test_values_that_do_not_fill_a_shape(predictions):
+    asked = request("half_plus_two", {"x": np.float32([1, 2])})
+    for content in (b"abc", b"\0" * 4, b"\0" * 12):
+        asked.inputs["x"].tensor_content = content
+        code, details = refusal(predictions.Predict, asked)
+        assert code == "INVALID_ARGUMENT" and "values and shape do not fit" in details
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.float32(0.5), np.zeros((0, 3), np.int64), np.arange(6.0).reshape(2, 3).T,
+        np.array([True, False]), np.uint8([255]), np.float16([[0.1]]), np.uint64([2**63]),
+        tf.constant([1.5, 2], tf.bfloat16).numpy(), np.array([b"a", b"\xff"], object),
+    ],
+)  # fmt: skip
+def test_arrays_come_back_from_messages(array):
+    array = np.asarray(array)
+    proto = tensor_pb2.TensorProto.FromString(grpc_messages._tensor(array))
+    said = tf.make_ndarray(proto)
+    assert said.dtype == array.dtype and said.shape == array.shape
+    assert said.tolist() == array.tolist()
+    assert tf.constant(said).dtype == tf.dtypes.as_dtype(proto.dtype)
+    name = "string" if array.dtype == object else array.dtype.name
+    message = proto.SerializeToString()
+    read = grpc_messages._array(message, "x", Spec(name, None))
+    assert read.dtype == array.dtype and read.tolist() == array.tolist()
+
+
+def test_a_long_spec_is_read_as_a_short_one(predictions):
+    """Only short ones are kept from one request to the next."""
+    asked = request("half_plus_two", {"x": [1.0]}, version=123)
+    assert predictions.Predict(asked, timeout=30).model_spec.version.value == 123
+    asked.model_spec.signature_name = "x" * 1000
+    code, details = refusal(predictions.Predict, asked)
+    assert code == "INVALID_ARGUMENT" and "Serving signature name" in details
 
 
 def test_bytes_that_are_no_message(channel):

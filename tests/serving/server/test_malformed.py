@@ -1,8 +1,10 @@
 """A thousand malformed requests: each is answered, none with 500, and nothing dies of them."""
 
+import concurrent.futures
 import http.client
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -78,3 +80,30 @@ def test_clients_that_stop_in_the_middle(server, sent):
         client.sendall(sent)
         healthy(server)
     healthy(server)
+
+
+def test_the_benchmark_says_what_was_wrong_over_grpc():
+    """A fault is told with its code, its words, and the number that makes the message again."""
+    grpc = pytest.importorskip("grpc")
+    from benchmarks import serving_fuzz
+
+    class Faulty(grpc.GenericRpcHandler):
+        def service(self, details):
+            def handle(request, context):
+                if details.method.endswith("/Classify"):
+                    context.abort(grpc.StatusCode.INTERNAL, "boom")
+                return b""
+
+            return grpc.unary_unary_rpc_method_handler(handle)
+
+    service = grpc.server(concurrent.futures.ThreadPoolExecutor(1), (Faulty(),))
+    address = f"127.0.0.1:{service.add_insecure_port('127.0.0.1:0')}"
+    service.start()
+    codes, faults = serving_fuzz.grpc_codes(SimpleNamespace(grpc=address), 8, seed=3)
+    service.stop(0)
+    assert codes == {"gRPC OK": 6, "gRPC INTERNAL": 2}
+    sent = list(malformed.messages(8, 3))
+    assert faults == [
+        (f"gRPC message {n}:", "gRPC INTERNAL", "boom", "Classify", sent[n][:300].hex())
+        for n in (1, 5)
+    ]

@@ -35,6 +35,7 @@ def test_values_that_fit(value, dtype, expected):
     [
         ([256], "uint8"), ([-1], "uint8"), ([1.0], "int32"), ([2**31], "int32"), ([2**64], "int64"),
         ([10**400], "float32"), ([1e39], "float32"), (["1"], "float32"), ([None], "float32"),
+        ([2**64, None], "float32"), ([2**64, "1"], "float32"), ([2**70, True], "float32"),
         ([[1], [2, 3]], "float32"), ([1, [2]], "float32"), ([{}], "int32"), ([1], "bool"),
         ([True], "float32"), ([0.5], "bool"), (["a", 1], "string"), ([1], "string"),
         (["a", ["b"]], "string"), ([{"b64": 3}], "string"), (["\ud800"], "string"),

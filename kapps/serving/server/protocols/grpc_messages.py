@@ -5,6 +5,7 @@ Field numbers: tensorflow_serving/apis/{predict,classification,regression,input,
 
 from __future__ import annotations
 
+import functools
 import math
 import struct
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.framework import tensor_pb2
 
-from kapps.serving.savedmodel.protobuf import field, integer, messages, text
+from kapps.serving.savedmodel.protobuf import field, integer, messages, several
 from kapps.serving.server.protocols import rest_v1, tensors
 from kapps.serving.server.protocols.calls import Arrays, Call, call
 from kapps.serving.server.protocols.tensors import STRING, Signature, Spec
@@ -58,14 +59,14 @@ def model_spec(name: str, version: int, signature: str) -> bytes:
 
 
 def _predict(body: bytes, signature: Signature, spec: bytes) -> Call:
-    inputs = {}
-    for entry in messages(body, 2):
-        name = text(entry, 1)
+    inputs, asked = {}, several(body, 2, 3)
+    for entry in asked[2]:
+        names, held = several(entry, 1, 2).values()
+        name = names[-1].decode() if names else ""
         if name not in signature.inputs:
             raise invalid(f"unexpected input {name}; {', '.join(sorted(signature.inputs))} wanted")
-        held = messages(entry, 2)
         inputs[name] = _array(held[-1] if held else b"", name, signature.inputs[name])
-    wanted = [name.decode() for name in messages(body, 3)] or list(signature.outputs)
+    wanted = [name.decode() for name in asked[3]] or list(signature.outputs)
     for name in wanted:
         if name not in signature.outputs:
             raise invalid(f"output tensor alias not found in signature: {name}")
@@ -73,8 +74,7 @@ def _predict(body: bytes, signature: Signature, spec: bytes) -> Call:
     def encode(outputs: Arrays) -> tuple[dict[str, Any], bytes]:
         answer = field(2, spec)
         for name in dict.fromkeys(wanted):
-            tensor = tf.make_tensor_proto(outputs[name]).SerializeToString()
-            answer += field(1, field(1, name.encode()) + field(2, tensor))
+            answer += field(1, field(1, name.encode()) + field(2, _tensor(outputs[name])))
         return {}, answer
 
     return call(signature, inputs, encode)
@@ -86,7 +86,7 @@ def _array(message: bytes, name: str, spec: Spec) -> np.ndarray:
     if proto.tensor_shape.unknown_rank or any(length < 0 for length in lengths):
         raise invalid(f"input {name}: the shape of a tensor must be known")
     try:
-        dtype = tf.dtypes.as_dtype(proto.dtype)
+        dtype = _type(proto.dtype)
     except TypeError as error:
         raise invalid(f"input {name}: there is no type {proto.dtype}") from error
     if dtype.name != spec.dtype:
@@ -94,6 +94,10 @@ def _array(message: bytes, name: str, spec: Spec) -> np.ndarray:
     values = math.prod(lengths)
     if values * (1 if dtype.name == STRING else dtype.size) > _MOST_BYTES:
         raise invalid(f"input {name}: shape {lengths} is too large")
+    if proto.tensor_content and dtype.name != STRING:
+        if len(proto.tensor_content) != values * dtype.size:
+            raise invalid(f"input {name}: values and shape do not fit")
+        return np.frombuffer(proto.tensor_content, dtype.as_numpy_dtype).reshape(lengths)
     try:
         array = tf.make_ndarray(proto)
     except (TypeError, ValueError) as error:
@@ -106,6 +110,26 @@ def _array(message: bytes, name: str, spec: Spec) -> np.ndarray:
         flat[:] = [value or b"" for value in array.ravel()]
         return flat.reshape(array.shape)
     return array
+
+
+def _tensor(array: np.ndarray) -> bytes:
+    """A `TensorProto`; numbers are written as they are in memory, which TensorFlow does slowly."""
+    if array.dtype.kind in "OSU":
+        return tf.make_tensor_proto(array).SerializeToString()
+    return _described(array.dtype, array.shape) + field(4, array.tobytes())
+
+
+@functools.lru_cache(
+    256
+)  # a model has few types and shapes, and TensorFlow is asked for one slowly
+def _described(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    lengths = b"".join(field(2, integer(1, length)) for length in shape)
+    return integer(1, _type(dtype).as_datatype_enum) + field(2, lengths)
+
+
+@functools.cache
+def _type(name: int | np.dtype) -> tf.DType:
+    return tf.dtypes.as_dtype(name)
 
 
 def _of_examples(verb, body, signature: Signature, spec: bytes, labels) -> Call:

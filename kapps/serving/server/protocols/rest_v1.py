@@ -9,12 +9,12 @@ or of `prediction`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from kapps.serving.server.json_text import dumps
 from kapps.serving.server.protocols import tensors
 from kapps.serving.server.protocols.calls import JSON, Arrays, Call, call
 from kapps.serving.server.protocols.tensors import Signature
@@ -117,7 +117,7 @@ def _columns(inputs: Any, signature: Signature) -> dict[str, np.ndarray]:
 
 def _said_in_columns(outputs: Arrays):
     said = {name: tensors.jsonable(array, name) for name, array in outputs.items()}
-    return JSON, dump({"outputs": _without_name(said)})
+    return JSON, dumps({"outputs": _without_name(said)})
 
 
 def _said_in_rows(outputs: Arrays):
@@ -130,9 +130,9 @@ def _said_in_rows(outputs: Arrays):
         )
     said = {name: tensors.jsonable(array, name) for name, array in outputs.items()}
     if len(said) == 1:
-        return JSON, dump({"predictions": _without_name(said)})
+        return JSON, dumps({"predictions": _without_name(said)})
     rows = zip(*said.values(), strict=True)
-    return JSON, dump({"predictions": [dict(zip(said, row, strict=True)) for row in rows]})
+    return JSON, dumps({"predictions": [dict(zip(said, row, strict=True)) for row in rows]})
 
 
 def _without_name(said: dict[str, Any]) -> Any:
@@ -166,7 +166,7 @@ def _of_examples(verb, request, signature, labels, make_example) -> Call:
         )
 
     def encode(outputs: Arrays):
-        return JSON, dump({"results": results(verb, outputs, labels)})
+        return JSON, dumps({"results": results(verb, outputs, labels)})
 
     return call(signature, inputs, encode)
 
@@ -198,8 +198,3 @@ def results(verb: str, outputs: Arrays, labels: Sequence[str]) -> list:
     if values is None or values.size != (len(values) if values.ndim else -1):
         raise Refused("FAILED_PRECONDITION", "the signature has no number for each example")
     return tensors.jsonable(values.reshape(-1), "prediction")
-
-
-def dump(value: Any) -> bytes:
-    """JSON as TensorFlow Serving writes it: NaN and Infinity are tokens."""
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")

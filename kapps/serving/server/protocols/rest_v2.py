@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from kapps.serving.server.json_text import dumps
 from kapps.serving.server.protocols import tensors
 from kapps.serving.server.protocols.calls import Arrays, Call, call
 from kapps.serving.server.protocols.tensors import STRING, Signature, Spec
@@ -74,7 +75,7 @@ def read(head: Mapping[str, Any], body: bytes, signatures: Mapping[str, Signatur
             else:
                 tensor["data"] = tensors.jsonable(array.reshape(-1), name)
             described.append(tensor)
-        text = json.dumps({**about, "outputs": described}).encode()
+        text = dumps({**about, "outputs": described})
         if not blobs:
             return {"type": "application/json"}, text
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kapps.serving.server import json_text
 from kapps.serving.server.refusals import Refused, invalid
 
 PREDICT = "tensorflow/serving/predict"
@@ -83,7 +85,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
     if not body:
         raise invalid("JSON Parse error: The document is empty")
     try:
-        value = json.loads(body)
+        value = json_text.loads(body)
     except RecursionError as error:
         raise invalid("JSON Parse error: nested too deeply") from error
     except ValueError as error:
@@ -147,6 +149,10 @@ def from_json(value: Any, name: str, spec: Spec) -> np.ndarray:
         raise invalid(
             f"input {name}: lists of unequal lengths, or nested too deeply: {quoted(value)}"
         ) from error
+    if array.dtype == object and np.dtype(spec.dtype).kind == "f":
+        if {type(number) for number in array.flat} <= {int, float}:  # beyond 64 bits
+            with contextlib.suppress(OverflowError):
+                array = array.astype(np.float64)
     return cast(array, name, spec)
 
 
@@ -210,9 +216,7 @@ def jsonable(array: np.ndarray, name: str) -> Any:
         return flat.reshape(array.shape).tolist()
     if array.dtype.kind in "biu" or array.dtype == np.float64:
         return array.tolist()
-    # Through the shortest decimals: 0.2 in float32 is 0.20000000298 in float64.
-    array = array.astype(np.float32)
-    return array.astype("U32").astype(np.float64).reshape(array.shape).tolist()
+    return json_text.decimals(array)
 
 
 def _text(value: Any, as_bytes: bool) -> Any:

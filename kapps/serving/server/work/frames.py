@@ -7,19 +7,21 @@ request has taken over cannot take over the server.
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterable
 from typing import Any
 
+from kapps.serving.server import json_text
+
 Part = tuple[dict[str, Any], bytes]
+TURN = "warm_up_turn"  # in the head of a part: play one of the warm-up's requests, by its number
 _LENGTH, _HEADS = struct.Struct(">Q"), struct.Struct(">I")
 
 
 def pack(parts: Iterable[Part]) -> bytes:
     """Parts as the bytes of one frame, its length included."""
     parts = list(parts)
-    heads = json.dumps([{**head, "bytes": len(body)} for head, body in parts]).encode()
+    heads = json_text.dumps([{**head, "bytes": len(body)} for head, body in parts])
     bodies = b"".join(body for _, body in parts)
     length = _LENGTH.pack(_HEADS.size + len(heads) + len(bodies))
     return b"".join((length, _HEADS.pack(len(heads)), heads, bodies))
@@ -30,7 +32,7 @@ def unpack(payload: bytes) -> list[Part]:
     (size,) = _HEADS.unpack_from(payload)
     at = _HEADS.size + size
     parts = []
-    for head in json.loads(payload[_HEADS.size : at]):
+    for head in json_text.loads(payload[_HEADS.size : at]):
         end = at + head.pop("bytes")
         parts.append((head, payload[at:end]))
         at = end

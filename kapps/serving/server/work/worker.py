@@ -7,6 +7,7 @@ requests, and the answers come as they are ready.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import socket
@@ -45,10 +46,12 @@ def serve(connection: socket.socket) -> None:
         connection.sendall(frames.pack([({"error": message[:2000]}, b"")]))
         return
     about = {**loaded.about(), "warm_up_requests": played, "warm_up_seconds": round(seconds, 3)}
+    gc.collect()
+    gc.freeze()  # the model stays: nothing of it has to be looked through again and again
     connection.sendall(frames.pack([(about, b"")]))
     del asked
     while (parts := frames.receive(stream)) is not None:
-        read = loaded.read
+        read, parts = loaded.read, [loaded.meant(*part) for part in parts]
         for numbers, answers in execution.run(parts, read, loaded.functions, order["together"]):
             said = [({"started": numbers}, b"")]
             if answers is not None:
@@ -87,6 +90,7 @@ class Loaded:
             raise ValueError("the SavedModel has no signatures")
         self.labels = read_labels(directory)
         self._requests = read_warmup(directory)
+        self._played: list[frames.Part] = []  # what was answered well in the warm-up
         self._statistics = input_statistics.read(directory)
         self.watch = input_statistics.Watch(self._statistics)
         self._detected = out_of_distribution.read(directory)
@@ -99,6 +103,12 @@ class Loaded:
         )
         if self._detected:
             self.functions = {name: self._scored(f) for name, f in self.functions.items()}
+
+    def meant(self, head: dict[str, Any], body: bytes) -> frames.Part:
+        """The request itself; of a turn of the warm-up, what is played in it."""
+        if frames.TURN in head and self._played:
+            return self._played[head[frames.TURN] % len(self._played)]
+        return head, body
 
     def read(self, head: dict[str, Any], body: bytes):
         """A request as a call."""
@@ -142,6 +152,8 @@ class Loaded:
         for _, answers in execution.run([(head, body)], self.read, self.functions, together):
             for said, text in answers or ():
                 words = text.decode() if "code" in said else ""
+        if not words:
+            self._played.append((head, body))
         return words
 
     def _made_up(self):
@@ -175,6 +187,7 @@ class Loaded:
             "engines": self.engines,
             "statistics": self._statistics,
             "out_of_distribution": self._detected,
+            "played": len(self._played),
         }
 
     def _columns(self) -> list[str]:

@@ -16,6 +16,8 @@ from typing import Any
 
 from kapps.serving.server.work import frames
 
+_TURNS, _PLAYED_SECONDS = 40, 0.3  # of the warm-up over the connection, at most
+
 
 class Died(Exception):
     """A worker has ended while it was asked."""
@@ -170,7 +172,25 @@ class Worker:
             worker.close()
             raise CannotLoad(about["error"])
         worker.about = about
+        try:
+            await worker._play(seconds)
+        except (Died, asyncio.TimeoutError) as error:
+            worker.kill()
+            raise CannotLoad("the process ended in its warm-up, or takes too long") from error
+        except BaseException:
+            worker.kill()
+            raise
         return worker
+
+    async def _play(self, seconds: float) -> None:
+        """Some turns of the warm-up over the connection: the first ones take twice as long."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _PLAYED_SECONDS
+        for turn in range(_TURNS if self.about.get("played") else 0):
+            part = ({frames.TURN: turn}, b"")
+            await self.ask([part], lambda started: None, lambda *answer: None, seconds)
+            if loop.time() > until:
+                return
 
     async def ask(
         self,

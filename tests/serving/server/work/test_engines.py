@@ -12,6 +12,7 @@ pytest.importorskip("tf2onnx")
 
 from kapps import serving
 from kapps.serving.savedmodel import onnx_files
+from kapps.serving.server.work import frames
 from kapps.serving.server.work.worker import Loaded
 from serving.server import plain_models
 from serving.small_classifier import CLASS_NAMES, TEMPERATURE, build
@@ -44,6 +45,10 @@ def test_a_file_that_agrees_answers(version, published, images, engine, runtime)
         published.expected.argmax(-1)
     )
     assert loaded.warm_up(8) == 4
+    turns = [loaded.meant({frames.TURN: turn}, b"")[0] for turn in range(40)]
+    assert {head["protocol"] for head in turns} == {"grpc", "v2"}  # of what it has played
+    assert loaded.meant({"protocol": "v1"}, b"x") == ({"protocol": "v1"}, b"x")
+    assert loaded.about()["played"] > 0
     # It is the file that answers: TensorFlow is not there any more.
     loaded.functions = {}
     again = Loaded(version, engine)

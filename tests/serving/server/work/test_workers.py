@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kapps.serving.server.work import frames
+from kapps.serving.server.work import frames, workers
 from kapps.serving.server.work.workers import CannotLoad, Died, Worker
 
 ABOUT = {"signatures": {}}
@@ -98,6 +98,53 @@ def test_one_that_says_nothing_and_one_that_ends():
                 await ask(worker)[1]
 
     play(steps)
+
+
+def test_turns_of_the_warm_up_are_played_before_it_is_ready(monkeypatch):
+    monkeypatch.setattr(workers, "_PLAYED_SECONDS", 30)
+    asked = []
+
+    async def run():
+        nursery = FakeNursery()
+
+        def answer():
+            frames.receive(nursery.stream)  # the order
+            nursery.ours.sendall(frames.pack([({**ABOUT, "played": 2}, b"")]))
+            while parts := frames.receive(nursery.stream):
+                asked.append(parts)
+                nursery.ours.sendall(frames.pack([({"number": 0, "seen": {"x": 1}}, b"y")]))
+
+        playing = asyncio.create_task(asyncio.to_thread(answer))
+        try:
+            worker = await Worker.start(nursery, Path("x"), {}, 30)
+            worker.close()
+            await playing
+        finally:
+            nursery.process.kill()
+            nursery.process.wait()
+            nursery.hang_up()
+
+    asyncio.run(run())
+    assert asked == [[({frames.TURN: turn}, b"")] for turn in range(workers._TURNS)]
+
+
+def test_one_that_ends_in_its_warm_up():
+    async def run():
+        nursery = FakeNursery()
+
+        def answer():
+            frames.receive(nursery.stream)
+            nursery.ours.sendall(frames.pack([({**ABOUT, "played": 1}, b"")]))
+            frames.receive(nursery.stream)
+            nursery.hang_up()
+
+        ending = asyncio.create_task(asyncio.to_thread(answer))
+        with pytest.raises(CannotLoad, match="warm-up"):
+            await Worker.start(nursery, Path("x"), {}, 30)
+        await ending
+        assert nursery.process.wait(30) < 0  # killed
+
+    asyncio.run(run())
 
 
 def test_one_that_cannot_load():
