@@ -119,9 +119,8 @@ def _tensor(array: np.ndarray) -> bytes:
     return _described(array.dtype, array.shape) + field(4, array.tobytes())
 
 
-@functools.lru_cache(
-    256
-)  # a model has few types and shapes, and TensorFlow is asked for one slowly
+# A model has few types and shapes, and TensorFlow is asked for one slowly.
+@functools.lru_cache(256)
 def _described(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
     lengths = b"".join(field(2, integer(1, length)) for length in shape)
     return integer(1, _type(dtype).as_datatype_enum) + field(2, lengths)
