@@ -74,6 +74,34 @@ def test_a_full_queue_and_a_time_that_is_over(tmp_path):
     asyncio.run(run())
 
 
+class SlowWorker:
+    """Answers each request after a while, with what was asked."""
+
+    process = 1
+
+    async def ask(self, parts, on_start, on_answer, seconds):
+        await asyncio.sleep(0.05)
+        for number, (_, body) in enumerate(parts):
+            on_answer(number, {}, body)
+
+    def close(self):
+        pass
+
+
+def test_what_waits_is_answered_before_a_version_goes(tmp_path):
+    async def run():
+        version = Version("m", 1, tmp_path, Nursery(), Limits(together=1), Metrics())
+        version.about = {"statistics": {}, "out_of_distribution": {}}
+        version._tasks = [asyncio.create_task(version._serve(0, SlowWorker()))]
+        asked = [asyncio.create_task(version.ask({}, body)) for body in (b"a", b"b", b"c")]
+        await asyncio.sleep(0.01)
+        await version.drain()
+        assert version.state == "END"
+        assert await asyncio.gather(*asked) == [({}, b"a"), ({}, b"b"), ({}, b"c")]
+
+    asyncio.run(run())
+
+
 def version(root, name, number):
     directory = root / name / str(number)
     directory.mkdir(parents=True)

@@ -1,5 +1,8 @@
 """The clients that others have written against TensorFlow Serving's own stubs."""
 
+import asyncio
+import time
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -18,8 +21,14 @@ from tensorflow_serving.apis import (  # noqa: E402
     regression_pb2,
 )
 
+from kapps.serving.server import grpc_app  # noqa: E402
+from kapps.serving.server.catalogue import Catalogue  # noqa: E402
+from kapps.serving.server.http_app import Server  # noqa: E402
+from kapps.serving.server.limits import Limits  # noqa: E402
+from kapps.serving.server.metrics import Metrics  # noqa: E402
 from kapps.serving.server.protocols import grpc_messages  # noqa: E402
 from kapps.serving.server.protocols.tensors import Spec  # noqa: E402
+from kapps.serving.server.served import Version  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -179,3 +188,56 @@ def test_bytes_that_are_no_message(channel):
     call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
     for junk in (b"\xff", b"\x0a\x05ab", b"\x00", b"\x0a\x03\x0a\x01\xff"):
         assert refusal(call, junk)[0] == "INVALID_ARGUMENT"
+
+
+METHODS = ("Predict", "Classify", "Regress", "GetModelMetadata")
+PATHS = (
+    *(f"/tensorflow.serving.PredictionService/{method}" for method in METHODS),
+    "/tensorflow.serving.ModelService/GetModelStatus",
+)
+
+
+def test_a_key_is_asked_for(tmp_path):
+    """Whoever has none is not even told which models there are."""
+
+    async def code(channel, path, *metadata):
+        message = request("m", {}).SerializeToString()
+        try:
+            await channel.unary_unary(path)(message, metadata=metadata, timeout=30)
+        except grpc.aio.AioRpcError as error:
+            return error.code().name
+        return "OK"
+
+    async def run():
+        catalogue = Catalogue(tmp_path, Version)
+        server = Server(catalogue, Limits(), Metrics(), key="s3cret")
+        service, port = await grpc_app.start(server, "127.0.0.1", 0)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            for path in PATHS:
+                for shown in ((), (("authorization", "Bearer wrong"),), (("x-api-key", ""),)):
+                    assert await code(channel, path, *shown) == "UNAUTHENTICATED"
+                for shown in (("authorization", "Bearer s3cret"), ("x-api-key", "s3cret")):
+                    assert await code(channel, path, shown) == "NOT_FOUND"
+        await service.stop(0)
+
+    asyncio.run(run())
+
+
+def test_a_version_is_named_by_a_label(predictions, served_root, server):
+    labels = served_root / "half_plus_two" / "version_labels.json"
+    labels.write_text('{"stable": 123}')
+    asked = request("half_plus_two", {"x": np.float32([1])})
+    asked.model_spec.version_label = "canary"
+    code, details = refusal(predictions.Predict, asked)
+    assert code == "NOT_FOUND" and details == "Unrecognized servable version label: canary"
+    asked.model_spec.version_label = "stable"
+    until = time.monotonic() + 60
+    while True:  # the root is looked at now and then
+        try:
+            answer = predictions.Predict(asked, timeout=30)
+            break
+        except grpc.RpcError as error:
+            assert error.code().name == "NOT_FOUND" and time.monotonic() < until
+            time.sleep(0.1)
+    assert answer.model_spec.version.value == 123
+    labels.unlink()
