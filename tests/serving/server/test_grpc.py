@@ -28,6 +28,7 @@ from kapps.serving.server.limits import Limits  # noqa: E402
 from kapps.serving.server.metrics import Metrics  # noqa: E402
 from kapps.serving.server.protocols import grpc_messages  # noqa: E402
 from kapps.serving.server.protocols.tensors import Spec  # noqa: E402
+from kapps.serving.server.refusals import Refused  # noqa: E402
 from kapps.serving.server.served import Version  # noqa: E402
 
 
@@ -144,6 +145,34 @@ def test_a_shape_that_announces_gigabytes(predictions):
     asked.inputs["x"].tensor_shape.dim[0].size = 2**40
     code, details = refusal(predictions.Predict, asked)
     assert code == "INVALID_ARGUMENT" and "too large" in details
+
+
+def test_a_shape_that_announces_many_texts():
+    """Each takes 44 bytes and half a microsecond, and all are equal; what is sent is accepted."""
+    read, spec = grpc_messages._array, Spec("string", None)
+    proto = tf.make_tensor_proto([b"a"], shape=[2**16])
+    assert read(proto.SerializeToString(), "x", spec).tolist() == [b"a"] * 2**16
+    proto.tensor_shape.dim[0].size += 1
+    with pytest.raises(Refused, match="too large"):
+        read(proto.SerializeToString(), "x", spec)
+    proto = tf.make_tensor_proto([b"a"] * (2**16 + 1))
+    assert read(proto.SerializeToString(), "x", spec).shape == (2**16 + 1,)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("uint8", {"int_val": [300]}), ("uint8", {"int_val": [-1]}), ("int8", {"int_val": [300]}),
+        ("half", {"half_val": [70000]}), ("bool", {"tensor_content": b"\x02"}),
+    ],
+)  # fmt: skip
+def test_values_beyond_their_type(name, values):
+    dtype = tf.dtypes.as_dtype(name)
+    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum, **values)
+    proto.tensor_shape.dim.add(size=1)
+    with pytest.raises(Refused, match="beyond|neither 0 nor 1") as refused:
+        grpc_messages._array(proto.SerializeToString(), "x", Spec(dtype.name, None))
+    assert refused.value.code == "INVALID_ARGUMENT"
 
 
 def test_values_that_do_not_fill_a_shape(predictions):

@@ -35,6 +35,13 @@ def test_health_and_metadata(server):
     assert {"name": "said", "datatype": "BYTES", "shape": [-1]} in said["outputs"]
 
 
+def test_an_empty_tensor_of_endless_sides(server):
+    sides = image(data=[])
+    sides["shape"] = [0, 2**40 - 1, 2**40 - 1]
+    status, said = server.post(f"{MIXED}/infer", {"inputs": [sides, *tensors()[1:]]})
+    assert status == 400 and "too large" in said["error"]
+
+
 def test_tensors_in_json(server):
     body = {"id": "42", "inputs": tensors(), "outputs": [{"name": "total"}, {"name": "said"}]}
     assert server.post(f"{MIXED}/infer", body) == (200, {

@@ -23,7 +23,9 @@ from kapps.serving.server.protocols.tensors import STRING, Signature, Spec
 from kapps.serving.server.refusals import invalid
 
 _METHODS = {"Classify": "classify", "Regress": "regress"}
-_MOST_BYTES = 2**28  # of a tensor: its shape can announce any number of equal values
+# Of a tensor whose shape announces more values than it has: they are then equal to its last one.
+_MOST_BYTES = 2**28
+_MOST_STRINGS = 2**16  # each is an object, which takes as long as a hundred numbers
 
 
 def read(
@@ -92,14 +94,22 @@ def _array(message: bytes, name: str, spec: Spec) -> np.ndarray:
     if dtype.name != spec.dtype:
         raise invalid(f"input {name}: {dtype.name}, but {spec.dtype} is expected")
     values = math.prod(lengths)
-    if values * (1 if dtype.name == STRING else dtype.size) > _MOST_BYTES:
+    if dtype.name == STRING:
+        too_large = values > max(_MOST_STRINGS, len(proto.string_val))
+    else:
+        too_large = values * dtype.size > _MOST_BYTES
+    if too_large:
         raise invalid(f"input {name}: shape {lengths} is too large")
     if proto.tensor_content and dtype.name != STRING:
         if len(proto.tensor_content) != values * dtype.size:
             raise invalid(f"input {name}: values and shape do not fit")
+        if dtype.name == "bool" and max(proto.tensor_content) > 1:
+            raise invalid(f"input {name}: a truth value is neither 0 nor 1")
         return np.frombuffer(proto.tensor_content, dtype.as_numpy_dtype).reshape(lengths)
     try:
         array = tf.make_ndarray(proto)
+    except OverflowError as error:
+        raise invalid(f"input {name}: a value is beyond {spec.dtype}: {error}") from error
     except (TypeError, ValueError) as error:
         raise invalid(f"input {name}: values and shape do not fit: {error}") from error
     if array.shape != tuple(lengths):

@@ -156,7 +156,10 @@ def _tensor(tensor, name: str, spec: Spec, rest: memoryview) -> tuple[np.ndarray
         array, rest = _from_bytes(rest[:size], name, spec), rest[size:]
     if array.size != math.prod(shape):
         raise invalid(f"input {name}: {array.size} values for shape {shape}")
-    return array.reshape(shape), rest
+    try:
+        return array.reshape(shape), rest
+    except ValueError as error:  # a length of 0 and others whose product NumPy cannot hold
+        raise invalid(f"input {name}: shape {shape} is too large") from error
 
 
 def _from_bytes(blob: memoryview, name: str, spec: Spec) -> np.ndarray:
