@@ -13,7 +13,6 @@ import types
 
 import numpy as np
 import pytest
-import tyro
 
 import pages
 from benchmarks import generative_table, page as benchmarks_page
@@ -81,7 +80,7 @@ def check_recipe(name: str, flags: list[str]) -> None:
     recipe = importlib.import_module(f"recipes.{name}")
     if name == "text_classifier":  # a folder of texts
         flags = [flag.replace("digits", "python_docstrings") for flag in flags]
-    config = tyro.cli(recipe.Config, args=flags)
+    config = cli.command_line.parse(recipe.Config, argv=flags)
     if flags == ["--padding", "valid", "--strides", "2"]:
         return  # is refused, says its page; by the geometry, when the data are known
     getattr(recipe, "check", training.check)(config)
