@@ -108,7 +108,7 @@ def explain_classifier(
     temperature = fit_temperature(validation.labels, val_logits)
     logits = predict_logits(model, test, batch_size)
     found, metrics = measure_classifier(test.labels, logits, images.class_names, temperature)
-    print(f"test accuracy {metrics['test_accuracy']:.2%}; plots and the comparison follow")  # noqa: T201
+    print(f"test accuracy {metrics['test_accuracy']:.2%}; the report follows")  # noqa: T201
     verdict = judge_classifier(
         history,
         validation.labels,
