@@ -4,6 +4,7 @@
     python benchmarks/fast.py clock --only "90 %"    # one row of it anew
     python benchmarks/fast.py ablation --seeds 5     # the preset with one part changed; none of it
     python benchmarks/fast.py ablation --epochs 4 --seeds 1 --dataset digits
+    python benchmarks/fast.py adamw --epochs 4       # the preset beside AdamW at several rates
     python benchmarks/fast.py airbench --epochs 1 3  # airbench's recipe in PyTorch, Fashion-MNIST
 
 Runs the recipe as a command, one after the other, on a machine that does nothing else: `seconds`
@@ -16,6 +17,7 @@ of these. Writes benchmarks/results/fast_*.json.
 from __future__ import annotations
 
 import argparse
+import csv
 import functools
 import json
 import os
@@ -48,6 +50,14 @@ PARTS = {
     "ResNet": ("--model", "resnet8_wide"),
 }
 PLAIN = ("--model", "vgg7", "--batch-size", "128")  # none of it: the recipe's defaults
+# Of `adamw`: the preset, and rates of AdamW in it, among which the validation split chooses.
+BESIDE_ADAMW: dict[str, tuple[str, ...]] = {
+    "Muon": (),
+    **{
+        f"AdamW, {rate}": ("--optimizer", "adamw", "--learning-rate", f"{rate}")
+        for rate in (0.0015, 0.003, 0.006, 0.012)
+    },
+}
 # Of `clock`: what was to be reached when, and flags beside those of the preset.
 GOALS = {
     "90 % in 30 s": ("--epochs", "1"),
@@ -63,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("clock", "ablation", "airbench"))
+    parser.add_argument("what", choices=("clock", "ablation", "adamw", "airbench"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument(
         "--epochs", type=int, nargs="+", help="not of clock, whose goals have theirs"
@@ -81,13 +91,14 @@ def main() -> None:
     elif given.what == "clock":
         rows = [(name, (*preset, *flags)) for name, flags in GOALS.items()]
     else:
+        changes = BESIDE_ADAMW if given.what == "adamw" else PARTS
+        variants = {name: (*preset, *change) for name, change in changes.items()}
+        if given.what == "ablation":
+            variants["none of it, AdamW"] = PLAIN
         rows = [
-            (f"{name}, {epochs} epochs", (*flags, "--epochs", str(epochs)))
+            (f"{name}, {epochs} epochs", (*flags, *quick, "--epochs", str(epochs)))
             for epochs in given.epochs or (2,)
-            for name, flags in (
-                *((name, (*preset, *less, *quick)) for name, less in PARTS.items()),
-                ("none of it, AdamW", (*PLAIN, *quick)),
-            )
+            for name, flags in variants.items()
         ]
     path = ROOT / "benchmarks" / "results" / f"fast_{given.what}.json"
     before = json.loads(path.read_text())["rows"] if given.only and path.exists() else []
@@ -138,8 +149,11 @@ def timed(dataset: str, seed: int, flags: tuple[str, ...]) -> dict[str, float]:
         if process.returncode or known is None:
             raise SystemExit(f"{' '.join(words)} ended with {process.returncode}")
         metrics = json.loads(pathlib.Path(directory, "run", "metrics.json").read_text())
+        with open(pathlib.Path(directory, "run", "metrics.csv"), newline="") as curves:
+            validated = [float(row["val_accuracy"]) for row in csv.DictReader(curves)]
     kept = ("test_accuracy", "test_loss", "train_seconds", "examples_per_second")
     figures = {name: metrics[name] for name in kept}
+    figures["validation_accuracy"] = validated[metrics["best_epoch"] - 1]
     return {"seconds": known, "command_seconds": seconds, **figures}
 
 

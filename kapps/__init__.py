@@ -13,10 +13,11 @@ After `import kapps`, `keras.models.load_model` reads every `.keras` file that k
 
 import lazy_loader as lazy
 
-from kapps import keras_setup
+from kapps import keras_setup, onednn
 
 __version__ = "0.2.0"
 
 __getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
 
 keras_setup.announce()
+onednn.turn_on()

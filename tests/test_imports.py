@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # From the ground up. A module imports from its own floor or from floors below.
 FLOORS = (
     {"errors", "files", "invocation", "replicas"},
-    {"keras_setup"},
+    {"keras_setup", "onednn"},
     {"layers", "losses"},
     {"blocks"},
     {"data", "models"},

@@ -27,6 +27,7 @@ class Contestant:
         peer: whether it runs in the environment of benchmarks/peers.
         command: a command that is timed as a whole, once a turn, instead of a program that stays.
         differs: how its work differs from the first one's; empty: it is the same.
+        environment: variables of it, in addition.
     """
 
     program: str = ""
@@ -34,6 +35,7 @@ class Contestant:
     peer: bool = False
     command: Sequence[str] = ()
     differs: str = ""
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Failed(Exception):
@@ -45,6 +47,7 @@ class Player:
 
     def __init__(self, contestant: Contestant):
         self.contestant, self.facts, self._process = contestant, {}, None
+        self._environment = environment() | dict(contestant.environment)
         python = str(peers.python()) if contestant.peer else sys.executable
         words = [python, str(peers.ROOT / "benchmarks" / "contestants" / contestant.program)]
         self._words = [*words, *contestant.arguments]
@@ -58,7 +61,7 @@ class Player:
             stdout=pipe,
             stderr=self._words_of_it,
             text=True,
-            env=environment(),
+            env=self._environment,
         )
         try:
             self.facts = self._answer()["ready"]
@@ -75,7 +78,9 @@ class Player:
         """Of one unit of work, the mean of so many."""
         if self._process is None:
             begun = time.perf_counter()
-            done = subprocess.run(self._words, capture_output=True, text=True, env=environment())
+            done = subprocess.run(
+                self._words, capture_output=True, text=True, env=self._environment
+            )
             if done.returncode:
                 raise Failed(done.stderr[-2000:])
             return time.perf_counter() - begun
