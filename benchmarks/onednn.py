@@ -47,7 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", choices=[*FIRST, []], metavar="NAME")
+    parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--repetitions", type=int, default=3, help="turns")
     parser.add_argument("--busy", action="store_true", help="time on a busy machine, too")
     given = parser.parse_args()

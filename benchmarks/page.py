@@ -89,6 +89,7 @@ def page() -> str:
             "## Speed compared with others\n",
             BESIDE_WORDS,
             (RESULTS / "run.md").read_text(),
+            section("What a step is made of", STEP_WORDS, steps()),
         )
     )
 
@@ -410,6 +411,17 @@ def speed() -> Iterable[Sequence[str]]:
     )
 
 
+def steps() -> Iterable[Sequence[str]]:
+    """The largest operations of the steps that step_profile.py has taken apart."""
+    yield "step", "operations", "shares of the largest"
+    for name, row in result("step_profile")["rows"].items():
+        largest = "; ".join(
+            f"`{operation}` {share:.0%} ({count:,.0f})"
+            for operation, share, count in row["operations"][:6]
+        )
+        yield f"{name}; {', '.join(row['machine']['flags'])}", f"{row['count']:,.0f}", largest
+
+
 INTRODUCTION = """\
 # Benchmarks
 
@@ -475,6 +487,19 @@ Rounds of Hyperband's brackets completed when trials fail at random: at most 27 
 (`python benchmarks/tuning.py`).
 """
 KILL_WORDS = "Processes were killed at random moments, and the same command was run again."
+STEP_WORDS = """
+Where kapps is behind what was aimed at, and why: each type of operation by its share of the time of
+all, and how often a step runs it (`python benchmarks/step_profile.py resnet efficientnet lstm`).
+
+* LSTM: three quarters are matrix products, and PyTorch's are no faster in float32. Its lead in
+  bfloat16 is oneDNN's LSTM primitive, which keeps the weights packed from step to step; TensorFlow
+  has no operation for it, and one would have to be compiled for each platform. Multiplying the
+  inputs of all steps at once, and summing the gradient of the kernels in one product, was tried:
+  0.95 to 1.13 times as fast, in float32 on AVX2.
+* ResNet: nearly all of it is in oneDNN's convolutions, which PyTorch calls, too.
+* EfficientNet-Lite0: batch normalization and depthwise convolutions read and write much and compute
+  little. What would help is a kernel that does both at once; oneDNN has none for training.
+"""
 SPEED_WORDS = "Each ratio was measured within one run, in turns."
 
 

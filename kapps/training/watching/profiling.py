@@ -13,7 +13,7 @@ import pathlib
 import re
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -187,18 +187,11 @@ def summarize(
     """
     kinds: dict[str, float] = collections.defaultdict(float)
     layers: dict[str, float] = collections.defaultdict(float)
-    waiting, count = 0.0, 0
-    for name, milliseconds in events:
-        if name == WAITING:
-            waiting += milliseconds
-            continue
-        path, _, kind = name.rpartition(":")
-        if not re.fullmatch(r"[\w./\-]+", path) or not re.fullmatch(r"_?[A-Z]\w*", kind):
-            continue  # the runtime's own: "EagerLocalExecute: ...", "Iterator::Root"
-        if kind.endswith("PartitionedCall") or kind.startswith(("Iterator", "Optional")):
-            continue  # what is inside has events of its own
+    events, count = list(events), 0
+    waiting = sum(milliseconds for name, milliseconds in events if name == WAITING)
+    for path, operation, milliseconds in operations(events):
         count += 1
-        kinds[kind_of(kind)] += milliseconds
+        kinds[kind_of(operation)] += milliseconds
         layers[layer_of(path, names)] += milliseconds
     return Profile(
         steps=steps,
@@ -209,6 +202,21 @@ def summarize(
         operations=count / steps,
         precision=precision,
     )
+
+
+def operations(events: Iterable[tuple[str, float]]) -> Iterator[tuple[str, str, float]]:
+    """Path, type and milliseconds of each operation among the events.
+
+    Args:
+        events: name and milliseconds of each, of `events_of`.
+    """
+    for name, milliseconds in events:
+        path, _, kind = name.rpartition(":")
+        if not re.fullmatch(r"[\w./\-]+", path) or not re.fullmatch(r"_?[A-Z]\w*", kind):
+            continue  # the runtime's own: "EagerLocalExecute: ...", "Iterator::Root"
+        if kind.endswith("PartitionedCall") or kind.startswith(("Iterator", "Optional")):
+            continue  # what is inside has events of its own
+        yield path, kind, milliseconds
 
 
 def kind_of(operation: str) -> str:
