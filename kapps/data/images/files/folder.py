@@ -328,7 +328,7 @@ def _stream(
             return tf.io.read_file(path)
         return tf.cond(by_pillow[row], lambda: converted(path), lambda: tf.io.read_file(path))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)], autograph=False)
     def images(rows):
         return tf.map_fn(
             lambda row: decode_image(contents_of(row), image_shape, reading),
@@ -343,7 +343,7 @@ def _stream_of_shards(reader: Reader, image_shape: tuple[int, int, int], reading
     def contents_of(rows):
         return np.array(reader(rows), object)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)], autograph=False)
     def images(rows):
         # One call for all rows: the files are read outside of the graph.
         contents = tf.numpy_function(contents_of, [rows], tf.string)
