@@ -143,6 +143,10 @@ COLUMNS = {
     "times of two offsets": ([f"2024-05-01T{i % 24:02}:00{('Z', '+02:00', '-05:00')[i % 3]}" for i in R], "date", {0: 19844}, r"several offsets \(\+02:00, -05:00, Z\)"),
     "times of one offset": ([f"2024-05-{i % 28 + 1:02}T12:00+02:00" for i in R], "date", {0: 19844.5}, "holds dates"),
     "subtotals among the rows": (["Subtotal" if i % 10 == 9 else f"r{i % 4}" for i in R], "string", {9: "Subtotal"}, "total or subtotal in 6 rows"),
+    "minus signs behind": ([f"{i + 1}.5-" if i % 2 else f"{i + 1}.5" for i in R], "number", {0: 1.5, 1: -2.5}, "'2.5-' is read as -2.5"),
+    "codes with a hyphen": ([f"{i % 3 + 1}-K" for i in R], "string", {0: "1-K"}, None),
+    "digits of full width": (["".join(chr(ord(c) + 0xFEE0) for c in str(i + 10)) for i in R], "number", {0: 10, 59: 69}, "is read as 10"),
+    "digits and signs of Arabic": (["".join(chr(0x660 + int(c)) for c in str(i + 10)) + "\u066b\u0665" for i in R], "number", {0: 10.5, 1: 11.5}, "is read as 10.5"),
     "lists": ([f"[{i % 3}, {i % 5}]" for i in R], "string", {0: "[0, 0]"}, "occurs? once"),
 }  # fmt: skip
 
@@ -186,6 +190,8 @@ TARGETS = {
     "dates": ([f"2024-05-{i % 28 + 1:02}" for i in R], "holds dates", None),
     "-999 among quantities": ([X[i] if i % 9 else "-999" for i in R], (), r"'-999' \(7 cells\).*leave its cells empty"),
     "a class of one": (["rare", *T[1:]], ("a", "b", "rare"), "no test row is of class 'rare'"),
+    "beyond float32": ([f"{i + 1}e40" for i in R], "beyond 3.4e38", None),
+    "minus signs behind": ([f"{i + 1}.5-" for i in R], (), "is read as -1.5"),
     "Yes, yes and YES": ([("Yes", "yes ", "NO", "no", "YES")[i % 5] for i in R], ("NO", "YES"), "several ways"),
 }  # fmt: skip
 
