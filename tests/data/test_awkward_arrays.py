@@ -193,6 +193,20 @@ def test_texts(make_folder):
     assert any("no text of the test split is of class unsup" in note for note in found.notes)
 
 
+MISPLACED = {
+    "a class of PDFs": (documents("") | {f"eel/{i}.pdf": b"%PDF" for i in range(3)}, "class folder 'eel' are no texts"),
+    "a class of empty texts": (documents("") | {f"eel/{i}.txt": b" \n" for i in range(3)}, "all texts of class eel are empty"),
+    "two versions": ({k: v for p in ("v1/train/", "v1/test/", "v2/train/", "v2/test/") for k, v in documents(p).items()}, "v1/, v2/ would be taken for a class"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISPLACED)
+def test_folders_of_texts_that_are_refused(make_folder, case):
+    files, words = MISPLACED[case]
+    with pytest.raises(UserError, match=words):
+        data.load_documents(f"folder:{make_folder(files)}")
+
+
 def test_steps_without_labels_and_with_dates(tmp_path):
     """As `kapps predict` reads them: the order is that of time, and a comma a decimal one."""
     (tmp_path / "a.csv").write_text(

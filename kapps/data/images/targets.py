@@ -23,7 +23,9 @@ _BINS = 10
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 # 12,5  $20,000  5 %  1.5-  nan: not as int() and float() alone would have it.
 _LIKE_A_NUMBER = re.compile(
-    r"(?i)[($€£¥+\-\u2212 ]*\d[\d.,' \u00a0\u202f]*(e[+-]?\d+)?[\s%$€£¥)\-]*|[+-]?(nan|inf|infinity)"
+    r"[($€£¥+\-\u2212 ]*\d[\d.,' \u00a0\u202f]*(e[+-]?\d+)?[\s%$€£¥)\-]*"
+    r"|[+-]?(nan|inf|infinity)",
+    re.IGNORECASE,
 )
 _GONE = {"?", "-", "na", "n/a", "nan", "none", "null", "nil"}
 
@@ -129,10 +131,10 @@ def _notes_on_classes(texts: Sequence[str]) -> tuple[str, ...]:
         parts = {part for each in joined.values() for part in each}
         alone = {text.strip("[]'\"") for text in counts if text not in joined}
         if joined and parts <= alone and len(alone) < len(counts):
+            pair = SEPARATORS[0].join(sorted(parts)[:2])
             notes.append(
                 f"labels such as {next(iter(joined))!r} look like several, each of which occurs "
-                f"alone, too: each combination is a class; write {SEPARATORS[0].join(sorted(parts)[:2])} "
-                "for a picture of several labels"
+                f"alone, too: each combination is a class; write {pair} for a picture of several"
             )
             break
     return tuple(notes)

@@ -26,6 +26,7 @@ from kapps.data.alike import alike_notes
 from kapps.data.delimited import read_delimited, read_names
 from kapps.data.duplicates import duplicate_notes
 from kapps.data.hidden import HIDDEN
+from kapps.data.layout import refuse_datasets
 from kapps.data.split import NAMES, divide, joined_note
 from kapps.errors import UserError
 
@@ -237,8 +238,10 @@ def _read_folder(root: pathlib.Path) -> _Found:
         raise UserError(f"'{root}' has two folders for one split")
     if as_splits:
         found.splits = []
+    refuse_datasets(root, [] if as_splits else folders)
     for top in as_splits or [root]:
         for folder in _folders(top):
+            before, lost = len(found.texts), len(others)
             for file in _files(folder):
                 name = file.relative_to(root).as_posix()
                 text = None if file.suffix.lower() in _NOT_TEXT else _text_of(file)
@@ -250,6 +253,12 @@ def _read_folder(root: pathlib.Path) -> _Found:
                 found.names.append(name)
                 if found.splits is not None:
                     found.splits.append(str(as_splits[top]))
+            if len(found.texts) == before and len(others) > lost:
+                raise UserError(
+                    f"'{root}': all files of class folder '{folder.name}' are no texts, such as "
+                    f"{others[lost]}, and the class would be missing: convert them to .txt, or "
+                    "remove the folder"
+                )
     if broken:
         raise UserError(
             f"'{root}': {len(broken):,} files are no text in UTF-8, such as {_some(broken)}: "
@@ -297,6 +306,12 @@ def _without_empty(found: _Found) -> _Found:
     lost = len(found.texts) - len(kept)
     if not lost:
         return found
+    gone = sorted({c for c in found.classes if c.strip()} - {found.classes[i] for i in kept})
+    if gone:
+        raise UserError(
+            f"all texts of class {_some(gone)} are empty, and the class would be missing: write "
+            "them, or remove the class"
+        )
     note = f"{lost:,} of {len(found.texts):,} texts are empty or have no class and were left out"
 
     def pick(each: list[str]) -> list[str]:
