@@ -6,8 +6,10 @@ what several tables together say.
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import re
 
 import numpy as np
@@ -71,6 +73,7 @@ SAME = {
     "names in the middle": (text(rows=plain().split("\n")[1:31] + plain().split("\n")[:1] + plain().split("\n")[31:61]), "t.csv"),
     "a row of totals": (plain(tail="1770.0,Total,\n"), "t.csv"),
     "totals and an average, blank rows between": (plain(tail=",,\n1770.0,Summe:,\n29.5,average,\n"), "t.csv"),
+    "blanks behind quotes": (text(rows=[f'{x}, "{m}" ,"{t}" ' for x, m, t in zip(X, M, T, strict=True)]), "t.csv"),
     "Excel's formulas for text": (text(rows=[f'="{x}",{m},{t}' for x, m, t in zip(X, M, T, strict=True)]), "t.csv"),
 }  # fmt: skip
 
@@ -111,6 +114,12 @@ REFUSED = {
     "a table of Markdown": ("|x|m|t|\n|---|:--|---|\n" + "".join(f"|{x}|p|a|\n" for x in X), "rules .Markdown"),
     "blanks between the cells": (plain().replace(",", " "), "parted by a comma"),
     "values below an empty name": (plain().replace("t\n", "t,\n", 1).replace("a\n", "a,7\n"), "4 cells"),
+    "quotes behind a backslash": (text(rows=[f'{x},"{m}\\"{m}",{t}' for x, m, t in zip(X, M, T, strict=True)]), r"line 2: a quote within a quoted cell; double it"),
+    "quotes within quotes": (plain() + '1,"p "q" r",a\n' + plain()[6:], "line 62: a quote within a quoted cell"),
+    "a quote that stays open": (plain() + '1,p,"a\n', "a quote is not closed"),
+    "bzip2": (bz2.compress(plain().encode()), r"bzip2: unpack it"),
+    "xz": (lzma.compress(plain().encode()), "xz: unpack it"),
+    "Zstandard": (pa.compress(plain().encode(), "zstd", asbytes=True), "Zstandard: unpack it"),
     "names of rows, as R writes them": (text(rows=[f"{i},{x},p,a" for i, x in enumerate(X)]), "4 cells"),
 }  # fmt: skip
 
