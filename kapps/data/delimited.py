@@ -204,7 +204,8 @@ def _read_by_arrow(path: pathlib.Path, head: _Head) -> tuple[pyarrow.Array, ...]
         raise UserError(f"'{path}' has zero bytes: it is no text; save it as CSV in UTF-8")
     if len(head.delimiter.encode()) > 1 or _BLANK_BEFORE_QUOTE.search(content):
         return None
-    if b'"' in content and _ODD_QUOTE.search(content):
+    quotes = content.count(b'"')
+    if quotes % 2 or (quotes and _ODD_QUOTE.search(content)):
         return None  # where it is a mistake, the message names the line
     buffer = pa.py_buffer(content)
     if head.excel:

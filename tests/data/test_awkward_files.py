@@ -116,7 +116,7 @@ REFUSED = {
     "values below an empty name": (plain().replace("t\n", "t,\n", 1).replace("a\n", "a,7\n"), "4 cells"),
     "quotes behind a backslash": (text(rows=[f'{x},"{m}\\"{m}",{t}' for x, m, t in zip(X, M, T, strict=True)]), r"line 2: a quote within a quoted cell; double it"),
     "quotes within quotes": (plain() + '1,"p "q" r",a\n' + plain()[6:], "line 62: a quote within a quoted cell"),
-    "a quote that stays open": (plain() + '1,p,"a\n', "a quote is not closed"),
+    "a quote that stays open": (plain() + '1,p,"a\n' + plain()[6:], "a quote is not closed"),
     "bzip2": (bz2.compress(plain().encode()), r"bzip2: unpack it"),
     "xz": (lzma.compress(plain().encode()), "xz: unpack it"),
     "Zstandard": (pa.compress(plain().encode(), "zstd", asbytes=True), "Zstandard: unpack it"),
