@@ -156,6 +156,19 @@ COLUMNS = {
     "codes with a hyphen": ([f"{i % 3 + 1}-K" for i in R], "string", {0: "1-K"}, None),
     "digits of full width": (["".join(chr(ord(c) + 0xFEE0) for c in str(i + 10)) for i in R], "number", {0: 10, 59: 69}, "is read as 10"),
     "digits and signs of Arabic": (["".join(chr(0x660 + int(c)) for c in str(i + 10)) + "\u066b\u0665" for i in R], "number", {0: 10.5, 1: 11.5}, "is read as 10.5"),
+    "dates of digits alone": ([f"202405{i % 28 + 1:02}" for i in R], "date", {0: 19844, 1: 19845}, r"holds dates \(yyyymmdd\)"),
+    "numbers, some like such dates": ([str(20240501 + 7 * i) for i in R], "number", {0: 20240501}, None),
+    "two digits of the year first": ([f"2{i % 2 + 3}-05-{i % 28 + 1:02}" for i in R], "date", {0: 19478, 1: 19845}, r"holds dates \(yymd\)"),
+    "two digits of the year last": ([f"{i % 28 + 1}-05-24" for i in R], "date", {0: 19844, 1: 19845}, r"holds dates \(dmy\)"),
+    "year or day": ([f"{i % 25 + 1:02}-05-{i % 25 + 1:02}" for i in R], "whether year or day comes first", {}, None),
+    "months of Germans": ([f"{i % 28 + 1}. {('März', 'Mai', 'Okt.')[i % 3]} 2024" for i in R], "date", {0: 19783, 1: 19845}, "holds dates"),
+    "months of the French": ([f"{i % 28 + 1} {('août', 'juin', 'juillet')[i % 3]} 2024" for i in R], "date", {0: 19936, 1: 19876, 2: 19907}, "holds dates"),
+    "months of Spaniards": ([f"{i % 28 + 1} de septiembre de 2024" for i in R], "date", {0: 19967}, "holds dates"),
+    "month and year": ([f"{('Jan', 'Feb', 'March')[i % 3]} {2010 + i % 7}" for i in R], "date", {0: 14610, 1: 15006}, "holds dates"),
+    "month and year, as Excel has them": ([f"{('Jan', 'Feb', 'Mar')[i % 3]}-{10 + i % 7}" for i in R], "date", {0: 14610, 1: 15006}, "holds dates"),
+    "zones by name": ([f"2024-05-{i % 28 + 1:02} 12:00 CET" for i in R], "date", {0: 19844.5}, "holds dates"),
+    "zones by region": ([f"2024-05-{i % 28 + 1:02}T12:00:00+02:00[Europe/Berlin]" for i in R], "date", {0: 19844.5}, "holds dates"),
+    "for ever": ([f"2024-05-{i % 28 + 1:02}" if i % 9 else "9999-12-31" for i in R], "date", {1: 19845}, r"'9999-12-31' \(\d cells\), and else dates from .*--missing-words"),
     "lists": ([f"[{i % 3}, {i % 5}]" for i in R], "string", {0: "[0, 0]"}, "occurs? once"),
 }  # fmt: skip
 
@@ -180,6 +193,61 @@ def test_columns(tmp_path, case):
         assert "x" in table.dropped
     notes = [note for note in table.notes if "'x'" in note]
     assert any(re.search(words, note) for note in notes) if words else not notes, notes
+
+
+def rows_with(cells, head="n,x,t"):
+    return text(head, [f'{n},"{x}",{t}' for n, x, t in zip(X, cells, T, strict=True)])
+
+
+def test_the_later_is_told_by_the_instant(tmp_path):
+    """By the clock, 23:00+09:00 would be later than 22:00-05:00, which is 13 hours after it."""
+    clocks = ("22:00-05:00", "23:00+09:00")  # of an even row, and of the odd one before it
+    cells = [f"2024-{5 + (i + 1) // 2 // 28}-{(i + 1) // 2 % 28 + 1}T{clocks[i % 2]}" for i in R]
+    found = load(tmp_path, rows_with(cells), time="x")
+    assert found.splits["test"].rows.min() > found.splits["validation"].rows.max()
+    assert found.splits["validation"].rows.min() > found.splits["train"].rows.max()
+    cells = [f"2024-05-01T{i % 24:02}:{('30:00 CET', '00:00 EST')[i % 2]}" for i in R]
+    with pytest.raises(UserError, match="several zones .'CET', 'EST'. have no order"):
+        load(tmp_path, rows_with(cells), time="x")
+    with pytest.raises(UserError, match="too few different ones"):
+        load(tmp_path, rows_with([str(2020 + i % 2) for i in R]), time="x")
+
+
+# Cells of a column of weights; words of a note, or of the refusal.
+WEIGHTS = {
+    "of one class": ([str(int(t == "a")) for t in T], "class 'b' have the weight 0"),
+    "one that outweighs all": (["1e9" if i == 1 else "1" for i in R], "count as 1 of equal weight"),
+    "all 0": (["0"] * N, "all rows have 0"),
+    "one below 0": (["-1", *["1"] * (N - 1)], "1 rows have none"),
+    "NaN": (["nan", *["1"] * (N - 1)], "1 rows have none"),
+}
+
+
+@pytest.mark.parametrize("case", WEIGHTS)
+def test_weights(tmp_path, case):
+    cells, words = WEIGHTS[case]
+    if "rows have" in words:
+        with pytest.raises(UserError, match=words):
+            load(tmp_path, rows_with(cells), weight="x")
+        return
+    found = load(tmp_path, rows_with(cells), weight="x", seed=3)
+    assert any(words in note for note in found.notes), found.notes
+
+
+def test_columns_that_divide_the_rows_are_named(tmp_path):
+    split = rows_with(["Train" if i % 3 else "test" for i in R], "n,Split,t")
+    found = load(tmp_path, split)
+    assert "Split" not in found.columns
+    assert any("--split-column 'Split' divides" in note for note in found.notes)
+    assert "Split" in load(tmp_path, split, keep=["Split"]).columns
+    groups = rows_with([("P1", "p1", "P2", "P3")[i % 4] for i in R])
+    found = load(tmp_path, groups, group="x")
+    assert any("groups of column 'x' that differ in case" in note for note in found.notes)
+
+
+def test_accents_in_names_may_be_written_in_two_ways(tmp_path):
+    found = load(tmp_path, text("n,gro\u0308\u00dfe,t", None), target="t", drop=["gr\u00f6\u00dfe"])
+    assert list(found.columns) == ["n"]
 
 
 def test_what_stands_for_a_missing_value_is_named(tmp_path):
