@@ -15,6 +15,7 @@ import inspect
 import json
 import os
 import pathlib
+import re
 import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ import numpy as np
 
 from kapps.data import spec as specs
 from kapps.data.alike import alike_notes
-from kapps.data.delimited import read_delimited, read_names
+from kapps.data.delimited import Delimited, read_delimited, read_names
 from kapps.data.duplicates import duplicate_notes
 from kapps.data.hidden import HIDDEN
 from kapps.data.layout import refuse_datasets
@@ -36,6 +37,12 @@ DOCUMENTS = ("csv", "folder")
 SPLITS = ("train", "validation", "test")
 SHORTEST = 40  # characters of a docstring
 _SHOWN = 5
+_SPLIT_COLUMNS = ("split", "set", "subset", "partition")
+_OWNERS = re.compile(
+    r"(?i)(^|[\W_])(author|user|writer|thread|speaker|patient|subject|customer|session|document|doc)"
+    r"(s|[\W_]|id|\d|$)"
+)
+_FRACTION = re.compile(r"[+-]?[0-9]*[.,][0-9]+")
 _NOT_TEXT = (".png", ".jpg", ".jpeg", ".gif", ".pdf", ".doc", ".docx", ".zip", ".gz")
 
 
@@ -212,13 +219,54 @@ def check_documents(
 def _read_csv(path: pathlib.Path, text: str, target: str, group: str | None) -> _Found:
     table = read_delimited(path)
     columns = {name: table.column(name).to_pylist() for name in {text, target, group} - {None}}
+    notes = [*table.notes, *_notes_on_quantities(target, columns[target])]
+    if group is not None:
+        notes.append(f"all texts with the same '{group}' are in one split")
+        notes += alike_notes(set(columns[group]), f"groups of column '{group}'")
+    else:
+        others = [n for n in table.names if n not in (text, target) and _OWNERS.search(n)]
+        notes += _notes_on_owners(table, others)
+    splits = None
+    for name in (n for n in table.names if n.lower() in _SPLIT_COLUMNS and n not in columns):
+        said = [NAMES.get(cell.lower(), "") for cell in table.column(name).to_pylist()]
+        if "train" in said and all(said) and len(set(said)) > 1:
+            splits = said
+            notes.append(f"column '{name}' divides the texts into train, validation and test")
+            break
     return _Found(
         texts=columns[text],
         classes=columns[target],
         names=[f"row {row}" for row in range(1, len(table) + 1)],
+        splits=splits,
         groups=None if group is None else columns[group],
-        notes=[] if group is None else [f"all texts with the same '{group}' are in one split"],
+        notes=notes,
     )
+
+
+def _notes_on_owners(table: Delimited, names: Sequence[str]) -> list[str]:
+    """Names columns that say whose texts these are, where somebody has several."""
+    notes = []
+    for name in names:
+        cells = table.column(name)
+        distinct = len(cells.unique())
+        if 2 < distinct <= len(cells) / 2:
+            notes.append(
+                f"column '{name}' says whose texts these are ({distinct:,} values): texts of one "
+                f"may be in both train and test; --group '{name}' keeps them together"
+            )
+    return notes
+
+
+def _notes_on_quantities(name: str, classes: Sequence[str]) -> list[str]:
+    """A note on classes that are mostly numbers with a fraction."""
+    said = {text for text in classes if _FRACTION.fullmatch(text.strip())}
+    count = sum(text in said for text in classes)
+    if len(said) < 3 or count <= len(classes) / 2:
+        return []
+    return [
+        f"column '{name}' holds {len(said):,} numbers such as {min(said)!r}: each is a class of "
+        "its own, and their order is lost; to predict a quantity, write ranges as classes"
+    ]
 
 
 def _read_folder(root: pathlib.Path) -> _Found:
