@@ -198,9 +198,10 @@ def _numbers(texts: Sequence[str], asked: str) -> Targets:
         raise UserError(
             f"{len(bad):,} of {len(texts):,} labels are no numbers, such as {bad[0]!r}{hint}"
         )
-    if max(map(abs, values)) > float(np.finfo(np.float32).max):
+    numbers = np.array(values, np.float64)
+    if np.abs(numbers).max() > np.finfo(np.float32).max:
         raise UserError("labels are numbers beyond 3.4e38, which float32 cannot hold")
-    numbers = np.array(values, np.float32)
+    numbers = numbers.astype(np.float32)
     if len(np.unique(numbers)) < 2:
         raise UserError(f"all pictures have the number {texts[0]}: there is nothing to learn")
     notes = []

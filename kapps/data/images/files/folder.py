@@ -4,7 +4,6 @@ import collections
 import hashlib
 import os
 import pathlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -228,7 +227,7 @@ def _check_foreign(root: pathlib.Path | str, listing: Listing) -> None:
             )
 
 
-def _check_broken(root: pathlib.Path | str, listing: Listing, broken: Mapping[str, str]) -> None:
+def _check_broken(root: pathlib.Path | str, listing: Listing, broken: dict[str, str]) -> None:
     """A class whose pictures are all left out as broken would vanish, too."""
     lost = collections.Counter(p.class_name for p in listing.pictures if p.name in broken)
     every = collections.Counter(p.class_name for p in listing.pictures)
