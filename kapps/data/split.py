@@ -15,6 +15,7 @@ NAMES = {
     "train": "train",
     "training": "train",
     "trainset": "train",
+    "trn": "train",
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
@@ -22,6 +23,7 @@ NAMES = {
     "test": "test",
     "testing": "test",
     "testset": "test",
+    "tst": "test",
     "holdout": "test",
 }
 

@@ -71,7 +71,10 @@ def test_test_stays_and_validation_moves_with_the_seed(make_folder, classes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("names", [("train", "validation", "test"), ("Training", "val", "Testing")])
+@pytest.mark.parametrize(
+    "names",
+    [("train", "validation", "test"), ("Training", "val", "Testing"), ("trn", "dev", "tst")],
+)
 def test_splits_above_the_classes(make_folder, classes, names):
     files = {
         f"{split}/{file}": x + i for i, split in enumerate(names) for file, x in classes.items()
