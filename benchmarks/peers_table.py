@@ -188,7 +188,7 @@ def drawings(config: Config) -> dict[str, Any] | None:
     """500 drawings in ten classes: 50 of each of ten folders of openclipart, drawn with a seed."""
     if not config.clipart.is_dir():
         return None
-    folder = config.work / "drawings"
+    folder = config.work / "drawings-pictures"  # the run has the other name
     if not folder.exists():
         random, making = np.random.default_rng(0), folder.with_suffix(".part")
         shutil.rmtree(making, ignore_errors=True)
