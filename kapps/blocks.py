@@ -72,10 +72,11 @@ def dense_bn(
     *,
     normalization: str | None = None,
     activation: str | None = "relu",
+    dense: Callable[..., keras.Layer] = keras.layers.Dense,
     name: str | None = None,
 ) -> keras.KerasTensor:
     """Dense layer, normalization, activation, on `[batch, features]`."""
-    x = keras.layers.Dense(
+    x = dense(
         units,
         use_bias=normalization is None,
         kernel_initializer=kernel_initializer(activation),

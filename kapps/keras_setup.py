@@ -52,6 +52,7 @@ CLASSES = {
         "ZeroPadding",
     ),
     "kapps.models.recurrent": ("Chrono",),
+    "kapps.models.tables.bins": ("PiecewiseLinear",),
     "kapps.models.tables.columns": (
         "CategoryColumn",
         "Columns",
@@ -59,6 +60,7 @@ CLASSES = {
         "ManyCategoriesColumn",
         "NumberColumn",
     ),
+    "kapps.models.tables.members": ("Agree", "Deal", "MembersDense"),
     "kapps.models.series.inception_time": ("MaxOfSteps",),
     "kapps.models.text.classifier": ("PoolWords", "TfidfScores", "WordMask"),
     "kapps.models.text.truncated": ("Memory", "TruncatedBPTT"),

@@ -4,14 +4,15 @@
     python recipes/tabular.py --dataset diabetes
     python recipes/tabular.py --dataset csv:PATH --target COLUMN
 
-    columns -> encoder (standardize, impute, one-hot) -> hidden layers -> logits, or a number
+    columns -> encoder (standardize, impute, one-hot) -> bins -> members -> logits, or a number
 
 Classification or regression, depending on the target. Numbers are standardized, missing ones are
-imputed with the training median, and categories are one-hot encoded, all inside the model
-(keras.utils.FeatureSpace), so the published model takes raw columns by name. The baselines are
-scikit-learn's gradient boosting and a linear model on the same rows: on small tables they are hard
-to beat (arXiv:2207.08815). Run the same command again to resume a killed run, bit for bit, or to
-see the result of a finished one.
+imputed with the training median, and categories are one-hot encoded, all inside the model, so the
+published model takes raw columns by name. The network also reads where a number lies among the
+quantiles of the training rows (arXiv:2203.05556), and is several small ones that agree on an answer
+(after arXiv:2410.24210). The baselines are scikit-learn's gradient boosting and a linear model on
+the same rows: on small tables they are hard to beat (arXiv:2207.08815). Run the same command again
+to resume a killed run, bit for bit, or to see the result of a finished one.
 """
 
 from __future__ import annotations
@@ -65,8 +66,12 @@ class Config(
     """passes over the training rows"""
     batch_size: training.PositiveInt = 32
     """rows per step, over all devices"""
+    bins: training.NonNegativeInt = 16
+    """bins of each number, about, with as many training rows each; 0: the number alone"""
+    members: training.PositiveInt = 8
+    """networks that agree on an answer; each sees other rows in a step, --batch-size of them"""
     units: tuple[training.PositiveInt, ...] = (64, 32)
-    """width of each hidden layer; --units without a number is a linear model"""
+    """width of each hidden layer; --units without a number: none, so that columns add up"""
     activation: str = "relu"
     """activation of the hidden layers"""
     normalization: Literal["none", "batch"] = "none"
@@ -120,6 +125,7 @@ def load(config: Config) -> data.TableData:
 def network(config: Config, table: data.TableData):
     """From raw columns to logits, or to a quantity: an encoder, and the network that is trained."""
     mean, std = table.target_statistics if table.task == "regression" else (0.0, 1.0)
+    bins = data.number_bins(table, config.bins) if config.bins else {}
     return models.tabular_mlp(
         table.columns,
         len(table.class_names),
@@ -127,6 +133,8 @@ def network(config: Config, table: data.TableData):
         activation=config.activation,
         normalization=None if config.normalization == "none" else config.normalization,
         dropout=config.dropout,
+        bins=bins,
+        members=config.members,
         target_mean=mean,
         target_std=std,
     )
@@ -155,7 +163,10 @@ def batches(config: Config, table: data.TableData, model) -> tuple:
     if config.class_weights:
         weights = data.class_weights(table.splits["train"].targets, classes)
 
+    count = len(targets["train"])
+
     def load_rows(rows, seed):
+        rows %= count
         y = one_hot(tf.gather(targets["train"], rows))
         x = tf.gather(encoded["train"], rows)
         factors = [] if weights is None else [(y @ weights[:, None])[:, 0]]
@@ -169,8 +180,9 @@ def batches(config: Config, table: data.TableData, model) -> tuple:
         rows = rows.batch(min(1024, len(rows)))
         return rows.map(lambda x, y, *count: (x, one_hot(y), *count)).prefetch(1)
 
-    count = len(targets["train"])
-    train = data.IndexedBatches(count, config.batch_size, seed=config.seed, load=load_rows)
+    # A batch is dealt to the members, so that each row of the table comes as often as there are.
+    rows, batch = config.members * count, config.members * config.batch_size
+    train = data.IndexedBatches(rows, batch, seed=config.seed, load=load_rows)
     return train, once("validation"), once("train")
 
 
@@ -197,7 +209,7 @@ def fit(config: Config, run: training.Run) -> tuple:
     training.begin_with(trained, config, run, table)
     run.announce(
         table,
-        f"{trained.input_shape[-1]} inputs, units {list(config.units)}: "
+        f"{trained.input_shape[-1]} inputs, {config.members} x units {list(config.units)}: "
         f"{model.count_params():,} parameters, {precision}",
     )
     history = training.fit_with_more(

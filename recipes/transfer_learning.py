@@ -7,11 +7,11 @@
     image -> backbone, trained on ImageNet -> global average pooling -> dropout -> dense -> logits
 
 First a linear probe: only the head learns, on features that are computed once and cached. It begins
-as a logistic regression whose penalty is cross-validated. Then the backbone's last stages are
-fine-tuned, more slowly the nearer they are to the input (Kumar et al. 2022, arXiv:2202.10054;
-Howard and Ruder 2018, arXiv:1801.06146); what is better on validation is kept. EfficientNet-Lite0
-and its ImageNet weights are included, so no network access is needed. Run the same command again to
-resume a killed run, bit for bit, or to see the result of a finished one.
+as a regression with a cross-validated penalty: that is its first epoch. Then the backbone's last
+stages are fine-tuned, more slowly the nearer they are to the input (Kumar et al. 2022,
+arXiv:2202.10054; Howard and Ruder 2018, arXiv:1801.06146); what is best on validation is kept.
+EfficientNet-Lite0 and its ImageNet weights are included, so no network access is needed. Run the
+same command again to resume a killed run, bit for bit, or to see the result of a finished one.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def fit(config: Config, run: training.Run, own: data.OwnAugmentation | None = No
     run.record(learning_rates=training.phase_rates(config, (PROBE, FINE_TUNING)))
     run.announce(images, f"{config.backbone} ({config.weights}): {models.size(model)}, {precision}")
 
-    def train(name, part, examples, **settings):
+    def train(name, part, examples, callbacks=(), **settings):
         epochs, learns = phases[name], examples[0]
         with devices.scope(), training.precision_policy(precision):
             optimizer = training.optimizer_from(
@@ -156,6 +156,7 @@ def fit(config: Config, run: training.Run, own: data.OwnAugmentation | None = No
             clean_train=examples[2],
             monitor=task.monitor,
             mode=task.mode,
+            callbacks=callbacks,
             gradient_flow=name == [phase for phase in names if phase not in more][-1],
         )
 
@@ -167,8 +168,9 @@ def fit(config: Config, run: training.Run, own: data.OwnAugmentation | None = No
                 head = models.transfer.head_of(model)
             features = feature_batches(config, run, images, model, own)
             seen = features[0].features[0]
-            training.begin_with_regression(head, seen, images, config, devices)
-            histories[PROBE] = train(PROBE, head, features)
+            begins = training.begin_with_regression(head, seen, images, config, devices)
+            kept = [training.CountsAsItBegan(head)] if begins else []
+            histories[PROBE] = train(PROBE, head, features, kept)
             models.transfer.set_head(model, head)
         else:
             histories[PROBE] = train(PROBE, model, pixel_batches)

@@ -475,6 +475,23 @@ CASES = [
             ),
         )
     ],
+    # Two bins more, and two networks of each kind.
+    *[
+        Case(
+            name=f"tabular_mlp-members-{name}",
+            builder=models.tabular_mlp,
+            build=lambda classes=classes: models.tabular_mlp(
+                COLUMNS, classes, units=(7,), bins={"age": [20.0, 30.0, 60.0]}, members=2
+            ),
+            inputs=table_rows,
+            output_shape=(classes or 1,),
+            parameters=2 * (dense(2 + 3 + 3 + 2, 7) + dense(7, classes or 1)),
+        )
+        for name, classes in (
+            ("classes", 3),
+            ("regression", 0),
+        )
+    ],
     # A vector for padding, unknown words and each of five words; five units weigh.
     *[
         Case(

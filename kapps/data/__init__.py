@@ -33,6 +33,7 @@ quick_fingerprint(spec) have the files changed? (fast, no TensorFlow)
 folds                   (rest, fold) of K folds, by class, group or time
 load_table(spec, ...)   a table: `TableData`, with what its training part says of each column
 check_target, TABLES    is there such a column; tables that come with scikit-learn (fast)
+number_bins, bin_edges  quantiles of columns of numbers, of the training part
 describe_table, describe_table_text
                         what is in a table, as a dict and to be read
 load_points, load_xor, load_function, PointData

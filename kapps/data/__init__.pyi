@@ -67,6 +67,7 @@ from .spec import (
     parse as parse,
 )
 from .split import folds as folds
+from .tables.bins import bin_edges as bin_edges, number_bins as number_bins
 from .tables.cells import MISSING as MISSING
 from .tables.describing import (
     describe_table as describe_table,

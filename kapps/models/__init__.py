@@ -31,7 +31,7 @@ Networks of one layer (a training step of their own; raw pixels or points in, sc
                       either of them, trained, as a classifier with a logit per class
 
 Tables (raw columns by name in, logits or a quantity out):
-    tabular_mlp       multilayer perceptron behind a FeatureSpace
+    tabular_mlp       multilayer perceptrons on the columns of a table, which they take raw
 
 Autoencoders (a custom training step; raw pixels in, pixels of 0..1 out):
     Autoencoder       the class: losses, corruption, sparsity, anomaly score

@@ -1,6 +1,6 @@
 """The layers that image classifiers share: the input that takes pixels, and the head."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -63,13 +63,22 @@ def hidden_layers(
     activation: str,
     normalization: str | None,
     dropout: float,
+    dense: Callable[..., keras.Layer] = keras.layers.Dense,
 ) -> keras.KerasTensor:
-    """Dense layers "dense1", "dense2", ... on `[batch, features]`, dropout between them."""
+    """Dense layers "dense1", "dense2", ... on `[batch, features]`, dropout between them.
+
+    `dense` is what makes one of them: `(units, use_bias=, kernel_initializer=, name=) -> layer`.
+    """
     for i, n in enumerate(units, start=1):
         if i > 1 and dropout > 0:
             x = keras.layers.Dropout(dropout, name=f"dense{i - 1}_dropout")(x)
         x = blocks.dense_bn(
-            x, n, normalization=normalization, activation=activation, name=f"dense{i}"
+            x,
+            n,
+            normalization=normalization,
+            activation=activation,
+            dense=dense,
+            name=f"dense{i}",
         )
     return x
 

@@ -7,8 +7,8 @@ fit_with_more, more_stages, later  a finished run is trained longer
 picture_task, PictureTask         a class, several labels or a number: loss, metrics, kept epoch
 settle_series, settled            which network of series, and how long it is trained
 begin_with                        the weights of another run's model
-begin_with_regression, logistic_weights
-                                  a head that begins as a cross-validated logistic regression
+begin_with_regression, CountsAsItBegan, logistic_weights, label_weights, number_weights
+                                  a head that begins as a cross-validated regression
 best_epoch, kept_by, CalibratedLoss which epoch's weights are kept
 cached_features, features_by_split, cached_batches, FeatureBatches, feature_directory, gatherer
                                   what a frozen backbone makes of pictures, computed once

@@ -35,8 +35,11 @@ from .fitting.calibrated_loss import CalibratedLoss as CalibratedLoss
 from .fitting.greedy import greedy_pretrain as greedy_pretrain
 from .fitting.kept_epoch import best_epoch as best_epoch, kept_by as kept_by
 from .fitting.linear_probe import (
+    CountsAsItBegan as CountsAsItBegan,
     begin_with_regression as begin_with_regression,
+    label_weights as label_weights,
     logistic_weights as logistic_weights,
+    number_weights as number_weights,
 )
 from .fitting.more_epochs import (
     fit_with_more as fit_with_more,

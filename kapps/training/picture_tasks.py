@@ -64,7 +64,9 @@ def picture_task(images: ImageData, config: Any) -> PictureTask:
             "min",
         )
     # In units of the variance: always answering the mean has a loss of one.
-    return PictureTask("number", "mse", lambda: ["mae"], "val_loss", "min", *_mean_and_std(images))
+    return PictureTask(
+        "number", "mse", lambda: ["mae"], "val_loss", "min", *number_statistics(images)
+    )
 
 
 def picture_targets(images: ImageData) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -79,10 +81,15 @@ def picture_targets(images: ImageData) -> Callable[[tf.Tensor], tf.Tensor]:
         return classification_targets(images.classes)
     if images.kind == "labels":
         return lambda labels: tf.cast(labels, tf.float32)
-    mean, std = _mean_and_std(images)
+    mean, std = number_statistics(images)
     return lambda labels: ((tf.cast(labels, tf.float32) - mean) / std)[:, None]
 
 
-def _mean_and_std(images: ImageData) -> tuple[float, float]:
+def number_statistics(images: ImageData) -> tuple[float, float]:
+    """Mean and deviation of the numbers of the training split.
+
+    Args:
+        images: of a number each.
+    """
     known = images.splits["train"].labels.astype(np.float64)
     return float(known.mean()), float(known.std()) or 1.0

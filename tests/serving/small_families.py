@@ -104,7 +104,13 @@ def points_network():
 
 
 def table_network(classes):
-    return models.tabular_mlp(table_data(()).columns, classes, units=(4,))
+    columns = table_data(()).columns
+    bins = {
+        name: [facts["mean"] - facts["std"], facts["mean"], facts["mean"] + facts["std"]]
+        for name, facts in columns.items()
+        if facts["kind"] == "number"
+    }
+    return models.tabular_mlp(columns, classes, units=(4,), bins=bins, members=2)
 
 
 FAMILIES = {  # model, data, signatures, what the data counts

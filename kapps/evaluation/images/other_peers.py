@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
-import threadpoolctl
 
 from kapps import training
-from kapps.data import folds
 from kapps.evaluation.explanation import Explanation
 from kapps.evaluation.images.peers import peer_features, picture_peers
-from kapps.evaluation.metrics.labels import losses_of
 from kapps.evaluation.peers import R2, Measure, beside_answers, beside_peers
-from kapps.training.fitting.linear_probe import FOLDS, PENALTIES
 
 if TYPE_CHECKING:
     from kapps.data import ImageData
@@ -96,32 +91,8 @@ def label_chances(
         asked: features float [m, f].
         seed: of the folds.
     """
-    from sklearn.linear_model import LogisticRegression
-
-    known, asked = _standardized(known, asked)
-
-    def chances(c, x, truth, of):
-        if len(np.unique(truth)) < 2:
-            return np.full(len(of), truth.mean())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # not converged: as good as it gets in that time
-            model = LogisticRegression(C=c, max_iter=_ITERATIONS, tol=1e-2)
-            return model.fit(x, truth).predict_proba(of)[:, 1]
-
-    even = np.argsort(np.abs(labels.mean(axis=0) - 0.5), kind="stable")[:_CHOSEN_BY]
-
-    def loss(c):
-        total = 0.0
-        for label in even:
-            truth = labels[:, label]
-            for rest, part in folds(truth.astype(int), FOLDS, seed=seed):
-                p = np.clip(chances(c, known[rest], truth[rest], known[part]), 1e-6, 1 - 1e-6)
-                total += float(losses_of(truth[part][:, None], np.log(p / (1 - p))[:, None]).sum())
-        return total
-
-    with threadpoolctl.threadpool_limits(1):
-        best = min(PENALTIES, key=loss) if len(labels) >= 2 * FOLDS else PENALTIES[0]
-        return np.stack([chances(best, known, truth, asked) for truth in labels.T], axis=1)
+    kernel, bias = training.label_weights(known.astype(np.float64), labels, seed=seed)
+    return 1.0 / (1.0 + np.exp(-(asked.astype(np.float64) @ kernel + bias)))
 
 
 def ridge_answers(
@@ -135,17 +106,8 @@ def ridge_answers(
         asked: features float [m, f].
         seed: of nothing; for the same arguments as `label_chances`.
     """
-    from sklearn.linear_model import RidgeCV
-
-    known, asked = _standardized(known.astype(np.float64), asked.astype(np.float64))
-    with threadpoolctl.threadpool_limits(1):
-        return np.asarray(RidgeCV(_RIDGE).fit(known, numbers).predict(asked))
-
-
-def _standardized(known: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    mean, std = known.mean(axis=0), known.std(axis=0)
-    std = np.where(std > 1e-9, std, 1.0)
-    return (known - mean) / std, (asked - mean) / std
+    kernel, bias = training.number_weights(known.astype(np.float64), numbers)
+    return (asked.astype(np.float64) @ kernel + bias)[:, 0]
 
 
 def _average_precision(truth: np.ndarray, answers: np.ndarray) -> float:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from kapps.errors import UserError
 from kapps.models import arguments, heads
+from kapps.models.tables.bins import binned
 from kapps.models.tables.columns import Columns, NumberColumn, embedded
+from kapps.models.tables.members import Agree, Deal, MembersDense
 
 KINDS = {"number": "float32", "string": "string", "integer": "int32"}
 
@@ -24,6 +27,8 @@ def tabular_mlp(
     activation: str = "relu",
     normalization: str | None = None,
     dropout: float = 0.0,
+    bins: Mapping[str, Sequence[float]] | None = None,
+    members: int = 1,
     target_mean: float = 0.0,
     target_std: float = 1.0,
     name: str = "tabular_mlp",
@@ -43,6 +48,10 @@ def tabular_mlp(
         activation: of the hidden layers.
         normalization: "batch" puts a batch normalization before each activation.
         dropout: follows each hidden layer.
+        bins: by name of a column of numbers the edges of its bins, ascending: the network also
+            reads where among them a number lies (`PiecewiseLinear`).
+        members: so many networks that agree on an answer. A batch to train on is dealt to them
+            (`kapps.models.tables.members`).
         target_mean: of the training targets of a regression, in whose units the model answers.
         target_std: of the training targets of a regression.
         name: of the model.
@@ -59,6 +68,9 @@ def tabular_mlp(
     arguments.activation(activation)
     arguments.one_of("normalization", normalization, ("batch", None))
     arguments.rate("dropout", dropout)
+    arguments.integer("members", members)
+    if classes:
+        arguments.integer("classes", classes, minimum=2)
     if not (math.isfinite(target_mean) and 0 < target_std < math.inf):
         raise UserError(
             f"target_mean {target_mean} must be finite, target_std {target_std} positive"
@@ -70,19 +82,28 @@ def tabular_mlp(
     }
     rows = encoder(inputs)
     encoded = keras.Input(rows.shape[1:], name="encoded", dtype="float32")
+    x = binned(embedded(encoded, encoder), encoder, bins or {})
+    dense: Callable[..., keras.Layer] = keras.layers.Dense
+    if members > 1:
+        x = Deal(members, name="deal")(x)
+        dense = functools.partial(MembersDense, members=members)
     x = heads.hidden_layers(
-        embedded(encoded, encoder),
+        x,
         units,
         activation=activation,
         normalization=normalization,
         dropout=dropout,
+        dense=dense,
     )
-    if classes:
-        y = heads.logits(x, classes, dropout)
+    if dropout > 0:
+        x = keras.layers.Dropout(dropout, name="dropout")(x)
+    answer = "logits" if classes else "standardized"
+    if members > 1:
+        y = MembersDense(classes or 1, members, dtype="float32", name="answers")(x)
+        y = Agree(members, bool(classes), name=answer)(y, encoded)
     else:
-        if dropout > 0:
-            x = keras.layers.Dropout(dropout, name="dropout")(x)
-        y = keras.layers.Dense(1, dtype="float32", name="standardized")(x)
+        y = keras.layers.Dense(classes or 1, dtype="float32", name=answer)(x)
+    if not classes:
         y = keras.layers.Rescaling(target_std, target_mean, dtype="float32", name="prediction")(y)
     network = keras.Model(encoded, y, name="network")
     return keras.Model(inputs, network(rows), name=name)

@@ -1,7 +1,8 @@
-"""A linear classifier by convex optimization, its penalty cross-validated: where a probe begins.
+"""A linear model by convex optimization, its penalty cross-validated: where a probe begins.
 
 A head that is trained by gradient steps alone from random weights stops wherever its schedule ends;
-a logistic regression on the same features is at its minimum within a second.
+a regression on the same features is at its minimum within a second. Of classes it is a logistic
+regression, of several labels one for each, of numbers a ridge regression.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ import threadpoolctl
 
 from kapps.data import ImageData, folds
 from kapps.training.distributed.devices import arrays_of_chief
+from kapps.training.picture_tasks import number_statistics
 
 MOST = 2000  # examples that it is fitted to
 PENALTIES = np.logspace(-4, 0, 5)  # C, of features of deviation 1
 FOLDS = 3
+SMALLEST = 0.01  # deviation of a feature, of the median one
+_RIDGE = np.logspace(-2, 5, 15)
+_CHOSEN_BY = 3  # labels: the penalty is that which suits the most even of them
 _ITERATIONS = 200
+_RAREST = 1e-3  # share that is taken of a label that no example has
 _UNSEEN = 5.0  # nats that the logit of a class without examples lies below all others
 
 
@@ -43,18 +49,11 @@ def logistic_weights(
         seed: of the folds.
         balanced: give every class the same share of the loss.
     """
-    from sklearn.linear_model import LogisticRegression
-
-    mean, std = features.mean(axis=0), features.std(axis=0)
-    std = np.where(std > 1e-9, std, 1.0)
+    mean, std = _statistics(features)
     x = (features - mean) / std
 
     def fitted(c, rows):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # not converged: as good as it gets in that time
-            weighting = "balanced" if balanced else None
-            model = LogisticRegression(C=c, max_iter=_ITERATIONS, tol=1e-2, class_weight=weighting)
-            return model.fit(x[rows], labels[rows])
+        return _logistic(c, x[rows], labels[rows], "balanced" if balanced else None)
 
     with threadpoolctl.threadpool_limits(1):
         best, most = PENALTIES[0], -1
@@ -74,34 +73,145 @@ def logistic_weights(
     return kernel, bias
 
 
-def begin_with_regression(
-    head: keras.Model, features: np.ndarray, images: ImageData, config: Any, strategy: Any = None
-) -> None:
-    """Give a head the weights of a logistic regression on the features that it will see.
+def label_weights(
+    features: np.ndarray, labels: np.ndarray, *, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel [f, labels] and bias [labels], float64, of a logistic regression for each label.
 
-    Nothing is done to pictures that have no class, or that begin with another run's weights.
+    All have one penalty, that of the lowest loss in three folds on the three labels that most
+    nearly half of the examples have. A label that all have, or none, has its frequency's logit.
 
     Args:
-        head: features [batch, f] -> logits, its last layer dense.
+        features: float [n, f].
+        labels: 0 and 1 [n, labels].
+        seed: of the folds.
+    """
+    mean, std = _statistics(features)
+    x = (features - mean) / std
+
+    def fitted(c, x, truth):
+        if len(np.unique(truth)) < 2:
+            share = np.clip(truth.mean(), _RAREST, 1 - _RAREST)
+            return np.zeros(x.shape[1]), float(np.log(share / (1 - share)))
+        model = _logistic(c, x, truth, None)
+        return np.asarray(model.coef_[0], np.float64), float(model.intercept_[0])
+
+    even = np.argsort(np.abs(labels.mean(axis=0) - 0.5), kind="stable")[:_CHOSEN_BY]
+
+    def loss(c):
+        total = 0.0
+        for label in even:
+            truth = labels[:, label].astype(int)
+            for rest, part in folds(truth, FOLDS, seed=seed):
+                slopes, offset = fitted(c, x[rest], truth[rest])
+                logits = x[part] @ slopes + offset
+                total += float(np.sum(np.logaddexp(0.0, logits) - truth[part] * logits))
+        return total
+
+    with threadpoolctl.threadpool_limits(1):
+        best = min(PENALTIES, key=loss) if len(labels) >= 2 * FOLDS else PENALTIES[0]
+        found = [fitted(best, x, truth.astype(int)) for truth in labels.T]
+    kernel = np.stack([slopes / std for slopes, _ in found], axis=1)
+    return kernel, np.array([offset for _, offset in found]) - mean @ kernel
+
+
+def number_weights(features: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel [f, 1] and bias [1], float64, of a ridge regression, as `logistic_weights`.
+
+    Its penalty is chosen by leaving out one example at a time.
+
+    Args:
+        features: float [n, f].
+        numbers: what is to be predicted, float [n].
+    """
+    from sklearn.linear_model import RidgeCV
+
+    mean, std = _statistics(features)
+    with threadpoolctl.threadpool_limits(1):
+        model = RidgeCV(_RIDGE).fit((features - mean) / std, numbers)
+    kernel = (np.asarray(model.coef_, np.float64) / std)[:, None]
+    return kernel, np.array([float(model.intercept_)]) - mean @ kernel
+
+
+def begin_with_regression(
+    head: keras.Model, features: np.ndarray, images: ImageData, config: Any, strategy: Any = None
+) -> bool:
+    """Give a head the weights of a regression on the features that it will see.
+
+    Args:
+        head: features [batch, f] -> logits, its last layer dense; of numbers, the standardized one.
         features: of the training split, float32 [n, f].
         images: the data.
-        config: a recipe's flags.
+        config: a recipe's flags; one that begins with another run's weights is left alone.
         strategy: what `training.begin` returned; of several workers the first one's weights count.
+
+    Returns:
+        Whether the head has them now.
     """
-    if images.kind != "classes" or config.start_from:
-        return
+    if config.start_from:
+        return False
     labels = images.splits["train"].labels
     rows = np.arange(len(labels))
     if len(rows) > MOST:
         rows = np.sort(np.random.default_rng(config.seed).choice(rows, MOST, replace=False))
-    if len(np.unique(labels[rows])) < 2:
-        return
-    found = logistic_weights(
-        np.asarray(features[rows], np.float64),
-        labels[rows],
-        images.classes,
-        seed=config.seed,
-        balanced=config.class_weights,
-    )
+    x, known = np.asarray(features[rows], np.float64), labels[rows]
+    if images.kind == "labels":
+        found = label_weights(x, known, seed=config.seed)
+    elif images.kind == "number":
+        mean, std = number_statistics(images)
+        found = number_weights(x, (known - mean) / std)
+    elif len(np.unique(known)) < 2:
+        return False
+    else:
+        found = logistic_weights(
+            x, known, images.classes, seed=config.seed, balanced=config.class_weights
+        )
     weights = [weight.astype(np.float32) for weight in found]
     head.layers[-1].set_weights(arrays_of_chief(strategy, weights))
+    return True
+
+
+class CountsAsItBegan(keras.callbacks.Callback):
+    """The first epoch ends with the weights that it began with, and so has their row.
+
+    What is trained from the minimum of a regression may only get worse. Its beginning is one of the
+    epochs that compete, at the price of the first epoch's steps.
+
+    Args:
+        model: with the weights that it begins with.
+    """
+
+    def __init__(self, model: keras.Model):
+        super().__init__()
+        self._weights = [np.asarray(weight) for weight in model.trainable_variables]
+        self._first = False
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Only the first epoch is undone."""
+        self._first = epoch == 0
+
+    def on_test_begin(self, logs: dict | None = None) -> None:
+        """Before the validation at its end."""
+        if self._first:
+            for variable, value in zip(self.model.trainable_variables, self._weights, strict=True):
+                variable.assign(value)
+
+
+def _logistic(c: float, x: np.ndarray, labels: np.ndarray, weighting: str | None) -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # not converged: as good as it gets in that time
+        model = LogisticRegression(C=c, max_iter=_ITERATIONS, tol=1e-2, class_weight=weighting)
+        return model.fit(x, labels)
+
+
+def _statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of each feature, the latter no smaller than a part of the usual one.
+
+    A feature that is the same but for rounding in all examples would be blown up to that of the
+    others, and its slope with it: a picture that has another value there would be decided by it.
+    """
+    mean, std = features.mean(axis=0), features.std(axis=0)
+    usual = float(np.median(std[std > 0])) if (std > 0).any() else 1.0
+    return mean, np.maximum(std, SMALLEST * usual)

@@ -73,6 +73,7 @@ SPACES = {
         DROPOUT,
         OPTIMIZER,
         choice("units", "32", "64,32", "128,64", "128,128,64"),
+        choice("bins", 0, 16, 48, default=16),
         choice("normalization", "none", "batch"),
     ],
     "sequence_classifier": [RATE, BATCH | {"default": 64}, DROPOUT],
