@@ -209,7 +209,9 @@ def _read_by_arrow(path: pathlib.Path, head: _Head) -> tuple[pyarrow.Array, ...]
         table = arrow_csv.read_csv(
             pa.BufferReader(buffer),
             # The first line is read as a row, and left out below: it may hold line ends.
-            read_options=arrow_csv.ReadOptions(column_names=columns, block_size=_block(content, quoted)),
+            read_options=arrow_csv.ReadOptions(
+                column_names=columns, block_size=_block(content, quoted)
+            ),
             parse_options=arrow_csv.ParseOptions(
                 delimiter=head.delimiter, newlines_in_values=quoted
             ),

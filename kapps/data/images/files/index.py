@@ -33,13 +33,15 @@ import filelock
 import numpy as np
 
 from kapps import files
-from kapps.data.images.files.headers import Header, measure
+from kapps.data.images.files.formats import sniff
+from kapps.data.images.files.headers import Header, measure, plain_header, shared_header
 from kapps.data.images.files.listing import START, Picture, read_start, without_collections
 from kapps.data.shards import patterns
 from kapps.data.spec import Spec, parse
 from kapps.errors import UserError
 
 SETTLED = 2 * 10**9  # ns without a change; some file systems count time in steps of two seconds
+_LOOKED_AT = 1024  # first bytes of a file, which tell the size of most pictures
 _NEVER = (0, 0, 0)
 
 Reader = Callable[[np.ndarray], list[bytes]]  # row numbers -> contents of pictures
@@ -113,8 +115,11 @@ class FolderIndex:
         return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
     def look(self, path: str, stamp: tuple[int, int, int]) -> Entry:
-        """What a first look at a file tells."""
-        return Entry(stamp, read_start(path))
+        """What a first look at a file tells: often the size of the picture, too."""
+        begin = read_start(path, _LOOKED_AT)
+        start = begin[:START]
+        header = plain_header(begin, sniff(start))
+        return Entry(stamp, start, header is not None, header)
 
     def read(self, path: str) -> bytes:
         """The content of a picture.
@@ -371,7 +376,7 @@ def _read(path: pathlib.Path, version: bytes) -> dict[str, Entry]:
                 tuple(stamp),
                 starts[row * START : row * START + size],
                 bool(measured),
-                Header(height, width, bool(grey), frames) if height else None,
+                shared_header(height, width, bool(grey), frames) if height else None,
                 highest,
                 digests[row * 32 : row * 32 + 32] if decoded else b"",
                 failures.get(row, ""),

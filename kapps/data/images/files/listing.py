@@ -4,6 +4,7 @@ Only names and the first bytes of the files are read here; no TensorFlow.
 """
 
 import contextlib
+import functools
 import gc
 import os
 import pathlib
@@ -19,6 +20,7 @@ from kapps.data.images.files.labels import METADATA, Labeller, by_metadata
 from kapps.data.split import NAMES
 from kapps.errors import UserError
 
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 START = 32  # bytes of a file by which its format is told
 _TOOLS = {".ipynb_checkpoints", ".git", ".cache", ".thumbnails", ".trash", ".picasaoriginals"}
 # Parts of a dataset that show the same things: none of them is a class.
@@ -85,10 +87,13 @@ def without_collections() -> Iterator[None]:
             gc.enable()
 
 
-def read_start(path: str | os.PathLike) -> bytes:
+def read_start(path: str | os.PathLike, count: int = START) -> bytes:
     """The first bytes of a file, by which its format is told."""
-    with open(path, "rb", buffering=0) as file:
-        return file.read(START)
+    file = os.open(path, _READ)  # a third of the time that `open` takes
+    try:
+        return os.read(file, count)
+    finally:
+        os.close(file)
 
 
 @without_collections()
@@ -393,7 +398,8 @@ def classify(start: bytes, suffix: str, file: str | BinaryIO) -> tuple[str | Non
         suffix: of its name.
         file: its path, or its content.
     """
-    kind, foreign = formats.sniff(start), formats.foreign(start, suffix)
+    kind = formats.sniff(start)
+    foreign = None if kind else formats.foreign(start, suffix)
     if kind and not transcoding.reads(kind):
         kind, foreign = None, kind
     bits = start[24] if kind == "PNG" and len(start) > 24 else 8
@@ -447,10 +453,15 @@ def _scan(folder: pathlib.Path) -> tuple[list[str], list[str]]:
 
 def _name(path: str | pathlib.Path, root: pathlib.Path) -> str:
     """The name of what lies below `root`, with slashes."""
-    name = str(path) if str(root) == "." else str(path).removeprefix(os.path.join(root, ""))
-    return _text(name.replace(os.sep, "/"))
+    return _text(str(path).removeprefix(_prefix(root)).replace(os.sep, "/"))
+
+
+@functools.lru_cache(maxsize=8)
+def _prefix(root: pathlib.Path) -> str:
+    """Of the paths of all that lies below a folder."""
+    return "" if str(root) == "." else os.path.join(root, "")
 
 
 def _text(name: str) -> str:
     # File names are bytes; those that are not UTF-8 could be neither printed nor written as JSON.
-    return os.fsencode(name).decode("utf-8", "replace")
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "replace")
