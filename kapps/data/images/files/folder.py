@@ -78,7 +78,7 @@ def read_folder(
             where they are to be kept.
     """
     with folder_index(root, cache, needed=place == "disk") as index:
-        listing = list_folder(root, label_of, index.start, target_kind)
+        listing = list_folder(root, label_of, index.start, target_kind, index.expect)
         return read_listed(
             root,
             listing,

@@ -6,6 +6,7 @@ Only names and the first bytes of the files are read here; no TensorFlow.
 import contextlib
 import functools
 import gc
+import itertools
 import os
 import pathlib
 import re
@@ -17,11 +18,11 @@ from typing import BinaryIO
 from kapps.data.hidden import HIDDEN
 from kapps.data.images.files import formats, transcoding
 from kapps.data.images.files.labels import METADATA, Labeller, by_metadata
+from kapps.data.images.files.starts import Start, read_start
 from kapps.data.split import NAMES
 from kapps.errors import UserError
 
-_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
-START = 32  # bytes of a file by which its format is told
+_AHEAD = 256  # files that the system may read while others are looked at
 _TOOLS = {".ipynb_checkpoints", ".git", ".cache", ".thumbnails", ".trash", ".picasaoriginals"}
 # Parts of a dataset that show the same things: none of them is a class.
 _PARTS = {"images", "imgs", "image", "img", "jpegimages", "pictures", "photos", "masks", "mask"}
@@ -29,7 +30,7 @@ _PARTS |= {"labels", "label", "annotations", "annotation", "segmentation", "segm
 _PARTS |= {"segmentations", "ground_truth", "groundtruth", "gt", "bboxes", "depth"}
 
 
-Start = Callable[[str], bytes]  # path of a file -> its first bytes; raises OSError
+Expect = Callable[[list[str]], None]  # paths of files that are going to be looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +88,13 @@ def without_collections() -> Iterator[None]:
             gc.enable()
 
 
-def read_start(path: str | os.PathLike, count: int = START) -> bytes:
-    """The first bytes of a file, by which its format is told."""
-    file = os.open(path, _READ)  # a third of the time that `open` takes
-    try:
-        return os.read(file, count)
-    finally:
-        os.close(file)
-
-
 @without_collections()
 def list_folder(
     root: pathlib.Path,
     label_of: Labeller | None = None,
     start_of: Start = read_start,
     kind: str = "classes",
+    expect: Expect | None = None,
 ) -> Listing:
     """Lists the pictures below `root`: a folder per class, perhaps under train/, val/ and test/.
 
@@ -116,6 +109,7 @@ def list_folder(
             metadata.csv, where there is one with classes, or else the folders.
         start_of: gives the first bytes of a file, from where they are known.
         kind: of targets that is asked for, see `targets.targets_of`.
+        expect: is told which files are going to be looked at.
 
     Raises:
         UserError: there is val/ or test/ without train/.
@@ -124,7 +118,7 @@ def list_folder(
     label_of = label_of or by_metadata(root, _entries(root)[0], kind)
     if label_of is not None:
         listing.labelled = True
-        _list_labelled(root, label_of, listing, start_of)
+        _list_labelled(root, label_of, listing, start_of, expect)
         return listing
     for split, folder in _split_folders(root, listing):
         folders, files = _entries(folder)
@@ -134,7 +128,7 @@ def list_folder(
             _note_alike(folders, listing)
         for class_folder in folders:
             for own_split, top in below.get(class_folder, [(split, class_folder)]):
-                _list_class(top, class_folder, own_split, root, listing, start_of)
+                _list_class(top, class_folder, own_split, root, listing, start_of, expect)
         listing.splits += dict.fromkeys(s for found in below.values() for s, _ in found if s)
     _note_hidden(root, listing)
     # By the parts of the name: the order is the same on every file system.
@@ -293,6 +287,7 @@ def _list_class(
     root: pathlib.Path,
     listing: Listing,
     start_of: Start,
+    expect: Expect | None,
 ) -> None:
     """Lists the pictures of a class in one split; `named` is the folder that has its name."""
     # One name for the two ways in which file systems write an accented letter.
@@ -303,14 +298,18 @@ def _list_class(
     if str(real) in {str(path) for path in _above(root)}:
         listing.notes.append(f"{_name(folder, root)} is a link to a folder above: left out")
         return
-    for path in _walk(folder, above, listing, root):
+    for path in _expected(_walk(folder, above, listing, root), expect):
         _list_file(path, class_name, split, root, listing, start_of)
     if len(listing.pictures) == before:
         listing.empty.append(_name(folder, root))
 
 
 def _list_labelled(
-    root: pathlib.Path, label_of: Labeller, listing: Listing, start_of: Start
+    root: pathlib.Path,
+    label_of: Labeller,
+    listing: Listing,
+    start_of: Start,
+    expect: Expect | None,
 ) -> None:
     """Pictures whose class something else says than their folder."""
     folders, _ = _entries(root)
@@ -324,7 +323,7 @@ def _list_labelled(
         listing.splits[:] = by_row
         splits = {}
     unknown, above = [], {str(path) for path in _above(root)} - {os.path.realpath(root)}
-    for path in _walk(root, above, listing, root):
+    for path in _expected(_walk(root, above, listing, root), expect):
         name = _name(path, root)
         if os.path.basename(name) in METADATA:
             continue
@@ -431,6 +430,14 @@ def _walk(
         yield top + name
     for name in folders:
         yield from _walk(folder / name, visited, listing, root)
+
+
+def _expected(paths: Iterator[str], expect: Expect | None) -> Iterator[str]:
+    """The same paths, each told to `expect` some time before."""
+    while some := list(itertools.islice(paths, _AHEAD)):
+        if expect is not None:
+            expect(some)
+        yield from some
 
 
 def _entries(folder: pathlib.Path) -> tuple[list[pathlib.Path], list[pathlib.Path]]:

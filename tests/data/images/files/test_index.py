@@ -77,7 +77,8 @@ def test_every_place_gives_the_same(folder, cache, decodings):
 def test_a_second_start_decodes_nothing_and_opens_no_picture(folder, cache, decodings, monkeypatch):
     first = data.load(f"folder:{folder}", decoded="disk")
     decodings[0] = 0
-    monkeypatch.setattr(index, "read_start", lambda path: pytest.fail(f"{path} was opened"))
+    for name in ("read_start", "read_ahead"):
+        monkeypatch.setattr(index, name, lambda path, _: pytest.fail(f"{path} was opened"))
     monkeypatch.setattr(index, "measure", lambda pictures: [pytest.fail(str(p)) for p in pictures])
     monkeypatch.setattr(index.FolderIndex, "read", lambda _, path: pytest.fail(f"{path} was read"))
     again = data.load(f"folder:{folder}", decoded="disk")
