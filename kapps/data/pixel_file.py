@@ -26,7 +26,7 @@ from kapps import files
 from kapps.errors import UserError
 
 DIGEST = 32  # bytes
-_PAUSE, _STEP = 0.05, 2**24  # seconds and bytes after which the disk is asked to write
+_PAUSE, _STEP = 0.02, 2**22  # seconds and bytes after which the disk is asked to write
 Put = Callable[[int, np.ndarray], None]
 # Nobody writes to the mapping. Without this flag Linux would count its size as memory that may be
 # written, and refuse a file larger than the memory of the machine. Python names it from 3.13 on.
