@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable
 
 START = 32  # bytes of a file by which its format is told
-_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+# A pipe that nobody writes to would keep us waiting.
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 Start = Callable[[str], bytes]  # path of a file -> its first bytes; raises OSError
 
