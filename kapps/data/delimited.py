@@ -49,6 +49,7 @@ _FOREIGN = {
 }
 # Not any "<": some columns are called <DATE>.
 _MARKUP = re.compile(rb"(?i)\s*<(!doctype|!--|\?xml|html|head|body|table|svg|div)")
+_BLANKS = b" \t\v\f\x1c\x1d\x1e\x1f"  # what is trimmed of ASCII, but for the ends of lines
 _EXCEL = re.compile(r"sep=(.)\s*$", re.IGNORECASE)  # how Excel is told the separator
 _BLANK_BEFORE_QUOTE = re.compile(rb'(?:\A|[,;\t|\r\n]|\xef\xbb\xbf) +"')
 _BLANK_BEHIND_QUOTE = re.compile(r'" +(?=[,;\t|\r\n]|$)')
@@ -202,7 +203,10 @@ def _read_by_arrow(path: pathlib.Path, head: _Head) -> tuple[pyarrow.Array, ...]
             content = content.decode("utf-16").encode()
     if b"\0" in content:
         raise UserError(f"'{path}' has zero bytes: it is no text; save it as CSV in UTF-8")
-    if len(head.delimiter.encode()) > 1 or _BLANK_BEFORE_QUOTE.search(content):
+    quoted = b'"' in content
+    # The plain search first: the pattern goes through 100 MB a second, and few files have quotes.
+    blank_first = b' "' in content and _BLANK_BEFORE_QUOTE.search(content)
+    if len(head.delimiter.encode()) > 1 or blank_first:
         return None
     quotes = content.count(b'"')
     if quotes % 2 or (quotes and _ODD_QUOTE.search(content)):
@@ -215,9 +219,11 @@ def _read_by_arrow(path: pathlib.Path, head: _Head) -> tuple[pyarrow.Array, ...]
         table = arrow_csv.read_csv(
             pa.BufferReader(buffer),
             # The first line is read as a row, and left out below: it may hold line ends.
-            read_options=arrow_csv.ReadOptions(column_names=columns, block_size=_block(content)),
+            read_options=arrow_csv.ReadOptions(
+                column_names=columns, block_size=_block(content, quoted)
+            ),
             parse_options=arrow_csv.ParseOptions(
-                delimiter=head.delimiter, newlines_in_values=b'"' in content
+                delimiter=head.delimiter, newlines_in_values=quoted
             ),
             convert_options=arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False
@@ -230,7 +236,7 @@ def _read_by_arrow(path: pathlib.Path, head: _Head) -> tuple[pyarrow.Array, ...]
     if _names_of([column[0].as_py() for column in table.columns]) != head.names:
         return None
     cells = [column.slice(1).combine_chunks() for column in table.columns]
-    trim = _trim(content)
+    trim = _trim(content, quoted, head.delimiter)
     cells = [trim(column) for column in cells]
     unnamed = cells[len(head.names) :]
     if any(compute.any(compute.not_equal(column, "")).as_py() for column in unnamed):
@@ -238,25 +244,42 @@ def _read_by_arrow(path: pathlib.Path, head: _Head) -> tuple[pyarrow.Array, ...]
     return tuple(cells[: len(head.names)])
 
 
-def _trim(content: bytes):
-    """A function that takes away what surrounds a cell: blanks, what has no width, `="..."`."""
+def _trim(content: bytes, quoted: bool = True, delimiter: str = ","):
+    """A function that takes away what surrounds a cell: blanks, what has no width, `="..."`.
+
+    Args:
+        content: of the file; what is nowhere in it surrounds no cell.
+        quoted: whether there are quotes in it.
+        delimiter: of cells, which is in none that is not quoted.
+    """
     from pyarrow import compute
 
-    invisible = any(character.encode() in content[3:] for character in _INVISIBLE)
-    formulas = b'="' in content  # so that Excel keeps 0012 as it is
+    plain = content.isascii()
+    invisible = not plain and any(content.find(each.encode(), 3) >= 0 for each in _INVISIBLE)
+    formulas = quoted and b'="' in content  # so that Excel keeps 0012 as it is
+    blanks = _BLANKS + b"\r\n" if quoted else _BLANKS.replace(delimiter.encode(), b"")
+    found = [blank for blank in map(bytes, zip(blanks)) if blank in content]
 
     def trim(cells):
         if invisible:
             cells = compute.utf8_trim(cells, _INVISIBLE)
-        cells = compute.utf8_trim_whitespace(cells)
+        if not plain or (found and _any_in(cells, found)):
+            cells = compute.utf8_trim_whitespace(cells)
         return compute.replace_substring_regex(cells, '^="(.*)"$', r"\1") if formulas else cells
 
     return trim
 
 
-def _block(content: bytes) -> int:
+def _any_in(cells: pyarrow.Array, found: Sequence[bytes]) -> bool:
+    """Whether the text of a column has one of these in it; perhaps so, if it is part of a table."""
+    text = cells.buffers()[2]
+    content = b"" if text is None else text.to_pybytes()
+    return any(each in content for each in found)
+
+
+def _block(content: bytes, quoted: bool) -> int:
     """A row must fit into a block; small blocks keep the cores busy."""
-    return max(1 << 20, min(len(content) + 1, 1 << 26) if b'"' in content else 1 << 20)
+    return max(1 << 20, min(len(content) + 1, 1 << 26) if quoted else 1 << 20)
 
 
 def _read_by_python(path: pathlib.Path, head: _Head) -> tuple[pyarrow.Array, ...]:

@@ -122,9 +122,7 @@ class IndexedBatches:
             start: step of the first epoch to begin at.
         """
         batches = self._steps(first, last, start).map(
-            lambda step, rows: self._load(rows, self._key(step, 1)),
-            num_parallel_calls=AUTOTUNE,
-            deterministic=True,
+            self._load, num_parallel_calls=AUTOTUNE, deterministic=True
         )
         # flat_map hides the count from Keras, which needs it for its progress bar.
         count = (last - first) * self.steps - start
@@ -146,14 +144,16 @@ class IndexedBatches:
         if load is None:
             raise ValueError("these batches are made as a whole")
 
-        def of_replica(step, rows, replica):
+        def of_replica(rows, key, replica):
             part = Part(self.batch_size, count, replica * count, self._before)
             own = rows if part.rows is None else tf.gather(rows, part.rows)
-            return load(own, self._key(step, 1), part)
+            return load(own, key, part)
 
         parts = self._steps(first, last, start).flat_map(
-            lambda step, rows: tf.data.Dataset.range(replicas.start, replicas.stop).map(
-                lambda replica: (step, rows, replica)
+            _as_written(
+                lambda rows, key: tf.data.Dataset.range(replicas.start, replicas.stop).map(
+                    _as_written(lambda replica: (rows, key, replica))
+                )
             )
         )
         parts = parts.map(of_replica, num_parallel_calls=AUTOTUNE, deterministic=True)
@@ -161,7 +161,7 @@ class IndexedBatches:
         return parts.apply(tf.data.experimental.assert_cardinality(total)).prefetch(AUTOTUNE)
 
     def _steps(self, first: int, last: int, start: int) -> tf.data.Dataset:
-        """(number of the step, rows int64 [b]) of each step."""
+        """(rows int64 [b], seed int32 [2]) of each step."""
 
         def steps_of_epoch(epoch):
             order = tf.random.experimental.stateless_shuffle(
@@ -171,7 +171,7 @@ class IndexedBatches:
             steps = tf.data.Dataset.range(begin, self.steps)
 
             def rows_of_step(step):
-                return epoch * self.steps + step, self._slice(order, step)
+                return self._slice(order, step), self._key(epoch * self.steps + step, 1)
 
             return steps.map(_as_written(rows_of_step))
 
@@ -243,14 +243,19 @@ class TrainingBatches(IndexedBatches):
     ):
         drawn = np.random.default_rng(seed).random(len(split)) < 0.5 if alternate_flips else None
 
-        def load(rows, key, *part):
+        @_as_written
+        def read(rows, key):
             labels = label_tensor(split.labels)
             images = split.images(rows)
             if drawn is not None:
                 odd = tf.cast(key[1] // self.steps % 2, tf.bool)
                 mirrored = tf.gather(tf.constant(drawn), rows) ^ odd
                 images = tf.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
-            return prepare(images, tf.gather(labels, rows), key, *part)
+            return images, tf.gather(labels, rows)
+
+        def load(rows, key, *part):  # rewritten, as what the user gives may need it
+            images, labels = read(rows, key)
+            return prepare(images, labels, key, *part)
 
         def load_part(rows, key, part):
             batch = load(rows, key, part)

@@ -7,6 +7,7 @@ before the first row is decoded: writing to a mapping of a full disk ends the pr
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import mmap
@@ -15,7 +16,7 @@ import pathlib
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -25,6 +26,7 @@ from kapps import files
 from kapps.errors import UserError
 
 DIGEST = 32  # bytes
+_PAUSE, _STEP = 0.02, 2**22  # seconds and bytes after which the disk is asked to write
 Put = Callable[[int, np.ndarray], None]
 # Nobody writes to the mapping. Without this flag Linux would count its size as memory that may be
 # written, and refuse a file larger than the memory of the machine. Python names it from 3.13 on.
@@ -54,17 +56,21 @@ def write_pixels(
     for left in path.parent.glob(f".{path.name}.*.tmp"):  # of a process that was killed
         left.unlink(missing_ok=True)
     rows, size = shape[0], math.prod(shape[1:])
-    needed, lock = rows * size + DIGEST, threading.Lock()
+    needed, lock, written = rows * size + DIGEST, threading.Lock(), 0
 
     def write(file):
         _allocate(file, needed)
 
         def put(row, pictures):
+            nonlocal written
+            pixels = np.ascontiguousarray(pictures, np.uint8)
             with lock:
                 file.seek(row * size)
-                file.write(np.ascontiguousarray(pictures, np.uint8).data)
+                file.write(pixels.data)
+                written += pixels.size
 
-        digest = fill(put)
+        with _flushing(file, lambda: written):
+            digest = fill(put)
         file.seek(rows * size)
         file.write(digest)
 
@@ -78,6 +84,42 @@ def write_pixels(
             f"the decoded pictures take {files.in_words(needed)}, and '{path.parent}' has "
             f"{files.in_words(free)} free: {instead}"
         ) from error
+
+
+@contextlib.contextmanager
+def _flushing(file: BinaryIO, written: Callable[[], int]) -> Iterator[None]:
+    """Has the disk write what is there while the rest is made, so that little is left at the end.
+
+    Args:
+        file: to be flushed.
+        written: bytes so far.
+
+    Raises:
+        OSError: it could not be written; the system says so once.
+    """
+    flush = getattr(os, "fdatasync", os.fsync)
+    ended, errors = threading.Event(), []
+
+    def work():
+        done = 0
+        while not ended.wait(_PAUSE):
+            if (now := written()) >= done + _STEP:
+                done = now
+                try:
+                    flush(file.fileno())
+                except OSError as error:
+                    errors.append(error)
+                    return
+
+    flusher = threading.Thread(target=work, daemon=True)
+    flusher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        flusher.join()
+    if errors:
+        raise errors[0]
 
 
 def open_pixels(path: pathlib.Path, shape: tuple[int, ...]) -> tuple[tf.Tensor, bytes] | None:

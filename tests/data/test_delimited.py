@@ -26,6 +26,18 @@ def test_delimiters_quotes_and_marks(tmp_path, delimiter):
     assert read_names(tmp_path / "table.csv") == table.names
 
 
+@pytest.mark.parametrize("blank", [" ", "\t", "\v", "\f", "\x1c", "\x1f", "\u00a0", "\u200b"])
+def test_blanks_around_cells_are_taken_away_wherever_they_are(tmp_path, blank):
+    rows = "".join(f"{i},{blank * (i == 500)}x y{blank * (i == 700)},z\n" for i in range(1000))
+    table = read_delimited(write(tmp_path, f"a,b,c\n{rows}"))
+    assert table.columns == ([str(i) for i in range(1000)], ["x y"] * 1000, ["z"] * 1000)
+
+
+def test_ends_of_lines_at_the_ends_of_quoted_cells_are_taken_away(tmp_path):
+    table = read_delimited(write(tmp_path, 'a,b\n"x\n",1\n"\r\ny",2\n'))
+    assert table.columns == (["x", "y"], ["1", "2"])
+
+
 def test_commas_in_prices_do_not_make_columns(tmp_path):
     table = read_delimited(write(tmp_path, "price;size\n1,5;2\n2,5;3\n"))
     assert table.names == ("price", "size") and table.columns[0] == ["1,5", "2,5"]

@@ -63,6 +63,20 @@ def test_augmentation_seeds_never_repeat_and_follow_the_seed():
     assert not set(keys) & set(other)
 
 
+def test_what_prepares_a_batch_may_ask_of_tensors():
+    """It is rewritten (AutoGraph), although what is around it is not."""
+
+    def prepare(images, labels, seed):
+        if labels[0] % 2 == 0:
+            labels = -labels
+        return images, labels
+
+    made = TrainingBatches(numbered(50), 8, prepare=prepare)
+    plain = TrainingBatches(numbered(50), 8, prepare=lambda images, labels, seed: (images, labels))
+    for (_, found), (_, own) in zip(made.dataset(0, 1), plain.dataset(0, 1), strict=True):
+        np.testing.assert_array_equal(found, own if own[0] % 2 else -own)
+
+
 def test_seed_moves_the_order():
     assert rows(batches(seed=0).dataset(0, 1)) != rows(batches(seed=1).dataset(0, 1))
 

@@ -1,17 +1,21 @@
 """Decoded images in a file that is mapped into memory."""
 
+import errno
+import os
 import pathlib
 import sys
+import threading
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from kapps.data import pixel_file
 from kapps.data.pipeline import without_autotune
 from kapps.data.pixel_file import open_pixels, write_pixels
 from kapps.data.rows import rows_of
 
-SHAPE = (2000, 64, 64, 3)  # 23 MiB
+SHAPE = (6000, 64, 64, 3)  # 70 MiB: what threads take for themselves is far less
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
 
 
@@ -54,6 +58,26 @@ def test_what_was_written_is_read(tmp_path):
     assert digest == b"d" * 32
     assert open_pixels(path, (4, 3, 2, 1)) is None
     assert open_pixels(tmp_path / "b.pixels", shape) is None
+
+
+def test_a_disk_that_fails_while_it_is_asked_to_write_ahead_is_said(tmp_path, monkeypatch):
+    """The system says so once, and the flush at the end would not hear of it."""
+
+    def fails(file):
+        failed.set()
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def fill(put):
+        put(0, np.zeros((5, 3, 2, 1), np.uint8))
+        assert failed.wait(60)
+        return b"d" * 32
+
+    failed = threading.Event()
+    monkeypatch.setattr(pixel_file, "_STEP", 1)
+    monkeypatch.setattr(os, "fdatasync", fails, raising=False)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        write_pixels(tmp_path / "a.pixels", (5, 3, 2, 1), fill, "make room")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_open_file_keeps_its_images_when_another_takes_its_place(tmp_path):

@@ -94,50 +94,62 @@ def _twins(
     split: Split, rows: range, other: Split, brightness: float, share: float
 ) -> Iterator[NearDuplicate]:
     """Twins of some pictures of a split, all of whose thumbnails are in memory."""
-    asked = _thumbnails(split, rows)
-    level = asked.mean(axis=1)
-    asked_shape = asked - level[:, None]
-    nearest = np.zeros(len(asked), np.int64)
-    least = np.full(len(asked), np.inf, np.float32)
+    shapes, level, contrast = _described(split, rows)
+    nearest = np.zeros(len(shapes), np.int64)
+    least = np.full(len(shapes), np.inf, np.float32)
     for begin in range(0, len(other), _BLOCK):
-        known = _thumbnails(other, range(begin, min(begin + _BLOCK, len(other))))
-        centred = known - known.mean(axis=1)[:, None]
+        centred = _thumbnails(other, range(begin, min(begin + _BLOCK, len(other))))
+        centred -= centred.mean(axis=1)[:, None]
         norms = np.einsum("ij,ij->i", centred, centred)
-        for at in range(0, len(asked), _CHUNK):
+        for at in range(0, len(shapes), _CHUNK):
             part = slice(at, at + _CHUNK)
             # |a - b|^2 without its term of a, which does not move the minimum.
-            apart = norms - 2 * (asked_shape[part] @ centred.T)
+            apart = norms - 2 * (shapes[part] @ centred.T)
             here = np.argmin(apart, axis=1)
             value = apart[np.arange(len(here)), here]
             better = value < least[part]
             least[part] = np.where(better, value, least[part])
             nearest[part] = np.where(better, begin + here, nearest[part])
-    contrast = asked.reshape(len(asked), SIDE * SIDE, -1).std(axis=1).mean(axis=1)
     limit = share * contrast + 0.5
-    norms = np.einsum("ij,ij->i", asked_shape, asked_shape)
+    norms = np.einsum("ij,ij->i", shapes, shapes)
     # What may be a twin is compared exactly: the difference of large numbers above is not exact.
-    perhaps = np.flatnonzero(least + norms <= asked.shape[1] * np.square(limit + 1.0))
+    perhaps = np.flatnonzero(least + norms <= shapes.shape[1] * np.square(limit + 1.0))
     for at in range(0, len(perhaps), _CHUNK):
         chosen = perhaps[at : at + _CHUNK]
-        twins = _thumbnails(other, nearest[chosen])
+        asked, twins = _thumbnails(split, rows[0] + chosen), _thumbnails(other, nearest[chosen])
         twin_level = twins.mean(axis=1)
-        rest = asked_shape[chosen] - (twins - twin_level[:, None])
+        rest = shapes[chosen] - (twins - twin_level[:, None])
         rest = np.sqrt(np.mean(np.square(rest), axis=1))
         apart = np.abs(level[chosen] - twin_level)
         alike = apart <= np.minimum(brightness, contrast[chosen] + 0.5)
-        difference = np.sqrt(np.mean(np.square(asked[chosen] - twins), axis=1))
+        difference = np.sqrt(np.mean(np.square(asked - twins), axis=1))
         for i in np.flatnonzero(alike & (rest <= limit[chosen])):
             row = int(chosen[i])
             yield NearDuplicate(rows[row], int(nearest[row]), float(difference[i]))
 
 
+def _described(split: Split, rows: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Thumbnails less their mean [n, 16 * 16 * channels], these means [n], and contrasts [n]."""
+    shapes, level, contrast = None, np.empty(len(rows), np.float32), np.empty(len(rows), np.float32)
+    for at in range(0, len(rows), _CHUNK):
+        part = slice(at, at + _CHUNK)
+        found = _thumbnails(split, rows[part])
+        shapes = np.empty((len(rows), found.shape[1]), np.float32) if shapes is None else shapes
+        level[part] = found.mean(axis=1)
+        contrast[part] = found.reshape(len(found), SIDE * SIDE, -1).std(axis=1).mean(axis=1)
+        np.subtract(found, level[part, None], out=shapes[part])
+    return np.empty((0, 0), np.float32) if shapes is None else shapes, level, contrast
+
+
 def _thumbnails(split: Split, rows: range | np.ndarray) -> np.ndarray:
     """float32 [n, 16 * 16 * channels], 0..255."""
-    parts = [
-        tf.image.resize(split.take(rows[i : i + _CHUNK]), (SIDE, SIDE), "area").numpy()
-        for i in range(0, len(rows), _CHUNK)
-    ]
-    return np.concatenate(parts).reshape(len(rows), -1)
+    found = np.empty((len(rows), 0), np.float32)
+    for i in range(0, len(rows), _CHUNK):
+        part = tf.image.resize(split.take(rows[i : i + _CHUNK]), (SIDE, SIDE), "area").numpy()
+        if not i:  # all at once, and no copy of all parts at the end
+            found = np.empty((len(rows), part[0].size), np.float32)
+        found[i : i + _CHUNK] = part.reshape(len(part), -1)
+    return found
 
 
 def _key(images: ImageData) -> str:

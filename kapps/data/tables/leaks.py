@@ -39,9 +39,12 @@ def _one_to_one(values: np.ndarray, targets: np.ndarray) -> bool:
     first, at = np.unique(targets, return_index=True)
     if len(targets) < _OF_CLASS * len(first):  # where values come once, they say anything
         return False
-    if len(np.unique(values[at].astype(str))) < len(first):  # quick for nearly all columns
+    if values.dtype.kind not in "biuf":
+        values = values.astype(str)
+    some = values[: _OF_CLASS * len(first)]  # quick for nearly all columns
+    if len(np.unique(values[at])) < len(first) or len(np.unique(some)) > len(first):
         return False
-    words, number = np.unique(values.astype(str), return_inverse=True)
+    words, number = np.unique(values, return_inverse=True)
     if len(words) != len(first):
         return False
     return len(np.unique(np.stack([number, targets.astype(np.int64)]), axis=1)[0]) == len(words)

@@ -31,6 +31,7 @@ from kapps.data.tables.targets import read_target
 from kapps.errors import UserError
 
 SPLITS = ("train", "validation", "test")
+_TOGETHER = 2**16  # texts that are joined at a time
 _SHOWN = 5
 
 
@@ -391,10 +392,18 @@ def _row_keys(columns: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _fingerprint(table: Delimited, about: list, splits: dict[str, np.ndarray]) -> str:
+    import pyarrow as pa
+    from pyarrow import compute
+
     digest = hashlib.sha256(json.dumps([table.names, about]).encode())
     for column in table.cells:
         encoded = column.dictionary_encode()
-        digest.update("\0".join(encoded.dictionary.to_pylist()).encode())
+        words = encoded.dictionary
+        for begin in range(0, len(words), _TOGETHER):
+            some = words[begin : begin + _TOGETHER]
+            joined = compute.binary_join(pa.ListArray.from_arrays([0, len(some)], some), "\0")
+            digest.update(b"\0" if begin else b"")
+            digest.update(joined[0].as_buffer())
         digest.update(encoded.indices.to_numpy(zero_copy_only=False).astype("<i4").tobytes())
     for name in SPLITS:
         digest.update(f"{name} {len(splits[name])} ".encode())

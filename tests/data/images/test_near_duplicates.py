@@ -1,6 +1,7 @@
 """Pictures that are in two splits, or almost."""
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -87,3 +88,18 @@ def test_blocks_make_no_difference(sizes, monkeypatch):
         monkeypatch.setattr(near_duplicates, name, size)
     again = data.near_duplicates(split(test), split(train))
     np.testing.assert_allclose(again, found, rtol=1e-6)
+
+
+def test_thumbnails_are_held_once():
+    """768 numbers a picture: copies of them, for their means and spreads, take no more."""
+    pictures = np.random.RandomState(0).randint(0, 256, (6000, 16, 16, 3)).astype(np.uint8)
+    some, few = split(pictures), split(pictures[:10])
+    data.near_duplicates(few, few)  # what is made once
+    tracemalloc.start()
+    try:
+        found = data.near_duplicates(some, few)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [(twin.row, twin.twin) for twin in found] == [(i, i) for i in range(10)]
+    assert peak < 1.8 * pictures.size * 4

@@ -1,12 +1,14 @@
 import csv
 import gzip
+import hashlib
 import json
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes
 
-from kapps.data.tables import describing, loading
+from kapps.data.delimited import Delimited, as_cells
+from kapps.data.tables import describing, leaks, loading
 from kapps.errors import UserError
 
 
@@ -99,6 +101,38 @@ def test_order_of_columns_has_no_meaning(tmp_path):
     one = load(tmp_path, columns, target="price")
     two = load(tmp_path, dict(reversed(columns.items())), target="price")
     assert one.columns == two.columns and list(one.columns) == list(two.columns)
+
+
+def test_the_fingerprint_is_of_the_texts_one_after_the_other(monkeypatch):
+    """It is kept with every run: joined by Arrow and in parts, it stays what it was."""
+    monkeypatch.setattr(loading, "_TOGETHER", 3)
+    texts = [["b", "", "\u20ac", "b", "a", "c"], [str(i % 4) for i in range(6)], list("xyzuvw")]
+    table = Delimited(("a", "b", "c"), tuple(map(as_cells, texts)))
+    splits = {name: np.arange(3) for name in loading.SPLITS}
+    digest = hashlib.sha256(json.dumps([["a", "b", "c"], ["t"]]).encode())
+    for column in texts:
+        words = list(dict.fromkeys(column))
+        digest.update("\0".join(words).encode())
+        digest.update(np.array([words.index(text) for text in column], "<i4").tobytes())
+    for name in loading.SPLITS:
+        digest.update(f"{name} 3 ".encode() + np.arange(3, dtype="<i8").tobytes())
+    assert loading._fingerprint(table, ["t"], splits) == digest.hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        (np.array([0.5, np.nan, 1e9] * 40, np.float32), True),
+        (np.array([7, 8, 9] * 40, np.int32), True),
+        (np.array(["u", "", "v"] * 40, object), True),
+        (np.arange(120, dtype=np.float32), False),
+        (np.array([1, 2, 2] * 40, np.int32), False),
+        (np.array([1, 2, 3] * 30 + [1, 1, 1] * 10, np.int32), False),
+        (np.array([1, 2, 3] * 30 + [1, 2, 4] * 10, np.int32), False),
+    ],
+)
+def test_a_column_that_says_the_classes_in_other_words(column, told):
+    assert leaks._one_to_one(column, np.array([0, 1, 2] * 40)) is told
 
 
 def test_task_of_the_target(tmp_path):

@@ -17,7 +17,8 @@ import tensorflow as tf
 from kapps.data.images.files.decode import Reading, decode_image, decode_kind, may_be_turned
 from kapps.data.images.files.formats import DECODED, sniff
 from kapps.data.images.files.index import Entry, FolderIndex
-from kapps.data.images.files.listing import START, Picture
+from kapps.data.images.files.listing import Picture
+from kapps.data.images.files.starts import START
 from kapps.data.images.files.transcoding import NoPicture, decodable
 from kapps.data.pipeline import without_autotune
 from kapps.data.pixel_file import NoRoom, Put, open_pixels, write_pixels

@@ -78,7 +78,7 @@ def read_folder(
             where they are to be kept.
     """
     with folder_index(root, cache, needed=place == "disk") as index:
-        listing = list_folder(root, label_of, index.start, target_kind)
+        listing = list_folder(root, label_of, index.start, target_kind, index.expect)
         return read_listed(
             root,
             listing,
@@ -316,7 +316,8 @@ def _of(images, rows):
     """The graph function `images` for these rows alone, under new numbers."""
     with tf.device("CPU:0"):
         lookup = tf.constant(list(rows), tf.int64)
-    return lambda indices: images(tf.gather(lookup, indices))
+    # Rewriting it takes longer than all the rest of a pipeline.
+    return tf.autograph.experimental.do_not_convert(lambda at: images(tf.gather(lookup, at)))
 
 
 def _stream(

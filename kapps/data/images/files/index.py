@@ -33,13 +33,19 @@ import filelock
 import numpy as np
 
 from kapps import files
-from kapps.data.images.files.headers import Header, measure
-from kapps.data.images.files.listing import START, Picture, read_start, without_collections
+from kapps.data.images.files.formats import sniff
+from kapps.data.images.files.headers import Header, measure, plain_header, shared_header
+from kapps.data.images.files.listing import Picture, without_collections
+from kapps.data.images.files.starts import START, read_ahead, read_start
 from kapps.data.shards import patterns
 from kapps.data.spec import Spec, parse
 from kapps.errors import UserError
 
 SETTLED = 2 * 10**9  # ns without a change; some file systems count time in steps of two seconds
+_LOOKED_AT = 1024  # first bytes of a file, which tell the size of most pictures
+# Bytes of a file, and of all files, that are read ahead: what is decoded much later would be read
+# twice.
+_OF_FILE, _ROOM = 2**17, 2**30
 _NEVER = (0, 0, 0)
 
 Reader = Callable[[np.ndarray], list[bytes]]  # row numbers -> contents of pictures
@@ -89,6 +95,7 @@ class FolderIndex:
         self._entries: dict[str, Entry] = {}
         self._known = {} if directory is None else _read(directory / "index.npz", self.version)
         self._changed = False
+        self._room = _ROOM
 
     def entry(self, path: str) -> Entry:
         """What is known of a file of the folder, which is read as far as it is not.
@@ -113,8 +120,11 @@ class FolderIndex:
         return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
     def look(self, path: str, stamp: tuple[int, int, int]) -> Entry:
-        """What a first look at a file tells."""
-        return Entry(stamp, read_start(path))
+        """What a first look at a file tells: often the size of the picture, too."""
+        begin = read_start(path, _LOOKED_AT)
+        start = begin[:START]
+        header = plain_header(begin, sniff(start))
+        return Entry(stamp, start, header is not None, header)
 
     def read(self, path: str) -> bytes:
         """The content of a picture.
@@ -132,6 +142,13 @@ class FolderIndex:
     def reader(self, pictures: list[Picture]) -> Reader | None:
         """What reads these pictures while a network is trained; None: they are files."""
         return None
+
+    def expect(self, paths: list[str]) -> None:
+        """Has the system read what is going to be looked at, and decoded soon after."""
+        for path in paths:
+            if path.removeprefix(self._prefix) not in self._known:
+                read_ahead(path, _OF_FILE if self._room > 0 else _LOOKED_AT)
+                self._room -= _OF_FILE
 
     def start(self, path: str) -> bytes:
         """The first bytes of a file, as `listing.read_start` reads them."""
@@ -371,7 +388,7 @@ def _read(path: pathlib.Path, version: bytes) -> dict[str, Entry]:
                 tuple(stamp),
                 starts[row * START : row * START + size],
                 bool(measured),
-                Header(height, width, bool(grey), frames) if height else None,
+                shared_header(height, width, bool(grey), frames) if height else None,
                 highest,
                 digests[row * 32 : row * 32 + 32] if decoded else b"",
                 failures.get(row, ""),

@@ -5,6 +5,7 @@ Only names and the first bytes of the files are read here; no TensorFlow.
 
 import contextlib
 import gc
+import itertools
 import os
 import pathlib
 import re
@@ -13,14 +14,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from kapps.data.hidden import HIDDEN
 from kapps.data.images.files import formats, transcoding
 from kapps.data.images.files.labels import METADATA, Labeller, by_metadata
+from kapps.data.images.files.starts import Start, read_start
 from kapps.data.layout import refuse_datasets
 from kapps.data.split import NAMES
+from kapps.data.walking import entries_of, name_below, scan, walk, with_parents
 from kapps.errors import UserError
 
-START = 32  # bytes of a file by which its format is told
+_AHEAD = 256  # files that the system may read while others are looked at
 _TOOLS = {".ipynb_checkpoints", ".git", ".cache", ".thumbnails", ".trash", ".picasaoriginals"}
 # Parts of a dataset that show the same things: none of them is a class.
 _PARTS = {"images", "imgs", "image", "img", "jpegimages", "pictures", "photos", "masks", "mask"}
@@ -28,7 +30,7 @@ _PARTS |= {"labels", "label", "annotations", "annotation", "segmentation", "segm
 _PARTS |= {"segmentations", "ground_truth", "groundtruth", "gt", "bboxes", "depth"}
 
 
-Start = Callable[[str], bytes]  # path of a file -> its first bytes; raises OSError
+Expect = Callable[[list[str]], None]  # paths of files that are going to be looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +88,13 @@ def without_collections() -> Iterator[None]:
             gc.enable()
 
 
-def read_start(path: str | os.PathLike) -> bytes:
-    """The first bytes of a file, by which its format is told."""
-    # A pipe that nobody writes to would keep us waiting.
-    with open(path, "rb", buffering=0, opener=_without_waiting) as file:
-        return file.read(START)
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
 @without_collections()
 def list_folder(
     root: pathlib.Path,
     label_of: Labeller | None = None,
     start_of: Start = read_start,
     kind: str = "classes",
+    expect: Expect | None = None,
 ) -> Listing:
     """Lists the pictures below `root`: a folder per class, perhaps under train/, val/ and test/.
 
@@ -117,26 +109,27 @@ def list_folder(
             metadata.csv, where there is one with classes, or else the folders.
         start_of: gives the first bytes of a file, from where they are known.
         kind: of targets that is asked for, see `targets.targets_of`.
+        expect: is told which files are going to be looked at.
 
     Raises:
         UserError: there is val/ or test/ without train/, or a class folder is a dataset of its own.
     """
     listing = Listing()
-    label_of = label_of or by_metadata(root, _entries(root)[0], kind)
+    label_of = label_of or by_metadata(root, entries_of(root)[0], kind)
     if label_of is not None:
         listing.labelled = True
-        _list_labelled(root, label_of, listing, start_of)
+        _list_labelled(root, label_of, listing, start_of, expect)
         return listing
     for split, folder in _split_folders(root, listing):
-        folders, files = _entries(folder)
+        folders, files = entries_of(folder)
         refuse_datasets(root, folders)
-        listing.others += [_name(path, root) for path in files]
+        listing.others += [name_below(path, root) for path in files]
         below = _splits_below(folders) if split is None else {}
         if not below:
             _note_alike(folders, listing)
         for class_folder in folders:
             for own_split, top in below.get(class_folder, [(split, class_folder)]):
-                _list_class(top, class_folder, own_split, root, listing, start_of)
+                _list_class(top, class_folder, own_split, root, listing, start_of, expect)
         listing.splits += dict.fromkeys(s for found in below.values() for s, _ in found if s)
     _note_hidden(root, listing)
     # By the parts of the name: the order is the same on every file system.
@@ -146,12 +139,12 @@ def list_folder(
 
 def _split_folders(root: pathlib.Path, listing: Listing) -> list[tuple[str | None, pathlib.Path]]:
     top = _only_folder(root, listing)
-    folders, files = _entries(top)
+    folders, files = entries_of(top)
     splits = {path: name for path in folders if (name := NAMES.get(path.name.lower()))}
     if "train" not in splits.values():
         splits |= _named_within(folders)
     classes_in = {path: _only_of_its_name(path) for path in splits}
-    inside = {path: set(_scan(classes_in[path])[0]) for path in splits}
+    inside = {path: set(scan(classes_in[path])[0]) for path in splits}
     holds_classes = {path: bool(names) for path, names in inside.items()}
     if not folders or not any(holds_classes.values()):
         _refuse_parts(root, folders, splits)
@@ -182,7 +175,7 @@ def _split_folders(root: pathlib.Path, listing: Listing) -> list[tuple[str | Non
     if "train" not in listing.splits:
         names = ", ".join(f"{path.name}/" for path in folders)
         raise UserError(f"'{root}' has {names} but no train/ with a folder for each class")
-    listing.others += [_name(path, root) for path in files]
+    listing.others += [name_below(path, root) for path in files]
     return found
 
 
@@ -190,20 +183,20 @@ def _only_folder(root: pathlib.Path, listing: Listing) -> pathlib.Path:
     """The folder itself, or what lies in it as the only folder, and so on, above the classes."""
     top = root
     while True:
-        folders, files = _entries(top)
+        folders, files = entries_of(top)
         if len(folders) != 1 or NAMES.get(folders[0].name.lower()):
             return top
-        inner, inside = _entries(folders[0])
+        inner, inside = entries_of(folders[0])
         if not inner or any(_is_picture(path.name) for path in (*files, *inside)):
             return top
-        listing.others += [_name(path, root) for path in files]
+        listing.others += [name_below(path, root) for path in files]
         top = folders[0]
-        listing.notes.append(f"all lies in {_name(top, root)}/, the only folder there is")
+        listing.notes.append(f"all lies in {name_below(top, root)}/, the only folder there is")
 
 
 def _only_of_its_name(path: pathlib.Path) -> pathlib.Path:
     """A folder, or the one of the same name in it, as archives that were unpacked have it."""
-    folders, _ = _scan(path)
+    folders, _ = scan(path)
     return path / path.name if folders == [path.name] else path
 
 
@@ -214,7 +207,7 @@ def _named_within(folders: list[pathlib.Path]) -> dict[pathlib.Path, str]:
         words = {NAMES[w] for w in re.split(r"[\W_]+", path.name.lower()) if w in NAMES}
         if len(words) == 1:
             found[path] = words.pop()
-    inside = {path: set(_scan(_only_of_its_name(path))[0]) for path in found}
+    inside = {path: set(scan(_only_of_its_name(path))[0]) for path in found}
     distinct = set(found.values())
     if "train" not in distinct or len(distinct) < 2 or not _same_classes(inside, found):
         return {}
@@ -227,7 +220,7 @@ def _splits_below(
     """Class folders that hold train/, test/ ... each, with these; nothing if not all of them do."""
     found = {}
     for folder in folders:
-        inner, files = _entries(folder)
+        inner, files = entries_of(folder)
         named = [(NAMES.get(path.name.lower()), path) for path in inner]
         splits = [split for split, _ in named]
         if files or "train" not in splits or None in splits or len(splits) != len(set(splits)):
@@ -239,7 +232,7 @@ def _splits_below(
 
 def _note_alike(folders: list[pathlib.Path], listing: Listing) -> None:
     """A note where all class folders hold the same folders: fold1/cat, fold1/dog, fold2/cat ..."""
-    inside = [_scan(folder) for folder in folders]
+    inside = [scan(folder) for folder in folders]
     names = {tuple(inner) for inner, _ in inside}
     if len(folders) < 2 or len(names) != 1 or len(same := names.pop()) < 2:
         return
@@ -295,27 +288,32 @@ def _list_class(
     root: pathlib.Path,
     listing: Listing,
     start_of: Start,
+    expect: Expect | None,
 ) -> None:
     """Lists the pictures of a class in one split; `named` is the folder that has its name."""
     # One name for the two ways in which file systems write an accented letter.
     class_name = unicodedata.normalize("NFC", _text(named.name))
     before = len(listing.pictures)
     real = pathlib.Path(os.path.realpath(folder))
-    above = {str(path) for path in (*_above(root), *_above(folder))} - {str(real)}
-    if str(real) in {str(path) for path in _above(root)}:
-        listing.notes.append(f"{_name(folder, root)} is a link to a folder above: left out")
+    above = {str(path) for path in (*with_parents(root), *with_parents(folder))} - {str(real)}
+    if str(real) in {str(path) for path in with_parents(root)}:
+        listing.notes.append(f"{name_below(folder, root)} is a link to a folder above: left out")
         return
-    for path in _walk(folder, above, listing, root):
+    for path in _expected(walk(folder, above, listing.notes, root), expect):
         _list_file(path, class_name, split, root, listing, start_of)
     if len(listing.pictures) == before:
-        listing.empty.append(_name(folder, root))
+        listing.empty.append(name_below(folder, root))
 
 
 def _list_labelled(
-    root: pathlib.Path, label_of: Labeller, listing: Listing, start_of: Start
+    root: pathlib.Path,
+    label_of: Labeller,
+    listing: Listing,
+    start_of: Start,
+    expect: Expect | None,
 ) -> None:
     """Pictures whose class something else says than their folder."""
-    folders, _ = _entries(root)
+    folders, _ = entries_of(root)
     splits = {path: name for path in folders if (name := NAMES.get(path.name.lower()))}
     if "train" in splits.values() and len(splits) == len(folders):
         listing.splits += dict.fromkeys(splits.values())
@@ -325,9 +323,9 @@ def _list_labelled(
     if by_row:
         listing.splits[:] = by_row
         splits = {}
-    unknown, above = [], {str(path) for path in _above(root)} - {os.path.realpath(root)}
-    for path in _walk(root, above, listing, root):
-        name = _name(path, root)
+    unknown, above = [], {str(path) for path in with_parents(root)} - {os.path.realpath(root)}
+    for path in _expected(walk(root, above, listing.notes, root), expect):
+        name = name_below(path, root)
         if os.path.basename(name) in METADATA:
             continue
         label = label_of(name)
@@ -335,7 +333,8 @@ def _list_labelled(
             split = label_of.split_of(name) if label is not None else None
         else:
             split = next(
-                (s for top, s in splits.items() if name.startswith(f"{_name(top, root)}/")), None
+                (s for top, s in splits.items() if name.startswith(f"{name_below(top, root)}/")),
+                None,
             )
         if splits and split is None:
             listing.others.append(name)
@@ -372,7 +371,7 @@ def _list_file(
     listing: Listing,
     start_of: Start,
 ) -> None:
-    name, suffix = _name(path, root), os.path.splitext(path)[1]
+    name, suffix = name_below(path, root), os.path.splitext(path)[1]
     try:
         start = start_of(path)
     except FileNotFoundError:
@@ -400,7 +399,8 @@ def classify(start: bytes, suffix: str, file: str | BinaryIO) -> tuple[str | Non
         suffix: of its name.
         file: its path, or its content.
     """
-    kind, foreign = formats.sniff(start), formats.foreign(start, suffix)
+    kind = formats.sniff(start)
+    foreign = None if kind else formats.foreign(start, suffix)
     if kind and not transcoding.reads(kind):
         kind, foreign = None, kind
     bits = start[24] if kind == "PNG" and len(start) > 24 else 8
@@ -409,62 +409,9 @@ def classify(start: bytes, suffix: str, file: str | BinaryIO) -> tuple[str | Non
     return kind, foreign, bits
 
 
-def _above(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The folder itself and all that it lies in, links resolved and as they are."""
-    real, plain = pathlib.Path(os.path.realpath(folder)), pathlib.Path(os.path.abspath(folder))
-    return [real, *real.parents, *(pathlib.Path(os.path.realpath(p)) for p in plain.parents)]
-
-
-def _walk(
-    folder: pathlib.Path, visited: set[str], listing: Listing, root: pathlib.Path
-) -> Iterator[str]:
-    real = os.path.realpath(folder)
-    if real in visited:
-        listing.notes.append(
-            f"{_name(folder, root)} is a link to a folder that it lies in, or was listed already: "
-            "it was not followed"
-        )
-        return
-    visited.add(real)
-    folders, files = _scan(folder)
-    top = "" if str(folder) == "." else os.path.join(folder, "")
-    for name in files:
-        yield top + name
-    for name in folders:
-        yield from _walk(folder / name, visited, listing, root)
-
-
-def _entries(folder: pathlib.Path) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
-    """(folders, everything else) without what is hidden, in the order of the names."""
-    folders, files = _scan(folder)
-    return [folder / name for name in folders], [folder / name for name in files]
-
-
-def _scan(folder: pathlib.Path) -> tuple[list[str], list[str]]:
-    """The names of `_entries`: there may be a million, and a path of each takes its time."""
-    try:
-        with os.scandir(folder) as entries:  # tells files from folders without asking for each
-            found = sorted((entry.name, _is_folder(entry)) for entry in entries)
-    except OSError as error:
-        raise UserError(f"folder '{folder}' cannot be read: {error.strerror}") from error
-    shown = [each for each in found if each[0][0] != "." and each[0].lower() not in HIDDEN]
-    folders, files = ([name for name, d in shown if d is kind] for kind in (True, False))
-    return folders, files
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # links that lead to each other
-        return False
-
-
-def _name(path: str | pathlib.Path, root: pathlib.Path) -> str:
-    """The name of what lies below `root`, with slashes."""
-    name = str(path) if str(root) == "." else str(path).removeprefix(os.path.join(root, ""))
-    return _text(name.replace(os.sep, "/"))
-
-
-def _text(name: str) -> str:
-    # File names are bytes; those that are not UTF-8 could be neither printed nor written as JSON.
-    return os.fsencode(name).decode("utf-8", "replace")
+def _expected(paths: Iterator[str], expect: Expect | None) -> Iterator[str]:
+    """The same paths, each told to `expect` some time before."""
+    while some := list(itertools.islice(paths, _AHEAD)):
+        if expect is not None:
+            expect(some)
+        yield from some

@@ -24,9 +24,10 @@ from kapps.data.images.files import formats, shard_table
 from kapps.data.images.files.folder import Report, read_listed
 from kapps.data.images.files.headers import Header, ImageSize, header_of
 from kapps.data.images.files.index import SETTLED, Entry, FolderIndex, Reader, kept_index
-from kapps.data.images.files.listing import START, Listing, Picture, classify
+from kapps.data.images.files.listing import Listing, Picture, classify
 from kapps.data.images.files.shard_labels import name_classes
 from kapps.data.images.files.shard_table import Shard
+from kapps.data.images.files.starts import START
 from kapps.data.images.files.transcoding import decodable
 from kapps.data.progress import track
 from kapps.data.shards import patterns, splits as splits_by_name, storage, tfrecord, webdataset

@@ -14,7 +14,8 @@ from PIL import Image
 
 from kapps import cli, data
 from kapps.data import pixel_file
-from kapps.data.images.files import decoded, index
+from kapps.data.images.files import decoded, index, starts
+from kapps.data.images.files.listing import list_folder
 from kapps.errors import UserError
 
 
@@ -77,7 +78,8 @@ def test_every_place_gives_the_same(folder, cache, decodings):
 def test_a_second_start_decodes_nothing_and_opens_no_picture(folder, cache, decodings, monkeypatch):
     first = data.load(f"folder:{folder}", decoded="disk")
     decodings[0] = 0
-    monkeypatch.setattr(index, "read_start", lambda path: pytest.fail(f"{path} was opened"))
+    for name in ("read_start", "read_ahead"):
+        monkeypatch.setattr(index, name, lambda path, _: pytest.fail(f"{path} was opened"))
     monkeypatch.setattr(index, "measure", lambda pictures: [pytest.fail(str(p)) for p in pictures])
     monkeypatch.setattr(index.FolderIndex, "read", lambda _, path: pytest.fail(f"{path} was read"))
     again = data.load(f"folder:{folder}", decoded="disk")
@@ -307,3 +309,32 @@ def test_near_duplicates_are_looked_for_once(folder, cache, monkeypatch):
     assert data.twins_in_train(fewer) == data.near_duplicates(
         fewer.splits["test"], fewer.splits["train"]
     )
+
+
+@pytest.mark.parametrize("room", [2**30, 0])
+def test_new_files_are_read_ahead_of_the_first_look(folder, monkeypatch, room):
+    seen = []
+
+    def ahead(path, count):
+        seen.append(path)
+        counts.add(count)
+        starts.read_ahead(path, count)
+
+    def look(path, count):
+        assert path in seen
+        return starts.read_start(path, count)
+
+    counts: set[int] = set()
+    monkeypatch.setattr(index, "_ROOM", room)  # what is decoded much later would be read twice
+    monkeypatch.setattr(index, "read_ahead", ahead)
+    monkeypatch.setattr(index, "read_start", look)
+    known = index.FolderIndex(folder)
+    found = list_folder(folder, None, known.start, expect=known.expect)
+    assert sorted(seen) == sorted(picture.path for picture in found.pictures)
+    assert len(seen) == 20 and counts == {index._OF_FILE if room else index._LOOKED_AT}
+
+
+def test_what_cannot_be_read_ahead_is_said_when_it_is_read(tmp_path):
+    starts.read_ahead(tmp_path / "nowhere.png", 1)
+    with pytest.raises(FileNotFoundError):
+        starts.read_start(tmp_path / "nowhere.png")
