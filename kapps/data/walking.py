@@ -78,7 +78,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def name_below(path: str | pathlib.Path, root: pathlib.Path) -> str:
     """The name of what lies below `root`, with slashes."""
-    return _text(str(path).removeprefix(_prefix(root)).replace(os.sep, "/"))
+    return printable(str(path).removeprefix(_prefix(root)).replace(os.sep, "/"))
 
 
 @functools.lru_cache(maxsize=8)
@@ -87,6 +87,6 @@ def _prefix(root: pathlib.Path) -> str:
     return "" if str(root) == "." else os.path.join(root, "")
 
 
-def _text(name: str) -> str:
-    # File names are bytes; those that are not UTF-8 could be neither printed nor written as JSON.
+def printable(name: str) -> str:
+    """A file name as text: those that are not UTF-8 could be neither printed nor written as JSON."""
     return name if name.isascii() else os.fsencode(name).decode("utf-8", "replace")

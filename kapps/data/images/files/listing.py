@@ -19,7 +19,7 @@ from kapps.data.images.files.labels import METADATA, Labeller, by_metadata
 from kapps.data.images.files.starts import Start, read_start
 from kapps.data.layout import refuse_datasets
 from kapps.data.split import NAMES
-from kapps.data.walking import entries_of, name_below, scan, walk, with_parents
+from kapps.data.walking import entries_of, name_below, printable, scan, walk, with_parents
 from kapps.errors import UserError
 
 _AHEAD = 256  # files that the system may read while others are looked at
@@ -292,7 +292,7 @@ def _list_class(
 ) -> None:
     """Lists the pictures of a class in one split; `named` is the folder that has its name."""
     # One name for the two ways in which file systems write an accented letter.
-    class_name = unicodedata.normalize("NFC", _text(named.name))
+    class_name = unicodedata.normalize("NFC", printable(named.name))
     before = len(listing.pictures)
     real = pathlib.Path(os.path.realpath(folder))
     above = {str(path) for path in (*with_parents(root), *with_parents(folder))} - {str(real)}
