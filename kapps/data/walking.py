@@ -88,5 +88,5 @@ def _prefix(root: pathlib.Path) -> str:
 
 
 def printable(name: str) -> str:
-    """A file name as text: those that are not UTF-8 could be neither printed nor written as JSON."""
+    """A file name as text; what is not UTF-8 could be neither printed nor written as JSON."""
     return name if name.isascii() else os.fsencode(name).decode("utf-8", "replace")
