@@ -17,7 +17,7 @@ import io
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,10 @@ _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"  # of no width, beside a cell
 # What people give for a CSV file, by how it begins.
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive: unpack it",
+    b"BZh": "compressed by bzip2: unpack it (bunzip2), or compress it by gzip",
+    b"\xfd7zXZ": "compressed by xz: unpack it (unxz), or compress it by gzip",
+    b"\x28\xb5\x2f\xfd": "compressed by Zstandard: unpack it (unzstd), or compress it by gzip",
+    b"7z\xbc\xaf": "a 7z archive: unpack it",
     b"\xd0\xcf\x11\xe0": "an Excel workbook of before 2007: save the sheet as CSV (UTF-8)",
     b"SQLite format 3": "an SQLite database: export the table as CSV",
     b"%PDF": "a PDF",
@@ -47,6 +51,9 @@ _FOREIGN = {
 _MARKUP = re.compile(rb"(?i)\s*<(!doctype|!--|\?xml|html|head|body|table|svg|div)")
 _EXCEL = re.compile(r"sep=(.)\s*$", re.IGNORECASE)  # how Excel is told the separator
 _BLANK_BEFORE_QUOTE = re.compile(rb'(?:\A|[,;\t|\r\n]|\xef\xbb\xbf) +"')
+_BLANK_BEHIND_QUOTE = re.compile(r'" +(?=[,;\t|\r\n]|$)')
+# A quote within a cell that is neither doubled nor at one of its ends.
+_ODD_QUOTE = re.compile(rb'[^,;\t|\r\n"]"[^,;\t|\r\n" ]')
 
 
 @dataclass(frozen=True)
@@ -197,6 +204,9 @@ def _read_by_arrow(path: pathlib.Path, head: _Head) -> tuple[pyarrow.Array, ...]
         raise UserError(f"'{path}' has zero bytes: it is no text; save it as CSV in UTF-8")
     if len(head.delimiter.encode()) > 1 or _BLANK_BEFORE_QUOTE.search(content):
         return None
+    quotes = content.count(b'"')
+    if quotes % 2 or (quotes and _ODD_QUOTE.search(content)):
+        return None  # where it is a mistake, the message names the line
     buffer = pa.py_buffer(content)
     if head.excel:
         buffer = buffer.slice(content.index(b"\n") + 1 if b"\n" in content else len(content))
@@ -323,17 +333,36 @@ class _messages:
 
 def _rows(file, head: _Head, most: int | None = None) -> tuple[list[list[str]], list[int]]:
     """Rows of cells, that of the names first, and the numbers of the lines they end on."""
+    try:
+        return _rows_of(file, file, head, most)
+    except csv.Error:  # blanks behind a quote?
+        return _rows_of(file, (_BLANK_BEHIND_QUOTE.sub('"', line) for line in file), head, most)
+
+
+def _rows_of(file, of_file: Iterable[str], head: _Head, most: int | None):
+    file.seek(0)
     if head.excel:
         file.readline()
-    reader = csv.reader(file, delimiter=head.delimiter, skipinitialspace=True)
+    reader = csv.reader(of_file, delimiter=head.delimiter, skipinitialspace=True, strict=True)
     rows, lines = [], []
-    for row in reader:
-        if any(cell.strip() for cell in row) or len(row) > 1:
-            rows.append(row)
-            lines.append(reader.line_num + head.excel)
-        if len(rows) == most:
-            break
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row) or len(row) > 1:
+                rows.append(row)
+                lines.append(reader.line_num + head.excel)
+            if len(rows) == most:
+                break
+    except csv.Error as error:
+        raise csv.Error(f"line {reader.line_num + head.excel}: {_in_words(str(error))}") from error
     return rows, lines
+
+
+def _in_words(problem: str) -> str:
+    if "expected after" in problem:
+        return (
+            'a quote within a quoted cell; double it: "5"" pipe", and not "5" pipe" or "5\\" pipe"'
+        )
+    return "a quote is not closed" if "unexpected end" in problem else problem
 
 
 def _delimiter(head: list[str]) -> str:

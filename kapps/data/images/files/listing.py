@@ -16,6 +16,7 @@ from typing import BinaryIO
 from kapps.data.hidden import HIDDEN
 from kapps.data.images.files import formats, transcoding
 from kapps.data.images.files.labels import METADATA, Labeller, by_metadata
+from kapps.data.layout import refuse_datasets
 from kapps.data.split import NAMES
 from kapps.errors import UserError
 
@@ -87,8 +88,13 @@ def without_collections() -> Iterator[None]:
 
 def read_start(path: str | os.PathLike) -> bytes:
     """The first bytes of a file, by which its format is told."""
-    with open(path, "rb", buffering=0) as file:
+    # A pipe that nobody writes to would keep us waiting.
+    with open(path, "rb", buffering=0, opener=_without_waiting) as file:
         return file.read(START)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @without_collections()
@@ -113,7 +119,7 @@ def list_folder(
         kind: of targets that is asked for, see `targets.targets_of`.
 
     Raises:
-        UserError: there is val/ or test/ without train/.
+        UserError: there is val/ or test/ without train/, or a class folder is a dataset of its own.
     """
     listing = Listing()
     label_of = label_of or by_metadata(root, _entries(root)[0], kind)
@@ -123,6 +129,7 @@ def list_folder(
         return listing
     for split, folder in _split_folders(root, listing):
         folders, files = _entries(folder)
+        refuse_datasets(root, folders)
         listing.others += [_name(path, root) for path in files]
         below = _splits_below(folders) if split is None else {}
         if not below:
@@ -437,12 +444,19 @@ def _scan(folder: pathlib.Path) -> tuple[list[str], list[str]]:
     """The names of `_entries`: there may be a million, and a path of each takes its time."""
     try:
         with os.scandir(folder) as entries:  # tells files from folders without asking for each
-            found = sorted((entry.name, entry.is_dir()) for entry in entries)
+            found = sorted((entry.name, _is_folder(entry)) for entry in entries)
     except OSError as error:
         raise UserError(f"folder '{folder}' cannot be read: {error.strerror}") from error
     shown = [each for each in found if each[0][0] != "." and each[0].lower() not in HIDDEN]
     folders, files = ([name for name, d in shown if d is kind] for kind in (True, False))
     return folders, files
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links that lead to each other
+        return False
 
 
 def _name(path: str | pathlib.Path, root: pathlib.Path) -> str:
