@@ -81,7 +81,7 @@ def page() -> str:
             section("Text", TEXT_WORDS, text()),
             section("Compared with simple models", peers_words(), peers()),
             section("Search", SEARCH_WORDS, search()),
-            defaults.section(),
+            *([found] if (found := defaults.section()) else ()),
             section("A search whose trials fail", FAILURE_WORDS, failures()),
             section("Killed and resumed", KILL_WORDS, kills()),
             section("Speed of kapps' own parts", SPEED_WORDS, speed()),
