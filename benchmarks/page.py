@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # benchmarks are no installed package
 
-from benchmarks import generative_table  # noqa: E402
+from benchmarks import defaults, generative_table  # noqa: E402
 from benchmarks.harness.machine import BUSY  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -81,6 +81,7 @@ def page() -> str:
             section("Text", TEXT_WORDS, text()),
             section("Compared with simple models", peers_words(), peers()),
             section("Search", SEARCH_WORDS, search()),
+            *([found] if (found := defaults.section()) else ()),
             section("A search whose trials fail", FAILURE_WORDS, failures()),
             section("Killed and resumed", KILL_WORDS, kills()),
             section("Speed of kapps' own parts", SPEED_WORDS, speed()),

@@ -1,0 +1,198 @@
+"""What `defaults.py` tries for each recipe, and on which data."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from kapps.tuning.spaces import recipes as spaces
+
+START = "as it was"  # the row that the others are compared with
+Fields = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """What is tried for one recipe; fields are those of its Config.
+
+    Attributes:
+        recipe: its name.
+        data: names of `small_data.PREPARED`, or what `--dataset` takes.
+        tried: fields that differ from the start, by a name for the row.
+        start: fields in which the defaults that the search began with differ from those of today.
+        fixed: fields of all trainings: what makes them short or the figure less noisy.
+        of_data: fields that go with one data set.
+        phase: whose figure it is, of a training in phases.
+        figure: NAME:max or NAME:min; default: what a search for this recipe's settings goes by.
+    """
+
+    recipe: str
+    data: tuple[str, ...]
+    tried: Mapping[str, Fields]
+    start: Fields = dataclasses.field(default_factory=dict)
+    fixed: Fields = dataclasses.field(default_factory=dict)
+    of_data: Mapping[str, Fields] = dataclasses.field(default_factory=dict)
+    phase: str = ""
+    figure: str | None = None
+
+    @property
+    def goal(self) -> tuple[str, str]:
+        """The figure's name, and whether it is to be `max` or `min`."""
+        return spaces.objective(self.recipe, self.figure)
+
+    @property
+    def today(self) -> dict[str, Any]:
+        """The recipe's defaults, as JSON has them."""
+        config = importlib.import_module(f"recipes.{self.recipe}").Config
+        return _plain({field.name: field.default for field in dataclasses.fields(config)})
+
+    def fields(self, name: str, data: str) -> dict[str, Any]:
+        """The fields of a row's training that are not left to the recipe's defaults of today."""
+        fixed = {**self.start, **self.fixed, **self.of_data.get(data, {})}
+        return _plain({**fixed, **self.tried.get(name, {})})
+
+    def settings(self, name: str, data: str) -> dict[str, Any]:
+        """The same, and every field that another row changes, so that defaults may change later."""
+        touched = {field for row in self.tried.values() for field in row}
+        defaults = {field: value for field, value in self.today.items() if field in touched}
+        return _plain({**defaults, **self.fields(name, data)})
+
+    def is_default(self, name: str) -> bool:
+        """Whether a row is what the recipe does today if no flag is given."""
+        own = {**self.start, **self.tried.get(name, {})}
+        return all(self.today[field] == value for field, value in _plain(own).items())
+
+
+def _plain(fields: Fields) -> dict[str, Any]:
+    """With lists for tuples, sorted."""
+    return json.loads(json.dumps(dict(sorted(fields.items()))))
+
+
+# A tenth of 1,000 pictures says little. One precision for all, not a measured one.
+# At 16 x 16 pixels a step costs a quarter, and there are as many as there would be.
+PICTURES = {"validation_fraction": 0.25, "precision": "float32", "image_size": 16}
+OF_PICTURES = {"mnist": {"validation_fraction": 0.7}, "letters": {"validation_fraction": 0.4}}
+GREY = ("mnist", "letters", "grey_emoji")
+BATCHES = {"batch 32": {"batch_size": 32}, "batch 128": {"batch_size": 128}}
+RATES = {"rate 0.001": {"learning_rate": 0.001}, "rate 0.01": {"learning_rate": 0.01}}
+
+# Without a row: perceptron, whose rules have no settings (from weights of 0 its rate changes no
+# decision, it ends by itself, and the delta rule's rate is computed from the data); optimizers,
+# which is such a search itself, of rates and batches of every optimizer on the data at hand.
+SEARCHES: dict[str, Search] = {
+    "image_classifier": Search(
+        "image_classifier",
+        data=("mnist", "letters", "emoji", "photos"),
+        fixed=PICTURES,
+        of_data=OF_PICTURES,
+        tried={
+            **BATCHES,
+            **RATES,
+            "filters 32 64 128": {"filters": (32, 64, 128)},
+            "no shifts": {"crop": 0.0},
+            "shifts of 0.05": {"crop": 0.05},
+            "dropout 0.3": {"dropout": 0.3},
+            "label smoothing 0.1": {"label_smoothing": 0.1},
+            "Muon": {"optimizer": "muon"},
+        },
+    ),
+    "image_classifier --model mlp": Search(
+        "image_classifier",
+        data=("mnist", "letters", "emoji", "photos"),
+        fixed=PICTURES | {"model": "mlp"},
+        of_data=OF_PICTURES,
+        tried={
+            **BATCHES,
+            **RATES,
+            "no shifts": {"crop": 0.0},
+            "shifts of 0.05": {"crop": 0.05},
+            "dropout 0.3": {"dropout": 0.3},
+        },
+    ),
+    "autoencoder": Search(
+        "autoencoder",
+        data=GREY,
+        fixed=PICTURES,
+        of_data=OF_PICTURES,
+        tried={
+            **BATCHES,
+            **RATES,
+            "units 1024": {"units": (1024,)},
+            "units 512 256": {"units": (512, 256)},
+            "GELU": {"activation": "gelu"},
+        },
+    ),
+    "vae": Search(
+        "vae",
+        data=GREY,
+        fixed=PICTURES | {"epochs": 40},
+        of_data=OF_PICTURES,
+        tried={
+            **BATCHES,
+            **RATES,
+            "no warm-up of the KL": {"kl_warmup": 0.0},
+            "warm-up of 0.5": {"kl_warmup": 0.5},
+            "units 512 512": {"units": (512, 512)},
+            "latents 32": {"latent_dim": 32},
+        },
+    ),
+    "vq_vae": Search(
+        "vq_vae",
+        data=GREY,
+        # The prior is not looked at: as small as can be.
+        fixed=PICTURES | {"epochs": 20, "prior_epochs": 1, "prior_filters": 8, "prior_depth": 0},
+        of_data=OF_PICTURES,
+        phase="autoencoder",
+        tried={
+            "batch 32": {"batch_size": 32},
+            **RATES,
+            "vectors of 8": {"code_dim": 8},
+            "vectors of 32": {"code_dim": 32},
+            "restarts after 20": {"restart_after": 20},
+            "decay 0.95": {"decay": 0.95},
+        },
+    ),
+    "gan": Search(
+        "gan",
+        data=GREY,
+        fixed=PICTURES | {"epochs": 20, "measure_every": 4},
+        of_data=OF_PICTURES,
+        tried={
+            "batch 32": {"batch_size": 32},
+            "rate 0.0005": {"learning_rate": 0.0005},
+            "rate 0.002": {"learning_rate": 0.002},
+            "momentum 0.5": {"beta_1": 0.5},
+            "hinge": {"loss": "hinge"},
+        },
+    ),
+    "char_rnn": Search(
+        "char_rnn",
+        data=("jargon", "devil", "zitate"),
+        fixed={"epochs": 3, "precision": "float32"},
+        tried={
+            "rate 0.005": {"learning_rate": 0.005},
+            "rate 0.02": {"learning_rate": 0.02},
+            "batch 32": {"batch_size": 32},
+            "48 steps": {"k1": 48},
+            "clip 0.25": {"clip": 0.25},
+            "dropout 0.1": {"dropout": 0.1},
+        },
+    ),
+    "xor_mlp": Search(
+        "xor_mlp",
+        data=("step", "triangle", "bump", "chirp"),
+        fixed={"compare": False},
+        figure="val_rmse:min",
+        tried={
+            "rate 0.003": {"learning_rate": 0.003},
+            "rate 0.03": {"learning_rate": 0.03},
+            "units 32": {"units": 32},
+            "ReLU": {"activation": "relu"},
+            "nesterov": {"optimizer": "nesterov"},
+            "RMSprop": {"optimizer": "rmsprop"},
+        },
+    ),
+}
