@@ -150,7 +150,7 @@ def codes_of(model: models.VQVAE, split: data.Split):
     import numpy as np
     import tensorflow as tf
 
-    encode = tf.function(model.encode, reduce_retracing=True)
+    encode = tf.function(model.encode, autograph=False, reduce_retracing=True)
     images = data.evaluation_batches(split, 256, prepare=lambda pixels, labels: pixels)
     codes = np.concatenate([encode(pixels).numpy() for pixels in images])
     with tf.device("CPU:0"):

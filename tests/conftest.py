@@ -7,6 +7,7 @@ import gc
 import os
 import shutil
 import tempfile
+from unittest import mock
 
 import hypothesis
 import pytest
@@ -39,10 +40,17 @@ def pytest_unconfigure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
-    """What a test and its fixtures draw is the same in every run, alone or after others."""
-    import keras  # only here: it takes seconds, which collecting tests should not
+    """What a test and its fixtures draw is the same in every run, alone or after others.
 
-    keras.utils.set_random_seed(0)
+    TensorFlow also throws away all kernels then, with the optimized graphs of functions, for the
+    sake of ops that draw by a state of their own. `test_replicas.py` looks that there are none: to
+    make the graph that decodes images again takes half a second, and hundreds of tests use it.
+    """
+    import keras  # only here: it takes seconds, which collecting tests should not
+    from tensorflow.python.eager import context
+
+    with mock.patch.object(context.pywrap_tfe, "TFE_ContextClearCaches", lambda handle: None):
+        keras.utils.set_random_seed(0)
 
 
 @pytest.hookimpl(trylast=True)

@@ -30,6 +30,19 @@ finally:
     if heavy:
         print("IMPORTED", heavy)
 """
+ONE_AFTER_THE_OTHER = """
+import contextlib, io, json, sys
+from kapps import cli
+for argv in json.load(sys.stdin):
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            cli.main(argv)
+        except SystemExit as ended:
+            code = ended.code
+    heavy = {"tensorflow", "keras", "sklearn", "matplotlib"} & set(sys.modules)
+    print(json.dumps([code, out.getvalue(), err.getvalue(), sorted(heavy)]))
+"""
 
 
 def program(*argv, cwd=None):
@@ -168,54 +181,65 @@ def test_train_leaves_the_process_as_it_was(capsys, monkeypatch):
     assert sys.argv is argv and sys.modules["__main__"] is main
 
 
+MISTAKES = [
+    (["predcit"], "predict"),
+    (["train"], "RECIPE"),
+    (["train", "vea", "--epochs", "2"], "no recipe 'vea'; there are autoencoder, char_rnn, "),
+    (["train", "--epochs", "2", "vae"], "the recipe comes first"),
+    (["train", "vae", "--epochs", "0"], "--epochs"),
+    (["train", "vae", "--epochs", "x"], "--epochs"),
+    (["recipes", "copy"], "RECIPE"),
+    (["recipes", "copy", "vea"], "no recipe 'vea'; there are autoencoder, char_rnn, "),
+    (["recipes", "copy", "vae", "a.png"], "a.png: a script's name ends in .py"),
+    (["recipes", "copy", "vae", "nowhere/vae.py"], "nowhere: there is no such directory"),
+    (["predict"], "SAVED-MODEL"),
+    (["predict", "nowhere", "a.png"], "nowhere: there is no such directory"),
+    (["predict", "empty", "a.png"], "empty: no SavedModel here"),
+    (["predict", "empty"], "no file given"),
+    (["predict", "model", "nowhere.png"], "nowhere.png: cannot be read: No such file"),
+    (["predict", "model", "a.png", "--top", "0"], "--top is 0"),
+    (["predict", "model", "a.png", "--top", "x"], "--top"),
+    (["predict", "--pretrained", "nowhere.png"], "nowhere.png: cannot be read: No such file"),
+    (["predict", "--pretrained", "empty"], "empty: cannot be read: Is a directory"),
+    (["data"], "{prepare, describe, clean}"),
+    (["data", "prepare", "digitz"], "digits"),
+    (["data", "describe", "folder:nowhere"], "nowhere"),
+    (["runs"], "runs: there is no such directory"),
+    (["runs", "empty"], "empty: no run below it"),
+    (["compare", "empty"], "at least two runs"),
+    (["compare", "empty", "nowhere"], "empty: not a run directory"),
+    (["compare", "run", "run"], "run: there is no metrics.csv yet"),
+    (["export", "nowhere"], "nowhere: there is no such directory"),
+    (["export", "empty"], "empty: not a run directory"),
+    (["export", "run"], "run: there is no model.keras yet"),
+    (["export", "run", "--format", "torch"], "invalid choice 'torch'"),
+]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """What is said to each of `MISTAKES`, all in one process, which must not import TensorFlow."""
+    place = tmp_path_factory.mktemp("mistakes")
+    for folder in ("empty", "run", "model"):
+        (place / folder).mkdir()
+    (place / "run" / "config.json").write_text("{}")
+    (place / "model" / "saved_model.pb").touch()
+    (place / "a.png").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_AFTER_THE_OTHER], cwd=place, timeout=120,
+        input=json.dumps([argv for argv, _ in MISTAKES]), capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("argv", "words"),
-    [
-        (["predcit"], "predict"),
-        (["train"], "RECIPE"),
-        (["train", "vea", "--epochs", "2"], "no recipe 'vea'; there are autoencoder, char_rnn, "),
-        (["train", "--epochs", "2", "vae"], "the recipe comes first"),
-        (["train", "vae", "--epochs", "0"], "--epochs"),
-        (["train", "vae", "--epochs", "x"], "--epochs"),
-        (["recipes", "copy"], "RECIPE"),
-        (["recipes", "copy", "vea"], "no recipe 'vea'; there are autoencoder, char_rnn, "),
-        (["recipes", "copy", "vae", "a.png"], "a.png: a script's name ends in .py"),
-        (["recipes", "copy", "vae", "nowhere/vae.py"], "nowhere: there is no such directory"),
-        (["predict"], "SAVED-MODEL"),
-        (["predict", "nowhere", "a.png"], "nowhere: there is no such directory"),
-        (["predict", "empty", "a.png"], "empty: no SavedModel here"),
-        (["predict", "empty"], "no file given"),
-        (["predict", "model", "nowhere.png"], "nowhere.png: cannot be read: No such file"),
-        (["predict", "model", "a.png", "--top", "0"], "--top is 0"),
-        (["predict", "model", "a.png", "--top", "x"], "--top"),
-        (["predict", "--pretrained", "nowhere.png"], "nowhere.png: cannot be read: No such file"),
-        (["predict", "--pretrained", "empty"], "empty: cannot be read: Is a directory"),
-        (["data"], "{prepare, describe, clean}"),
-        (["data", "prepare", "digitz"], "digits"),
-        (["data", "describe", "folder:nowhere"], "nowhere"),
-        (["runs"], "runs: there is no such directory"),
-        (["runs", "empty"], "empty: no run below it"),
-        (["compare", "empty"], "at least two runs"),
-        (["compare", "empty", "nowhere"], "empty: not a run directory"),
-        (["compare", "run", "run"], "run: there is no metrics.csv yet"),
-        (["export", "nowhere"], "nowhere: there is no such directory"),
-        (["export", "empty"], "empty: not a run directory"),
-        (["export", "run"], "run: there is no model.keras yet"),
-        (["export", "run", "--format", "torch"], "invalid choice 'torch'"),
-    ],
-)
-def test_a_mistake_ends_with_2_and_one_message(tmp_path, argv, words):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.json").write_text("{}")
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "saved_model.pb").touch()
-    (tmp_path / "a.png").touch()
-    done = program(*argv, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: ") and words in done.stderr
-    assert len(done.stderr.splitlines()) < 8
+@pytest.mark.parametrize("number", range(len(MISTAKES)), ids=lambda n: " ".join(MISTAKES[n][0]))
+def test_a_mistake_ends_with_2_and_one_message(told, number):
+    code, out, err, imported = told[number]
+    assert (code, out, imported) == (2, "", [])
+    assert err.startswith("error: ") and MISTAKES[number][1] in err
+    assert "Traceback" not in err and len(err.splitlines()) < 8
 
 
 @pytest.mark.slow

@@ -1,9 +1,29 @@
+import pathlib
+import re
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from kapps import replicas
+
+ROOT = pathlib.Path(__file__).parents[1]
+WITH_A_STATE = re.compile(
+    r"tf\.random\.(uniform|normal|truncated_normal|gamma|poisson|categorical|shuffle|log_uniform)"
+    r"|tf\.image\.(random_|sample_distorted)|tf\.nn\.(experimental\.general_)?dropout"
+    r"|tf\.raw_ops\.(Random|Multinomial|TruncatedNormal|ParameterizedTruncated|Sample)"
+)
+
+
+def test_nothing_draws_by_a_state_that_no_seed_of_ours_sets():
+    """Such an op goes on where its last use has ended; `conftest.py` relies on there being none.
+
+    Tests have them where a model that draws is refused.
+    """
+    for folder in ("kapps", "recipes"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert not WITH_A_STATE.search(path.read_text()), path
 
 
 def test_seeds_differ_from_call_to_call_and_come_back():

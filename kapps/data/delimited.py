@@ -17,7 +17,7 @@ import io
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,10 @@ _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"  # of no width, beside a cell
 # What people give for a CSV file, by how it begins.
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive: unpack it",
+    b"BZh": "compressed by bzip2: unpack it (bunzip2), or compress it by gzip",
+    b"\xfd7zXZ": "compressed by xz: unpack it (unxz), or compress it by gzip",
+    b"\x28\xb5\x2f\xfd": "compressed by Zstandard: unpack it (unzstd), or compress it by gzip",
+    b"7z\xbc\xaf": "a 7z archive: unpack it",
     b"\xd0\xcf\x11\xe0": "an Excel workbook of before 2007: save the sheet as CSV (UTF-8)",
     b"SQLite format 3": "an SQLite database: export the table as CSV",
     b"%PDF": "a PDF",
@@ -48,6 +52,9 @@ _MARKUP = re.compile(rb"(?i)\s*<(!doctype|!--|\?xml|html|head|body|table|svg|div
 _BLANKS = b" \t\v\f\x1c\x1d\x1e\x1f"  # what is trimmed of ASCII, but for the ends of lines
 _EXCEL = re.compile(r"sep=(.)\s*$", re.IGNORECASE)  # how Excel is told the separator
 _BLANK_BEFORE_QUOTE = re.compile(rb'(?:\A|[,;\t|\r\n]|\xef\xbb\xbf) +"')
+_BLANK_BEHIND_QUOTE = re.compile(r'" +(?=[,;\t|\r\n]|$)')
+# A quote within a cell that is neither doubled nor at one of its ends.
+_ODD_QUOTE = re.compile(rb'[^,;\t|\r\n"]"[^,;\t|\r\n" ]')
 
 
 @dataclass(frozen=True)
@@ -196,11 +203,13 @@ def _read_by_arrow(path: pathlib.Path, head: _Head) -> tuple[pyarrow.Array, ...]
             content = content.decode("utf-16").encode()
     if b"\0" in content:
         raise UserError(f"'{path}' has zero bytes: it is no text; save it as CSV in UTF-8")
-    quoted = b'"' in content
-    # The plain search first: the pattern goes through 100 MB a second, and few files have quotes.
+    # Plain searches first: patterns go through 100 MB a second, and few files have quotes.
+    quotes = content.count(b'"')
     blank_first = b' "' in content and _BLANK_BEFORE_QUOTE.search(content)
     if len(head.delimiter.encode()) > 1 or blank_first:
         return None
+    if quotes % 2 or (quotes and _ODD_QUOTE.search(content)):
+        return None  # where it is a mistake, the message names the line
     buffer = pa.py_buffer(content)
     if head.excel:
         buffer = buffer.slice(content.index(b"\n") + 1 if b"\n" in content else len(content))
@@ -210,10 +219,10 @@ def _read_by_arrow(path: pathlib.Path, head: _Head) -> tuple[pyarrow.Array, ...]
             pa.BufferReader(buffer),
             # The first line is read as a row, and left out below: it may hold line ends.
             read_options=arrow_csv.ReadOptions(
-                column_names=columns, block_size=_block(content, quoted)
+                column_names=columns, block_size=_block(content, quotes > 0)
             ),
             parse_options=arrow_csv.ParseOptions(
-                delimiter=head.delimiter, newlines_in_values=quoted
+                delimiter=head.delimiter, newlines_in_values=quotes > 0
             ),
             convert_options=arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False
@@ -226,7 +235,7 @@ def _read_by_arrow(path: pathlib.Path, head: _Head) -> tuple[pyarrow.Array, ...]
     if _names_of([column[0].as_py() for column in table.columns]) != head.names:
         return None
     cells = [column.slice(1).combine_chunks() for column in table.columns]
-    trim = _trim(content, quoted, head.delimiter)
+    trim = _trim(content, quotes > 0, head.delimiter)
     cells = [trim(column) for column in cells]
     unnamed = cells[len(head.names) :]
     if any(compute.any(compute.not_equal(column, "")).as_py() for column in unnamed):
@@ -346,17 +355,36 @@ class _messages:
 
 def _rows(file, head: _Head, most: int | None = None) -> tuple[list[list[str]], list[int]]:
     """Rows of cells, that of the names first, and the numbers of the lines they end on."""
+    try:
+        return _rows_of(file, file, head, most)
+    except csv.Error:  # blanks behind a quote?
+        return _rows_of(file, (_BLANK_BEHIND_QUOTE.sub('"', line) for line in file), head, most)
+
+
+def _rows_of(file, of_file: Iterable[str], head: _Head, most: int | None):
+    file.seek(0)
     if head.excel:
         file.readline()
-    reader = csv.reader(file, delimiter=head.delimiter, skipinitialspace=True)
+    reader = csv.reader(of_file, delimiter=head.delimiter, skipinitialspace=True, strict=True)
     rows, lines = [], []
-    for row in reader:
-        if any(cell.strip() for cell in row) or len(row) > 1:
-            rows.append(row)
-            lines.append(reader.line_num + head.excel)
-        if len(rows) == most:
-            break
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row) or len(row) > 1:
+                rows.append(row)
+                lines.append(reader.line_num + head.excel)
+            if len(rows) == most:
+                break
+    except csv.Error as error:
+        raise csv.Error(f"line {reader.line_num + head.excel}: {_in_words(str(error))}") from error
     return rows, lines
+
+
+def _in_words(problem: str) -> str:
+    if "expected after" in problem:
+        return (
+            'a quote within a quoted cell; double it: "5"" pipe", and not "5" pipe" or "5\\" pipe"'
+        )
+    return "a quote is not closed" if "unexpected end" in problem else problem
 
 
 def _delimiter(head: list[str]) -> str:

@@ -319,6 +319,7 @@ def classification_targets(classes: int) -> Callable[[tf.Tensor], tf.Tensor]:
     which `tf.one_hot` has for it, would train on nothing.
     """
 
+    @_as_written
     def targets(labels: tf.Tensor) -> tf.Tensor:
         labels = tf.convert_to_tensor(labels)
         known = tf.reduce_all((labels >= 0) & (labels < classes))
@@ -330,6 +331,7 @@ def classification_targets(classes: int) -> Callable[[tf.Tensor], tf.Tensor]:
     return targets
 
 
+@_as_written
 def smooth(targets: tf.Tensor, label_smoothing: float) -> tf.Tensor:
     """Targets [b, classes] moved towards the uniform distribution (arXiv:1512.00567, section 7).
 

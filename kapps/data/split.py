@@ -95,7 +95,10 @@ def by_time(times: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]
     times = np.asarray(times, np.float64)
     last = times.max(initial=-np.inf)
     if not (times < last).any():
-        raise UserError("all rows have the same time: there is no later part")
+        raise UserError(
+            f"all rows have the same time, or too few different ones: {len(times):,} rows of one "
+            "time cannot be parted; train, validation and test need three times at least"
+        )
     ordered = np.sort(times)
     first = ordered[min(len(times) - max(1, round(fraction * len(times))), len(times) - 1)]
     later = times >= first if (times >= first).mean() <= max(fraction, 0.5) else times > first

@@ -122,6 +122,8 @@ STEPS = {
     "a column per row": (steps(row="{i},{label},{t},temperature,{v:.3f}", head="series,label,time,variable,value"), None, "'temperature' in variable .* is a feature, of numbers"),
     "no name of the series": (steps().replace("\n3,b", "\n,b"), None, "11 rows do not say which series"),
     "splits by other names": (steps(row="{i},{label},{t},{v:.3f},Train", head="series,label,time,v,split"), ("a", "b"), None),
+    "thousands": (steps(row='{i},{label},{t},"1,{t:03}"'), None, "the comma of '1,000' in v may group thousands"),
+    "times of several zones": (steps(row="{i},{label},2024-05-01T00:{t:02}:00+02:00,{v:.3f}"), ("a", "b"), None),
     "labels by case": (steps(label=lambda i: ("Cat", "cat", "dog", "dog ")[i % 4]), ("Cat", "cat", "dog"), "differ in case.*'Cat', 'cat'"),
 }  # fmt: skip
 
@@ -139,6 +141,16 @@ def test_steps(tmp_path, case):
     for values, wave in zip(found.values, WAVES, strict=True):
         np.testing.assert_allclose(values[: len(wave), 0], wave, atol=6e-4)
     assert any(re.search(words, note) for note in found.notes) if words else not found.notes
+
+
+def test_a_feature_that_numbers_patients_is_named(tmp_path):
+    rows = [f"{i},{'ab'[i % 2]},{t},{v:.3f},{i % 7}" for i, w in enumerate(WAVES) for t, v in enumerate(w)]  # fmt: skip
+    (tmp_path / "a.csv").write_text("\n".join(["series,label,time,v,patient", *rows]))
+    notes = files.READERS["csv"](tmp_path / "a.csv").notes
+    assert any("'patient' has one value in each series, 7 in all" in note for note in notes)
+    (tmp_path / "b.csv").write_text("series,target,v\n" + "".join(f'{i},"{i % 9 + 1},250",{v}\n' for i in range(9) for v in (1.5, 2.5)))  # fmt: skip
+    with pytest.raises(UserError, match="the comma of '1,250' in target"):
+        files.READERS["csv"](tmp_path / "b.csv")
 
 
 def test_the_order_of_dates_is_that_of_time(tmp_path):
@@ -191,6 +203,32 @@ def test_texts(make_folder):
     root = make_folder(documents("train/") | documents("test/") | extra, "more")
     found = data.load_documents(f"folder:{root}")
     assert any("no text of the test split is of class unsup" in note for note in found.notes)
+
+
+def test_tables_of_texts(tmp_path):
+    rows = [f"{w} is said {i} times,{w},{('Train', 'test', 'dev')[i % 3]},p{i % 9},{i % 8 + 0.5}" for i in range(60) for w in ("good", "bad")]  # fmt: skip
+    (tmp_path / "a.csv").write_text("\n".join(["text,label,split,author,stars", *rows]))
+    spec = f"csv:{tmp_path / 'a.csv'}"
+    found = data.load_documents(spec, text="text", target="label")
+    assert found.counts == {"train": 40, "validation": 40, "test": 40}
+    assert (found.splits["test"].rows // 2 % 3 == 1).all()
+    assert any("--group 'author' keeps them together" in note for note in found.notes)
+    notes = data.load_documents(spec, text="text", target="stars").notes
+    assert any("'stars' holds 8 numbers such as '0.5'" in note for note in notes)
+
+
+MISPLACED = {
+    "a class of PDFs": (documents("") | {f"eel/{i}.pdf": b"%PDF" for i in range(3)}, "class folder 'eel' are no texts"),
+    "a class of empty texts": (documents("") | {f"eel/{i}.txt": b" \n" for i in range(3)}, "all texts of class eel are empty"),
+    "two versions": ({k: v for p in ("v1/train/", "v1/test/", "v2/train/", "v2/test/") for k, v in documents(p).items()}, "v1/, v2/ would be taken for a class"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISPLACED)
+def test_folders_of_texts_that_are_refused(make_folder, case):
+    files, words = MISPLACED[case]
+    with pytest.raises(UserError, match=words):
+        data.load_documents(f"folder:{make_folder(files)}")
 
 
 def test_steps_without_labels_and_with_dates(tmp_path):

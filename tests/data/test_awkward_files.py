@@ -6,8 +6,10 @@ what several tables together say.
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import re
 
 import numpy as np
@@ -71,6 +73,7 @@ SAME = {
     "names in the middle": (text(rows=plain().split("\n")[1:31] + plain().split("\n")[:1] + plain().split("\n")[31:61]), "t.csv"),
     "a row of totals": (plain(tail="1770.0,Total,\n"), "t.csv"),
     "totals and an average, blank rows between": (plain(tail=",,\n1770.0,Summe:,\n29.5,average,\n"), "t.csv"),
+    "blanks behind quotes": (text(rows=[f'{x}, "{m}" ,"{t}" ' for x, m, t in zip(X, M, T, strict=True)]), "t.csv"),
     "Excel's formulas for text": (text(rows=[f'="{x}",{m},{t}' for x, m, t in zip(X, M, T, strict=True)]), "t.csv"),
 }  # fmt: skip
 
@@ -111,6 +114,12 @@ REFUSED = {
     "a table of Markdown": ("|x|m|t|\n|---|:--|---|\n" + "".join(f"|{x}|p|a|\n" for x in X), "rules .Markdown"),
     "blanks between the cells": (plain().replace(",", " "), "parted by a comma"),
     "values below an empty name": (plain().replace("t\n", "t,\n", 1).replace("a\n", "a,7\n"), "4 cells"),
+    "quotes behind a backslash": (text(rows=[f'{x},"{m}\\"{m}",{t}' for x, m, t in zip(X, M, T, strict=True)]), r"line 2: a quote within a quoted cell; double it"),
+    "quotes within quotes": (plain() + '1,"p "q" r",a\n' + plain()[6:], "line 62: a quote within a quoted cell"),
+    "a quote that stays open": (plain() + '1,p,"a\n' + plain()[6:], "a quote is not closed"),
+    "bzip2": (bz2.compress(plain().encode()), r"bzip2: unpack it"),
+    "xz": (lzma.compress(plain().encode()), "xz: unpack it"),
+    "Zstandard": (pa.compress(plain().encode(), "zstd", asbytes=True), "Zstandard: unpack it"),
     "names of rows, as R writes them": (text(rows=[f"{i},{x},p,a" for i, x in enumerate(X)]), "4 cells"),
 }  # fmt: skip
 
@@ -143,6 +152,23 @@ COLUMNS = {
     "times of two offsets": ([f"2024-05-01T{i % 24:02}:00{('Z', '+02:00', '-05:00')[i % 3]}" for i in R], "date", {0: 19844}, r"several offsets \(\+02:00, -05:00, Z\)"),
     "times of one offset": ([f"2024-05-{i % 28 + 1:02}T12:00+02:00" for i in R], "date", {0: 19844.5}, "holds dates"),
     "subtotals among the rows": (["Subtotal" if i % 10 == 9 else f"r{i % 4}" for i in R], "string", {9: "Subtotal"}, "total or subtotal in 6 rows"),
+    "minus signs behind": ([f"{i + 1}.5-" if i % 2 else f"{i + 1}.5" for i in R], "number", {0: 1.5, 1: -2.5}, "'2.5-' is read as -2.5"),
+    "codes with a hyphen": ([f"{i % 3 + 1}-K" for i in R], "string", {0: "1-K"}, None),
+    "digits of full width": (["".join(chr(ord(c) + 0xFEE0) for c in str(i + 10)) for i in R], "number", {0: 10, 59: 69}, "is read as 10"),
+    "digits and signs of Arabic": (["".join(chr(0x660 + int(c)) for c in str(i + 10)) + "\u066b\u0665" for i in R], "number", {0: 10.5, 1: 11.5}, "is read as 10.5"),
+    "dates of digits alone": ([f"202405{i % 28 + 1:02}" for i in R], "date", {0: 19844, 1: 19845}, r"holds dates \(yyyymmdd\)"),
+    "numbers, some like such dates": ([str(20240501 + 7 * i) for i in R], "number", {0: 20240501}, None),
+    "two digits of the year first": ([f"2{i % 2 + 3}-05-{i % 28 + 1:02}" for i in R], "date", {0: 19478, 1: 19845}, r"holds dates \(yymd\)"),
+    "two digits of the year last": ([f"{i % 28 + 1}-05-24" for i in R], "date", {0: 19844, 1: 19845}, r"holds dates \(dmy\)"),
+    "year or day": ([f"{i % 25 + 1:02}-05-{i % 25 + 1:02}" for i in R], "whether year or day comes first", {}, None),
+    "months of Germans": ([f"{i % 28 + 1}. {('März', 'Mai', 'Okt.')[i % 3]} 2024" for i in R], "date", {0: 19783, 1: 19845}, "holds dates"),
+    "months of the French": ([f"{i % 28 + 1} {('août', 'juin', 'juillet')[i % 3]} 2024" for i in R], "date", {0: 19936, 1: 19876, 2: 19907}, "holds dates"),
+    "months of Spaniards": ([f"{i % 28 + 1} de septiembre de 2024" for i in R], "date", {0: 19967}, "holds dates"),
+    "month and year": ([f"{('Jan', 'Feb', 'March')[i % 3]} {2010 + i % 7}" for i in R], "date", {0: 14610, 1: 15006}, "holds dates"),
+    "month and year, as Excel has them": ([f"{('Jan', 'Feb', 'Mar')[i % 3]}-{10 + i % 7}" for i in R], "date", {0: 14610, 1: 15006}, "holds dates"),
+    "zones by name": ([f"2024-05-{i % 28 + 1:02} 12:00 CET" for i in R], "date", {0: 19844.5}, "holds dates"),
+    "zones by region": ([f"2024-05-{i % 28 + 1:02}T12:00:00+02:00[Europe/Berlin]" for i in R], "date", {0: 19844.5}, "holds dates"),
+    "for ever": ([f"2024-05-{i % 28 + 1:02}" if i % 9 else "9999-12-31" for i in R], "date", {1: 19845}, r"'9999-12-31' \(\d cells\), and else dates from .*--missing-words"),
     "lists": ([f"[{i % 3}, {i % 5}]" for i in R], "string", {0: "[0, 0]"}, "occurs? once"),
 }  # fmt: skip
 
@@ -169,6 +195,61 @@ def test_columns(tmp_path, case):
     assert any(re.search(words, note) for note in notes) if words else not notes, notes
 
 
+def rows_with(cells, head="n,x,t"):
+    return text(head, [f'{n},"{x}",{t}' for n, x, t in zip(X, cells, T, strict=True)])
+
+
+def test_the_later_is_told_by_the_instant(tmp_path):
+    """By the clock, 23:00+09:00 would be later than 22:00-05:00, which is 13 hours after it."""
+    clocks = ("22:00-05:00", "23:00+09:00")  # of an even row, and of the odd one before it
+    cells = [f"2024-{5 + (i + 1) // 2 // 28}-{(i + 1) // 2 % 28 + 1}T{clocks[i % 2]}" for i in R]
+    found = load(tmp_path, rows_with(cells), time="x")
+    assert found.splits["test"].rows.min() > found.splits["validation"].rows.max()
+    assert found.splits["validation"].rows.min() > found.splits["train"].rows.max()
+    cells = [f"2024-05-01T{i % 24:02}:{('30:00 CET', '00:00 EST')[i % 2]}" for i in R]
+    with pytest.raises(UserError, match="several zones .'CET', 'EST'. have no order"):
+        load(tmp_path, rows_with(cells), time="x")
+    with pytest.raises(UserError, match="too few different ones"):
+        load(tmp_path, rows_with([str(2020 + i % 2) for i in R]), time="x")
+
+
+# Cells of a column of weights; words of a note, or of the refusal.
+WEIGHTS = {
+    "of one class": ([str(int(t == "a")) for t in T], "class 'b' have the weight 0"),
+    "one that outweighs all": (["1e9" if i == 1 else "1" for i in R], "count as 1 of equal weight"),
+    "all 0": (["0"] * N, "all rows have 0"),
+    "one below 0": (["-1", *["1"] * (N - 1)], "1 rows have none"),
+    "NaN": (["nan", *["1"] * (N - 1)], "1 rows have none"),
+}
+
+
+@pytest.mark.parametrize("case", WEIGHTS)
+def test_weights(tmp_path, case):
+    cells, words = WEIGHTS[case]
+    if "rows have" in words:
+        with pytest.raises(UserError, match=words):
+            load(tmp_path, rows_with(cells), weight="x")
+        return
+    found = load(tmp_path, rows_with(cells), weight="x", seed=3)
+    assert any(words in note for note in found.notes), found.notes
+
+
+def test_columns_that_divide_the_rows_are_named(tmp_path):
+    split = rows_with(["Train" if i % 3 else "test" for i in R], "n,Split,t")
+    found = load(tmp_path, split)
+    assert "Split" not in found.columns
+    assert any("--split-column 'Split' divides" in note for note in found.notes)
+    assert "Split" in load(tmp_path, split, keep=["Split"]).columns
+    groups = rows_with([("P1", "p1", "P2", "P3")[i % 4] for i in R])
+    found = load(tmp_path, groups, group="x")
+    assert any("groups of column 'x' that differ in case" in note for note in found.notes)
+
+
+def test_accents_in_names_may_be_written_in_two_ways(tmp_path):
+    found = load(tmp_path, text("n,gro\u0308\u00dfe,t", None), target="t", drop=["gr\u00f6\u00dfe"])
+    assert list(found.columns) == ["n"]
+
+
 def test_what_stands_for_a_missing_value_is_named(tmp_path):
     rows = [f"{X[i] if i % 9 else '-999'},{M[i]},{T[i]}" for i in R]
     table = load(tmp_path, text(rows=rows), missing_words=["-999"])
@@ -186,6 +267,8 @@ TARGETS = {
     "dates": ([f"2024-05-{i % 28 + 1:02}" for i in R], "holds dates", None),
     "-999 among quantities": ([X[i] if i % 9 else "-999" for i in R], (), r"'-999' \(7 cells\).*leave its cells empty"),
     "a class of one": (["rare", *T[1:]], ("a", "b", "rare"), "no test row is of class 'rare'"),
+    "beyond float32": ([f"{i + 1}e40" for i in R], "beyond 3.4e38", None),
+    "minus signs behind": ([f"{i + 1}.5-" for i in R], (), "is read as -1.5"),
     "Yes, yes and YES": ([("Yes", "yes ", "NO", "no", "YES")[i % 5] for i in R], ("NO", "YES"), "several ways"),
 }  # fmt: skip
 

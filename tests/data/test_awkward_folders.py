@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 
 import numpy as np
@@ -63,6 +64,8 @@ FOLDERS = {
     "an animated GIF and PNG": (classes() | {"cat/a.gif": FILM, "cat/a.png": encoded(picture(9), "PNG", save_all=True, append_images=[picture(10)])}, 3, "2 pictures of several.*cat/a.gif, cat/a.png"),
     "a class of DICOM": (classes() | {"eel/a.dcm": bytes(128) + b"DICM"}, None, "'eel'.*DICOM"),
     "Netpbm": (classes() | {f"eel/{i}.{e}": encoded(picture(50 + i).convert(m), "PPM") for i, (e, m) in enumerate((("ppm", "RGB"), ("pgm", "L"), ("pbm", "1")))}, ("cat", "dog", "eel"), None),
+    "two versions of one dataset": (splits("v1/train/", "v1/test/") | splits("v2/train/", "v2/test/"), None, "v1/, v2/ would be taken for a class, but v1/ holds splits"),
+    "a dataset beside the classes": (classes() | splits("old/Train/", "old/test/"), None, "old/ would be taken for a class"),
     "half of a Netpbm": (classes() | {"cat/a.ppm": encoded(picture(50), "PPM")[:40]}, None, "broken or truncated Netpbm"),
 }  # fmt: skip
 
@@ -87,6 +90,30 @@ def test_folders(make_folder, case):
         assert any(re.search(words, note) for note in found.notes), found.notes
     else:
         assert not found.notes
+
+
+@pytest.mark.slow
+def test_a_class_that_is_broken_throughout(make_folder):
+    half = encoded(picture(50), "JPEG")[:100]
+    root = make_folder(classes() | {f"eel/{i}.jpg": half for i in range(3)} | {"cat/a.jpg": half})
+    with pytest.raises(UserError, match="all 3 pictures of class 'eel' .* would be missing"):
+        data.load(f"folder:{root}", skip_broken=True)
+    root = make_folder(classes() | {"eel/a.jpg": b"", "eel/b.jpg": b"<html>"}, "nothing")
+    with pytest.raises(UserError, match="all 2 pictures of class 'eel'"):
+        data.load(f"folder:{root}", skip_broken=True)
+
+
+@pytest.mark.slow
+def test_what_is_no_file(make_folder):
+    """A pipe that nobody writes to, and links that lead to each other."""
+    root = make_folder(classes())
+    os.mkfifo(root / "cat" / "pipe.png")
+    (root / "dog" / "a.png").symlink_to(root / "dog" / "b.png")
+    (root / "dog" / "b.png").symlink_to(root / "dog" / "a.png")
+    found = data.load(f"folder:{root}", skip_broken=True)
+    assert sum(found.counts.values()) == 12
+    note = next(note for note in found.notes if "unreadable" in note)
+    assert all(name in note for name in ("cat/pipe.png", "dog/a.png", "dog/b.png"))
 
 
 NAMES = [f"{c}{i}" for c in ("cat", "dog") for i in range(6)]

@@ -25,10 +25,6 @@ def command(*flags):
     return [sys.executable, str(ROOT / "recipes/image_classifier.py"), *map(str, flags)]
 
 
-def shell(*flags, **options):
-    return subprocess.run(command(*flags), capture_output=True, text=True, cwd=ROOT, **options)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run on the embedded data, five epochs long."""
@@ -277,11 +273,29 @@ def test_learning_rate_range_test(tmp_path):
         (["--no-augment", "--test-views"], "--test-views"),
     ],
 )
-def test_a_mistake_is_one_message_and_exit_code_2(tmp_path, flags, words):
-    answer = shell(*flags, "--run-dir", tmp_path / "run")
-    assert answer.returncode == 2
-    assert words in answer.stderr and "Traceback" not in answer.stderr
+def test_a_mistake_is_one_message_and_exit_code_2(tmp_path, monkeypatch, capsys, flags, words):
+    argv = ["image_classifier.py", *flags, "--run-dir", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit) as ended:
+        command_line.run(
+            image_classifier.main,
+            Config,
+            image_classifier.check,
+            is_done=image_classifier.is_done,
+        )
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert words in said and "Traceback" not in said
     assert not (tmp_path / "run").exists()
+
+
+def test_so_it_is_from_a_shell(tmp_path):
+    answer = subprocess.run(
+        command("--model", "resnet21", "--run-dir", tmp_path / "run"),
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert answer.returncode == 2
+    assert "resnet20" in answer.stderr and "Traceback" not in answer.stderr
 
 
 @pytest.mark.slow

@@ -132,6 +132,12 @@ class Augmentation:
             part: which rows of a batch these are; default: all. The rows before its own come out
                 unmixed.
         """
+        apply = self._apply
+        if self.own is None:  # there is nothing to rewrite, which takes two seconds
+            apply = tf.autograph.experimental.do_not_convert(apply)
+        return apply(images, targets, seed, part)
+
+    def _apply(self, images, targets, seed, part):
         if self.flip or self.crop or self.rotation or self.resized_crop:
             images = move(
                 images, _fold(seed, 0), self.flip, self.crop, self.rotation, part, self.resized_crop

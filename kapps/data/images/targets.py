@@ -6,6 +6,7 @@ together become classes, labels or numbers.
 
 from __future__ import annotations
 
+import collections
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -20,6 +21,13 @@ SEPARATORS = ("|", ";")  # between the labels of a picture
 MOST_CLASSES = 20  # whole numbers; more of them are a quantity, as in tables
 _BINS = 10
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+# 12,5  $20,000  5 %  1.5-  nan: not as int() and float() alone would have it.
+_LIKE_A_NUMBER = re.compile(
+    r"[($€£¥+\-\u2212 ]*\d[\d.,' \u00a0\u202f]*(e[+-]?\d+)?[\s%$€£¥)\-]*"
+    r"|[+-]?(nan|inf|infinity)",
+    re.IGNORECASE,
+)
+_GONE = {"?", "-", "na", "n/a", "nan", "none", "null", "nil"}
 
 
 class Targets(NamedTuple):
@@ -57,16 +65,12 @@ def targets_of(texts: Sequence[str], asked: str = "auto", numbered: bool = False
         return _labels(texts, asked)
     if asked == "number" or (asked == "auto" and _are_quantities(texts)):
         return _numbers(texts, asked)
-    if asked == "auto" and len(set(texts)) > MOST_CLASSES:
-        commas = [text for text in texts if _DECIMAL_COMMA.fullmatch(text)]
-        if len(commas) > len(texts) / 2:
-            raise UserError(
-                f"labels such as {commas[0]!r} look like numbers with decimal commas: write "
-                "points, or say --target-kind classes"
-            )
+    if asked == "auto":
+        _refuse_unclear_numbers(texts)
     names = tuple(sorted(set(texts), key=int if numbered else None))
     number = {name: i for i, name in enumerate(names)}
-    return Targets("classes", names, np.array([number[text] for text in texts], np.int32))
+    notes = () if asked == "classes" else _notes_on_classes(texts)
+    return Targets("classes", names, np.array([number[text] for text in texts], np.int32), notes)
 
 
 def strata(kind: str, values: np.ndarray) -> np.ndarray:
@@ -90,7 +94,59 @@ def _separator(texts: Sequence[str]) -> str | None:
     return next((mark for mark in SEPARATORS if any(mark in text for text in texts)), None)
 
 
+def _refuse_unclear_numbers(texts: Sequence[str]) -> None:
+    """UserError where most labels are numbers as people write them, but not all are plain ones.
+
+    As classes, each quantity would be one of its own.
+    """
+    alike = [text for text in texts if _LIKE_A_NUMBER.fullmatch(text.strip())]
+    if len(set(alike)) <= MOST_CLASSES / 2 or len(alike) <= len(texts) / 2:
+        return
+    plain = {text for text in alike if _number(text) is not None}
+    if all(text in plain and float(text) == int(float(text)) for text in alike):
+        if len(set(alike)) <= MOST_CLASSES:
+            return  # classes 0 to 15, and one called unknown
+    written = sorted(set(alike) - plain)
+    if len(alike) == len(texts) and not written:
+        return  # whole numbers without a gap
+    odd = collections.Counter(text for text in texts if text not in plain)
+    word, count = (written[0], odd[written[0]]) if written else odd.most_common(1)[0]
+    raise UserError(
+        f"labels look like numbers, but {sum(odd.values()):,} of {len(texts):,} are no plain ones, "
+        f"such as {word!r} ({count:,}): write 1234.5 for a quantity and leave it empty where it is "
+        "unknown, or say --target-kind classes"
+    )
+
+
+def _notes_on_classes(texts: Sequence[str]) -> tuple[str, ...]:
+    """Labels that say that there is none, and such as look like several."""
+    counts, notes = collections.Counter(texts), []
+    gone = {text: n for text, n in counts.items() if text.strip().lower() in _GONE}
+    if gone:
+        said = ", ".join(f"{text!r} ({n:,} pictures)" for text, n in gone.items())
+        notes.append(f"{said} is a class of its own; pictures without a label have an empty cell")
+    for mark in (",", "/", "+", "&", " "):
+        joined = {text: [p.strip(" '\"") for p in text.strip("[]").split(mark)] for text in counts}
+        joined = {text: parts for text, parts in joined.items() if len(parts) > 1}
+        parts = {part for each in joined.values() for part in each}
+        alone = {text.strip("[]'\"") for text in counts if text not in joined}
+        if joined and parts <= alone and len(alone) < len(counts):
+            pair = SEPARATORS[0].join(sorted(parts)[:2])
+            notes.append(
+                f"labels such as {next(iter(joined))!r} look like several, each of which occurs "
+                f"alone, too: each combination is a class; write {pair} for a picture of several"
+            )
+            break
+    return tuple(notes)
+
+
 def _labels(texts: Sequence[str], asked: str) -> Targets:
+    if all(any(mark in text for text in texts) for mark in SEPARATORS):
+        first, second = (next(t for t in texts if mark in t) for mark in SEPARATORS)
+        raise UserError(
+            f"labels are parted in two ways, {first!r} and {second!r}: write all with "
+            f"{SEPARATORS[0]!r}"
+        )
     mark = _separator(texts) or SEPARATORS[0]
     sets = [
         {unicodedata.normalize("NFC", part.strip()) for part in text.split(mark)} - {""}
@@ -142,7 +198,10 @@ def _numbers(texts: Sequence[str], asked: str) -> Targets:
         raise UserError(
             f"{len(bad):,} of {len(texts):,} labels are no numbers, such as {bad[0]!r}{hint}"
         )
-    numbers = np.array(values, np.float32)
+    numbers = np.array(values, np.float64)
+    if np.abs(numbers).max() > np.finfo(np.float32).max:
+        raise UserError("labels are numbers beyond 3.4e38, which float32 cannot hold")
+    numbers = numbers.astype(np.float32)
     if len(np.unique(numbers)) < 2:
         raise UserError(f"all pictures have the number {texts[0]}: there is nothing to learn")
     notes = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from kapps.data.alike import alike_notes
 from kapps.data.series.ragged import Ragged, pack
 from kapps.errors import UserError
 
+_GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
 _GONE = ("", "?", "na", "n/a", "nan", "null", "none")  # no value, as a number
 
 
@@ -152,16 +154,26 @@ def last_step(rows: np.ndarray) -> int:
 
 
 def to_numbers(
-    path, texts, column="the label", dtype: type[np.floating] = np.float32
+    path, texts, column="the label", dtype: type[np.floating] = np.float32, delimiter: str = ";"
 ) -> np.ndarray:
     """Texts as numbers [n], NaN where there is none.
 
+    Args:
+        path: the file, for messages.
+        texts: the cells.
+        column: their column, for messages.
+        dtype: of the numbers.
+        delimiter: of the file: where a semicolon parts the cells, commas are decimal ones.
+
     Raises:
-        UserError: one is neither a number nor a word for a missing one.
+        UserError: one is neither a number nor a word for a missing one, or a comma may stand before
+            a fraction or between thousands.
     """
     hint = "" if column == "the label" else "; each further column is a feature, of numbers"
     # A comma is a decimal one where no number has a point.
     comma = not any("." in text for text in texts)
+    if delimiter != ";":
+        refuse_thousands(path, texts, column)
     found = []
     for i, text in enumerate(texts, 1):
         try:
@@ -172,3 +184,18 @@ def to_numbers(
                 f"'{path}': '{text}' in {column} (place {i}) is not a number{hint}"
             ) from None
     return np.asarray(found, dtype)
+
+
+def refuse_thousands(path, texts, column: str) -> None:
+    """Refuses numbers such as 850 and 1,200, where nothing says what the comma is.
+
+    Raises:
+        UserError: no number has a point, and all commas have three digits behind them.
+    """
+    commas = {text for text in texts if "," in text}
+    unclear = commas and all(_GROUPED.fullmatch(text) for text in commas)
+    if unclear and not any("." in text for text in texts):
+        raise UserError(
+            f"'{path}': the comma of {min(commas)!r} in {column} may group thousands or stand "
+            "before a fraction: write 1200 or 1.2"
+        )

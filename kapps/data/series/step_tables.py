@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from kapps.data.delimited import check_twice, read_delimited
-from kapps.data.series.assembling import Series, last_step, to_numbers, with_classes, with_numbers
+from kapps.data.series.assembling import (
+    Series,
+    last_step,
+    refuse_thousands,
+    to_numbers,
+    with_classes,
+    with_numbers,
+)
 from kapps.data.split import NAMES
 from kapps.errors import UserError
 
@@ -28,6 +36,7 @@ class Steps(NamedTuple):
         series: its values, float32 [steps, features], without padding at the end.
         notes: what should be known.
         features: names of the columns that are features, in the order of the values.
+        delimiter: of the file.
     """
 
     columns: dict[str, list[str]]
@@ -36,6 +45,7 @@ class Steps(NamedTuple):
     series: list[np.ndarray]
     notes: list[str]
     features: tuple[str, ...] = ()
+    delimiter: str = ""
 
 
 def read_steps(
@@ -76,7 +86,9 @@ def read_steps(
         notes += left
     if not features:
         raise UserError(f"'{path}' has no values: every column but {', '.join(_ABOUT)} is one")
-    values = np.stack([to_numbers(path, columns[name], name) for name in features], axis=1)
+    values = np.stack(
+        [to_numbers(path, columns[n], n, delimiter=table.delimiter) for n in features], axis=1
+    )
     of_row = columns.get("series", [path.stem] * len(values))
     names = list(dict.fromkeys(of_row))
     which = {name: i for i, name in enumerate(names)}
@@ -91,7 +103,13 @@ def read_steps(
         notes += _uneven([time[at] for at in rows])
     series = [values[at] for at in rows]
     return Steps(
-        columns, names, rows, [one[: last_step(one)] for one in series], notes, tuple(features)
+        columns,
+        names,
+        rows,
+        [one[: last_step(one)] for one in series],
+        notes,
+        tuple(features),
+        table.delimiter,
     )
 
 
@@ -105,10 +123,13 @@ def read_csv(path: pathlib.Path, group: str | None = None) -> Series:
     Raises:
         UserError: columns are missing, or a series contradicts itself.
     """
-    columns, names, rows, series, notes, features = read_steps(path, group, labelled=True)
+    steps = read_steps(path, group, labelled=True)
+    columns, names, rows, series, notes, features = steps[:6]
     origins = [f"'{path}', series {name}" for name in names]
     target = "target" if "target" in columns else "label"
     texts = _one_per_series(columns[target], rows, target, origins)
+    if target == "target" and steps.delimiter != ";":
+        refuse_thousands(path, texts, target)
     given = {"train": np.arange(len(names))}
     if "split" in columns:
         given = _given(path, _one_per_series(columns["split"], rows, "split", origins))
@@ -116,8 +137,27 @@ def read_csv(path: pathlib.Path, group: str | None = None) -> Series:
     if group is not None:
         groups = _one_per_series(columns[group], rows, group, origins)
     made = with_numbers if target == "target" else with_classes
+    if group is None:
+        notes += _constant_notes(features, series)
     found = made(path, series, texts, given, origins, groups, said=notes)
     return dataclasses.replace(found, feature_names=features)
+
+
+def _constant_notes(features: Sequence[str], series: Sequence[np.ndarray]) -> list[str]:
+    """Notes on features that tell groups of series apart, as the number of a patient does."""
+    notes = []
+    for place, name in enumerate(features):
+        values = [one[:, place] for one in series if len(one)]
+        if not all((of_one == of_one[0]).all() for of_one in values):
+            continue
+        groups = {float(of_one[0]) for of_one in values}
+        if 1 < len(groups) <= len(values) / 2:
+            notes.append(
+                f"column '{name}' has one value in each series, {len(groups):,} in all: if it "
+                f"numbers patients or recordings, --group '{name}' keeps each in one split, and it "
+                "is no feature"
+            )
+    return notes
 
 
 def _by_name(
@@ -146,7 +186,9 @@ def _times(path: pathlib.Path, cells: Sequence[str]) -> np.ndarray:
         times = np.array([float(cell or "nan") for cell in cells])
     except ValueError:
         try:
-            stamps = np.array([cell.removesuffix("Z") for cell in cells], "datetime64[us]")
+            with warnings.catch_warnings():  # NumPy takes offsets off, and says so
+                warnings.simplefilter("ignore", UserWarning)
+                stamps = np.array([cell.removesuffix("Z") for cell in cells], "datetime64[us]")
         except ValueError:
             odd = next((cell for cell in cells if not _is_number(cell)), "")
             raise UserError(

@@ -7,6 +7,7 @@ distance to any other date. Times are taken as the clock showed them: an offset 
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,21 +20,50 @@ if TYPE_CHECKING:
 
 PARTS = ("days", "month", "day", "weekday", "hour")
 _LOOKED_AT = 64  # texts that say whether to look at all
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+# How the names of months begin, without accents, in English, German, French, Spanish, Italian,
+# Portuguese and Dutch.
+_MONTHS = (
+    ("jan", "ene", "gen"), ("feb", "fev"), ("mar", "mrz", "maa", "mrt"), ("apr", "abr", "avr"),
+    ("may", "mai", "mag", "mei"), ("jun", "juin", "giu"), ("jul", "juil", "lug"),
+    ("aug", "aou", "ago"), ("sep", "set"), ("oct", "okt", "ott", "out"), ("nov",),
+    ("dec", "dez", "dic"),
+)  # fmt: skip
+_BEGINNINGS = {word: month for month, words in enumerate(_MONTHS, 1) for word in words}
 _TIME = (
     r"(?:(?:[T ]|, ?| at )(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})"
-    r"(?:[.,][0-9]+)?)? ?(?P<half>(?:[AaPp]\.?[Mm]\.?)?) ?(?:Z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2})?)?$"
+    r"(?:[.,][0-9]+)?)? ?(?P<half>(?:[AaPp]\.?[Mm]\.?)?)"
+    r"(?: ?(?P<zone>Z|[A-Z]{3,4}|[+-][0-9]{2}:?[0-9]{2}))?(?:\[[A-Za-z_/+-]+\])?)?$"
 )
+_MONTH = r"(?P<m>\p{L}{3,10})"
 _PATTERNS = {
     "ymd": r"^(?P<y>[0-9]{4})[-/.](?P<m>[0-9]{1,2})[-/.](?P<d>[0-9]{1,2})" + _TIME,
     "dmy": r"^(?P<d>[0-9]{1,2})[-/.] ?(?P<m>[0-9]{1,2})[-/.] ?(?P<y>[0-9]{4}|[0-9]{2})" + _TIME,
     "mdy": r"^(?P<m>[0-9]{1,2})[-/.](?P<d>[0-9]{1,2})[-/.](?P<y>[0-9]{4}|[0-9]{2})" + _TIME,
-    "d month y": r"^(?:[A-Za-z]{3,9}\.?,? )?(?P<d>[0-9]{1,2})(?:st|nd|rd|th|\.)?[ -]"
-    r"(?P<m>[A-Za-z]{3,9})\.?,?[ -](?P<y>[0-9]{4}|[0-9]{2})" + _TIME,
-    "month d y": r"^(?:[A-Za-z]{3,9}\.?,? )?(?P<m>[A-Za-z]{3,9})\.? (?P<d>[0-9]{1,2})"
-    r"(?:st|nd|rd|th)?,? (?P<y>[0-9]{4})" + _TIME,
+    "d month y": r"^(?:\p{L}{2,10}\.?,? )?(?P<d>[0-9]{1,2})(?:st|nd|rd|th|\.)?[ -](?:de )?"
+    + _MONTH
+    + r"\.?,?[ -](?:de )?(?P<y>[0-9]{4}|[0-9]{2})"
+    + _TIME,
+    "month d y": r"^(?:\p{L}{2,10}\.?,? )?"
+    + _MONTH
+    + r"\.? (?P<d>[0-9]{1,2})(?:st|nd|rd|th)?,? (?P<y>[0-9]{4})"
+    + _TIME,
     "ym": r"^(?P<y>[0-9]{4})[-/](?P<m>[0-9]{2})(?P<d>)" + _TIME,  # the first of the month
+    "my": r"^(?P<m>[0-9]{1,2})[-/](?P<d>)(?P<y>[0-9]{4})" + _TIME,
+    "month y": "^"
+    + _MONTH
+    + r"\.?(?P<d>)(?: (?:de )?(?P<y>[0-9]{4})|-(?P<y2>[0-9]{4}|[0-9]{2}))"
+    + _TIME,
+    "yymd": r"^(?P<y>[0-9]{2})[-/.](?P<m>[0-9]{1,2})[-/.](?P<d>[0-9]{1,2})" + _TIME,
+    "yyyymmdd": r"^(?P<y>(?:19|20)[0-9]{2})(?P<m>[0-9]{2})(?P<d>[0-9]{2})" + _TIME,
 }
+_OF_MONTHS = ("ym", "my", "month y")
+_OFFSET = r"[0-9] ?(?P<offset>Z|[A-Z]{3,4}|[+-][0-9]{2}:?[0-9]{2})(?:\[[A-Za-z_/+-]+\])?$"
+# Dates that stand for "none" or "for ever" in data bases and programs.
+_SENTINELS = (
+    "0001-01-01", "1600-12-31", "1601-01-01", "1753-01-01", "1800-01-01", "1899-12-30",
+    "1899-12-31", "1900-01-01", "1970-01-01", "2099-12-31", "2100-01-01", "2199-12-31",
+    "2262-04-11", "2999-12-31", "3000-01-01", "4712-12-31", "9999-01-01", "9999-12-31",
+)  # fmt: skip
 
 
 def recognize_dates(cells: Cells) -> tuple[str, str]:
@@ -51,7 +81,7 @@ def recognize_dates(cells: Cells) -> tuple[str, str]:
         return "", ""
     first = cells.values.take(np.flatnonzero(counts)[:_LOOKED_AT])
     if matches(first, PLAIN).mean() > 0.5:
-        return "", ""
+        return ("yyyymmdd" if _compact(cells) else ""), ""
     if all(np.isnan(parse_dates(first, order)[0]).mean() > 0.5 for order in _PATTERNS):
         return "", ""
     read = {}
@@ -67,6 +97,10 @@ def recognize_dates(cells: Cells) -> tuple[str, str]:
     if most < 0.8 * total or (most < (1 - FEW) * total and odd.sum() > MOST_WORDS):
         return "", ""
     orders = [order for order, count in read.items() if count == most]
+    if "yymd" in orders and len(orders) > 1:
+        orders, problem = _with_two_digits(cells, orders)
+        if problem:
+            return "", problem
     if orders == ["dmy", "mdy"]:
         text = cells.most_frequent(~cells.missing, 1)[0][0]
         if "." in text:  # who writes points begins with the day
@@ -77,6 +111,82 @@ def recognize_dates(cells: Cells) -> tuple[str, str]:
             return "dmy", ""
         return "", f"whether day or month comes first in {text!r} cannot be told; write 2024-12-31"
     return orders[0], ""
+
+
+def _compact(cells: Cells) -> bool:
+    """Whether whole numbers are dates such as 20240531: no other numbers are all of them days."""
+    there = cells.present > 0
+    if there.sum() < 3 or not (matches(cells.values, "^(19|20)[0-9]{6}$") | ~there).all():
+        return False
+    return not np.isnan(parse_dates(cells.values, "yyyymmdd")[0][there]).any()
+
+
+def _with_two_digits(cells: Cells, orders: list[str]) -> tuple[list[str], str]:
+    """The orders that may be meant where 24-05-17 may be of 2024 or of 2017, and the problem.
+
+    The dates of a table lie together; with year and day exchanged, they lie all over 31 years.
+    """
+    there = cells.present > 0
+    span = {}
+    for order in orders:
+        span[order] = float(np.ptp(parse_dates(cells.values, order)[0][there])) + 1
+    year_first, others = span.pop("yymd"), list(span)
+    last = min(span.values())
+    if 3 * year_first < last:
+        return ["yymd"], ""
+    text = cells.most_frequent(~cells.missing, 1)[0][0]
+    if 3 * last < year_first or "-" not in text:  # with / and ., the year rarely comes first
+        return others, ""
+    return [], f"whether year or day comes first in {text!r} cannot be told; write 2024-12-31"
+
+
+def far_off(cells: Cells, days: np.ndarray) -> str:
+    """A note on a date such as 9999-12-31, which may stand for none; "" without one.
+
+    Args:
+        cells: of a column.
+        days: of each distinct text, NaN for what is no date.
+    """
+    there = np.flatnonzero(~np.isnan(days) & (cells.present > 0))
+    dates = np.floor(days[there])
+    known = np.array(_SENTINELS, "datetime64[D]").astype(np.int64)
+    for extreme in (dates.min(initial=np.inf), dates.max(initial=-np.inf)):
+        others = dates[dates != extreme]
+        if extreme not in known or len(np.unique(others)) < 3:
+            continue
+        if np.ptp(others) >= np.abs(others - extreme).min():
+            continue
+        same = np.zeros(len(days), bool)
+        same[there[dates == extreme]] = True
+        ends = np.array([others.min(), others.max()]).astype(np.int64).astype("datetime64[D]")
+        return (
+            f"holds {shown(cells.most_frequent(same))}, and else dates from {ends[0]} to {ends[1]}"
+        )
+    return ""
+
+
+def instants(cells: Cells, order: str) -> tuple[np.ndarray, str]:
+    """Days since 1970-01-01 of each distinct text [d], offsets from UTC taken off; and a problem.
+
+    Days by the clock would have 10:00-05:00 before 12:00+02:00, which is five hours earlier.
+    """
+    from pyarrow import compute
+
+    days, timed = parse_dates(cells.values, order)
+    found = compute.struct_field(compute.extract_regex(cells.values, _PATTERNS[order]), ["zone"])
+    zones = compute.fill_null(found, "").to_pylist()
+    here = np.flatnonzero(timed & (cells.present > 0))
+    different = {"Z" if zones[i] in ("UTC", "GMT") else zones[i] for i in here}
+    named = sorted(zone for zone in different if zone.isalpha() and zone != "Z")
+    if len(different) > 1 and (named or "" in different):
+        shown_ = ", ".join(repr(zone) for zone in sorted(different)[:3])
+        return days, f"times of several zones ({shown_}) have no order; write offsets as +01:00"
+    for i in here if len(different) > 1 else ():
+        if zones[i][0] in "+-":
+            digits = zones[i][1:].replace(":", "")
+            hours = int(digits[:2]) + int(digits[2:]) / 60
+            days[i] -= (hours if zones[i][0] == "+" else -hours) / 24
+    return days, ""
 
 
 def _several_ways(cells: Cells, order: str, odd: np.ndarray, total: int) -> str | None:
@@ -100,7 +210,7 @@ def offsets_note(cells: Cells) -> str:
     from pyarrow import compute
 
     texts = cells.values.take(np.flatnonzero(cells.present))
-    found = compute.extract_regex(texts, r"[0-9] ?(?P<offset>Z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2})$")
+    found = compute.extract_regex(texts, _OFFSET)
     offsets = compute.struct_field(found, ["offset"]).drop_null().unique().to_pylist()
     # A date such as 2024-05-01 ends like an offset, but has none before an hour.
     timed = compute.any(compute.match_substring(texts, ":")).as_py()
@@ -130,9 +240,15 @@ def parse_dates(values: pyarrow.Array, order: str) -> tuple[np.ndarray, np.ndarr
         return compute.cast(digits, pa.int64()).to_numpy(zero_copy_only=False)
 
     year, month, day = part("y"), part("m"), part("d")
-    two_digits = compute.equal(compute.utf8_length(compute.struct_field(found, ["y"])), 2)
+    years = compute.struct_field(found, ["y"])
+    if order == "month y":
+        short = compute.fill_null(compute.struct_field(found, ["y2"]), "")
+        years = compute.if_else(compute.equal(short, ""), years, short)
+        digits = compute.fill_null(compute.if_else(compute.equal(years, ""), "0", years), "0")
+        year = compute.cast(digits, pa.int64()).to_numpy(zero_copy_only=False)
+    two_digits = compute.equal(compute.utf8_length(years), 2)
     two_digits = compute.fill_null(two_digits, False).to_numpy(zero_copy_only=False)
-    if order == "ym":
+    if order in _OF_MONTHS:
         day = np.ones_like(day)
     year = np.where(two_digits, np.where(year < 69, 2000 + year, 1900 + year), year)  # as POSIX
     hour, minute, second = part("hour"), part("minute"), part("second")
@@ -170,5 +286,5 @@ def date_part(days: np.ndarray, part: str) -> np.ndarray:
 
 
 def _month(text: str) -> int:
-    short = text[:3].lower()
-    return _MONTHS.index(short) + 1 if short in _MONTHS else 0
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return _BEGINNINGS.get(plain[:4]) or _BEGINNINGS.get(plain[:3], 0)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from kapps.data import split
+from kapps.data.alike import alike_notes
 from kapps.data.delimited import Delimited
 from kapps.data.tables import columns as kinds
 from kapps.data.tables.cells import Cells, shown
-from kapps.data.tables.dates import parse_dates, recognize_dates
+from kapps.data.tables.dates import instants, recognize_dates
 from kapps.data.tables.numbers import recognize_numbers
 from kapps.data.tables.targets import Target
 from kapps.errors import UserError
@@ -24,6 +25,8 @@ _OWNERS = re.compile(
 )
 _CODES = r"^[A-Za-z]{1,12}[-_ ]?[0-9]+$"
 _FEWEST_GROUPS = 10
+_FEWEST_EFFECTIVE = 0.1  # of the rows
+_SPLIT_NAMES = ("split", "set", "subset", "partition", "fold")
 
 
 def divide_rows(
@@ -87,9 +90,51 @@ def read_weights(table: Delimited, name: str | None, rows: np.ndarray) -> np.nda
         bad = int((~(weights >= 0)).sum())
         raise UserError(
             f"column '{name}' holds weights: each must be a number of at least 0, and one above; "
-            f"{bad:,} rows have none"
+            + (f"{bad:,} rows have none" if bad else "all rows have 0")
         )
     return weights.astype(np.float32)
+
+
+def weight_notes(weights: np.ndarray, target: Target, train: np.ndarray) -> list[str]:
+    """Notes on weights by which hardly any row, or no row of a class, counts.
+
+    Args:
+        weights: of the rows with a target, float32 [n].
+        target: their targets.
+        train: positions of the training part.
+    """
+    of_train, notes = weights[train].astype(np.float64), []
+    if not of_train.any():
+        raise UserError("all training rows have the weight 0: there is nothing to learn from")
+    if target.task == "classification":
+        counted = np.bincount(target.values[train], of_train, len(target.class_names))
+        gone = [n for n, total in zip(target.class_names, counted, strict=True) if not total]
+        if gone:
+            notes.append(
+                "all training rows of class "
+                f"{', '.join(map(repr, gone[:5]))} have the weight 0: it is never learned"
+            )
+    if not weights.all():
+        notes.append(f"{int((weights == 0).sum()):,} rows have the weight 0 and do not count")
+    alike = of_train.sum() ** 2 / (of_train**2).sum()  # Kish's effective number
+    if alike < _FEWEST_EFFECTIVE * (of_train > 0).sum():
+        notes.append(
+            f"{len(train):,} training rows count as {alike:.3g} of equal weight: a few have nearly "
+            "all of it"
+        )
+    return notes
+
+
+def split_column(table: Delimited, names: Sequence[str]) -> str | None:
+    """The column that says train and test of each row, where one is called split, set or so."""
+    for name in names:
+        if name.lower() not in _SPLIT_NAMES:
+            continue
+        said = {text.strip().lower() for text in table.column(name).unique().to_pylist()}
+        if len(said) > 1 and {split.NAMES.get(text) for text in said} >= {"train"}:
+            if all(text in split.NAMES for text in said):
+                return name
+    return None
 
 
 def group_notes(cells: Mapping[str, Cells], train: np.ndarray) -> list[str]:
@@ -132,6 +177,8 @@ def _read_groups(table: Delimited, name: str, rows: np.ndarray, notes: list[str]
             f"column '{name}' has {count} groups: train, validation and test need one each at least"
         )
     notes.append(f"{count:,} groups by '{name}': all rows of one are in the same split")
+    names = cells.texts(np.flatnonzero(cells.present))
+    notes += alike_notes(names, f"groups of column '{name}'")
     return groups
 
 
@@ -141,7 +188,9 @@ def _read_times(table: Delimited, name: str, rows: np.ndarray) -> np.ndarray:
     if problem:
         raise UserError(f"column '{name}': {problem}")
     if order:
-        values = parse_dates(cells.values, order)[0]
+        values, problem = instants(cells, order)
+        if problem:
+            raise UserError(f"column '{name}': {problem}")
     else:
         values = recognize_numbers(cells, table.delimiter).numbers
     times = values[cells.codes]

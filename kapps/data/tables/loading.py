@@ -187,8 +187,18 @@ def load_table(
     rows = dividing.divide_rows(table, found, use, given, fold, validation_fraction, seed, notes)
     splits = {name: found.rows[rows[name]] for name in SPLITS}
     weights = dividing.read_weights(table, use.get("weight"), found.rows)
+    if weights is not None:
+        notes += dividing.weight_notes(weights, found, rows["train"])
 
     candidates = [n for n in table.names if n not in (target, *drop, *use.values())]
+    says_split = dividing.split_column(table, [n for n in candidates if n not in keep])
+    if says_split:
+        candidates.remove(says_split)
+        notes.append(
+            f"column '{says_split}' says which row is for training and which for the test, and was "
+            f"left out: --split-column '{says_split}' divides the rows by it, "
+            f"--keep '{says_split}' takes it as a feature"
+        )
     described, cells, dropped = _describe_all(
         table, candidates, splits["train"], notes, keep, categories, missing_words
     )
@@ -204,7 +214,9 @@ def load_table(
     if test_file is not None:
         notes += _strangers(str(test_file), cells, described, inputs, given["test"])
     if "group" not in use:
-        notes += dividing.group_notes(cells, splits["train"])
+        dates = {c["reading"]["title"] for c in described.values() if "date" in c["reading"]}
+        others = {name: column for name, column in cells.items() if name not in dates}
+        notes += dividing.group_notes(others, splits["train"])
     data = TableData(
         spec=spec,
         target=target,

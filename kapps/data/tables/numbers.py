@@ -1,4 +1,4 @@
-r"""Numbers as people write them: 1.234,50 or 1,234.50, $20,000, 5 %, 1e3 kg, (12), 02139.
+r"""Numbers as people write them: 1.234,50 or 1,234.50, $20,000, 5 %, 1e3 kg, (12), 12-, 02139.
 
 How a column writes its numbers is told from all of its cells together, and only what they all agree
 with is a number. A format is a plain mapping, which JSON can hold:
@@ -13,6 +13,7 @@ plain numbers, as programs write them, have no format.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,10 +48,11 @@ _CURRENCY = (
 _WRITTEN = (
     rf"^(?P<open>\(?)[ ]?(?P<sign>[{_SIGNS}]?)[ ]?(?P<prefix>(?:{_CURRENCY})?)[{_BLANKS}]?"
     rf"(?P<inner>[{_SIGNS}]?)(?P<core>[0-9](?:[0-9.,{_BLANKS}]*[0-9])?[.,]?|[.,][0-9]+)"
-    rf"(?P<exponent>(?:[eE][+-]?[0-9]+)?)[{_BLANKS}]?"
-    rf"(?P<suffix>(?:[\p{{L}}%‰°{_SYMBOLS}][\p{{L}}0-9%²³/·.°]{{0,11}}(?: \p{{L}}{{1,8}})?)?)"
+    rf"(?P<exponent>(?:[eE][+-]?[0-9]+)?)(?:(?P<behind>-)|[{_BLANKS}]?"
+    rf"(?P<suffix>(?:[\p{{L}}%‰°{_SYMBOLS}][\p{{L}}0-9%²³/·.°]{{0,11}}(?: \p{{L}}{{1,8}})?)?))"
     r"(?P<close>\)?)$"
 )
+_GROUPS = ("open", "sign", "prefix", "inner", "core", "exponent", "behind", "suffix", "close")
 # What a core looks like, with G the sign that groups and D the decimal one.
 _ENGLISH = {"D": r"\.", "G": rf"[,{_BLANKS}]"}
 _GERMAN = {"D": ",", "G": rf"[.{_BLANKS}]"}
@@ -61,6 +63,8 @@ _CORE = (
 )
 # With one sign alone, and three digits behind it: 1,234 is a thousand, or 1.234.
 _AMBIGUOUS = r"^[1-9][0-9]{0,2}[.,][0-9]{3}$"
+_OTHER_DIGITS = r"[^\P{Nd}0-9]"  # ١٢, １２: those of other scripts, and of full width
+_OTHER_SIGNS = {"\u066b": ".", "\u066c": ",", "\uff0e": ".", "\uff0c": ",", "\uff0d": "-"}
 _MAGNITUDES = {"k", "K", "M", "m", "B", "bn", "mn", "Mio", "Mio.", "Mrd", "Mrd."}
 
 
@@ -106,7 +110,10 @@ def parse_numbers(values: pyarrow.Array, format: dict[str, Any] | None = None) -
     Plain numbers are read in any format, unless their point groups thousands.
     """
     if format is None:
-        return _to_float(values, matches(values, PLAIN))
+        fits = matches(values, PLAIN)
+        if not fits.all() and (western := _western(values)) is not values:
+            return _to_float(western, matches(western, PLAIN))
+        return _to_float(values, fits)
     parts = _Parts(values)
     decimal, unit = format["decimal"], format.get("unit", "")
     fits = parts.there & matches(parts.core, _core(decimal))
@@ -126,7 +133,7 @@ def recognize_numbers(cells: Cells, delimiter: str = "") -> Recognized:
     plain[cells.missing] = np.nan
     whole = counts[~np.isnan(plain)].sum()
     if whole == total and not _grouping_points(cells):
-        return Recognized(plain)
+        return Recognized(plain, notes=_notes_on_digits(cells, plain))
     parts = _Parts(cells.values)
     there = parts.there & (counts > 0)
     if counts[there].sum() < 0.5 * total:
@@ -191,23 +198,45 @@ def far_off(cells: Cells, numbers: np.ndarray) -> str:
     return ""
 
 
+def _western(values: pyarrow.Array) -> pyarrow.Array:
+    """Texts with the digits of other scripts as 0 to 9; the very array where there are none."""
+    if not matches(values, _OTHER_DIGITS).any():
+        return values
+    import pyarrow as pa
+
+    texts = values.to_pylist()
+    digits = {c: str(unicodedata.decimal(c)) for c in set("".join(texts)) if c.isdecimal()}
+    table = str.maketrans({**digits, **_OTHER_SIGNS})
+    return pa.array([text.translate(table) for text in texts], pa.string())
+
+
+def _notes_on_digits(cells: Cells, numbers: np.ndarray) -> tuple[str, ...]:
+    if matches(cells.values, "^[ -~]*$").all():
+        return ()
+    other = matches(cells.values, _OTHER_DIGITS) & ~np.isnan(numbers) & (cells.counts > 0)
+    first = np.flatnonzero(other)[:1]
+    return tuple(f"{cells.texts([i])[0]!r} is read as {numbers[i]:.12g}" for i in first)
+
+
 class _Parts:
     """Distinct texts taken apart."""
 
     def __init__(self, values: pyarrow.Array):
         from pyarrow import compute
 
+        values = _western(values)
         found = compute.extract_regex(values, _WRITTEN)
         self.there = compute.is_valid(found).to_numpy(zero_copy_only=False)
         part = {
-            name: compute.fill_null(compute.struct_field(found, [name]), "")
-            for name in ("open", "sign", "prefix", "inner", "core", "exponent", "suffix", "close")
+            name: compute.fill_null(compute.struct_field(found, [name]), "") for name in _GROUPS
         }
         self.core, self._exponent = part["core"], part["exponent"]
-        minus = [matches(part[name], "^[\\-\u2212\u2013]$") for name in ("sign", "inner")]
+        minus = [matches(part[n], "^[\\-\u2212\u2013]$") for n in ("sign", "inner", "behind")]
         brackets = matches(part["open"], r"^\($"), matches(part["close"], r"^\)$")
         self.there &= brackets[0] == brackets[1]
-        self._negative = minus[0] | minus[1] | brackets[0]
+        # Accounting programs write 12.50- for -12.50.
+        self.there &= ~minus[2] | ~(matches(part["sign"], ".") | matches(part["inner"], "."))
+        self._negative = minus[0] | minus[1] | minus[2] | brackets[0]
         self.units = compute.binary_join_element_wise(part["prefix"], part["suffix"], "")
 
     def numbers(self, decimal: str, fits: np.ndarray) -> np.ndarray:

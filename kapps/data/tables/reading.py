@@ -15,7 +15,7 @@ import numpy as np
 from kapps.data.delimited import Delimited
 from kapps.data.tables import columns as kinds
 from kapps.data.tables.cells import MISSING, Cells, shown
-from kapps.data.tables.dates import date_part, offsets_note, parse_dates, recognize_dates
+from kapps.data.tables.dates import date_part, far_off, offsets_note, parse_dates, recognize_dates
 from kapps.data.tables.numbers import recognize_numbers
 from kapps.errors import UserError
 
@@ -109,6 +109,11 @@ def describe_columns(
             described[f"{served}_{part}"] = {**column, "reading": reading}
     if timed.any() and (note := offsets_note(train)):
         notes.append(f"column '{name}' {note}: times are those that the clock showed")
+    if note := far_off(train, days):
+        notes.append(
+            f"column '{name}' {note}: if the former stands for a missing value, name it with "
+            "--missing-words"
+        )
     notes.append(
         f"column '{name}' holds dates ({order}): the model sees "
         + ", ".join(column["reading"]["part"] for column in described.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -122,6 +123,11 @@ def find_column(spec: str, names: Sequence[str], name: str) -> str:
     """
     if name in names:
         return name
+    # Two ways to write an accented letter look the same.
+    plain = unicodedata.normalize("NFC", name)
+    same = [known for known in names if unicodedata.normalize("NFC", known) == plain]
+    if len(same) == 1:
+        return same[0]
     served = dict(zip(kinds.served_names(names), names, strict=True))
     if name in served:
         return served[name]

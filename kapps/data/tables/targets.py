@@ -107,6 +107,11 @@ def _quantity(spec, name, numbers, kept, task, notes) -> Target:
         task = "classification" if whole and len(distinct) <= MOST_CLASSES else "regression"
     _refuse_constant(spec, name, len(distinct), f"{distinct[0]:g}", task)
     if task == "regression":
+        if np.abs(distinct).max() > np.finfo(np.float32).max:
+            raise UserError(
+                f"{spec}: column '{name}' has numbers beyond 3.4e38, which float32 cannot hold: "
+                "write them in a larger unit"
+            )
         return Target(task, (), numbers.astype(np.float32), kept, tuple(notes))
     _refuse_many(spec, name, len(distinct), len(numbers), "Use --task regression.")
     names = tuple(str(int(value)) if whole else repr(float(value)) for value in distinct)

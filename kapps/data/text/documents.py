@@ -15,6 +15,7 @@ import inspect
 import json
 import os
 import pathlib
+import re
 import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,9 +24,10 @@ import numpy as np
 
 from kapps.data import spec as specs
 from kapps.data.alike import alike_notes
-from kapps.data.delimited import read_delimited, read_names
+from kapps.data.delimited import Delimited, read_delimited, read_names
 from kapps.data.duplicates import duplicate_notes
 from kapps.data.hidden import HIDDEN
+from kapps.data.layout import refuse_datasets
 from kapps.data.split import NAMES, divide, joined_note
 from kapps.errors import UserError
 
@@ -35,6 +37,12 @@ DOCUMENTS = ("csv", "folder")
 SPLITS = ("train", "validation", "test")
 SHORTEST = 40  # characters of a docstring
 _SHOWN = 5
+_SPLIT_COLUMNS = ("split", "set", "subset", "partition")
+_OWNERS = re.compile(
+    r"(?i)(^|[\W_])(author|user|writer|thread|speaker|patient|subject|customer|session|document|doc)"
+    r"(s|[\W_]|id|\d|$)"
+)
+_FRACTION = re.compile(r"[+-]?[0-9]*[.,][0-9]+")
 _NOT_TEXT = (".png", ".jpg", ".jpeg", ".gif", ".pdf", ".doc", ".docx", ".zip", ".gz")
 
 
@@ -211,13 +219,54 @@ def check_documents(
 def _read_csv(path: pathlib.Path, text: str, target: str, group: str | None) -> _Found:
     table = read_delimited(path)
     columns = {name: table.column(name).to_pylist() for name in {text, target, group} - {None}}
+    notes = [*table.notes, *_notes_on_quantities(target, columns[target])]
+    if group is not None:
+        notes.append(f"all texts with the same '{group}' are in one split")
+        notes += alike_notes(set(columns[group]), f"groups of column '{group}'")
+    else:
+        others = [n for n in table.names if n not in (text, target) and _OWNERS.search(n)]
+        notes += _notes_on_owners(table, others)
+    splits = None
+    for name in (n for n in table.names if n.lower() in _SPLIT_COLUMNS and n not in columns):
+        said = [NAMES.get(cell.lower(), "") for cell in table.column(name).to_pylist()]
+        if "train" in said and all(said) and len(set(said)) > 1:
+            splits = said
+            notes.append(f"column '{name}' divides the texts into train, validation and test")
+            break
     return _Found(
         texts=columns[text],
         classes=columns[target],
         names=[f"row {row}" for row in range(1, len(table) + 1)],
+        splits=splits,
         groups=None if group is None else columns[group],
-        notes=[] if group is None else [f"all texts with the same '{group}' are in one split"],
+        notes=notes,
     )
+
+
+def _notes_on_owners(table: Delimited, names: Sequence[str]) -> list[str]:
+    """Names columns that say whose texts these are, where somebody has several."""
+    notes = []
+    for name in names:
+        cells = table.column(name)
+        distinct = len(cells.unique())
+        if 2 < distinct <= len(cells) / 2:
+            notes.append(
+                f"column '{name}' says whose texts these are ({distinct:,} values): texts of one "
+                f"may be in both train and test; --group '{name}' keeps them together"
+            )
+    return notes
+
+
+def _notes_on_quantities(name: str, classes: Sequence[str]) -> list[str]:
+    """A note on classes that are mostly numbers with a fraction."""
+    said = {text for text in classes if _FRACTION.fullmatch(text.strip())}
+    count = sum(text in said for text in classes)
+    if len(said) < 3 or count <= len(classes) / 2:
+        return []
+    return [
+        f"column '{name}' holds {len(said):,} numbers such as {min(said)!r}: each is a class of "
+        "its own, and their order is lost; to predict a quantity, write ranges as classes"
+    ]
 
 
 def _read_folder(root: pathlib.Path) -> _Found:
@@ -237,8 +286,10 @@ def _read_folder(root: pathlib.Path) -> _Found:
         raise UserError(f"'{root}' has two folders for one split")
     if as_splits:
         found.splits = []
+    refuse_datasets(root, [] if as_splits else folders)
     for top in as_splits or [root]:
         for folder in _folders(top):
+            before, lost = len(found.texts), len(others)
             for file in _files(folder):
                 name = file.relative_to(root).as_posix()
                 text = None if file.suffix.lower() in _NOT_TEXT else _text_of(file)
@@ -250,6 +301,12 @@ def _read_folder(root: pathlib.Path) -> _Found:
                 found.names.append(name)
                 if found.splits is not None:
                     found.splits.append(str(as_splits[top]))
+            if len(found.texts) == before and len(others) > lost:
+                raise UserError(
+                    f"'{root}': all files of class folder '{folder.name}' are no texts, such as "
+                    f"{others[lost]}, and the class would be missing: convert them to .txt, or "
+                    "remove the folder"
+                )
     if broken:
         raise UserError(
             f"'{root}': {len(broken):,} files are no text in UTF-8, such as {_some(broken)}: "
@@ -297,6 +354,12 @@ def _without_empty(found: _Found) -> _Found:
     lost = len(found.texts) - len(kept)
     if not lost:
         return found
+    gone = sorted({c for c in found.classes if c.strip()} - {found.classes[i] for i in kept})
+    if gone:
+        raise UserError(
+            f"all texts of class {_some(gone)} are empty, and the class would be missing: write "
+            "them, or remove the class"
+        )
     note = f"{lost:,} of {len(found.texts):,} texts are empty or have no class and were left out"
 
     def pick(each: list[str]) -> list[str]:

@@ -111,7 +111,9 @@ def _packaged(image_shape: tuple[int, int, int]) -> keras.Model:
 
 
 def _features(extractor: keras.Model, split: Split, rows: np.ndarray) -> np.ndarray:
-    step = tf.function(lambda x: extractor(x, training=False), reduce_retracing=True)
+    step = tf.function(
+        lambda x: extractor(x, training=False), autograph=False, reduce_retracing=True
+    )
     parts = np.array_split(rows, max(1, len(rows) // 64))
     return np.concatenate([step(tf.constant(split.take(r), tf.float32)).numpy() for r in parts])
 

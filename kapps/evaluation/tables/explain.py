@@ -416,7 +416,9 @@ def _facts(column: Mapping[str, Any]) -> str:
 def _answers(model: keras.Model) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
     """A function from columns [n] by name to logits [n, classes] or predictions [n]."""
     # A graph: a table has many columns, and as many small operations.
-    ask = tf.function(lambda columns: model(columns, training=False), reduce_retracing=True)
+    ask = tf.function(
+        lambda columns: model(columns, training=False), autograph=False, reduce_retracing=True
+    )
 
     def answer(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         count, answers = len(next(iter(inputs.values()))), []

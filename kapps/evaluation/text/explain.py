@@ -83,7 +83,7 @@ def character_bits(model: TruncatedBPTT, symbols: np.ndarray, steps: int = 512) 
         UserError: the model's answers are not finite.
     """
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def part(tokens, states):
         logits, *states = model.answer(tokens[:, :-1], states)
         nats = tf.nn.sparse_softmax_cross_entropy_with_logits(

@@ -88,7 +88,9 @@ def decode_files(
 def _measurer(webp: bool) -> Callable:
     """`measure`, traced once for all shapes of images."""
     return tf.function(
-        functools.partial(measure, webp=webp), input_signature=[tf.TensorSpec([], tf.string)]
+        functools.partial(measure, webp=webp),
+        input_signature=[tf.TensorSpec([], tf.string)],
+        autograph=False,  # nothing in it to rewrite, which takes two seconds
     )
 
 
@@ -100,7 +102,10 @@ def _reader(image_shape: tuple[int, int, int], reading: Reading) -> Callable:
     files is traced, called or saved.
     """
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.string)])
+    @tf.function(
+        input_signature=[tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.string)],
+        autograph=False,
+    )
     def read(number, contents):
         pixels, only = _measurer(reading.webp)(contents)
         allowed = (pixels > 0) & (pixels <= MAX_PIXELS)

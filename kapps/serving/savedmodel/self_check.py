@@ -59,9 +59,19 @@ def check_saved_model(
         refuse_state(name, signature)
     layers = model._flatten_layers(include_self=False)
     exact = all(layer.compute_dtype in (None, "float32") for layer in layers)
+    # Not model.predict: that may be compiled already, with TF32 in it. One graph for all batches.
+    logits = tf.function(
+        lambda batch: model(batch, training=False),
+        input_signature=[tf.TensorSpec((None, *images.shape[1:]), tf.float32)],
+        autograph=False,
+        jit_compile=False,
+    )
+    tolerance = max(TOLERANCE[layer.compute_dtype] for layer in model.layers)
     with full_float32():
         for batch in (images[:1], np.concatenate([images, images[:1]])):
-            _check_batch(loaded.signatures, model, batch, class_names, temperature)
+            expected = tf.cast(logits(tf.constant(batch, tf.float32)), tf.float64).numpy()
+            expected = _softmax(expected / temperature)
+            _check_batch(loaded.signatures, batch, expected, class_names, tolerance)
             if detector is not None and exact:
                 _check_score(loaded.signatures, detector, batch)
         if heat is not None and exact and "explain" in loaded.signatures:
@@ -70,10 +80,10 @@ def check_saved_model(
 
 def _check_batch(
     signatures: dict,
-    model: keras.Model,
     images: np.ndarray,
+    expected: np.ndarray,
     class_names: tuple[str, ...],
-    temperature: float,
+    tolerance: float,
 ) -> None:
     classify = signatures["serving_default"]
     first, second = (classify(image=tf.constant(images)) for _ in range(2))
@@ -85,10 +95,6 @@ def _check_batch(
 
     if not np.isfinite(probabilities).all():
         raise UserError("probabilities are not finite: the model diverged. Nothing was published")
-    # Not model.predict: that may be compiled already, with TF32 in it.
-    logits = tf.function(model, jit_compile=False)(tf.constant(images, tf.float32), training=False)
-    expected = _softmax(tf.cast(logits, tf.float64).numpy() / temperature)
-    tolerance = max(TOLERANCE[layer.compute_dtype] for layer in model.layers)
     difference = np.max(np.abs(probabilities - expected))
     if not difference <= tolerance:
         raise RuntimeError(

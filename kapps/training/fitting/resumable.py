@@ -143,6 +143,9 @@ def fit(
     if not model.optimizer.built:  # a model with several optimizers has built them on their parts
         with strategy.scope():
             model.optimizer.build(model.trainable_variables)
+    if strategy.num_replicas_in_sync == 1:  # several have it done by `patch_for_replicas`
+        with strategy.scope():
+            _make_metrics(model, validation)
     flow = gradient_flow(config, run, train) if config else []
     profile = step_profile(config, run) if config else []
     average = kept.WeightAverage(ema) if ema else None
@@ -213,6 +216,21 @@ def fit(
     rate = examples / seconds if seconds else 0.0
     notes = tuple(checkpoints.notes)
     return History(table.rows, best.best_epoch, seconds, rate, notes, tuple(flow), tuple(profile))
+
+
+def _make_metrics(model: keras.Model, batches: tf.data.Dataset) -> None:
+    """Makes the compiled metrics by the shapes of a batch, of one output.
+
+    Keras makes them while it traces the first step; TensorFlow then throws that graph away, for the
+    variables made in it, and traces the step again.
+    """
+    metrics, outputs = model._compile_metrics, getattr(model, "outputs", None) or ()
+    spec = batches.element_spec
+    if metrics is None or metrics.built or len(outputs) != 1:
+        return
+    target: Any = spec[1] if isinstance(spec, tuple) and len(spec) > 1 else None
+    if isinstance(target, tf.TensorSpec) and target.shape.rank is not None:
+        metrics.build(keras.KerasTensor(tuple(target.shape), target.dtype.name), outputs[0])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -86,7 +86,7 @@ class WeightAverage(keras.callbacks.Callback):
             self._averages = [
                 tf.Variable(weight.numpy(), trainable=False) for weight in self._weights
             ]
-            self._update = tf.function(self._update_all)
+            self._update = tf.function(self._update_all, autograph=False)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Move the averages."""

@@ -140,6 +140,21 @@ def darker(images, seed):
     return tf.cast(images, tf.float32) * drawn
 
 
+def test_a_function_of_ones_own_may_have_an_if_over_tensors():
+    """TensorFlow rewrites it, as everything in a pipeline; our own parts are left as they are."""
+
+    def lighter_if_dark(images, seed):
+        if tf.reduce_mean(tf.cast(images, tf.float32)) < 50.0:
+            images = images + 100
+        return images
+
+    augmentation = Augmentation(own=OwnAugmentation(lighter_if_dark), crop=0.01)
+    for level, expected in ((10, 110), (90, 90)):
+        images = tf.fill([2, 4, 4, 1], tf.constant(level, tf.uint8))
+        batches = tf.data.Dataset.from_tensors(images).map(lambda x: augmentation(x, x, KEY)[0])
+        assert set(batches.get_single_element().numpy().flat) == {expected}
+
+
 def test_a_function_of_ones_own():
     own = OwnAugmentation(darker)
     augmentation = Augmentation(own=own)

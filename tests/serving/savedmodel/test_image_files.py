@@ -68,12 +68,14 @@ def decoder():
     return tf.function(
         lambda files: image_files.decode_files(files, SHAPE, WEBP),
         input_signature=[tf.TensorSpec([None], tf.string)],
+        autograph=False,
     )
 
 
 measure = tf.function(
     lambda contents: image_files.measure(contents, webp=True),
     input_signature=[tf.TensorSpec([], tf.string)],
+    autograph=False,
 )
 
 

@@ -63,9 +63,18 @@ def test_a_crash_changes_nothing(tmp_path, whole, settings):
 
 
 @pytest.mark.slow
-def test_what_keras_reads_ends_at_once(monkeypatch):
-    """Whatever the caller's batches are: a tuned pipeline is waited for when `fit` is over."""
-    seen, fit = [], keras.Model.fit
+def test_what_keras_reads_ends_at_once_and_its_step_is_traced_once(monkeypatch):
+    """Whatever the caller's batches are: a tuned pipeline is waited for when `fit` is over.
+
+    Metrics that are made while a step is traced would have it traced again.
+    """
+    seen, fit, traced, step = [], keras.Model.fit, [], keras.Model.train_step
+
+    def counted(self, batch):
+        traced.append(batch)
+        return step(self, batch)
+
+    monkeypatch.setattr(keras.Model, "train_step", counted)
 
     def watched(self, batches, **kwargs):
         seen.extend([batches, kwargs["validation_data"]])
@@ -74,6 +83,7 @@ def test_what_keras_reads_ends_at_once(monkeypatch):
     monkeypatch.setattr(keras.Model, "fit", watched)
     small.train(epochs=1)
     assert [batches.options().autotune.enabled for batches in seen] == [False, False]
+    assert len(traced) == 1
 
 
 @pytest.mark.slow

@@ -107,7 +107,7 @@ def read_listed(
 ) -> tuple[Source, Report]:
     """Reads what was listed: `read_folder` says how, and what its arguments are."""
     pictures = listing.pictures
-    _targets(root, listing, pictures, target_kind)
+    targets_asked = _targets(root, listing, pictures, target_kind)
     headers = index.headers(pictures)
     image_shape, shape_notes = _choose_shape(pictures, headers, image_size, channels)
     resize, resize_notes = _choose_resize(resize, headers, image_shape)
@@ -132,6 +132,8 @@ def read_listed(
             f"{_count(broken, 'file')} in '{root}' cannot be read: {_some(broken)}. Repair or "
             "remove them, or leave them out with --skip-broken (skip_broken=True)"
         )
+    if targets_asked.kind == "classes":
+        _check_broken(root, listing, broken)
     good = [row for row, picture in enumerate(pictures) if picture.name not in failures]
     kept = [pictures[row] for row in good]
     targets = _targets(root, listing, kept, target_kind)
@@ -222,6 +224,21 @@ def _check_foreign(root: pathlib.Path | str, listing: Listing) -> None:
                 f"all {len(unread):,} pictures of class folder '{name}' in '{root}' are "
                 f"{', '.join(kinds)}, which is not read, and the class would be missing: "
                 f"{formats.advice(kinds)}, or remove the folder"
+            )
+
+
+def _check_broken(root: pathlib.Path | str, listing: Listing, broken: dict[str, str]) -> None:
+    """A class whose pictures are all left out as broken would vanish, too."""
+    lost = collections.Counter(p.class_name for p in listing.pictures if p.name in broken)
+    every = collections.Counter(p.class_name for p in listing.pictures)
+    gone = {name: count for name, count in lost.items() if count == every[name]}
+    for name in listing.empty:
+        gone[name] = sum(file.startswith(f"{name}/") for file in broken)
+    for name, count in gone.items():
+        if count:
+            raise UserError(
+                f"all {count:,} pictures of class '{name}' in '{root}' are unreadable, and the "
+                f"class would be missing: {_some(broken)}. Repair them, or remove the class"
             )
 
 
@@ -329,7 +346,7 @@ def _stream(
             return tf.io.read_file(path)
         return tf.cond(by_pillow[row], lambda: converted(path), lambda: tf.io.read_file(path))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)], autograph=False)
     def images(rows):
         return tf.map_fn(
             lambda row: decode_image(contents_of(row), image_shape, reading),
@@ -344,7 +361,7 @@ def _stream_of_shards(reader: Reader, image_shape: tuple[int, int, int], reading
     def contents_of(rows):
         return np.array(reader(rows), object)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)], autograph=False)
     def images(rows):
         # One call for all rows: the files are read outside of the graph.
         contents = tf.numpy_function(contents_of, [rows], tf.string)

@@ -4,33 +4,37 @@ Only names and the first bytes of the files are read here; no TensorFlow.
 """
 
 import contextlib
-import functools
 import gc
-import itertools
 import os
 import pathlib
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from kapps.data.hidden import HIDDEN
 from kapps.data.images.files import formats, transcoding
 from kapps.data.images.files.labels import METADATA, Labeller, by_metadata
 from kapps.data.images.files.starts import Start, read_start
+from kapps.data.images.files.walking import (
+    Expect,
+    entries,
+    expected,
+    folders_above,
+    name_below,
+    scan,
+    text_of,
+    walk,
+)
+from kapps.data.layout import refuse_datasets
 from kapps.data.split import NAMES
 from kapps.errors import UserError
 
-_AHEAD = 256  # files that the system may read while others are looked at
 _TOOLS = {".ipynb_checkpoints", ".git", ".cache", ".thumbnails", ".trash", ".picasaoriginals"}
 # Parts of a dataset that show the same things: none of them is a class.
 _PARTS = {"images", "imgs", "image", "img", "jpegimages", "pictures", "photos", "masks", "mask"}
 _PARTS |= {"labels", "label", "annotations", "annotation", "segmentation", "segmentationclass"}
 _PARTS |= {"segmentations", "ground_truth", "groundtruth", "gt", "bboxes", "depth"}
-
-
-Expect = Callable[[list[str]], None]  # paths of files that are going to be looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +116,18 @@ def list_folder(
         expect: is told which files are going to be looked at.
 
     Raises:
-        UserError: there is val/ or test/ without train/.
+        UserError: there is val/ or test/ without train/, or a class folder is a dataset of its own.
     """
     listing = Listing()
-    label_of = label_of or by_metadata(root, _entries(root)[0], kind)
+    label_of = label_of or by_metadata(root, entries(root)[0], kind)
     if label_of is not None:
         listing.labelled = True
         _list_labelled(root, label_of, listing, start_of, expect)
         return listing
     for split, folder in _split_folders(root, listing):
-        folders, files = _entries(folder)
-        listing.others += [_name(path, root) for path in files]
+        folders, files = entries(folder)
+        refuse_datasets(root, folders)
+        listing.others += [name_below(path, root) for path in files]
         below = _splits_below(folders) if split is None else {}
         if not below:
             _note_alike(folders, listing)
@@ -138,12 +143,12 @@ def list_folder(
 
 def _split_folders(root: pathlib.Path, listing: Listing) -> list[tuple[str | None, pathlib.Path]]:
     top = _only_folder(root, listing)
-    folders, files = _entries(top)
+    folders, files = entries(top)
     splits = {path: name for path in folders if (name := NAMES.get(path.name.lower()))}
     if "train" not in splits.values():
         splits |= _named_within(folders)
     classes_in = {path: _only_of_its_name(path) for path in splits}
-    inside = {path: set(_scan(classes_in[path])[0]) for path in splits}
+    inside = {path: set(scan(classes_in[path])[0]) for path in splits}
     holds_classes = {path: bool(names) for path, names in inside.items()}
     if not folders or not any(holds_classes.values()):
         _refuse_parts(root, folders, splits)
@@ -174,7 +179,7 @@ def _split_folders(root: pathlib.Path, listing: Listing) -> list[tuple[str | Non
     if "train" not in listing.splits:
         names = ", ".join(f"{path.name}/" for path in folders)
         raise UserError(f"'{root}' has {names} but no train/ with a folder for each class")
-    listing.others += [_name(path, root) for path in files]
+    listing.others += [name_below(path, root) for path in files]
     return found
 
 
@@ -182,20 +187,20 @@ def _only_folder(root: pathlib.Path, listing: Listing) -> pathlib.Path:
     """The folder itself, or what lies in it as the only folder, and so on, above the classes."""
     top = root
     while True:
-        folders, files = _entries(top)
+        folders, files = entries(top)
         if len(folders) != 1 or NAMES.get(folders[0].name.lower()):
             return top
-        inner, inside = _entries(folders[0])
+        inner, inside = entries(folders[0])
         if not inner or any(_is_picture(path.name) for path in (*files, *inside)):
             return top
-        listing.others += [_name(path, root) for path in files]
+        listing.others += [name_below(path, root) for path in files]
         top = folders[0]
-        listing.notes.append(f"all lies in {_name(top, root)}/, the only folder there is")
+        listing.notes.append(f"all lies in {name_below(top, root)}/, the only folder there is")
 
 
 def _only_of_its_name(path: pathlib.Path) -> pathlib.Path:
     """A folder, or the one of the same name in it, as archives that were unpacked have it."""
-    folders, _ = _scan(path)
+    folders, _ = scan(path)
     return path / path.name if folders == [path.name] else path
 
 
@@ -206,7 +211,7 @@ def _named_within(folders: list[pathlib.Path]) -> dict[pathlib.Path, str]:
         words = {NAMES[w] for w in re.split(r"[\W_]+", path.name.lower()) if w in NAMES}
         if len(words) == 1:
             found[path] = words.pop()
-    inside = {path: set(_scan(_only_of_its_name(path))[0]) for path in found}
+    inside = {path: set(scan(_only_of_its_name(path))[0]) for path in found}
     distinct = set(found.values())
     if "train" not in distinct or len(distinct) < 2 or not _same_classes(inside, found):
         return {}
@@ -219,7 +224,7 @@ def _splits_below(
     """Class folders that hold train/, test/ ... each, with these; nothing if not all of them do."""
     found = {}
     for folder in folders:
-        inner, files = _entries(folder)
+        inner, files = entries(folder)
         named = [(NAMES.get(path.name.lower()), path) for path in inner]
         splits = [split for split, _ in named]
         if files or "train" not in splits or None in splits or len(splits) != len(set(splits)):
@@ -231,7 +236,7 @@ def _splits_below(
 
 def _note_alike(folders: list[pathlib.Path], listing: Listing) -> None:
     """A note where all class folders hold the same folders: fold1/cat, fold1/dog, fold2/cat ..."""
-    inside = [_scan(folder) for folder in folders]
+    inside = [scan(folder) for folder in folders]
     names = {tuple(inner) for inner, _ in inside}
     if len(folders) < 2 or len(names) != 1 or len(same := names.pop()) < 2:
         return
@@ -261,13 +266,13 @@ def _refuse_parts(root: pathlib.Path, folders: list[pathlib.Path], splits: dict)
 
 def _note_hidden(root: pathlib.Path, listing: Listing) -> None:
     """Names folders that begin with a dot and hold pictures: a class may be called so."""
-    with os.scandir(root) as entries:
-        hidden = sorted(e.path for e in entries if e.name[0] == "." and e.is_dir())
+    with os.scandir(root) as found:
+        hidden = sorted(e.path for e in found if e.name[0] == "." and e.is_dir())
     for path in map(pathlib.Path, hidden):
         if path.name in _TOOLS:
             continue
-        with os.scandir(path) as entries:
-            if any(pathlib.PurePath(e.name).suffix.lower() in formats.EXTENSIONS for e in entries):
+        with os.scandir(path) as found:
+            if any(pathlib.PurePath(e.name).suffix.lower() in formats.EXTENSIONS for e in found):
                 listing.notes.append(
                     f"{path.name}/ begins with a dot and was passed over, with the pictures in it"
                 )
@@ -291,17 +296,17 @@ def _list_class(
 ) -> None:
     """Lists the pictures of a class in one split; `named` is the folder that has its name."""
     # One name for the two ways in which file systems write an accented letter.
-    class_name = unicodedata.normalize("NFC", _text(named.name))
+    class_name = unicodedata.normalize("NFC", text_of(named.name))
     before = len(listing.pictures)
     real = pathlib.Path(os.path.realpath(folder))
-    above = {str(path) for path in (*_above(root), *_above(folder))} - {str(real)}
-    if str(real) in {str(path) for path in _above(root)}:
-        listing.notes.append(f"{_name(folder, root)} is a link to a folder above: left out")
+    above = {str(path) for path in (*folders_above(root), *folders_above(folder))} - {str(real)}
+    if str(real) in {str(path) for path in folders_above(root)}:
+        listing.notes.append(f"{name_below(folder, root)} is a link to a folder above: left out")
         return
-    for path in _expected(_walk(folder, above, listing, root), expect):
+    for path in expected(walk(folder, above, listing.notes, root), expect):
         _list_file(path, class_name, split, root, listing, start_of)
     if len(listing.pictures) == before:
-        listing.empty.append(_name(folder, root))
+        listing.empty.append(name_below(folder, root))
 
 
 def _list_labelled(
@@ -312,7 +317,7 @@ def _list_labelled(
     expect: Expect | None,
 ) -> None:
     """Pictures whose class something else says than their folder."""
-    folders, _ = _entries(root)
+    folders, _ = entries(root)
     splits = {path: name for path in folders if (name := NAMES.get(path.name.lower()))}
     if "train" in splits.values() and len(splits) == len(folders):
         listing.splits += dict.fromkeys(splits.values())
@@ -322,9 +327,9 @@ def _list_labelled(
     if by_row:
         listing.splits[:] = by_row
         splits = {}
-    unknown, above = [], {str(path) for path in _above(root)} - {os.path.realpath(root)}
-    for path in _expected(_walk(root, above, listing, root), expect):
-        name = _name(path, root)
+    unknown, above = [], {str(path) for path in folders_above(root)} - {os.path.realpath(root)}
+    for path in expected(walk(root, above, listing.notes, root), expect):
+        name = name_below(path, root)
         if os.path.basename(name) in METADATA:
             continue
         label = label_of(name)
@@ -332,7 +337,8 @@ def _list_labelled(
             split = label_of.split_of(name) if label is not None else None
         else:
             split = next(
-                (s for top, s in splits.items() if name.startswith(f"{_name(top, root)}/")), None
+                (s for top, s in splits.items() if name.startswith(f"{name_below(top, root)}/")),
+                None,
             )
         if splits and split is None:
             listing.others.append(name)
@@ -369,7 +375,7 @@ def _list_file(
     listing: Listing,
     start_of: Start,
 ) -> None:
-    name, suffix = _name(path, root), os.path.splitext(path)[1]
+    name, suffix = name_below(path, root), os.path.splitext(path)[1]
     try:
         start = start_of(path)
     except FileNotFoundError:
@@ -405,70 +411,3 @@ def classify(start: bytes, suffix: str, file: str | BinaryIO) -> tuple[str | Non
     if kind in ("TIFF", formats.NETPBM):
         bits = transcoding.bits_of(file)
     return kind, foreign, bits
-
-
-def _above(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The folder itself and all that it lies in, links resolved and as they are."""
-    real, plain = pathlib.Path(os.path.realpath(folder)), pathlib.Path(os.path.abspath(folder))
-    return [real, *real.parents, *(pathlib.Path(os.path.realpath(p)) for p in plain.parents)]
-
-
-def _walk(
-    folder: pathlib.Path, visited: set[str], listing: Listing, root: pathlib.Path
-) -> Iterator[str]:
-    real = os.path.realpath(folder)
-    if real in visited:
-        listing.notes.append(
-            f"{_name(folder, root)} is a link to a folder that it lies in, or was listed already: "
-            "it was not followed"
-        )
-        return
-    visited.add(real)
-    folders, files = _scan(folder)
-    top = "" if str(folder) == "." else os.path.join(folder, "")
-    for name in files:
-        yield top + name
-    for name in folders:
-        yield from _walk(folder / name, visited, listing, root)
-
-
-def _expected(paths: Iterator[str], expect: Expect | None) -> Iterator[str]:
-    """The same paths, each told to `expect` some time before."""
-    while some := list(itertools.islice(paths, _AHEAD)):
-        if expect is not None:
-            expect(some)
-        yield from some
-
-
-def _entries(folder: pathlib.Path) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
-    """(folders, everything else) without what is hidden, in the order of the names."""
-    folders, files = _scan(folder)
-    return [folder / name for name in folders], [folder / name for name in files]
-
-
-def _scan(folder: pathlib.Path) -> tuple[list[str], list[str]]:
-    """The names of `_entries`: there may be a million, and a path of each takes its time."""
-    try:
-        with os.scandir(folder) as entries:  # tells files from folders without asking for each
-            found = sorted((entry.name, entry.is_dir()) for entry in entries)
-    except OSError as error:
-        raise UserError(f"folder '{folder}' cannot be read: {error.strerror}") from error
-    shown = [each for each in found if each[0][0] != "." and each[0].lower() not in HIDDEN]
-    folders, files = ([name for name, d in shown if d is kind] for kind in (True, False))
-    return folders, files
-
-
-def _name(path: str | pathlib.Path, root: pathlib.Path) -> str:
-    """The name of what lies below `root`, with slashes."""
-    return _text(str(path).removeprefix(_prefix(root)).replace(os.sep, "/"))
-
-
-@functools.lru_cache(maxsize=8)
-def _prefix(root: pathlib.Path) -> str:
-    """Of the paths of all that lies below a folder."""
-    return "" if str(root) == "." else os.path.join(root, "")
-
-
-def _text(name: str) -> str:
-    # File names are bytes; those that are not UTF-8 could be neither printed nor written as JSON.
-    return name if name.isascii() else os.fsencode(name).decode("utf-8", "replace")

@@ -103,7 +103,7 @@ class CodePrior(CustomStep, keras.Model):
         """
         return self._draw(tf.convert_to_tensor(count), seed, self.one_hot(labels))
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def _draw(self, count, seed, labels):
         height, width = self.code_shape
         noise = tf.random.stateless_uniform([count, height * width], seed)

@@ -53,18 +53,20 @@ def pictures_of(loaded):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at_once", [1, 4])
-def test_all_formats_have_the_pixels_of_the_one_decoder(folder, careful, monkeypatch, at_once):
+@pytest.mark.parametrize(("at_once", "side"), [(1, 16), (4, 48)])
+def test_all_formats_have_the_pixels_of_the_one_decoder(
+    folder, careful, monkeypatch, at_once, side
+):
+    """Smaller and larger ones; how many are read at once says nothing of how they are resized."""
     monkeypatch.setattr(index.FolderIndex, "at_once", at_once)
     monkeypatch.setattr(decoded, "_TOGETHER", 3)
-    for side in (16, 48):
-        loaded = data.load(f"folder:{folder}", decoded="memory", image_size=side, channels=3)
-        found = pictures_of(loaded)
-        assert len(found) == 2 * len(NAMES)
-        for name, picture in found.items():
-            contents = decodable((folder / name).read_bytes(), graph=DECODED)
-            expected = decode_image(contents, (side, side, 3), loaded.reading)
-            np.testing.assert_array_equal(picture, expected, err_msg=name)
+    loaded = data.load(f"folder:{folder}", decoded="memory", image_size=side, channels=3)
+    found = pictures_of(loaded)
+    assert len(found) == 2 * len(NAMES)
+    for name, picture in found.items():
+        contents = decodable((folder / name).read_bytes(), graph=DECODED)
+        expected = decode_image(contents, (side, side, 3), loaded.reading)
+        np.testing.assert_array_equal(picture, expected, err_msg=name)
     assert not careful
 
 

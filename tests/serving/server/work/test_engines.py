@@ -26,6 +26,18 @@ def version(published, tmp_path_factory):
     return serving.publish_for_inference(published.version, root, onnx=True)[0]
 
 
+@pytest.fixture(scope="module")
+def file_of_other_weights(tmp_path_factory):
+    """The ONNX file of another model of the same kind, nearly as sure."""
+    root = tmp_path_factory.mktemp("other")
+    keras.utils.set_random_seed(5)
+    other = build()
+    other.layers[-1].set_weights([1.01 * w for w in other.layers[-1].get_weights()])
+    serving.export(other, root, CLASS_NAMES, temperature=TEMPERATURE)
+    theirs, _ = serving.publish_for_inference(root, onnx=True)
+    return onnx_files.onnx_file(theirs, "serving_default")
+
+
 def ask(loaded, images):
     return loaded.functions["serving_default"]({"image": images})
 
@@ -71,7 +83,7 @@ def test_a_version_without_files_says_so_where_they_are_wanted(published):
 @pytest.mark.parametrize("engine", ["auto", "openvino"])
 @pytest.mark.parametrize("spoiled", ["weights", "junk", "labels"])
 def test_a_file_that_does_not_agree_is_not_used(
-    version, published, images, tmp_path, spoiled, engine
+    version, published, images, tmp_path, request, spoiled, engine
 ):
     if engine == "openvino":
         pytest.importorskip("openvino")
@@ -85,12 +97,7 @@ def test_a_file_that_does_not_agree_is_not_used(
         (copy / "assets" / "labels.txt").write_text("x\ny\nz\nw\n")
         words = "label is another one"
     else:
-        keras.utils.set_random_seed(5)
-        other = build()
-        other.layers[-1].set_weights([1.01 * w for w in other.layers[-1].get_weights()])
-        serving.export(other, tmp_path / "other", CLASS_NAMES, temperature=TEMPERATURE)
-        theirs, _ = serving.publish_for_inference(tmp_path / "other", onnx=True)
-        shutil.copyfile(onnx_files.onnx_file(theirs, "serving_default"), file)
+        shutil.copyfile(request.getfixturevalue("file_of_other_weights"), file)
     loaded = Loaded(copy, engine)
     [note] = [note for note in loaded.engines if note["signature"] == "serving_default"]
     assert note["engine"] == "tensorflow" and words in note["reason"]
