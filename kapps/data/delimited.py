@@ -203,12 +203,11 @@ def _read_by_arrow(path: pathlib.Path, head: _Head) -> tuple[pyarrow.Array, ...]
             content = content.decode("utf-16").encode()
     if b"\0" in content:
         raise UserError(f"'{path}' has zero bytes: it is no text; save it as CSV in UTF-8")
-    quoted = b'"' in content
-    # The plain search first: the pattern goes through 100 MB a second, and few files have quotes.
+    # Plain searches first: patterns go through 100 MB a second, and few files have quotes.
+    quotes = content.count(b'"')
     blank_first = b' "' in content and _BLANK_BEFORE_QUOTE.search(content)
     if len(head.delimiter.encode()) > 1 or blank_first:
         return None
-    quotes = content.count(b'"')
     if quotes % 2 or (quotes and _ODD_QUOTE.search(content)):
         return None  # where it is a mistake, the message names the line
     buffer = pa.py_buffer(content)
@@ -220,10 +219,10 @@ def _read_by_arrow(path: pathlib.Path, head: _Head) -> tuple[pyarrow.Array, ...]
             pa.BufferReader(buffer),
             # The first line is read as a row, and left out below: it may hold line ends.
             read_options=arrow_csv.ReadOptions(
-                column_names=columns, block_size=_block(content, quoted)
+                column_names=columns, block_size=_block(content, quotes > 0)
             ),
             parse_options=arrow_csv.ParseOptions(
-                delimiter=head.delimiter, newlines_in_values=quoted
+                delimiter=head.delimiter, newlines_in_values=quotes > 0
             ),
             convert_options=arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False
@@ -236,7 +235,7 @@ def _read_by_arrow(path: pathlib.Path, head: _Head) -> tuple[pyarrow.Array, ...]
     if _names_of([column[0].as_py() for column in table.columns]) != head.names:
         return None
     cells = [column.slice(1).combine_chunks() for column in table.columns]
-    trim = _trim(content, quoted, head.delimiter)
+    trim = _trim(content, quotes > 0, head.delimiter)
     cells = [trim(column) for column in cells]
     unnamed = cells[len(head.names) :]
     if any(compute.any(compute.not_equal(column, "")).as_py() for column in unnamed):
