@@ -391,14 +391,15 @@ def speed() -> Iterable[Sequence[str]]:
             f"{row['median_ratio']:.2f}",
             "`python benchmarks/backbones.py`",
         )
-    kernels = result("onednn")
-    units = ", ".join(kernels["machine"]["flags"])
-    for row in kernels["rows"].values():
-        yield (
-            f"{row['title']}, {units}: TensorFlow's own kernels / oneDNN's",
-            f"{row['times_as_fast']:.2f}",
-            "`python benchmarks/onednn.py`",
-        )
+    if (RESULTS / "onednn.json").exists():
+        kernels = result("onednn")
+        units = ", ".join(kernels["machine"]["flags"])
+        for row in kernels["rows"].values():
+            yield (
+                f"{row['title']}, {units}: TensorFlow's own kernels / oneDNN's",
+                f"{row['times_as_fast']:.2f}",
+                "`python benchmarks/onednn.py`",
+            )
     yield (
         "ten epochs of a head: features computed in every epoch / once",
         f"{result('transfer_cache')['ratio']:.1f}",
