@@ -17,8 +17,8 @@ from kapps.data.images.dataset import ImageData, Split
 SIDE = 16  # of the thumbnails that are compared
 # Pictures whose thumbnails are in memory at a time, 3 kB each: those that are looked up (for more
 # of them all others are gone through again), those they are compared with, and of the former those
-# that are multiplied, or read, together.
-_TOGETHER, _BLOCK, _CHUNK = 40_000, 4096, 512
+# that are multiplied together; and bytes of pictures that are read together.
+_TOGETHER, _BLOCK, _CHUNK, _READ = 40_000, 4096, 512, 2**22
 
 
 class NearDuplicate(NamedTuple):
@@ -143,12 +143,16 @@ def _described(split: Split, rows: range) -> tuple[np.ndarray, np.ndarray, np.nd
 
 def _thumbnails(split: Split, rows: range | np.ndarray) -> np.ndarray:
     """float32 [n, 16 * 16 * channels], 0..255."""
-    found = np.empty((len(rows), 0), np.float32)
-    for i in range(0, len(rows), _CHUNK):
-        part = tf.image.resize(split.take(rows[i : i + _CHUNK]), (SIDE, SIDE), "area").numpy()
-        if not i:  # all at once, and no copy of all parts at the end
-            found = np.empty((len(rows), part[0].size), np.float32)
-        found[i : i + _CHUNK] = part.reshape(len(part), -1)
+    found, at, step = np.empty((len(rows), 0), np.float32), 0, 1
+    while at < len(rows):
+        pictures = split.take(rows[at : at + step])
+        part = tf.image.resize(pictures, (SIDE, SIDE), "area").numpy().reshape(len(pictures), -1)
+        if not at:  # all at once, and no copy of all parts at the end
+            found = np.empty((len(rows), part.shape[1]), np.float32)
+        found[at : at + step] = part
+        at += step
+        # What is freed of larger pieces, each thread keeps for itself.
+        step = min(max(_READ // pictures[0].nbytes, 1), _CHUNK)
     return found
 
 
