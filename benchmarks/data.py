@@ -315,7 +315,9 @@ def text_of(part: dict[str, Any]) -> str:
     if "contestants" in part:
         return results.table(part)
     names = list(part["rows"][0])
-    lines = [f"### {part['title']}", "", f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
+    words = f"{results.machine_in_words(part['machine'])}; `python benchmarks/data.py`."
+    head = [f"### {part['title']}", "", words, "", f"| {' | '.join(names)} |"]
+    lines = [*head, "|" + "---|" * len(names)]
     lines += [f"| {' | '.join(str(row[name]) for name in names)} |" for row in part["rows"]]
     return "\n".join(lines) + "\n"
 
@@ -351,7 +353,7 @@ def main(argv: list[str] | None = None) -> int:
     known = json.loads(path.read_text()) if path.exists() else {}
     for name in given.only:
         print(name, flush=True)
-        known[name] = globals()[f"measure_{name}"](given)
+        known[name] = globals()[f"measure_{name}"](given) | {"machine": training.machine()}
         print(text_of(known[name]), flush=True)
         if not given.tiny:
             known |= {"machine": training.machine(), "versions": training.versions()}

@@ -39,7 +39,8 @@ DATA_WORDS = """## Reading data
 
 `python benchmarks/data.py`, alone on the machine: a folder of JPEGs of 500 x 375 pixels that are
 read as 128 x 128 (warm: passes after the first; cold: the first, with all that is before it but the
-imports), a table, peaks of memory, and a second start of a prepared folder.
+imports), a table, peaks of memory, and a second start of a prepared folder. The last two were
+measured before the first three, on another machine and on an earlier version.
 """
 
 BESIDE_WORDS = """Measured in turns on one machine by `python benchmarks/run.py`, with the same

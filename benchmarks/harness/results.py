@@ -43,12 +43,11 @@ def figure(result: Mapping[str, Any]):
 
 def table(result: Mapping[str, Any]) -> str:
     """A Markdown section: who, median, quartiles, ratio."""
-    machine = result["machine"]
     lines = [
         f"### {result['title']}",
         "",
-        f"{machine['cpu']}, {machine['cores']} cores, {', '.join(machine['flags']) or 'no AVX2'}; "
-        f"medians of {result['repetitions']} turns of {result['units']}; `{result['command']}`.",
+        f"{machine_in_words(result['machine'])}; medians of {result['repetitions']} turns of "
+        f"{result['units']}; `{result['command']}`.",
         "",
         f"| contestant | ms {result['unit']} | quartiles | times the first | remarks |",
         "|---|---|---|---|---|",
@@ -67,6 +66,12 @@ def table(result: Mapping[str, Any]) -> str:
             f"{'; '.join(filter(None, remarks))} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def machine_in_words(machine: Mapping[str, Any]) -> str:
+    """Processor, cores, and the instructions that matter."""
+    units = ", ".join(machine["flags"]) or "no AVX2"
+    return f"{machine['cpu']}, {machine['cores']} cores, {units}"
 
 
 def digits(number: float) -> str:
