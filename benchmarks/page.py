@@ -492,18 +492,17 @@ Rounds of Hyperband's brackets completed when trials fail at random: at most 27 
 KILL_WORDS = "Processes were killed at random moments, and the same command was run again."
 STEP_WORDS = """
 Where kapps is behind what was aimed at, and why: each type of operation by its share of the time of
-all, and how often a step runs it (`python benchmarks/step_profile.py resnet efficientnet lstm`).
+all, and how often a step runs it (`python benchmarks/step_profile.py lstm`).
 
 * LSTM: three quarters are matrix products, and PyTorch's are no faster in float32. Its lead in
   bfloat16 is oneDNN's LSTM primitive, which keeps the weights packed from step to step; TensorFlow
   has no operation for it, and one would have to be compiled for each platform. Multiplying the
   inputs of all steps at once, and summing the gradient of the kernels in one product, was tried:
   0.95 to 1.13 times as fast, in float32 on AVX2.
-* ResNet: nearly all of it is in oneDNN's convolutions, which PyTorch calls, too.
-* EfficientNet-Lite0: batch normalization and depthwise convolutions read and write much and compute
-  little. What would help is a kernel that does both at once; oneDNN has none for training.
 """
-SPEED_WORDS = "Each ratio was measured within one run, in turns."
+SPEED_WORDS = """Each ratio was measured within one run, in turns. On processors with AVX2 alone TensorFlow leaves
+oneDNN's kernels off, and so does kapps: training takes less time with `TF_ENABLE_ONEDNN_OPTS=1`, but
+a prediction 27 times as long (convolutions fused with what follows them)."""
 
 
 if __name__ == "__main__":

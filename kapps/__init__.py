@@ -13,11 +13,10 @@ After `import kapps`, `keras.models.load_model` reads every `.keras` file that k
 
 import lazy_loader as lazy
 
-from kapps import keras_setup, onednn
+from kapps import keras_setup
 
 __version__ = "0.2.0"
 
 __getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
 
 keras_setup.announce()
-onednn.turn_on()

@@ -12,8 +12,6 @@ from unittest import mock
 import hypothesis
 import pytest
 
-import kapps  # noqa: F401  # before TensorFlow, as programs that tests start do: see kapps/onednn.py
-
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core each: threads of two workers hold up each other
     for threads in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(threads, "1")

@@ -104,12 +104,3 @@ def test_what_is_missing_makes_the_exit_code_1(monkeypatch, capsys):
 
 def test_the_place_of_debians_package_is_that_of_the_loader():
     assert doctor.DEBIAN == fashion.DEBIAN
-
-
-def test_kernels_that_somebody_turned_off(monkeypatch):
-    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
-    off = doctor._kernels(False)
-    assert (off.level, off.remedy) == ("note", "unset TF_ENABLE_ONEDNN_OPTS")
-    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
-    assert doctor._kernels(False).level == "ok"  # there are none for this processor
-    assert doctor._kernels(True).level == "ok"

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # From the ground up. A module imports from its own floor or from floors below.
 FLOORS = (
     {"errors", "files", "invocation", "replicas"},
-    {"keras_setup", "onednn"},
+    {"keras_setup"},
     {"layers", "losses"},
     {"blocks"},
     {"data", "models"},

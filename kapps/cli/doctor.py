@@ -17,7 +17,7 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 
-from kapps import __version__, command_line, onednn, training
+from kapps import __version__, command_line, training
 from kapps.cli import console
 
 LITTLE_DISK = 2.0  # GB: a run of the recipes leaves some tens of MB, TFDS's datasets need more
@@ -159,36 +159,24 @@ def about_machine() -> Iterator[Finding]:
 
 
 def about_devices() -> list[Finding]:
-    """What TensorFlow sees, and by which kernels it computes on the CPU."""
+    """What TensorFlow sees."""
     try:
         command_line.import_tensorflow()
         import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")
         named = [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus]
-        kernels = _kernels(onednn.is_on())
     except Exception as error:  # whatever is broken in an installation is what is asked for
         told = f"cannot be imported: {type(error).__name__}: {error}".splitlines()[0]
         remedy = "pip install --force-reinstall tensorflow"
         return [Finding("missing", "devices", told, remedy)]
     if gpus:
         names = ", ".join(name or gpu.name for name, gpu in zip(named, gpus, strict=True))
-        return [kernels, Finding("ok", "devices", f"{len(gpus)} GPU: {names}")]
+        return [Finding("ok", "devices", f"{len(gpus)} GPU: {names}")]
     if shutil.which("nvidia-smi"):
         told = "no GPU, although nvidia-smi is installed"
-        return [kernels, Finding("note", "devices", told, "pip install 'tensorflow[and-cuda]'")]
-    return [kernels, Finding("ok", "devices", "no GPU; none is needed")]
-
-
-def _kernels(one_dnn: bool) -> Finding:
-    if one_dnn:
-        return Finding("ok", "kernels", "oneDNN's on the CPU")
-    told, value = "TensorFlow's own on the CPU, without oneDNN's", os.environ.get(onednn.VARIABLE)
-    if value is None:  # no AVX2, or another processor than x86
-        return Finding("ok", "kernels", told)
-    return Finding(
-        "note", "kernels", f"{told}: {onednn.VARIABLE}={value}", f"unset {onednn.VARIABLE}"
-    )
+        return [Finding("note", "devices", told, "pip install 'tensorflow[and-cuda]'")]
+    return [Finding("ok", "devices", "no GPU; none is needed")]
 
 
 def _declared() -> list[Requirement]:
