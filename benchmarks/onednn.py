@@ -5,8 +5,8 @@
     python benchmarks/onednn.py --busy            on a machine that does something else, too
 
 On processors with AVX2 but without VNNI units TensorFlow 2.21 leaves them off, and so does kapps:
-with TF_ENABLE_ONEDNN_OPTS=1 steps of convolutional networks take little more than half the time, but
-convolutions that are fused with what follows them, as in predictions, take many times longer.
+with TF_ENABLE_ONEDNN_OPTS=1 steps of convolutional networks take little more than half the time,
+but convolutions that are fused with what follows them, as in predictions, take many times longer.
 Writes benchmarks/results/onednn.json, a row when it is measured.
 """
 

@@ -500,9 +500,10 @@ all, and how often a step runs it (`python benchmarks/step_profile.py lstm`).
   inputs of all steps at once, and summing the gradient of the kernels in one product, was tried:
   0.95 to 1.13 times as fast, in float32 on AVX2.
 """
-SPEED_WORDS = """Each ratio was measured within one run, in turns. On processors with AVX2 alone TensorFlow leaves
-oneDNN's kernels off, and so does kapps: training takes less time with `TF_ENABLE_ONEDNN_OPTS=1`, but
-a prediction 27 times as long (convolutions fused with what follows them)."""
+SPEED_WORDS = """Each ratio was measured within one run, in turns. On processors with AVX2 alone
+TensorFlow leaves oneDNN's kernels off, and so does kapps: training takes less time with
+`TF_ENABLE_ONEDNN_OPTS=1`, but a prediction 27 times as long (convolutions that are fused with what
+follows them)."""
 
 
 if __name__ == "__main__":
