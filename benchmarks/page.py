@@ -492,7 +492,8 @@ Rounds of Hyperband's brackets completed when trials fail at random: at most 27 
 KILL_WORDS = "Processes were killed at random moments, and the same command was run again."
 STEP_WORDS = """
 Where kapps is behind what was aimed at, and why: each type of operation by its share of the time of
-all, and how often a step runs it (`python benchmarks/step_profile.py lstm`).
+all, and how often a step runs it (`TF_ENABLE_ONEDNN_OPTS=1 python
+benchmarks/step_profile.py lstm`).
 
 * LSTM: three quarters are matrix products, and PyTorch's are no faster in float32. Its lead in
   bfloat16 is oneDNN's LSTM primitive, which keeps the weights packed from step to step; TensorFlow
