@@ -2,6 +2,7 @@
 
     python benchmarks/fast.py clock --seeds 5        # accuracy by seconds since the command
     python benchmarks/fast.py clock --only "90 %"    # one row of it anew
+    python benchmarks/fast.py clock --only "94" --seeds 5 --add     # rows with fewer get the rest
     python benchmarks/fast.py ablation --seeds 5     # the preset with one part changed; none of it
     python benchmarks/fast.py ablation --epochs 4 --seeds 1 --dataset digits
     python benchmarks/fast.py adamw --epochs 4       # the preset beside AdamW at several rates
@@ -20,13 +21,14 @@ import argparse
 import csv
 import functools
 import json
+import math
 import os
 import pathlib
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from typing import Any
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -55,7 +57,7 @@ BESIDE_ADAMW: dict[str, tuple[str, ...]] = {
     "Muon": (),
     **{
         f"AdamW, {rate}": ("--optimizer", "adamw", "--learning-rate", f"{rate}")
-        for rate in (0.0015, 0.003, 0.006, 0.012)
+        for rate in (0.0015, 0.003, 0.006, 0.012, 0.024)
     },
 }
 # Of `clock`: what was to be reached when, and flags beside those of the preset.
@@ -79,6 +81,7 @@ def main() -> None:
         "--epochs", type=int, nargs="+", help="not of clock, whose goals have theirs"
     )
     parser.add_argument("--only", default="", help="rows whose name begins so; others are kept")
+    parser.add_argument("--add", action="store_true", help="seeds to those that a row has")
     parser.add_argument("--dataset", default="fashion_mnist")
     given = parser.parse_args()
     preset, quick = ("--preset", "fast"), ("--no-peers", "--no-export")
@@ -101,17 +104,22 @@ def main() -> None:
             for name, flags in variants.items()
         ]
     path = ROOT / "benchmarks" / "results" / f"fast_{given.what}.json"
-    before = json.loads(path.read_text())["rows"] if given.only and path.exists() else []
+    kept = path.exists() and (given.only or given.add)
+    before = json.loads(path.read_text())["rows"] if kept else []
     found = {row["name"]: row for row in before}
     for name, flags in (row for row in rows if row[0].startswith(given.only)):
+        there = found.get(name) if given.add else None
+        first = there["seeds"] if there else 0
+        if first >= given.seeds:
+            continue
         with machine.Others() as others:
-            runs = [run(seed, flags) for seed in range(given.seeds)]
-        row: dict[str, Any] = {"name": name, "flags": " ".join(flags), "others": others.part}
-        row["seeds"] = given.seeds
+            runs = [run(seed, flags) for seed in range(first, given.seeds)]
+        row: dict[str, Any] = {"name": name, "flags": " ".join(flags), "seeds": given.seeds}
+        row["others"] = max(others.part, there["others"] if there else 0.0)
         for figure in runs[0]:
             values = [run[figure] for run in runs]
-            row[figure] = statistics.mean(values)
-            row[f"{figure}_spread"] = statistics.stdev(values) if len(values) > 1 else 0.0
+            known = (there[figure], there[f"{figure}_spread"], first) if there else None
+            row[figure], row[f"{figure}_spread"] = pooled(values, known)
         found[name] = row
         print(
             f"{name:<45}test {row['test_accuracy']:.2%} ± {row['test_accuracy_spread']:.2%}, "
@@ -126,6 +134,17 @@ def main() -> None:
             "versions": training.versions(),
         }
         files.write_json(path, result)
+
+
+def pooled(
+    values: Sequence[float], known: tuple[float, float, int] | None = None
+) -> tuple[float, float]:
+    """Mean and standard deviation, with those of so many values before, which are not there."""
+    mean, spread, n = known or (0.0, 0.0, 0)
+    together = (n * mean + sum(values)) / (n + len(values))
+    squares = (n - 1) * spread**2 if n else 0.0
+    squares += n * (mean - together) ** 2 + sum((value - together) ** 2 for value in values)
+    return together, math.sqrt(squares / max(n + len(values) - 1, 1))
 
 
 def timed(dataset: str, seed: int, flags: tuple[str, ...]) -> dict[str, float]:

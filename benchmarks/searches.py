@@ -79,6 +79,15 @@ GREY = ("mnist", "letters", "grey_emoji")
 BATCHES = {"batch 32": {"batch_size": 32}, "batch 128": {"batch_size": 128}}
 RATES = {"rate 0.001": {"learning_rate": 0.001}, "rate 0.01": {"learning_rate": 0.01}}
 
+TARGETS = {
+    "chile": "vote",
+    "participation": "lfp",
+    "mortgages": "deny",
+    "biopsies": "class",
+    "wages": "wage",
+    "houses": "price",
+}
+
 # Without a row: perceptron, whose rules have no settings (from weights of 0 its rate changes no
 # decision, it ends by itself, and the delta rule's rate is computed from the data); optimizers,
 # which is such a search itself, of rates and batches of every optimizer on the data at hand.
@@ -193,6 +202,73 @@ SEARCHES: dict[str, Search] = {
             "ReLU": {"activation": "relu"},
             "nesterov": {"optimizer": "nesterov"},
             "RMSprop": {"optimizer": "rmsprop"},
+        },
+    ),
+    "tabular": Search(
+        "tabular",
+        data=("chile", "participation", "mortgages", "biopsies", "wages", "houses"),
+        start={"bins": 0, "members": 1},
+        fixed={"validation_fraction": 0.25},
+        of_data={name: {"target": target} for name, target in TARGETS.items()},
+        tried={
+            "16 bins, 8 members": {"bins": 16, "members": 8},
+            "16 bins": {"bins": 16},
+            "8 members": {"members": 8},
+            **{
+                f"16 bins, 8 members, {name}": {"bins": 16, "members": 8} | fields
+                for name, fields in {
+                    "batch 128": {"batch_size": 128},
+                    "rate 0.001": {"learning_rate": 0.001},
+                    "rate 0.01": {"learning_rate": 0.01},
+                    "no dropout": {"dropout": 0.0},
+                    "units 128 64": {"units": (128, 64)},
+                    "20 epochs": {"epochs": 20},
+                }.items()
+            },
+        },
+    ),
+    "sequence_classifier": Search(
+        "sequence_classifier",
+        data=("trace", "watch", "letters"),
+        figure="val_loss:min",
+        fixed={"precision": "float32", "validation_fraction": 0.4},
+        tried={
+            "batch 64": {"batch_size": 64},
+            "rate 0.001": {"learning_rate": 0.001},
+            "rate 0.01": {"learning_rate": 0.01},
+            "each series standardized": {"per_series": True},
+            "LSTM-FCN": {"model": "lstm_fcn"},
+            "recurrent": {"model": "rnn"},
+        },
+    ),
+    "text_classifier": Search(
+        "text_classifier",
+        data=("quips", "refranes", "aforismi"),
+        figure="val_accuracy:max",
+        fixed={"precision": "float32", "validation_fraction": 0.25}
+        | {"text": "text", "target": "topic"},
+        tried={
+            "batch 64": {"batch_size": 64},
+            **RATES,
+            "words alone": {"wide": False},
+            "mean of words": {"model": "mean"},
+            "dropout 0.2": {"dropout": 0.2},
+            "embedding of 128": {"embedding": 128},
+        },
+    ),
+    "transfer_learning": Search(
+        "transfer_learning",
+        data=("letters", "emoji", "photos"),
+        fixed={"validation_fraction": 0.25, "precision": "float32", "image_size": 64}
+        | {"peers": False},
+        of_data={"letters": {"validation_fraction": 0.6}},
+        tried={
+            "probe alone": {"fine_tune_epochs": 0},
+            "one stage": {"fine_tune_stages": 1},
+            "all stages": {"fine_tune_stages": "all"},
+            "rate 0.001": {"learning_rate": 0.001},
+            "rate 0.01": {"learning_rate": 0.01},
+            "mirrored": {"flip": "yes"},
         },
     ),
 }

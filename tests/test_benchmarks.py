@@ -1,6 +1,7 @@
 """The harness of benchmarks/run.py: turns, medians, what is done about a busy machine."""
 
 import os
+import statistics
 import subprocess
 import sys
 import textwrap
@@ -8,7 +9,7 @@ import time
 
 import pytest
 
-from benchmarks import run
+from benchmarks import fast, run
 from benchmarks.harness import machine, results, turns
 from benchmarks.harness.turns import Contestant
 from benchmarks.workloads import WORKLOADS
@@ -130,3 +131,13 @@ def test_every_workload_names_programs_that_are_there():
         for contestant in workload.contestants.values():
             path = turns.peers.ROOT / "benchmarks/contestants" / contestant.program
             assert contestant.command or path.is_file()
+
+
+def test_seeds_are_added_to_means_and_deviations_that_are_there():
+    values = [0.3, 0.5, 0.9, 1.2, 0.1]
+    whole = pytest.approx((statistics.mean(values), statistics.stdev(values)))
+    assert fast.pooled(values) == whole
+    first = (statistics.mean(values[:3]), statistics.stdev(values[:3]), 3)
+    assert fast.pooled(values[3:], first) == whole
+    assert fast.pooled(values[1:], (values[0], 0.0, 1)) == whole
+    assert fast.pooled([2.0]) == (2.0, 0.0)

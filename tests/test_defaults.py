@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks import defaults, small_data
+from benchmarks import defaults, small_data, small_rows
 from benchmarks.searches import SEARCHES, START, Search
 from kapps import training
 
@@ -110,7 +110,8 @@ def test_searches_are_of_flags_that_go_together_on_data_that_are_not_reported_on
     module = importlib.import_module(f"recipes.{search.recipe}")
     assert len(search.data) >= 3 and not {"digits", "fashion_mnist", "sine", "xor"} & {*search.data}
     for name in (START, *search.tried):
-        config = module.Config(**{**search.start, **search.fixed, **search.tried.get(name, {})})
+        fields = {**search.start, **search.fixed, **search.tried.get(name, {})}
+        config = module.Config(dataset=search.data[0], **fields)
         training.check(config, names=(config.dataset,))
     of_rows = [json.dumps(search.fields(name, "")) for name in (START, *search.tried)]
     assert len({*of_rows}) == len(of_rows)
@@ -137,3 +138,16 @@ def test_a_test_split_of_arrays(tmp_path):
     with np.load(path) as found:
         assert sorted(found["x_train"]) == [*range(8)] and [*found["x_test"]] == [8, 9]
         assert [*found["y_train"]] == [*found["x_train"]]
+
+
+def test_quips_lie_between_percent_signs(tmp_path):
+    (tmp_path / "wit").write_text(
+        "One that is\nlong enough.\n%\nshort\n%%\nOne that is long enough."
+    )
+    (tmp_path / "wit.dat").write_text("an index of another program")
+    assert small_rows.quips(tmp_path) == {"wit": ["One that is long enough."]}
+
+
+def test_series_of_other_lengths_become_means_of_their_steps(monkeypatch):
+    monkeypatch.setattr(small_rows, "STEPS", 2)
+    assert small_rows._resampled(np.array([[1.0], [3], [5], [7]])).tolist() == [[2.0], [6.0]]
