@@ -6,9 +6,11 @@ import dataclasses
 import shlex
 from collections.abc import Mapping
 
+from benchmarks.harness import peers
 from benchmarks.harness.turns import Contestant
 
 STEP, CALL = "a step", "a call"
+FIRST_STEP = shlex.quote(str(peers.ROOT / "benchmarks" / "contestants" / "first_step.py"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,11 +148,45 @@ WORKLOADS = {
         },
         units=50,
     ),
+    "table": Workload(
+        "MLP (256, 256), an epoch over 100,000 rows of 40 numbers, batch 256, Adam",
+        "an epoch",
+        {
+            "kapps": Contestant("table_epochs.py", ("kapps",)),
+            "stock Keras": Contestant("table_epochs.py", ("stock",)),
+            "PyTorch, DataLoader": Contestant("torch_table.py", ("loader",), peer=True),
+            "PyTorch, picked rows": Contestant("torch_table.py", ("permutation",), peer=True),
+        },
+        units=1,
+    ),
+    "export": Workload(
+        "SavedModel of a plain CNN (32, 64, 128)",
+        "an export",
+        {
+            "kapps": Contestant("exporting.py", ("kapps",)),
+            "stock Keras": Contestant(
+                "exporting.py", ("stock",), differs="one signature, no files, no check"
+            ),
+        },
+        units=1,
+    ),
+    "resume": Workload(
+        "Twelve epochs of digits, by the recipe",
+        "a command",
+        {
+            "all at once": Contestant("resuming.py", ("whole",)),
+            "killed after six, the rest": Contestant("resuming.py", ("rest",)),
+            "again when it is done": Contestant("resuming.py", ("done",)),
+        },
+        units=1,
+    ),
     "startup": commands(
         "Start-up",
         kapps_help="python -m kapps train image_classifier --help",
         import_kapps="python -c 'import kapps'",
         import_kapps_and_its_models="python -c 'import kapps.models; kapps.models.cnn'",
         import_tensorflow="python -c 'import tensorflow'",
+        kapps_first_step=f"python {FIRST_STEP} kapps",
+        stock_Keras_first_step=f"python {FIRST_STEP} stock",
     ),
 }
