@@ -33,7 +33,7 @@ LONGER = dict(WIDE, learning_rate=0.005, crop=0.07)
 ROWS: dict[str, dict[str, Any]] = {
     # Five epochs are over before anything is learnt by heart: augmentation would only slow down.
     "resnet_5_epochs": dict(WIDE, epochs=5, augment=False),
-    "cnn": dict(model="cnn", epochs=20, batch_size=128, learning_rate=0.01, crop=0.07),
+    "cnn": dict(filters=(16, 32, 64), epochs=20, batch_size=128, learning_rate=0.01, crop=0.07),
     "mlp": dict(model="mlp", epochs=60, batch_size=256, crop=0.04, flip="no", dropout=0.2),
     "resnet_20_epochs": dict(LONGER, epochs=20),
     "resnet_20_epochs_no_augmentation": dict(WIDE, learning_rate=0.005, epochs=20, augment=False),

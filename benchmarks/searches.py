@@ -95,6 +95,7 @@ SEARCHES: dict[str, Search] = {
     "image_classifier": Search(
         "image_classifier",
         data=("mnist", "letters", "emoji", "photos"),
+        start={"crop": 0.1, "filters": (16, 32, 64)},
         fixed=PICTURES,
         of_data=OF_PICTURES,
         tried={
@@ -106,11 +107,21 @@ SEARCHES: dict[str, Search] = {
             "dropout 0.3": {"dropout": 0.3},
             "label smoothing 0.1": {"label_smoothing": 0.1},
             "Muon": {"optimizer": "muon"},
+            **{
+                f"shifts of 0.05, {name}": {"crop": 0.05} | fields
+                for name, fields in {
+                    "batch 32": {"batch_size": 32},
+                    "rate 0.006": {"learning_rate": 0.006},
+                    "filters 32 64 128": {"filters": (32, 64, 128)},
+                    "filters 32 64 128, batch 32": {"filters": (32, 64, 128), "batch_size": 32},
+                }.items()
+            },
         },
     ),
     "image_classifier --model mlp": Search(
         "image_classifier",
         data=("mnist", "letters", "emoji", "photos"),
+        start={"crop": 0.1},
         fixed=PICTURES | {"model": "mlp"},
         of_data=OF_PICTURES,
         tried={
