@@ -64,7 +64,8 @@ class Config(
     model: str = "cnn"
     """mlp, cnn, or a variant of vgg, inception or resnet (an unknown name lists them all)"""
     crop: training.Fraction = 0.05
-    """shift training images by up to this fraction of each side (0.125 is usual for long training)"""
+    """shift training images by up to this fraction of each side (0.125 is usual for long
+    training)"""
     filters: tuple[training.PositiveInt, ...] = (32, 64, 128)
     """cnn: number of filters in each stage (two convolutions and a pooling layer)"""
     kernel_size: training.PositiveInt = 3
