@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ import time
 import numpy as np
 import pytest
 
+import programs
 import small_transfer
 from distribution import half, worker
 from kapps import launch as launching, models
@@ -24,17 +26,18 @@ pytestmark = pytest.mark.slow
 
 def launch(jobs, then=lambda processes: None):
     """The worker program by two processes; the exit code and what they said."""
-    processes, start, out = [], launching._start, io.StringIO()
+    processes, out = [], io.StringIO()
 
     def started(command, config):
-        processes.append(start(command, config))
+        env = {**os.environ, "TF_CONFIG": config, "PYTHONUNBUFFERED": "1"}
+        output = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        processes.append(programs.Program(command, env=env, **output))
         return processes[-1]
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(launching, "_start", started)
         paths = [path for path in sys.path if path]
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
-        monkeypatch.setenv("KAPPS_JOIN_SECONDS", "120")
         helper = threading.Thread(target=then, args=(processes,))
         helper.start()
         code = launching.launch([sys.executable, WORKER, json.dumps(jobs)], 2, out=out)
@@ -78,6 +81,7 @@ def killed(tmp_path_factory):
         deadline = time.monotonic() + 300
         while not (checkpoints / "state-000000000009.npz").exists():
             assert time.monotonic() < deadline
+            assert all(process.poll() is None for process in processes)
             time.sleep(0.02)
         processes[1].send_signal(signal.SIGKILL)
         ends.append(time.monotonic())

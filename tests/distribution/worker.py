@@ -15,6 +15,7 @@ import sys
 
 from kapps import training
 from kapps.command_line import call
+from kapps.training.distributed import devices
 from kapps.training.fitting import linear_probe, more_epochs, phases
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -109,6 +110,7 @@ if __name__ == "__main__":
     from distribution import half
     from kapps import command_line
 
+    devices.JOIN_SECONDS = 120.0
     small_transfer.install()
     if (place := training.cluster()) and place.index:  # as on a machine that rounds otherwise
         own = linear_probe.logistic_weights
