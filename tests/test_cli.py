@@ -16,6 +16,7 @@ import tensorflow as tf
 from PIL import Image
 
 import kapps
+import programs
 from kapps import cli, models, serving
 from serving.small_classifier import CLASS_NAMES, TEMPERATURE, build, probabilities
 
@@ -149,9 +150,7 @@ def test_a_copy_of_a_recipe_is_a_script_that_runs(tmp_path):
     text = (tmp_path / "mine.py").read_text()
     assert "python recipes/perceptron.py" not in text and "    python mine.py\n" in text
     flags = ["--epochs", "2", "--no-export", "--run-dir", "here"]
-    ran = subprocess.run(
-        [sys.executable, "mine.py", *flags], cwd=tmp_path, capture_output=True, text=True
-    )
+    ran = programs.run([sys.executable, "mine.py", *flags], cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert json.loads((tmp_path / "here" / "metrics.json").read_text())["best_epoch"] <= 2
     # What stands there is left as it is; a directory takes the recipe's own name.

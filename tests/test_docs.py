@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import re
-import subprocess
 import sys
 import types
 
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 
 import pages
+import programs
 from benchmarks import generative_table, page as benchmarks_page
 from docs import hooks, make_gallery
 from kapps import cli, models, training
@@ -227,12 +227,10 @@ def test_notebooks_run(path, tmp_path):
     code = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     script = tmp_path / "notebook.py"
     script.write_text(code)
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, script],
         cwd=tmp_path,
         env={**os.environ, "MPLBACKEND": "agg", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
         timeout=600,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -95,10 +95,11 @@ PROGRAM = """
     kinds = {{}}
     for path in sorted(folder.glob("*.keras")):
         model = keras.models.load_model(path)
-        keras.models.load_model(path, compile=False)
-        # Saved once more it is the same: what stands for a function keeps its name.
-        model.save(folder / "again" / path.name)
-        model = keras.models.load_model(folder / "again" / path.name)
+        if {thoroughly}:
+            keras.models.load_model(path, compile=False)
+            # Saved once more it is the same: what stands for a function keeps its name.
+            model.save(folder / "again" / path.name)
+            model = keras.models.load_model(folder / "again" / path.name)
         total = sum(float(weight.numpy().sum()) for weight in model.weights)
         kinds[path.stem] = [type(model).__name__, total]
     print(json.dumps(kinds))
@@ -130,13 +131,16 @@ def saved(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "imports",
-    ["from kapps import models; import keras", "import keras; import kapps.layers"],
+    "imports, thoroughly",
+    [
+        ("from kapps import models; import keras", True),
+        ("import keras; import kapps.layers", False),
+    ],
     ids=["before Keras", "after Keras"],
 )
-def test_every_kind_of_saved_model_loads_in_a_fresh_process(saved, imports):
+def test_every_kind_of_saved_model_loads_in_a_fresh_process(saved, imports, thoroughly):
     folder, kinds = saved
-    done = python(PROGRAM.format(imports=imports), folder)
+    done = python(PROGRAM.format(imports=imports, thoroughly=thoroughly), folder)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == kinds
 

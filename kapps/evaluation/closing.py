@@ -21,6 +21,7 @@ from kapps.invocation import recipe_command
 
 if TYPE_CHECKING:
     import keras
+    from matplotlib.figure import Figure
 
     from kapps.evaluation.explanation import Explanation
 
@@ -86,14 +87,14 @@ def close(
         drawn, animations = samples_by_epoch(run.path)
     profiled, times = explain_profile(history.profile)
     shown = [*found.figures, *drawn, *explain_gradient_flow(history.gradient_flow), *profiled]
-    for name, figure, _ in shown:
-        save_png(figure, run.plots / f"{file_name(name)}.png")
+    drawings = save_figures(run, shown)
     write_report(
         run.path / "report.html",
         title=title,
         verdict=found.verdict,
         metrics=metrics,
         figures=shown,
+        drawings=drawings,
         animations=animations,
         tables=[*found.tables, *times, *beside_previous(run.path, metrics)],
         config=run.config,
@@ -105,6 +106,23 @@ def close(
         print(f"note      {note}")  # noqa: T201
     print(summary(metrics, run.path))  # noqa: T201
     return metrics
+
+
+def save_figures(run: training.Run, figures: Sequence[tuple[str, Figure, str]]) -> dict[str, bytes]:
+    """Write plots/NAME.png for each; returns title -> content, so that none is drawn twice.
+
+    Their layout is computed here, for the report as well: that takes as long as drawing.
+
+    Args:
+        run: where to.
+        figures: (title, Figure, caption), as `write_report` takes them.
+    """
+    drawings = {}
+    for name, figure, _ in figures:
+        path = save_png(figure, run.plots / f"{file_name(name)}.png")
+        figure.set_layout_engine("none")
+        drawings[name] = path.read_bytes()
+    return drawings
 
 
 def keep_rows(run: training.Run, found: Explanation) -> None:
@@ -200,14 +218,14 @@ def close_search(
         notes = (*notes, *winner.notes)
         figures = [*figures, *((f"Winner: {name}", f, words) for name, f, words in winner.figures)]
         tables = [*tables, *winner.tables]
-    for name, figure, _ in figures:
-        save_png(figure, run.plots / f"{file_name(name)}.png")
+    drawings = save_figures(run, figures)
     write_report(
         run.path / "report.html",
         title=title,
         verdict=winner.verdict if winner else None,
         metrics=metrics,
         figures=figures,
+        drawings=drawings,
         tables=tables,
         config=run.config,
         commands={

@@ -1,29 +1,20 @@
-"""A small training by one process or by several workers; how many images each has loaded.
-
-    python half.py DIRECTORY
-
-Writes DIRECTORY/WORKER.npz: `loaded`, the steps of the training, and the weights it ends with.
-"""
+"""A small training by one process or by several workers; how many images each has loaded."""
 
 import pathlib
-import sys
 
+import keras
 import numpy as np
+import tensorflow as tf
+
+from kapps import data, losses, training
 
 EPOCHS, BATCH = 2, 64
 
 
 def train(directory):
-    """Trains, and writes what came of it."""
-    from kapps import training
-
+    """Writes DIRECTORY/WORKER.npz: `loaded`, steps of the training, and the weights at its end."""
     cluster = training.cluster()
-    strategy = training.strategy("cpu")
-    import keras
-    import tensorflow as tf
-
-    from kapps import data, losses
-
+    strategy = training.setup.strategy("cpu")  # of the program `worker.py` one for all
     images = data.load("digits")
     split, loaded = images.splits["train"], []
 
@@ -59,7 +50,3 @@ def train(directory):
     np.savez(
         pathlib.Path(directory, name), loaded=sum(loaded), steps=EPOCHS * batches.steps, **weights
     )
-
-
-if __name__ == "__main__":
-    train(sys.argv[1])

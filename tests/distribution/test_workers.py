@@ -2,9 +2,11 @@
 
 import csv
 import io
+import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -12,6 +14,7 @@ import time
 import numpy as np
 import pytest
 
+import programs
 import small_transfer
 from distribution import half, worker
 from kapps import launch as launching, models
@@ -21,22 +24,24 @@ WORKER = str(pathlib.Path(worker.__file__))
 pytestmark = pytest.mark.slow
 
 
-def launch(monkeypatch, *arguments, then=lambda processes: None, program=WORKER):
-    """The worker program, or another, by two processes; the exit code and what they said."""
-    processes, start, out = [], launching._start, io.StringIO()
+def launch(jobs, then=lambda processes: None):
+    """The worker program by two processes; the exit code and what they said."""
+    processes, out = [], io.StringIO()
 
     def started(command, config):
-        processes.append(start(command, config))
+        env = {**os.environ, "TF_CONFIG": config, "PYTHONUNBUFFERED": "1"}
+        output = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        processes.append(programs.Program(command, env=env, **output))
         return processes[-1]
 
-    monkeypatch.setattr(launching, "_start", started)
-    paths = [path for path in sys.path if path]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
-    monkeypatch.setenv("KAPPS_JOIN_SECONDS", "120")
-    helper = threading.Thread(target=then, args=(processes,))
-    helper.start()
-    code = launching.launch([sys.executable, program, *map(str, arguments)], 2, out=out)
-    helper.join()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(launching, "_start", started)
+        paths = [path for path in sys.path if path]
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        helper = threading.Thread(target=then, args=(processes,))
+        helper.start()
+        code = launching.launch([sys.executable, WORKER, json.dumps(jobs)], 2, out=out)
+        helper.join()
     return code, out.getvalue()
 
 
@@ -63,23 +68,52 @@ def newest_state(run):
 ALWAYS = ("image_classifier", "gan", "char_rnn", "transfer_learning")
 
 
-def by_two(directory, *recipes):
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        code, said = launch(monkeypatch, directory, *recipes)
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """A recipe of which one worker was killed: where, the seconds the other needed to end, words.
+
+    Processes of two workers take as long to begin as to train: what follows is all done by two.
+    """
+    directory, ends = tmp_path_factory.mktemp("killed"), []
+
+    def kill_one(processes):
+        checkpoints = directory / "image_classifier" / "checkpoints"
+        deadline = time.monotonic() + 300
+        while not (checkpoints / "state-000000000009.npz").exists():
+            assert time.monotonic() < deadline
+            assert all(process.poll() is None for process in processes)
+            time.sleep(0.02)
+        processes[1].send_signal(signal.SIGKILL)
+        ends.append(time.monotonic())
+
+    code, said = launch([killed_job(directory)], then=kill_one)
+    ends.append(time.monotonic())
+    return directory, ends[-1] - ends[0], code, said
+
+
+def killed_job(directory):
+    return [str(directory), "image_classifier", {"save_steps": 3}]
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory, killed):
+    """Recipes by two workers, which first go on with what was killed."""
+    directory = tmp_path_factory.mktemp("together")
+    jobs = [[str(directory), name, {}] for name in (*ALWAYS, "half")]
+    code, said = launch([killed_job(killed[0]), *jobs])
     assert code == 0, said
     return directory
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory):
-    """Recipes by two workers."""
-    return by_two(tmp_path_factory.mktemp("together"), *ALWAYS)
-
-
-@pytest.fixture(scope="module")
 def others(tmp_path_factory):
     """The other recipes."""
-    return by_two(tmp_path_factory.mktemp("others"), *(worker.SETTINGS.keys() - set(ALWAYS)))
+    directory = tmp_path_factory.mktemp("others")
+    code, said = launch(
+        [[str(directory), name, {}] for name in worker.SETTINGS.keys() - set(ALWAYS)]
+    )
+    assert code == 0, said
+    return directory
 
 
 @pytest.mark.parametrize(
@@ -100,12 +134,10 @@ def test_two_workers_do_as_one_process_does(request, tmp_path, recipe):
                 assert float(found[name]) == close, name
 
 
-def test_each_of_two_workers_loads_its_half(tmp_path, monkeypatch):
+def test_each_of_two_workers_loads_its_half(together):
     """And one row more: mixup takes the one before the first. The weights are those of one."""
-    half.train(tmp_path)
-    code, said = launch(monkeypatch, tmp_path, program=half.__file__)
-    assert code == 0, said
-    one, *workers = (dict(np.load(tmp_path / f"{name}.npz")) for name in ("one", "0", "1"))
+    half.train(together)
+    one, *workers = (dict(np.load(together / f"{name}.npz")) for name in ("one", "0", "1"))
     assert one["loaded"] == one["steps"] * half.BATCH
     for found in workers:
         batches, rest = divmod(int(found["loaded"]), half.BATCH // 2 + 1)
@@ -126,32 +158,16 @@ def test_the_other_worker_writes_beside_the_chief_and_the_same(together):
                 np.testing.assert_array_equal(newest[1].arrays[name], value, err_msg=name)
 
 
-def test_one_is_killed_the_other_says_so_and_both_go_on_to_the_same_bits(
-    together, tmp_path, monkeypatch
-):
-    began = []
-
-    def kill_one(processes):
-        checkpoints = tmp_path / "image_classifier" / "checkpoints"
-        deadline = time.monotonic() + 300
-        while not (checkpoints / "state-000000000009.npz").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        processes[1].send_signal(signal.SIGKILL)
-        began.append(time.monotonic())
-
-    arguments = (tmp_path, "--save-steps", 3, "image_classifier")
-    code, said = launch(monkeypatch, *arguments, then=kill_one)
-    # The grace of `launch` is longer than a minute: the other has ended by itself.
-    assert time.monotonic() - began[0] < 60
+def test_one_is_killed_and_the_other_says_so(killed):
+    _, seconds, code, said = killed
+    assert seconds < 60  # the grace of `launch` is longer: the other has ended by itself
     assert code == 137 and "[0] error: another worker has stopped" in said, said
     assert "The same command on all workers goes on" in said and "Traceback" not in said
 
-    monkeypatch.undo()
-    code, said = launch(monkeypatch, *arguments)
-    assert code == 0, said
+
+def test_both_go_on_to_the_same_bits(killed, together):
     for place in ("image_classifier", "image_classifier/workers/1"):
-        found, expected = tmp_path / place, together / place
+        found, expected = killed[0] / place, together / place
         assert (found / "metrics.csv").read_bytes() == (expected / "metrics.csv").read_bytes()
         state, uninterrupted = newest_state(found), newest_state(expected)
         assert state.arrays.keys() == uninterrupted.arrays.keys()

@@ -1,17 +1,21 @@
 """Recipes up to the end of their training, by one process or by several workers.
 
-    python worker.py DIRECTORY [RECIPE...]
+    python worker.py '[[DIRECTORY, RECIPE, SETTINGS OF THE FIT], ...]'
+
+Of "half" there is no recipe: it is the training of `half.py`.
 
 Nothing is evaluated, exported or drawn: that is the business of one process, the chief, which is
 stopped here. The others are not: they have to leave by themselves.
 """
 
 import functools
+import json
 import pathlib
 import sys
 
 from kapps import training
 from kapps.command_line import call
+from kapps.training.distributed import devices
 from kapps.training.fitting import linear_probe, more_epochs, phases
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -56,7 +60,7 @@ SETTINGS = {
         "k2": 16,
         "sample_length": 5,
         "epochs": 2,
-        "batch_size": 64,
+        "batch_size": 128,
     },
     "transfer_learning": {
         "backbone": "small",
@@ -75,17 +79,17 @@ SETTINGS = {
 }
 
 
-def train(recipe, directory, **more):
+def train(recipe, directory, **saving):
     """One recipe, into DIRECTORY/RECIPE: the chief up to the end of the training."""
     import importlib
 
     module = importlib.import_module(f"recipes.{recipe}")
-    settings = {**SETTINGS[recipe], "precision": "float32", "export": False, **more}
+    settings = {**SETTINGS[recipe], "precision": "float32", "export": False}
     config = module.Config(run_dir=str(pathlib.Path(directory, recipe)), **settings)
     place, whole = training.cluster(), training.fit
     places = (training, phases, more_epochs)
     for place_of_fit in places:
-        place_of_fit.fit = functools.partial(whole, verbose=2, **SAVING)
+        place_of_fit.fit = functools.partial(whole, verbose=2, **saving)
     try:
         if place is None or place.index == 0:
             with training.open_run(recipe, config) as run:
@@ -97,24 +101,23 @@ def train(recipe, directory, **more):
             place_of_fit.fit = whole
 
 
-SAVING = {}
-
 if __name__ == "__main__":
-    directory, *recipes = sys.argv[1:]
     made, strategy = {}, training.strategy
     training.setup.strategy = lambda devices: (
         made.get(devices) or made.setdefault(devices, strategy(devices))
     )
-    if recipes[:1] == ["--save-steps"]:
-        SAVING["save_steps"] = int(recipes[1])
-        recipes = recipes[2:]
     import small_transfer
+    from distribution import half
     from kapps import command_line
 
+    devices.JOIN_SECONDS = 120.0
     small_transfer.install()
     if (place := training.cluster()) and place.index:  # as on a machine that rounds otherwise
         own = linear_probe.logistic_weights
         linear_probe.logistic_weights = lambda *a, **k: [w + 0.1 for w in own(*a, **k)]
     with command_line.exit_codes():
-        for recipe in recipes or SETTINGS:
-            train(recipe, directory)
+        for directory, recipe, saving in json.loads(sys.argv[1]):
+            if recipe == "half":
+                half.train(directory)
+            else:
+                train(recipe, directory, **saving)

@@ -56,6 +56,7 @@ TINY = {
         "max_stages": 1,
         "max_parameters": 5_000,
     },
+    "xor_mlp": SETTINGS["xor_mlp"] | {"widths": (1, 2), "optimizers": ("sgd", "adam")},
 }
 SHORT = {"peers": False, "workers": 0}  # where there is such a flag
 NAMES = sorted(path.stem for path in pathlib.Path(tune.__file__).parent.glob("[!_]*.py"))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import programs
 from kapps import command_line, data, serving, training
 from kapps.command_line import call
 from kapps.errors import UserError
@@ -309,7 +310,7 @@ def test_killed_at_a_random_moment_it_ends_with_the_same_bits(tmp_path):
     def newest():
         return max((path.name for path in runs[0].glob("checkpoints/state-*.npz")), default="")
 
-    process = subprocess.Popen(
+    process = programs.Program(
         command(*flags, "--run-dir", runs[0]), stdout=subprocess.DEVNULL, cwd=ROOT
     )
     while process.poll() is None and not newest():

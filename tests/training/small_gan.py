@@ -1,6 +1,6 @@
-"""A small GAN with everything switched on that has a state; also a program to be killed.
+"""A small GAN with everything switched on that has a state; also a program that kills itself.
 
-python small_gan.py RUN_DIR SAVE_STEPS [STEP_TO_DIE_AT]
+python small_gan.py RUN_DIR
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from kapps import data, models, training
 from training import small
 
 SHAPE = (8, 8, 1)
+PRECISION, SAVE_STEPS, DIE_AT = "mixed_float16", 3, 9
 
 
 def train(run=None, *, callbacks=(), save_steps=None, epochs=3):
@@ -62,7 +63,8 @@ def digest(model):
 
 
 if __name__ == "__main__":
-    with training.open_run("small", small.Config(sys.argv[1])) as run:
-        stops = [small.Die(int(sys.argv[3]))] if len(sys.argv) > 3 else []
-        model, _ = train(run, callbacks=stops, save_steps=int(sys.argv[2]))
-    print(digest(model))
+    with (
+        training.precision_policy(PRECISION),
+        training.open_run("small", small.Config(sys.argv[1])) as run,
+    ):
+        train(run, callbacks=[small.Die(DIE_AT)], save_steps=SAVE_STEPS)

@@ -87,6 +87,7 @@ def write_report(
     verdict: Verdict | Judgement | None = None,
     metrics: Mapping[str, Any] | None = None,
     figures: Iterable[tuple[str, Figure, str]] = (),
+    drawings: Mapping[str, bytes] | None = None,
     animations: Iterable[tuple[str, bytes, str]] = (),
     tables: Iterable[tuple[str, Sequence[str], Sequence[Sequence]]] = (),
     config: Mapping[str, Any] | None = None,
@@ -103,6 +104,7 @@ def write_report(
             the rest, those of the test split first. `x_low` and `x_high` are shown as the interval
             of `x`.
         figures: (title, Figure, caption); title and caption are also the alternative text.
+        drawings: title -> content of its PNG, of figures that have been drawn before.
         animations: (title, content of a GIF or WebP file, caption), shown before the figures. Who
             asks the system for less motion sees the last frame alone.
         tables: (title, column names, rows); numbers in a column called accuracy, precision,
@@ -129,7 +131,7 @@ def write_report(
     large = len(headlines(metrics or {}, KEY_FIGURES))
     advice = getattr(verdict, "advice", "")
     pictures = [_animation(*animation) for animation in animations]
-    pictures += [_picture(i, *each) for i, each in enumerate(figures)]
+    pictures += [_picture(i, *each, drawings or {}) for i, each in enumerate(figures)]
     page = environment.get_template("report.html.j2").render(
         title=title,
         verdict=verdict,
@@ -217,19 +219,23 @@ def _link(value: Any) -> str | None:
     return value.as_uri() if isinstance(value, Path) and value.is_absolute() else None
 
 
-def _picture(number: int, title: str, figure: Figure, caption: str) -> dict[str, Any]:
+def _picture(
+    number: int, title: str, figure: Figure, caption: str, drawings: Mapping[str, bytes]
+) -> dict[str, Any]:
     from kapps.evaluation.plots.figure import DPI, png_bytes
     from kapps.evaluation.plots.svg import svg_text
 
     width, height = figure.get_size_inches()
     alt = f"{title}. {caption}".strip()
-    drawing = svg_text(figure, f"figure-{number}", alt)
+    drawing, png = svg_text(figure, f"figure-{number}", alt), None
+    if drawing is None:
+        png = drawings.get(title) or png_bytes(figure)
     return {
         "title": title,
         "caption": caption,
         "alt": alt,
         "drawing": drawing,
-        "source": None if drawing else _data_url("image/png", png_bytes(figure)),
+        "source": _data_url("image/png", png) if png else None,
         "still": None,
         "width": round(width * DPI),
         "height": round(height * DPI),

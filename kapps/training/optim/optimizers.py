@@ -59,20 +59,30 @@ class _Cycled(_Optimizer):
     momentum_name = "beta_1"
     momentum_schedule: Callable[[Any], Any] | None = None  # of the count of steps
 
+    _is_scheduled = False
+
     def update_step(self, gradient, variable, learning_rate):
-        if self.momentum_schedule is None:
-            return super().update_step(gradient, variable, learning_rate)
-        with self._momentum_of_step(self.momentum_schedule):
+        with self._momentum_of_step():
             return super().update_step(gradient, variable, learning_rate)
 
+    def _distributed_tf_update_step(self, distribution, grads_and_vars, learning_rate):
+        """Keras' loop over the variables: the schedule is computed once, not for each of them."""
+        with self._momentum_of_step():
+            super()._distributed_tf_update_step(distribution, grads_and_vars, learning_rate)
+
     @contextlib.contextmanager
-    def _momentum_of_step(self, schedule):
+    def _momentum_of_step(self):
+        if self.momentum_schedule is None or self._is_scheduled:
+            yield
+            return
         constant = getattr(self, self.momentum_name)
         # object.__setattr__: Keras' own would try to track a symbolic tensor.
-        object.__setattr__(self, self.momentum_name, schedule(self.iterations))
+        object.__setattr__(self, self.momentum_name, self.momentum_schedule(self.iterations))
+        self._is_scheduled = True
         try:
             yield
         finally:
+            self._is_scheduled = False
             object.__setattr__(self, self.momentum_name, constant)
 
 
@@ -97,7 +107,8 @@ class CycledSGD(_Cycled, keras.optimizers.SGD):
         if self.momentum_schedule is None:
             return keras.optimizers.SGD.update_step(self, gradient, variable, learning_rate)
         velocity = self.momentums[self._get_variable_index(variable)]
-        momentum = ops.cast(self.momentum_schedule(self.iterations), variable.dtype)
+        with self._momentum_of_step():
+            momentum = ops.cast(self.momentum, variable.dtype)
         step = ops.cast(gradient, variable.dtype) * ops.cast(learning_rate, variable.dtype)
         self.assign(velocity, velocity * momentum - step)
         self.assign_add(variable, velocity * momentum - step if self.nesterov else velocity)

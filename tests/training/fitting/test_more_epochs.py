@@ -92,7 +92,7 @@ def test_killed_in_its_further_epochs_it_ends_with_the_same_bits(longer, tmp_pat
     patch.undo()
     before = json.loads((tmp_path / "run/metrics.json").read_text())
     assert "more_epochs" not in before  # the first result stands until there is another
-    call(image_classifier, config_of(tmp_path, more_epochs=2))
+    call(image_classifier, config_of(tmp_path, more_epochs=2, export=False))
     files = [(root / "run/metrics.csv").read_bytes() for root in (tmp_path, longer[0])]
     assert files[0] == files[1]
     for one, other in zip(weights_of(tmp_path), weights_of(longer[0]), strict=True):
@@ -102,7 +102,8 @@ def test_killed_in_its_further_epochs_it_ends_with_the_same_bits(longer, tmp_pat
 def test_and_still_more(longer, tmp_path):
     shutil.copytree(longer[0] / "first", tmp_path / "run")
     for more, count in ((1, 3), (3, 5)):
-        metrics = call(image_classifier, config_of(tmp_path, more_epochs=more))
+        config = config_of(tmp_path, more_epochs=more, export=False)
+        metrics = call(image_classifier, config)
         assert len(rows_of(tmp_path)) == count and metrics["more_epochs"] == more
     facts = json.loads((tmp_path / "run/config.json").read_text())
     assert facts["more_epochs"] == [1, 2]
@@ -143,7 +144,8 @@ def test_another_directory_says_where_the_shorter_run_is(tmp_path, monkeypatch):
 
 def test_a_run_begins_with_the_weights_of_another(longer, tmp_path):
     root, _, _ = longer
-    config = config_of(tmp_path, start_from=str(root / "run"), epochs=1, learning_rate=1e-9)
+    settings = dict(epochs=1, learning_rate=1e-9, export=False)
+    config = config_of(tmp_path, start_from=str(root / "run"), **settings)
     metrics = call(image_classifier, config)
     for one, other in zip(weights_of(tmp_path), weights_of(root), strict=True):
         np.testing.assert_allclose(one, other, atol=2e-2)  # statistics of the batches move

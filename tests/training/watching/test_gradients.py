@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import subprocess
 import sys
 import textwrap
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import programs
 from crashes import Crash, Crashed
 from kapps import data, evaluation, models, training
 from kapps.errors import UserError
@@ -157,7 +157,7 @@ REPLICAS = """
 @pytest.mark.slow
 def test_statistics_of_each_replica_are_put_back():
     program = textwrap.dedent(REPLICAS).format(path=sys.path)
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    answer = programs.run([sys.executable, "-c", program])
     assert answer.stdout.split() == ["True", "10"], answer.stderr
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import programs
 from kapps import cli, data
 from kapps.data import pixel_file
 from kapps.data.images.files import decoded, index, starts
@@ -240,15 +241,14 @@ print(count[0], hashlib.sha256(pixels).hexdigest())
 
 def start(folder):
     """Another process that loads the folder, and says what it has decoded."""
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, f"folder:{folder}"], stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-c", PROGRAM, f"folder:{folder}"]
+    return programs.Program(command, stdout=subprocess.PIPE)
 
 
 @pytest.mark.slow
 def test_two_processes_at_once_decode_once(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("KAPPS_CACHE", str(tmp_path / "cache"))
-    said = [process.communicate()[0].split() for process in [start(folder), start(folder)]]
+    said = [process.read().split() for process in [start(folder), start(folder)]]
     assert sorted(int(count) for count, _ in said) == [0, 20]
     assert said[0][1] == said[1][1]
 
