@@ -87,7 +87,7 @@ def test_batch_normalization_goes_into_the_convolution(tmp_path, layer):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f != "images as points"])  # a classifier
 def test_every_family_can_be_frozen(family, family_version, tmp_path):
     after, _ = serving.publish_for_inference(family_version(family), tmp_path, freeze=True)
     assert variables(after) == []
