@@ -21,29 +21,32 @@ from serving.small_classifier import CLASS_NAMES, TEMPERATURE, build, probabilit
 
 
 @pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """A directory of all processes of a session."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
 def images():
     return np.random.default_rng(0).integers(0, 256, (6, 12, 10, 3), np.uint8)
 
 
 @pytest.fixture(scope="session")
-def published(tmp_path_factory, images):
-    model = build()
-    version = serving.export(
-        model,
-        tmp_path_factory.mktemp("saved_models") / "clothes",
-        CLASS_NAMES,
-        temperature=TEMPERATURE,
-        card="# Clothes\n\nTrained on noise.",
-        sample_images=images,
-    )
+def published(shared, images):
+    """The small classifier, its version, which no test may change, and what it answers."""
+    model, root = build(), shared / "saved_models" / "clothes"
+    root.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(root.with_suffix(".lock")):
+        version = serving.versions(root).get(1) or serving.export(
+            model,
+            root,
+            CLASS_NAMES,
+            temperature=TEMPERATURE,
+            card="# Clothes\n\nTrained on noise.",
+            sample_images=images,
+        )
     return SimpleNamespace(model=model, version=version, expected=probabilities(model, images))
-
-
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory):
-    """A directory of all processes of a session."""
-    base = tmp_path_factory.getbasetemp()
-    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")
