@@ -15,8 +15,7 @@ from kapps import models
 from kapps.models.images.variants import INCEPTION, RESNET, VGG
 from models.weightless import without_weights
 
-# Tests share what they look at only: the largest take seconds to build.
-network = functools.cache(functools.partial(without_weights, models.classifier))
+network = functools.partial(without_weights, models.classifier)
 
 
 def parameters(model) -> int:
