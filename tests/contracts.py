@@ -875,11 +875,11 @@ CASES = [
             + (depth - 1) * inception_module(12, 3)
             + sum((past * 12 + 2 * 12) for past in (2, 12)[: depth // 3])
             + dense(12, 3),
-            twin=depth == 2,
+            twin=depth != 3,
             depth=depth,
             filters=3,
         )
-        for depth in (2, 6)
+        for depth in (2, 3, 6)
     ],
     series_case(
         "rnn_fcn-lstm",

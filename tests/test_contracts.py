@@ -20,6 +20,12 @@ NOT_COUNTED = (
     "AssignVariableOp", "Const", "Identity", "NoOp", "Placeholder", "ReadVariableOp"
 )  # fmt: skip
 
+# One of each class of models and each kind of inputs: Keras traces a model three times.
+EXPORTED_BY_KERAS = (
+    "char_rnn-gru", "code_prior", "delta_rule-3", "dense_vae-3", "gan", "linear_autoencoder-3",
+    "mlp-3", "perceptron-3", "tabular_mlp-classes", "text_classifier-wide", "vq_vae-3",
+)  # fmt: skip
+
 
 @pytest.fixture(
     scope="module", params=[case for case in CASES if not case.twin], ids=lambda case: case.name
@@ -147,15 +153,32 @@ def test_save_and_load(case, model, tmp_path):
     np.testing.assert_allclose(answer(loaded, x), answer(model, x), rtol=1e-6, atol=1e-6)
 
 
+def write_savedmodel(model, x, directory):
+    """As kapps publishes: a module of the variables, and one trace for batches of all sizes."""
+    specs = keras.tree.map_structure(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), x)
+    served = tf.Module()
+    served.model_variables = [variable.value for variable in model.variables]
+    served.serve = tf.function(
+        lambda x: model(x, training=False), input_signature=[specs], autograph=False
+    )
+    tf.saved_model.save(served, directory)
+
+
 def test_export(case, model, tmp_path):
-    answer(model, case.inputs(1))  # Keras exports what has been called
-    model.export(str(tmp_path), verbose=False)
-    served = tf.saved_model.load(str(tmp_path))
-    for count in (1, 3):
-        x = keras.tree.map_structure(
+    batches = [
+        keras.tree.map_structure(
             lambda a: a.astype("float32") if a.dtype == np.uint8 else a, case.inputs(count)
         )
-        np.testing.assert_allclose(served.serve(x), answer(model, x), rtol=1e-5, atol=1e-5)
+        for count in (1, 3)
+    ]
+    expected = [answer(model, x) for x in batches]  # Keras exports what has been called
+    if case.name in EXPORTED_BY_KERAS:
+        model.export(str(tmp_path), verbose=False)
+    else:
+        write_savedmodel(model, batches[0], str(tmp_path))
+    served = tf.saved_model.load(str(tmp_path))
+    for x, y in zip(batches, expected, strict=True):
+        np.testing.assert_allclose(served.serve(x), y, rtol=1e-5, atol=1e-5)
 
 
 def test_mixed_precision(case, model):

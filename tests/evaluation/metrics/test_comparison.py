@@ -40,7 +40,7 @@ def test_the_interval_holds_the_truth(count):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("count", "least"), [(20, 0.9), (60, 0.93), (150, 0.93)])
+@pytest.mark.parametrize(("count", "least"), [(20, 0.9), (60, 0.93)])
 def test_the_paired_bootstrap_holds_the_truth(count, least):
     """Squared errors of two regressions that share most of their error: skewed, so few are hard."""
     rng, held = np.random.default_rng(0), []

@@ -4,6 +4,7 @@ Sources: the counts of torchvision's models (its batch normalizations' scale and
 trainable, their averages are not); section 4.2 of arXiv:1512.03385; table 1 of arXiv:1409.4842.
 """
 
+import functools
 import math
 
 import keras
@@ -14,9 +15,10 @@ from kapps import models
 from kapps.models.images.variants import INCEPTION, RESNET, VGG
 from models.weightless import without_weights
 
+network = functools.partial(without_weights, models.classifier)
 
-def parameters(build, *args, **kwargs) -> int:
-    model = without_weights(build, *args, **kwargs)
+
+def parameters(model) -> int:
     return sum(math.prod(w.shape) for w in model.trainable_weights)
 
 
@@ -32,9 +34,8 @@ def parameters(build, *args, **kwargs) -> int:
 )
 def test_vgg_as_published(variant, expected):
     shape = (224, 224, 3)
-    assert (
-        parameters(models.vgg, variant, shape, 1000, head="dense", normalization=None) == expected
-    )
+    model = without_weights(models.vgg, variant, shape, 1000, head="dense", normalization=None)
+    assert parameters(model) == expected
 
 
 @pytest.mark.slow
@@ -48,7 +49,7 @@ def test_vgg_as_published(variant, expected):
     ],
 )
 def test_resnet_of_imagenet(variant, expected):
-    assert parameters(models.resnet, variant, (224, 224, 3), 1000) == expected
+    assert parameters(network(variant, (224, 224, 3), 1000)) == expected
 
 
 @pytest.mark.slow
@@ -60,7 +61,7 @@ def test_resnet_of_cifar(n, millions):
     scales_and_offsets = 2 * (16 + 2 * n * (16 + 32 + 64))
     expected = kernels + scales_and_offsets + 64 * 10 + 10
     assert round(expected / 1e6, len(str(millions)) - 2) == millions  # table 6
-    assert parameters(models.resnet, f"resnet{6 * n + 2}", (32, 32, 3), 10) == expected
+    assert parameters(network(f"resnet{6 * n + 2}", (28, 28, 3), 10)) == expected
 
 
 @pytest.mark.slow
@@ -85,10 +86,10 @@ def test_inception_v1_as_published():
         outputs += a + rb + b + rc + c5 + d
     head = 1024 * 1000 + 1000
     assert kernels + outputs + head == 6_998_552
-    build = (models.inception, "inception_v1", (224, 224, 3), 1000)
-    assert parameters(*build, normalization=None) == 6_998_552
+    build = ("inception_v1", (224, 224, 3), 1000)
+    assert parameters(without_weights(models.inception, *build, normalization=None)) == 6_998_552
     # Normalized: a scale and an offset in place of each bias.
-    assert parameters(*build) == 6_998_552 + outputs
+    assert parameters(network(*build)) == 6_998_552 + outputs
 
 
 @pytest.mark.slow
@@ -107,9 +108,15 @@ def test_inception_v1_as_published():
 )
 def test_last_feature_map(name, at_224, at_28):
     for side, expected in ((224, at_224), (28, at_28)):
-        model = without_weights(models.classifier, name, (side, side, 3), 10)
+        model = network(name, (side, side, 3), 1000 if side == 224 else 10)
         maps = [layer.output.shape for layer in model.layers if len(layer.output.shape) == 4]
         assert maps[-1][1:3] == (expected, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mlp", "cnn", "vgg11", "inception_small", "resnet20"])
+def test_any_number_of_channels_and_sides_that_differ(name):
+    assert_shapes(name, (61, 130, 4))
 
 
 @pytest.mark.slow
@@ -117,27 +124,36 @@ def test_last_feature_map(name, at_224, at_28):
     "name",
     ["mlp", "cnn", "vgg11", "inception_v1", "inception_small", "resnet50", "resnet20"],
 )
-def test_any_size_and_any_number_of_channels(name):
-    for shape in ((8, 8, 1), (61, 130, 4)):
-        model = without_weights(models.classifier, name, shape, 3)
-        assert model.input_shape == (None, *shape)
-        assert model.output_shape == (None, 3)
-        assert model.name == name
+def test_small_pictures(name):
+    assert_shapes(name, (8, 8, 1))
+
+
+def assert_shapes(name, shape):
+    model = network(name, shape, 3)
+    assert model.input_shape == (None, *shape)
+    assert model.output_shape == (None, 3)
+    assert model.name == name
+
+
+def kernel_of_stem(build, variant, shape, **kwargs):
+    model = without_weights(build, variant, shape, 10, **kwargs)
+    return model.trainable_weights[0].shape[0]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "build, variant", [(models.resnet, "resnet8_wide"), (models.inception, "inception_small")]
-)
-def test_stem(build, variant):
-    def kernel_of_stem(shape, **kwargs):
-        model = without_weights(build, variant, shape, 10, **kwargs)
-        return model.trainable_weights[0].shape[0]
+def test_stem_for_the_size_or_as_asked():
+    build = (models.resnet, "resnet8_wide")
+    assert kernel_of_stem(*build, (64, 64, 3)) == 7
+    assert kernel_of_stem(*build, (63, 200, 3)) == 3
+    assert kernel_of_stem(*build, (64, 64, 3), stem="small") == 3
+    assert kernel_of_stem(*build, (28, 28, 3), stem="imagenet") == 7
 
-    assert kernel_of_stem((64, 64, 3)) == 7
-    assert kernel_of_stem((63, 200, 3)) == 3
-    assert kernel_of_stem((64, 64, 3), stem="small") == 3
-    assert kernel_of_stem((28, 28, 3), stem="imagenet") == 7
+
+@pytest.mark.slow
+def test_stem_of_inception():
+    build = (models.inception, "inception_small", (64, 64, 3))
+    assert kernel_of_stem(*build) == 7
+    assert kernel_of_stem(*build, stem="small") == 3
 
 
 def test_names_are_unique_and_complete():

@@ -98,13 +98,15 @@ def test_an_unknown_format_and_a_missing_package_are_named(monkeypatch):
         serving.check_format("onnx")
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The LiteRT file of the classifier; `build` makes the same one again."""
+    return serving.convert(build(), tmp_path_factory.mktemp("whole"), "litert", CLASS_NAMES)
+
+
 @pytest.mark.slow
-def test_float16_is_half_as_large_and_nearly_the_same(tmp_path, images):
-    model = build()
-    whole, half = (
-        serving.convert(model, tmp_path, "litert", CLASS_NAMES, quantize=quantize)
-        for quantize in ("none", "float16")
-    )
+def test_float16_is_half_as_large_and_nearly_the_same(whole, tmp_path, images):
+    half = serving.convert(build(), tmp_path, "litert", CLASS_NAMES, quantize="float16")
     assert (whole.name, half.name) == ("model.tflite", "model_float16.tflite")
     # Scale of a half: 2^-11 relative, over a few layers.
     np.testing.assert_allclose(ask_litert(half, images), ask_litert(whole, images), atol=5e-3)
@@ -132,11 +134,8 @@ def test_int8_computes_in_integers_over_the_ranges_it_was_shown(tmp_path, images
 
 
 @pytest.mark.slow
-def test_what_a_file_costs_is_counted(tmp_path, images):
-    from kapps.serving.formats import conversion
-
-    model = build()
-    path = serving.convert(model, tmp_path, "litert", CLASS_NAMES)
+def test_what_a_file_costs_is_counted(whole, images):
+    model, path = build(), whole
     said = probabilities(model, images).argmax(axis=-1)
     labels = said.copy()
     labels[0] = (labels[0] + 1) % len(CLASS_NAMES)

@@ -17,6 +17,9 @@ from serving.server import plain_models
 from serving.small_classifier import CLASS_NAMES
 from serving.small_families import FAMILIES
 
+# Their graphs have nothing that those of "image classifier" and "several labels" have not.
+AS_OTHERS = ("images as points", "number of an image")
+
 
 def operations(version):
     """How often which operation stands in a SavedModel, its functions included."""
@@ -87,7 +90,7 @@ def test_batch_normalization_goes_into_the_convolution(tmp_path, layer):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in AS_OTHERS])
 def test_every_family_can_be_frozen(family, family_version, tmp_path):
     after, _ = serving.publish_for_inference(family_version(family), tmp_path, freeze=True)
     assert variables(after) == []
