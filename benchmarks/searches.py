@@ -143,6 +143,12 @@ SEARCHES: dict[str, Search] = {
             "units 1024": {"units": (1024,)},
             "units 512 256": {"units": (512, 256)},
             "GELU": {"activation": "gelu"},
+            "batch 32, GELU": {"batch_size": 32, "activation": "gelu"},
+            "batch 32, GELU, units 1024": {
+                "batch_size": 32,
+                "activation": "gelu",
+                "units": (1024,),
+            },
         },
     ),
     "vae": Search(
