@@ -187,8 +187,11 @@ def judged(gained: Mapping[str, Sequence[float]]) -> str:
 
 def section() -> str:
     """The section of the page of benchmarks; empty before there is a result."""
-    recipes = {row["recipe"] for row in found()}
-    titles = [title for title, search in SEARCHES.items() if search.recipe in recipes]
+    titles = [
+        title
+        for title, search in SEARCHES.items()
+        if all(values(search, START, data) for data in search.data)
+    ]
     return f"{WORDS.format(start=START)}\n{tables(titles)}" if titles else ""
 
 

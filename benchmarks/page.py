@@ -7,20 +7,18 @@ Writes docs/benchmarks.md. A test holds that the page is what the results say.
 
 from __future__ import annotations
 
-import json
 import pathlib
-import statistics
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # benchmarks are no installed package
 
-from benchmarks import defaults, generative_table  # noqa: E402
-from benchmarks.harness.machine import BUSY  # noqa: E402
+from benchmarks import defaults, generative_table, page_speed  # noqa: E402
+from benchmarks.page_parts import RESULTS, between, percent, result, section  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[1]
-RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md"
+PAGE = ROOT / "docs" / "benchmarks.md"
 
 # Row of fashion_mnist.py: what it is called here, and the test accuracies that an earlier setting
 # had. The setting was changed after they had been seen, so the row's own figure is optimistic.
@@ -35,29 +33,6 @@ CLASSIFIERS = {
 SEEN = {"ArrowHead-lstm_fcn": 0.723, "ItalyPowerDemand-lstm_fcn": 0.958}
 NAMES = {"random": "random", "tpe": "TPE and neighbours (`tpe_local`), median rule"}
 
-DATA_WORDS = """## Reading data
-
-`python benchmarks/data.py`, alone on the machine: a folder of JPEGs of 500 x 375 pixels that are
-read as 128 x 128 (warm: passes after the first; cold: the first, with all that is before it but the
-imports), a table, peaks of memory, and a second start of a prepared folder. The last two were
-measured before the first three, on another machine and on an earlier version.
-"""
-
-BESIDE_WORDS = """Measured in turns on one machine by `python benchmarks/run.py`, with the same
-shapes, batches and numbers of steps. It was a virtual machine that shared its processors with
-others: compare ratios, not milliseconds.
-
-* In float32 kapps is at least as fast as PyTorch in every network but the MLP on 40 numbers, whose
-  steps are so short that what surrounds them counts. Stock Keras is as fast in the GRU and in that
-  MLP, and slower in the rest.
-* In bfloat16 it is level with PyTorch's best, or ahead, in the convolutional networks, the VAE and
-  the GAN. PyTorch's LSTM is a third faster: it has a kernel for all steps, in 16 bits.
-* EfficientNet's depthwise convolutions are slower in bfloat16 than in float32, in all three.
-* OpenVINO and ONNX Runtime run the same network in a quarter to three quarters of the time of
-  TensorFlow's SavedModel: `kapps export RUN --format onnx`, or
-  `kapps serve saved_models --engine openvino`.
-"""
-
 
 def main() -> None:
     """Write the page."""
@@ -71,7 +46,11 @@ def page() -> str:
         (
             INTRODUCTION,
             section("Image classifiers", CLASSIFIER_WORDS, classifiers()),
-            *([section("How soon", CLOCK_WORDS, clock())] if clocks() else ()),
+            *(
+                [section("How soon", page_speed.CLOCK_WORDS, page_speed.clock())]
+                if page_speed.clocks()
+                else ()
+            ),
             "## Generative models\n",
             generative_table.table(),
             GENERATIVE_WORDS,
@@ -85,98 +64,19 @@ def page() -> str:
             *([found] if (found := defaults.section()) else ()),
             section("A search whose trials fail", FAILURE_WORDS, failures()),
             section("Killed and resumed", KILL_WORDS, kills()),
-            section("Speed of kapps' own parts", SPEED_WORDS, speed()),
-            section("Serving", serving_words(), serving()),
-            *((DATA_WORDS, data.read_text()) if (data := RESULTS / "data.md").exists() else ()),
+            section("Speed of kapps' own parts", page_speed.SPEED_WORDS, page_speed.speed()),
+            section("Serving", page_speed.serving_words(), page_speed.serving()),
+            *(
+                (page_speed.DATA_WORDS, data.read_text())
+                if (data := RESULTS / "data.md").exists()
+                else ()
+            ),
             "## Speed compared with others\n",
-            BESIDE_WORDS,
+            page_speed.BESIDE_WORDS,
             (RESULTS / "run.md").read_text(),
-            section("What a step is made of", STEP_WORDS, steps()),
+            section("What a step is made of", page_speed.STEP_WORDS, page_speed.steps()),
         )
     )
-
-
-CLOCKS = {
-    "fast_clock": "kapps",
-    "fast_airbench": "airbench's recipe in PyTorch",
-    "fast_ablation": "the preset, part by part",
-}
-
-
-def clocks() -> list[str]:
-    """Which results of fast.py there are."""
-    return [name for name in CLOCKS if (RESULTS / f"{name}.json").exists()]
-
-
-def clock() -> Iterable[Sequence[str]]:
-    """The rows of fast.py: test accuracy, and seconds until it was known."""
-    yield "what", "flags", "test accuracy", "seconds", "whole command", "seeds"
-    for name in clocks():
-        found = result(name)
-        for row in found["rows"]:
-            several = row["seeds"] > 1
-            spread = f" ± {percent(row['test_accuracy_spread'])}" if several else ""
-            busy = " *" if (row["others"] or 0) > BUSY else ""
-            yield (
-                f"{CLOCKS[name]}, {row['name']}",
-                f"`{row['flags']}`",
-                f"**{percent(row['test_accuracy'], 2)}**{spread}",
-                f"{row['seconds']:,.0f}{busy}",
-                f"{row['command_seconds']:,.0f}",
-                str(row["seeds"]),
-            )
-
-
-def serving() -> Iterable[Sequence[str]]:
-    """The contestants of serving.py."""
-    found = result("serving")["contestants"]
-    rate = next(name for name in found["the signature alone"] if name.startswith("requests"))
-    yield "server", "median, ms", "over the signature, ms", "99 %, ms", "requests/s, 8 clients"
-    for name, row in found.items():
-        yield (
-            name,
-            f"{row['p50_ms']:.2f}",
-            f"{row['more_than_the_signature_ms']:.2f}",
-            f"{row['p99_ms']:.2f}",
-            f"{row[rate]:,.0f}",
-        )
-
-
-def serving_words() -> str:
-    """What was served, and what happened while versions were swapped and workers killed."""
-    soak, swaps = result("serving_soak"), result("serving")["swaps"]
-    ratios = swaps["first_answer_over_median"]
-    return f"""A network of two convolutions for 32x32 images, on two cores that ran only the server
-and the client (`python benchmarks/serving.py`): one client for the latencies, eight for the
-requests per second. KServe's server runs the ONNX file without TensorFlow, and answers requests
-with bytes in JSON. In {len(ratios)} swaps of a version under one client, the first answer of the
-new version took {swaps["median"]:.2f} times the median ({ratios[0]:.2f} to {ratios[-1]:.2f}).
-In {soak["seconds"]:.0f} s with eight clients, {soak["swaps"]} swaps and {soak["kills"]} killed
-workers (`--soak`), {soak["failed"]} of {soak["requests"]:,} requests failed."""
-
-
-def section(title: str, words: str, rows: Iterable[Sequence[str]]) -> str:
-    """A heading, a paragraph and a table whose first row is its head."""
-    head, *body = rows
-    lines = [head, ["---"] * len(head), *body]
-    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    return f"## {title}\n\n{words.strip()}\n\n{table}"
-
-
-def result(name: str) -> dict[str, Any]:
-    """A file of results."""
-    return json.loads((RESULTS / f"{name}.json").read_text())
-
-
-def percent(value: float, digits: int = 1) -> str:
-    """0.123 is 12.3 %."""
-    return f"{100 * value:.{digits}f} %"
-
-
-def between(values: Sequence[float]) -> str:
-    """The mean, and the lowest and the highest."""
-    low, high = percent(min(values)), percent(max(values))
-    return f"{percent(statistics.mean(values))} ({low} to {high})"
 
 
 def classifiers() -> Iterable[Sequence[str]]:
@@ -377,54 +277,6 @@ def kills() -> Iterable[Sequence[str]]:
         )
 
 
-def speed() -> Iterable[Sequence[str]]:
-    """Ratios, each measured in one run."""
-    yield "what", "ratio", "command"
-    for row in result("batch_normalization")["rows"]:
-        yield (
-            f"training step of `resnet8_wide`, {row['policy']}: Keras' batch normalization / ours",
-            f"{row['ratio']:.2f}",
-            "`python benchmarks/batch_normalization.py`",
-        )
-    for row in result("backbones")["rows"]:
-        yield (
-            f"{row['work']} of EfficientNet-Lite0: Keras' batch normalization / ours",
-            f"{row['median_ratio']:.2f}",
-            "`python benchmarks/backbones.py`",
-        )
-    if (RESULTS / "onednn.json").exists():
-        kernels = result("onednn")
-        units = ", ".join(kernels["machine"]["flags"])
-        for row in kernels["rows"].values():
-            yield (
-                f"{row['title']}, {units}: TensorFlow's own kernels / oneDNN's",
-                f"{row['times_as_fast']:.2f}",
-                "`python benchmarks/onednn.py`",
-            )
-    yield (
-        "ten epochs of a head: features computed in every epoch / once",
-        f"{result('transfer_cache')['ratio']:.1f}",
-        "`python benchmarks/transfer.py cache`",
-    )
-    trials = result("tuning_trials")
-    yield (
-        f"growth of a search's parent over {trials['trials']} trials",
-        f"{trials['parent_mb_growth']:.0f} MB",
-        "`python benchmarks/tuning.py`",
-    )
-
-
-def steps() -> Iterable[Sequence[str]]:
-    """The largest operations of the steps that step_profile.py has taken apart."""
-    yield "step", "operations", "shares of the largest"
-    for name, row in result("step_profile")["rows"].items():
-        largest = "; ".join(
-            f"`{operation}` {share:.0%} ({count:,.0f})"
-            for operation, share, count in row["operations"][:6]
-        )
-        yield f"{name}; {', '.join(row['machine']['flags'])}", f"{row['count']:,.0f}", largest
-
-
 INTRODUCTION = """\
 # Benchmarks
 
@@ -433,15 +285,6 @@ which records the command, the curves, the versions and the machine. Within a ru
 on the test split. If a setting was changed after an earlier *test* figure had been seen, the row
 says so: its figure is slightly optimistic. An asterisk marks times taken while other work ran on
 the machine. All machines had two cores and no GPU.
-"""
-CLOCK_WORDS = """
-Fashion-MNIST again, with `--preset fast`, by seconds since the command began until the accuracy on
-the test split was known: imports, the choice of the precision, training on 54,000 images and
-validation are in them. The whole command goes on to compare with simple models, to plot and to
-publish (`python benchmarks/fast.py clock`, `airbench` and `ablation`). The preset was chosen on the
-validation split; the test split is looked at once by each run. PyTorch's program (airbench's
-recipe, arXiv:2404.00498, in bfloat16) trains on as many images, and does no more than train and
-test.
 """
 CLASSIFIER_WORDS = """
 Fashion-MNIST: 54,000 training, 6,000 validation (stratified) and 10,000 test images; the test split
@@ -490,21 +333,6 @@ Rounds of Hyperband's brackets completed when trials fail at random: at most 27 
 (`python benchmarks/tuning.py`).
 """
 KILL_WORDS = "Processes were killed at random moments, and the same command was run again."
-STEP_WORDS = """
-Where kapps is behind what was aimed at, and why: each type of operation by its share of the time of
-all, and how often a step runs it (`TF_ENABLE_ONEDNN_OPTS=1 python
-benchmarks/step_profile.py lstm`).
-
-* LSTM: three quarters are matrix products, and PyTorch's are no faster in float32. Its lead in
-  bfloat16 is oneDNN's LSTM primitive, which keeps the weights packed from step to step; TensorFlow
-  has no operation for it, and one would have to be compiled for each platform. Multiplying the
-  inputs of all steps at once, and summing the gradient of the kernels in one product, was tried:
-  0.95 to 1.13 times as fast, in float32 on AVX2.
-"""
-SPEED_WORDS = """Each ratio was measured within one run, in turns. On processors with AVX2 alone
-TensorFlow leaves oneDNN's kernels off, and so does kapps: training takes less time with
-`TF_ENABLE_ONEDNN_OPTS=1`, but a prediction 27 times as long (convolutions that are fused with what
-follows them)."""
 
 
 if __name__ == "__main__":
