@@ -116,7 +116,7 @@ def train(search: Search, name: str, data: str, seed: int) -> dict[str, Any]:
 
 def found() -> list[dict[str, Any]]:
     """All trainings so far."""
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    return json.loads(RESULTS.read_text())["trainings"] if RESULTS.exists() else []
 
 
 def keep(row: dict[str, Any]) -> None:
@@ -125,7 +125,7 @@ def keep(row: dict[str, Any]) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         rows = [json.dumps(each) for each in (*found(), row)]
         beside = RESULTS.with_suffix(".part")
-        beside.write_text("[\n" + ",\n".join(sorted(rows)) + "\n]\n")
+        beside.write_text('{"trainings": [\n' + ",\n".join(sorted(rows)) + "\n]}\n")
         beside.rename(RESULTS)
 
 

@@ -102,11 +102,11 @@ def test_default_points_are_canonical():
         assert spaces.canonical(space)(values) == values
 
 
-def test_the_default_point_of_the_cnn_space_is_the_default_network():
+def test_the_default_point_of_the_cnn_space_is_half_as_wide_as_the_default_network():
     hp = spaces.declared(lambda hp: spaces.cnn(hp, (28, 28, 1), 10, max_stages=3))
     found = spaces.cnn(hp, (28, 28, 1), 10, max_stages=3)
     plain = image_classifier.Config()
-    assert found["filters"] == plain.filters
+    assert found["filters"] == tuple(filters // 2 for filters in plain.filters)
     assert set(found["kernel_size"]) == {plain.kernel_size}
     assert set(found["strides"]) == {plain.strides}
     assert set(found["padding"]) == {plain.padding}
