@@ -52,9 +52,10 @@ PARTS = {
     "ResNet": ("--model", "resnet8_wide"),
 }
 PLAIN = ("--model", "vgg7", "--batch-size", "128")  # none of it: the recipe's defaults
-# Of `adamw`: the preset, and rates of AdamW in it, among which the validation split chooses.
+# Of `adamw`: the preset, and rates in it, among which the validation split chooses.
 BESIDE_ADAMW: dict[str, tuple[str, ...]] = {
     "Muon": (),
+    **{f"Muon, {rate}": ("--learning-rate", f"{rate}") for rate in (0.012, 0.016)},
     **{
         f"AdamW, {rate}": ("--optimizer", "adamw", "--learning-rate", f"{rate}")
         for rate in (0.0015, 0.003, 0.006, 0.012, 0.024)

@@ -135,6 +135,7 @@ SEARCHES: dict[str, Search] = {
     "autoencoder": Search(
         "autoencoder",
         data=GREY,
+        start={"batch_size": 64},
         fixed=PICTURES,
         of_data=OF_PICTURES,
         tried={
@@ -143,6 +144,7 @@ SEARCHES: dict[str, Search] = {
             "units 1024": {"units": (1024,)},
             "units 512 256": {"units": (512, 256)},
             "GELU": {"activation": "gelu"},
+            "batch 32, units 1024": {"batch_size": 32, "units": (1024,)},
             "batch 32, GELU": {"batch_size": 32, "activation": "gelu"},
             "batch 32, GELU, units 1024": {
                 "batch_size": 32,

@@ -39,6 +39,8 @@ class Config(
 
     model: Literal["linear", "dense", "stacked", "residual", "conv"] = "dense"
     """linear (PCA), dense (one hidden layer), stacked (several), residual (dense blocks), conv"""
+    batch_size: training.PositiveInt = 32
+    """examples per step, over all devices"""
     latent_dim: training.PositiveInt = 16
     """values in a code"""
     units: tuple[training.PositiveInt, ...] = ()
