@@ -37,8 +37,8 @@ RATES = {
     "nesterov": (0.3, 0.02),
     "adadelta": (10.0, 1.0),
     "rmsprop": (0.02, 0.005),
-    "adam": (0.05, 0.01),
-    "adamw": (0.05, 0.01),
+    "adam": (0.05, 0.03),
+    "adamw": (0.05, 0.03),
 }
 # What is taken where a flag is not given: for XOR, for functions.
 USUAL = {
