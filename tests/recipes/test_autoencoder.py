@@ -148,7 +148,8 @@ def test_layer_by_layer_then_killed_then_on(tmp_path, monkeypatch):
     settings = dict(model="stacked", units=(12, 8), latent_dim=4, pretrain=2, epochs=2)
     config = Config(run_dir=str(tmp_path), export=False, **settings)
     with monkeypatch.context() as patch:
-        patch.setattr(training.setup, "callbacks", lambda *_: [Crash(25)])  # in the second epoch
+        crash = [Crash(50)]  # in the second epoch
+        patch.setattr("kapps.training.setup.callbacks", lambda *_: crash)
         with pytest.raises(Crashed):
             call(autoencoder, config)
     errors = json.loads((tmp_path / "config.json").read_text())["layer_errors"]
