@@ -129,7 +129,8 @@ def _server():
             [sys.executable, __file__, str(there.fileno())],
             pass_fds=[there.fileno()],
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": paths},
+            # NumPy would begin threads while it is imported, one for each core.
+            env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
         )
     atexit.register(process.wait, 60)
     atexit.register(here.close)  # first: the other end waits for it
