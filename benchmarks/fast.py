@@ -51,7 +51,8 @@ PARTS = {
     "AdamW for Muon": ("--optimizer", "adamw", "--learning-rate", "0.003"),
     "ResNet": ("--model", "resnet8_wide"),
 }
-PLAIN = ("--model", "vgg7", "--batch-size", "128")  # none of it: the recipe's defaults
+# None of it: the recipe's defaults of then.
+PLAIN = ("--model", "vgg7", "--batch-size", "128", "--crop", "0.1")
 # Of `adamw`: the preset, and rates in it, among which the validation split chooses.
 BESIDE_ADAMW: dict[str, tuple[str, ...]] = {
     "Muon": (),

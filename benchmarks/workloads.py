@@ -149,7 +149,7 @@ WORKLOADS = {
         units=50,
     ),
     "table": Workload(
-        "MLP (256, 256), an epoch over 100,000 rows of 40 numbers, batch 256, Adam",
+        "MLP (256, 256), an epoch over 100,000 rows of 40",
         "an epoch",
         {
             "kapps": Contestant("table_epochs.py", ("kapps",)),

@@ -3,8 +3,8 @@
     python benchmarks/contestants/resuming.py whole|rest|done
 
 Speaks the protocol of benchmarks/harness/worker.py. The training has twelve epochs of digits, no
-report and no SavedModel. whole: all of them; rest: the run was killed after six; done: after it had
-ended, when nothing is left but to say what there is.
+comparison with simple models and no SavedModel. whole: all of them; rest: the run was killed after
+six; done: after it had ended, when nothing is left but to say what there is.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def prepare():
     """The work: so many commands, each in a folder that is as it was."""
     from kapps import training
 
-    held = tempfile.TemporaryDirectory()
+    held = tempfile.TemporaryDirectory()  # is there for as long as `work`, which holds it
     as_it_was, run_dir = pathlib.Path(held.name, "before"), pathlib.Path(held.name, "run")
     words = (sys.executable, "-m", "kapps", "train", "image_classifier", *FLAGS)
     words = (*words, "--run-dir", str(run_dir))
@@ -45,12 +45,12 @@ def prepare():
         for _ in range(units):
             if sys.argv[1] != "done":
                 with contextlib.suppress(FileNotFoundError):
-                    shutil.rmtree(run_dir)
-            if as_it_was.exists():
+                    shutil.rmtree(pathlib.Path(held.name, "run"))
+            if sys.argv[1] == "rest":
                 shutil.copytree(as_it_was, run_dir)
             subprocess.run(words, check=True, **quiet)
 
-    return work, {"held": held.name, "versions": training.versions()}
+    return work, {"versions": training.versions()}
 
 
 if __name__ == "__main__":
