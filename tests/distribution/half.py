@@ -14,7 +14,8 @@ EPOCHS, BATCH = 2, 64
 def train(directory):
     """Writes DIRECTORY/WORKER.npz: `loaded`, steps of the training, and the weights at its end."""
     cluster = training.cluster()
-    strategy = training.setup.strategy("cpu")  # of the program `worker.py` one for all
+    strategy = training.strategy("cpu")
+    assert not cluster or training.strategy("cpu") is strategy
     images = data.load("digits")
     split, loaded = images.splits["train"], []
 

@@ -102,10 +102,6 @@ def train(recipe, directory, **saving):
 
 
 if __name__ == "__main__":
-    made, strategy = {}, training.strategy
-    training.setup.strategy = lambda devices: (
-        made.get(devices) or made.setdefault(devices, strategy(devices))
-    )
     import small_transfer
     from distribution import half
     from kapps import command_line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -99,7 +100,8 @@ def strategy(devices: str = "auto") -> Any:
             `TF_CONFIG` they are those of each worker.
 
     Returns:
-        A strategy with `scope()`; a context that does nothing on a single device.
+        A strategy with `scope()`, of several machines the same one each time; a context that does
+        nothing on a single device.
 
     Raises:
         UserError: more devices than there are, logical devices asked for too late, or workers
@@ -117,7 +119,7 @@ def strategy(devices: str = "auto") -> Any:
         )
     workers = cluster()
     if workers is not None:
-        used = [] if kind == "cpu" else gpus[: int(count or len(gpus))]
+        used = () if kind == "cpu" else tuple(gpus[: int(count or len(gpus))])
         return _several_machines(workers, used)
     if kind == "cpu":
         return _cpus(int(count or 1))
@@ -207,11 +209,12 @@ def _cpus(count: int) -> Any:
     return tf.distribute.MirroredStrategy([f"cpu:{i}" for i in range(count)])
 
 
-def _several_machines(workers: Cluster, gpus: list) -> Any:
+@functools.cache  # a second one would number its messages from the beginning, and mix them up
+def _several_machines(workers: Cluster, gpus: tuple) -> Any:
     import tensorflow as tf
 
     with contextlib.suppress(RuntimeError):
-        tf.config.set_visible_devices(gpus, "GPU")
+        tf.config.set_visible_devices(list(gpus), "GPU")
     _wait_for_chief(workers)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
