@@ -69,6 +69,18 @@ def training(
     return Workload(title, STEP, found, units)
 
 
+def jit(name: str, title: str) -> Workload:
+    """Training steps of one network, by TensorFlow's kernels and by XLA's."""
+    return Workload(
+        title,
+        STEP,
+        {
+            "kapps": Contestant("tensorflow_steps.py", (name,)),
+            "kapps --jit on": Contestant("tensorflow_steps.py", (name, "--jit")),
+        },
+    )
+
+
 def prediction(batch: int) -> Workload:
     """EfficientNet-Lite0 on images of 224 pixels."""
 
@@ -134,6 +146,8 @@ WORKLOADS = {
             ),
         },
     ),
+    "jit_lstm": jit("lstm", "two LSTM layers of 128 on 28 rows of 28, batch 128, with XLA"),
+    "jit_vae": jit("vae", "gated dense VAE (300, 300), 28 x 28, batch 128, with XLA"),
     "prediction_1": prediction(1),
     "prediction_32": prediction(32),
     "pipeline": Workload(

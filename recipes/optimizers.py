@@ -83,6 +83,7 @@ class Config(training.ImageFlags, training.CommonFlags):
             "--precision mixed_float16 scales losses, which would be one more thing to compare: "
             "use float32 or mixed_bfloat16",
         ),
+        (lambda c: c.jit == "on", "--jit on: optimizers are compared without XLA"),
     )
 
 

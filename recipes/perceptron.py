@@ -76,6 +76,7 @@ class Config(training.ImageFlags, training.CommonFlags):
             lambda c: c.precision not in ("auto", "float32"),
             "--precision {precision}: one layer is computed in float32",
         ),
+        (lambda c: c.jit == "on", "--jit on: one layer gains nothing from XLA"),
     )
 
     @property

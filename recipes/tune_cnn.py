@@ -52,6 +52,7 @@ class Config(tuning.RefitFlags, tuning.SearchFlags, training.ImageFlags, trainin
             lambda c: c.algorithm not in ("random", "grid", "tpe") and c.cost != "none",
             "--cost: tpe looks for both, random and grid note it; the others have one objective",
         ),
+        (lambda c: c.jit == "on", "--jit on: trials are trained without XLA"),
     )
 
 

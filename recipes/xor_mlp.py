@@ -90,6 +90,7 @@ class Config(training.CommonFlags):
             lambda c: c.precision not in ("auto", "float32"),
             "--precision {precision}: networks this small are computed in float32",
         ),
+        (lambda c: c.jit == "on", "--jit on: networks this small gain nothing from XLA"),
         (
             lambda c: not c.compare and (c.widths or c.optimizers),
             "--no-compare has no --widths and no --optimizers",

@@ -86,6 +86,7 @@ def prepare():
     parser.add_argument("network", choices=networks)
     parser.add_argument("--stock", action="store_true")
     parser.add_argument("--bfloat16", action="store_true")
+    parser.add_argument("--jit", action="store_true")
     parser.add_argument("--optimizer", default="adam")
     given = parser.parse_args()
 
@@ -113,11 +114,11 @@ def prepare():
                 raise SystemExit(f"{given.network} has a training step of its own: no stock form")
             model = stock(model)
         if given.network == "gan":
-            model.compile(optimizer(), optimizer())
+            model.compile(optimizer(), optimizer(), jit_compile=given.jit)
         elif own_step:
-            model.compile(optimizer())
+            model.compile(optimizer(), jit_compile=given.jit)
         else:
-            model.compile(optimizer(), losses.softmax_cross_entropy)
+            model.compile(optimizer(), losses.softmax_cross_entropy, jit_compile=given.jit)
     if given.network == "char_rnn":
         from kapps import data
 

@@ -25,6 +25,7 @@ strategy, cluster, check_devices, named_devices, check_batch, scaled_learning_ra
                                   where to train
 choose_precision, precision_policy
                                   which number format to train in
+choose_jit, compiled_by_xla       whether XLA compiles the steps
 seed_everything                   one seed for everything
 CommonFlags, ImageFlags, AugmentationFlags, OptimizationFlags, AveragingFlags, ClassifierFlags,
 TargetFlags, PictureTargetFlags, ContinuationFlags, FoldFlags, PeerFlags, FastFlags,

@@ -118,6 +118,7 @@ from .flags.series_networks import (
     SeriesNetworkFlags as SeriesNetworkFlags,
 )
 from .flags.targets import PictureTargetFlags as PictureTargetFlags
+from .jit import choose_jit as choose_jit, compiled_by_xla as compiled_by_xla
 from .optim.muon import Muon as Muon
 from .optim.optimizers import (
     optimizer as optimizer,

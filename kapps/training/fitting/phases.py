@@ -132,6 +132,7 @@ class Phase:
     """What `fit` takes for a run: a directory of the run's checkpoints.
 
     Attributes:
+        run: the run.
         path: where its metrics.csv is.
         checkpoints: where its checkpoints are; the same.
         number: from 1 on.
@@ -153,7 +154,7 @@ class Phase:
         gradient_flow: bool = False,
         epochs_before: int = 0,
     ):
-        self.number, self.name, self.last = number, name, last
+        self.run, self.number, self.name, self.last = run, number, name, last
         self.path = self.checkpoints = run.checkpoints / f"{number}-{name}"
         self.tensorboard = run.tensorboard / self.path.name
         self.callbacks = run.callbacks

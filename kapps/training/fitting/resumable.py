@@ -29,6 +29,7 @@ from kapps.training.distributed.patch import patch_for_replicas, several_machine
 from kapps.training.fitting import state as states, stateful_callbacks as kept
 from kapps.training.fitting.kept_epoch import kept_by
 from kapps.training.flags.groups import CommonFlags
+from kapps.training.jit import compiled_by_xla, steps_by_xla
 from kapps.training.run_directory.run import Run
 from kapps.training.watching.gradients import GradientFlow, gradient_flow
 from kapps.training.watching.profiling import StepProfile, step_profile
@@ -94,8 +95,8 @@ def fit(
         train: batches that can begin at any step.
         validation: batches measured after every epoch.
         config: a recipe's flags. They say epochs, ema and sync_batch_norm where these arguments
-            do not, and add `training.callbacks` and what `--gradient-flow` and `--profile` ask
-            for.
+            do not, and add `training.callbacks` and what `--jit`, `--gradient-flow` and
+            `--profile` ask for.
         run: where checkpoints and metrics.csv go; None writes nothing.
         epochs: how many in all, those of earlier processes included.
         clean_train: training examples without augmentation, measured after every epoch as
@@ -167,6 +168,15 @@ def fit(
         *lines,
     ]
     checkpoints = _Checkpoints(train, chain, run, save_minutes * 60.0, save_steps)
+    by_xla = steps_by_xla(
+        model,
+        train,
+        validation,
+        epochs * train.steps,
+        config=config,
+        run=run,
+        variables=[variable for _, variable in _variables(model)],
+    )
     place = checkpoints.load(model)
     if place.epoch and best_path and states.read(best_path) is None:
         # Now, and not after all epochs.
@@ -190,7 +200,7 @@ def fit(
                 line.close()
 
     if not place.stopped and place.epoch < epochs:
-        with agreement.losses_of_workers(strategy):
+        with agreement.losses_of_workers(strategy), compiled_by_xla(model, by_xla):
             if place.step:  # the rest of the epoch in which the process was killed
                 # Keras makes the variables of metrics when they are first used.
                 restored = [(variable, _copies(model, variable)) for variable in model.variables]

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from kapps import data
-from kapps.training.distributed.devices import cluster
+from kapps.training.distributed.devices import cluster, named_devices
 from kapps.training.flags.ranges import (
     Decay,
     Degrees,
@@ -103,10 +103,19 @@ class CommonFlags(RunFlags):
     """several devices: multiply by their number, or its root, if the batch grows with them"""
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     """auto measures on CPUs with bfloat16 units and otherwise goes by the GPU"""
+    jit: Literal["auto", "on", "off"] = "auto"
+    """have XLA compile the steps; auto measures on one GPU, and never does on CPUs: it is slower"""
     gradient_flow: bool = False
     """also measure and plot the gradient norm of each layer; training stays the same"""
     profile: NonNegativeInt = 0
     """also profile this many steps: the report shows where their time goes; 0 is off"""
+
+    EXCLUSIONS: ClassVar[Exclusions] = (
+        (
+            lambda config: config.jit == "on" and named_devices(config.devices) > 1,
+            "--jit on: XLA cannot compile a step that reaches over several devices",
+        ),
+    )
 
     @property
     def run_name(self) -> str:

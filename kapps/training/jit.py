@@ -1,0 +1,163 @@
+"""Whether XLA compiles the steps of a training: asked for, or measured.
+
+XLA fuses what stands between the large kernels. On GPUs, where each kernel is launched by itself,
+that may pay; on CPUs its kernels are slower than oneDNN's (docs/benchmarks.md), and only `on` uses
+them.
+
+Keras 3.15 never compiles a step if ops have to be deterministic, as kapps asks of them, since some
+cannot be both: the gradient of max pooling is one. Here it is tried. TensorFlow then raises an
+error, and does not compute something else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kapps.errors import UserError
+from kapps.training.flags.groups import CommonFlags
+
+if TYPE_CHECKING:
+    from kapps.data import TrainingBatches
+    from kapps.training.fitting.phases import Phase
+    from kapps.training.run_directory.run import Run
+
+WORTH_MEASURING = 60.0  # seconds of training: to compile takes some of them
+CALLS = 3
+_ASKED = "--jit on: "
+
+
+def steps_by_xla(
+    model: keras.Model,
+    train: TrainingBatches,
+    validation: tf.data.Dataset,
+    steps: int,
+    *,
+    config: CommonFlags | None,
+    run: Run | Phase | None,
+    variables: Sequence[Any],
+) -> bool:
+    """What `--jit` comes to for this model on these devices.
+
+    Args:
+        model: compiled and built, its metrics too.
+        train: a batch of training is taken from it.
+        validation: likewise.
+        steps: of the whole training.
+        config: a recipe's flags; without them the model's own `jit_compile` holds.
+        run: where a choice is noted that was measured; a resumed run holds to it.
+        variables: all that a step may change; they are as they were afterwards.
+
+    Raises:
+        UserError: it was asked for, and some layers or the devices rule it out.
+    """
+    if config is None:
+        return bool(model.jit_compile)
+    why_not = _ruled_out(model)
+    if config.jit == "on" and why_not:
+        raise UserError(f"{_ASKED}{why_not}")
+    if config.jit != "auto" or why_not or not tf.config.get_visible_devices("GPU"):
+        return config.jit == "on"
+    owner: Any = getattr(run, "run", run)
+    name = "-".join(filter(None, ("jit", getattr(run, "name", ""))))
+    known = owner.facts().get(name) if owner is not None else None
+    if known is None:
+        known, why = choose_jit(model, train, validation, steps, variables)
+        print(f"{name} {'on' if known else 'off'}: {why}")  # noqa: T201
+        if owner is not None:
+            owner.record(**{name: known})
+    return known
+
+
+def choose_jit(
+    model: keras.Model,
+    train: TrainingBatches,
+    validation: tf.data.Dataset,
+    steps: int,
+    variables: Sequence[Any],
+) -> tuple[bool, str]:
+    """Whether this training ends sooner if XLA compiles its steps, and why.
+
+    Args:
+        model: see `steps_by_xla`, as of the others.
+        train: likewise.
+        validation: likewise.
+        steps: likewise.
+        variables: likewise.
+    """
+    before = [np.array(variable) for variable in variables]
+    calls = steps / model.steps_per_execution
+    batch = train.dataset(0, 1, 0).take(1).cache().repeat()
+    try:
+        with compiled_by_xla(model, False):
+            _, plain = _seconds(model, batch, validation)
+        if calls * plain < WORTH_MEASURING:
+            return False, f"a training of {calls * plain:.0f} s is too short to compile it"
+        with compiled_by_xla(model, True):
+            first, compiled = _seconds(model, batch, validation)
+    except UserError as error:
+        return False, str(error).removeprefix(_ASKED)
+    finally:
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
+    told = f"measured: a step by XLA is {plain / compiled:.2f} times as fast"
+    return first + calls * compiled < calls * plain, f"{told}, and takes {first:.0f} s to compile"
+
+
+@contextlib.contextmanager
+def compiled_by_xla(model: keras.Model, on: bool) -> Iterator[None]:
+    """Inside, `fit` and `evaluate` of the model have XLA compile their steps, or not.
+
+    Raises:
+        UserError: XLA cannot compile them.
+    """
+    before = bool(model.jit_compile)
+    if on == before:  # what is traced stays
+        yield
+        return
+    _set(model, on)
+    try:
+        yield
+    except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError) as error:
+        lines = [line.strip() for line in error.message.splitlines() if "XLA" in line]
+        if not on or not lines:
+            raise
+        raise UserError(f"{_ASKED}XLA cannot compile this network: {lines[0]}") from None
+    finally:
+        _set(model, before)
+
+
+def _ruled_out(model: keras.Model) -> str:
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        return "XLA cannot compile a step that reaches over several devices"
+    without = [layer.name for layer in model._flatten_layers() if not layer.supports_jit]
+    return f"XLA cannot compile {', '.join(without[:3])}" if without else ""
+
+
+def _set(model: keras.Model, on: bool) -> None:
+    model._jit_compile = on  # the property says no, see above
+    model.train_function = model.test_function = None
+
+
+def _seconds(
+    model: keras.Model, train: tf.data.Dataset, validation: tf.data.Dataset
+) -> tuple[float, float]:
+    """Of the first calls, those of both kinds; and of one further call that trains."""
+    model.make_train_function()
+    model.make_test_function()
+    batches = iter(train)
+
+    def timed(call: Callable[[Any], Any], data: Any) -> float:
+        begin = time.perf_counter()
+        for value in keras.tree.flatten(call(data)):
+            np.asarray(value)  # GPUs have been asked, and are waited for
+        return time.perf_counter() - begin
+
+    first = timed(model.train_function, batches) + timed(model.test_function, iter(validation))
+    return first, min(timed(model.train_function, batches) for _ in range(CALLS))

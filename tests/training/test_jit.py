@@ -1,0 +1,163 @@
+"""What XLA compiles is what was asked for, computes the same, and goes on to the same bits."""
+
+import types
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from crashes import Crash, Crashed
+from kapps import data, training
+from kapps.errors import UserError
+from kapps.training import jit
+from kapps.training.fitting import resumable
+from recipes import autoencoder
+
+GPU = ["GPU:0"]
+
+
+def batches():
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(96, 6)).astype("float32"), generator.integers(0, 3, 96)
+    split = data.Split(y, lambda rows: tf.gather(tf.constant(x), rows))
+    train = data.TrainingBatches(split, 32, prepare=lambda x, y, seed: (x, y))
+    return train, data.evaluation_batches(split, 32, prepare=lambda x, y: (x, y))
+
+
+def network(*layers):
+    model = keras.Sequential([keras.Input((6,)), *layers, keras.layers.Dense(3)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(training.optimizer("adam", 0.01), loss)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def pooled():
+    """XLA has no deterministic gradient of max pooling."""
+    layers = keras.layers
+    pool = layers.Reshape((6, 1, 1)), layers.MaxPooling2D((2, 1)), layers.Flatten()
+    return network(layers.Dense(6), *pool)
+
+
+def asked(model, how, run=None, steps=10**6):
+    train, validation = batches()
+    config = types.SimpleNamespace(jit=how)
+    variables = [variable for _, variable in resumable._variables(model)]
+    return jit.steps_by_xla(
+        model, train, validation, steps, config=config, run=run, variables=variables
+    )
+
+
+def measured(monkeypatch, plain, compiled, first=5.0):
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: GPU)
+    seconds = {False: (1.0, plain), True: (first, compiled)}
+    monkeypatch.setattr(jit, "_seconds", lambda model, *_: seconds[bool(model.jit_compile)])
+
+
+@pytest.mark.parametrize(
+    ("plain", "compiled", "steps", "said", "why"),
+    [
+        (0.2, 0.1, 1000, True, "2.00 times as fast"),
+        (0.1, 0.2, 1000, False, "0.50 times as fast"),
+        (0.1, 0.098, 1000, False, "5 s to compile"),  # 2 s are saved, and 5 spent
+        (0.1, 0.01, 500, False, "50 s is too short"),
+    ],
+)
+def test_the_faster_training_is_chosen(monkeypatch, plain, compiled, steps, said, why):
+    measured(monkeypatch, plain, compiled)
+    train, validation = batches()
+    found, reason = training.choose_jit(network(), train, validation, steps, ())
+    assert found is said and why in reason
+
+
+def test_on_cpus_it_is_never_measured(monkeypatch):
+    monkeypatch.setattr(jit, "choose_jit", None)
+    assert asked(network(), "auto") is False
+    assert asked(network(), "off") is False
+    assert asked(network(), "on") is True
+
+
+def test_what_was_measured_holds_for_the_run(monkeypatch, tmp_path, capsys):
+    measured(monkeypatch, 0.2, 0.1)
+    facts = {}
+    run = types.SimpleNamespace(facts=lambda: facts, record=lambda **new: facts.update(new))
+    assert asked(network(), "auto", run) is True
+    assert facts == {"jit": True} and "jit on: measured" in capsys.readouterr().out
+    measured(monkeypatch, 0.1, 0.2)
+    assert asked(network(), "auto", run) is True
+    phase = types.SimpleNamespace(run=run, name="probe")
+    assert asked(network(), "auto", phase) is False
+    assert facts == {"jit": True, "jit-probe": False}
+
+
+def test_a_measurement_leaves_all_as_it_was(monkeypatch):
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: GPU)
+    monkeypatch.setattr(jit, "WORTH_MEASURING", 0.0)
+    model = network(keras.layers.Dropout(0.5, seed=1))
+    before = [np.array(v) for _, v in resumable._variables(model)]
+    asked(model, "auto")
+    after = [np.array(v) for _, v in resumable._variables(model)]
+    for value, expected in zip(after, before, strict=True):
+        np.testing.assert_array_equal(value, expected)
+    assert model.jit_compile is False
+
+
+def test_what_xla_cannot_compile(monkeypatch):
+    with pytest.raises(UserError, match="--jit on: XLA cannot compile this network.*MaxPool"):
+        train, validation = batches()
+        config = types.SimpleNamespace(jit="on", epochs=1)
+        training.seed_everything(0)  # deterministic ops
+        training.fit(pooled(), train, validation, config=config)
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: GPU)
+    monkeypatch.setattr(jit, "WORTH_MEASURING", 0.0)
+    train, validation = batches()
+    said, why = training.choose_jit(pooled(), train, validation, 1000, ())
+    assert said is False and why.startswith("XLA cannot compile this network: ")
+    model = network()
+    model.layers[0].supports_jit = False
+    assert asked(model, "auto") is False
+    with pytest.raises(UserError, match=f"--jit on: XLA cannot compile {model.layers[0].name}"):
+        asked(model, "on")
+
+
+class Kinds(keras.callbacks.Callback):
+    """How the steps were compiled."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.add(self.model.jit_compile)
+
+
+def test_the_steps_are_compiled_and_compute_the_same():
+    found = {}
+    for how in ("off", "on"):
+        training.seed_everything(0)
+        model, kinds = network(keras.layers.Dense(8, activation="tanh")), Kinds()
+        config = types.SimpleNamespace(jit=how, epochs=3)
+        history = training.fit(model, *batches(), config=config, callbacks=[kinds], verbose=0)
+        assert kinds.seen == {how == "on"} and model.jit_compile is False
+        found[how] = [row["val_loss"] for row in history.rows]
+    assert found["on"] == pytest.approx(found["off"], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_ended_and_gone_on_with_to_the_same_bits(tmp_path, monkeypatch):
+    def train(name):
+        config = autoencoder.Config(
+            units=(16,), latent_dim=3, epochs=2, jit="on", run_dir=str(tmp_path / name)
+        )
+        with training.open_run("autoencoder", config) as run:
+            return autoencoder.fit(config, run)[0].get_weights()
+
+    usual = training.setup.callbacks
+    with monkeypatch.context() as patch:
+        crash = Crash(30)
+        patch.setattr(training.setup, "callbacks", lambda *known: [*usual(*known), crash])
+        with pytest.raises(Crashed):
+            train("ended")
+    for one, other in zip(train("ended"), train("whole"), strict=True):
+        np.testing.assert_array_equal(one, other)
