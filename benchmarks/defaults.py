@@ -42,9 +42,11 @@ recipe does today is in bold. Figures are of the validation split, means over th
 epoch that the recipe keeps. The gain over the row {start!r} is the mean over the data sets, in
 points of what is to be high and in percent of what is to be low, ± its standard error over seeds; a
 row is better or worse if the gain is more than two of these; with one seed, if it gains or loses on
-every data set. Pictures are made 16 x 16 (64 x 64 for transfer); trainings are short: 20 epochs of
-the VQ-VAE and the GAN, 40 of the VAE, 3 of char_rnn, the rest as usual. `benchmarks/small_data.py`
-tells what the data are, from which packages, and under which licences.
+every data set. Pictures are made 16 x 16 (64 x 64 for transfer). Trainings are short where a title
+does not say that they are the usual ones: 20 epochs of the VQ-VAE and the GAN, 40 of the VAE, 3 of
+char_rnn. As more steps are worth more in a short training, a smaller batch has to show its gain in
+the usual one, and 2 % of it: it takes longer. `benchmarks/small_data.py` tells what the data are,
+from which packages, and under which licences.
 """
 
 

@@ -79,7 +79,7 @@ def rows() -> Iterator[tuple[str, ...]]:
     for name in GANS:
         if found := results(f"gan_{name}"):
             compared.add(found[0]["metrics"]["generator_steps"])
-            yield of_gan("GAN, our default", name, found)
+            yield of_gan("GAN, ours", name, found)
     for name, what in KERAS_IO.items():
         if found := results(f"gan_{name}"):
             yield from (

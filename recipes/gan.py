@@ -74,6 +74,8 @@ class Config(training.ImageFlags, training.CommonFlags):
     """normalization in the discriminator"""
     n_critic: training.PositiveInt = 1
     """discriminator steps, each on new images, per generator step"""
+    batch_size: training.PositiveInt = 32
+    """examples per step, over all devices"""
     learning_rate: training.Positive = 1e-3
     """peak learning rate of the generator (Adam)"""
     discriminator_learning_rate: training.Positive | None = None

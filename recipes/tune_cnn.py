@@ -134,6 +134,7 @@ class CnnTrials:
 
     def __call__(self, trial: tuning.Trial) -> None:
         """Train one point, or go on with it."""
+        self.devices  # noqa: B018  # before anything is computed
         tuning.copy_checkpoints(trial)
         # Hyperband: the schedule ends with the round, since what is compared there has to have
         # settled. A promoted trial goes on in the middle of a longer schedule.

@@ -15,7 +15,8 @@ again to resume a run killed in either phase, bit for bit, or to see the result 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+import math
+from typing import Annotated, Literal
 
 from kapps import command_line, data, evaluation, models, serving, training
 
@@ -26,9 +27,13 @@ SAMPLES_SHOWN = 64
 
 @dataclasses.dataclass(frozen=True)
 class Config(training.OptimizationFlags, training.ImageFlags, training.CommonFlags):
-    """Data, network and training; learning rates and schedules apply to each phase."""
+    """Data, network and training; batch size and schedule apply to each phase."""
 
-    codes: training.PositiveInt = 64
+    batch_size: training.PositiveInt = 32
+    """examples per step, over all devices"""
+    learning_rate: training.Positive | None = None
+    """highest rate of the autoencoder; default: 0.01 for adamw, else the optimizer's usual one"""
+    codes: Annotated[int, training.Range(2, math.inf, "2 or more")] = 64
     """vectors in the codebook"""
     code_dim: training.PositiveInt = 16
     """dimension of these vectors"""
@@ -52,7 +57,7 @@ class Config(training.OptimizationFlags, training.ImageFlags, training.CommonFla
     prior_epochs: training.PositiveInt = 20
     """passes over the codes; there are few of them, and they are soon memorized"""
     prior_learning_rate: training.Positive | None = None
-    """peak learning rate of the prior; default: the autoencoder's"""
+    """highest rate of the prior; default: the optimizer's usual one"""
     weight_decay: training.NonNegative = 0.0
     """decoupled weight decay, multiplied by the learning rate"""
     tstr: bool = True
@@ -171,8 +176,12 @@ def fit(config: Config, run: training.Run) -> tuple:
         model = network()
         prior = code_prior(config, images, model)
         whole = model.with_prior(prior)
-    rate = config.learning_rate or training.usual_learning_rate(config.optimizer)
-    rates = {AUTOENCODER: rate, PRIOR: config.prior_learning_rate or rate}
+    usual = training.usual_learning_rate(config.optimizer)
+    fast = 0.01 if config.optimizer == "adamw" else usual
+    rates = {
+        AUTOENCODER: config.learning_rate or fast,
+        PRIOR: config.prior_learning_rate or usual,
+    }
     run.record(learning_rates=rates)
     height, width = model.code_shape
     counts = [models.trainable_parameters(part) for part in (model, prior)]

@@ -56,4 +56,4 @@ def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(disk, tmp_path):
 def test_a_read_only_disk_is_named_before_anything_starts(disk):
     assert mount("-o", "remount,ro", disk)
     message = one_message(recipe(disk / "run"))
-    assert str(disk) in message and "written" in message
+    assert str(disk) in message and "not writable" in message

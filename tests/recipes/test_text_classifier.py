@@ -52,7 +52,8 @@ def test_it_learns_what_words_say_beside_tfidf(finished):
     run = pathlib.Path(config.run_dir)
     assert json.loads((run / "metrics.json").read_text()) == metrics
     page = (run / "report.html").read_text()
-    assert "TF-IDF" in page and "Worst mistakes" in page and "--text body --target kind" in page
+    assert "TF-IDF" in page and "--text body --target kind" in page
+    assert ("Worst mistakes" in page) == (metrics["test_accuracy"] < 1)
 
 
 def test_the_published_model_gives_the_reported_accuracy(finished, capsys):
@@ -76,9 +77,8 @@ def test_files_are_asked_and_the_run_exports_again(finished, tmp_path, capsys):
     assert said == ["fish", "cats", "dogs"]
     cli.main(["export", config.run_dir, "--export-dir", str(tmp_path / "again")])
     assert (tmp_path / "again/1/saved_model.pb").exists()
-    with pytest.raises(SystemExit):
-        cli.main(["export", config.run_dir, "--format", "onnx"])
-    assert "takes strings" in capsys.readouterr().err
+    cli.main(["export", config.run_dir, "--format", "onnx"])
+    assert pathlib.Path(capsys.readouterr().out.split()[-1]).suffix == ".onnx"
 
 
 @pytest.mark.parametrize(

@@ -31,22 +31,15 @@ SMALL = {
 }
 # Trains as the recipe does and is killed after that many steps in all of this process.
 KILLED = """
-import os, signal, sys
-import keras
+import sys
+from crashes import Die
+from kapps.command_line import call
+from kapps.training import setup
 from recipes import vq_vae
 
-class Die(keras.callbacks.Callback):
-    left = int(sys.argv[2])
-
-    def on_train_batch_end(self, batch, logs=None):
-        Die.left -= 1
-        if Die.left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-usual = vq_vae.callbacks
-vq_vae.callbacks = lambda *arguments: [*usual(*arguments), Die()]
-settings = eval(sys.argv[3])
-call(vq_vae, vq_vae.Config(run_dir=sys.argv[1], **settings))
+die, usual = Die(int(sys.argv[2])), setup.callbacks
+setup.callbacks = lambda *known: [*usual(*known), die]
+call(vq_vae, vq_vae.Config(run_dir=sys.argv[1], **eval(sys.argv[3])))
 """
 
 
