@@ -25,7 +25,7 @@ PROTOCOLS = {
     "each; splits and binarization as in arXiv:2004.04795; no model can be below 189.86",
     "error": "mean squared error per pixel in 0..1, on the test images",
     "samples": "Fréchet distance and coverage of 10,000 samples against the 10,000 test images, in "
-    "features of the packaged classifier, not Inception's; batches of 64",
+    "features of the packaged classifier, not Inception's; batches of 64, if not said",
     "TSTR": "accuracy on the test images of a CNN trained on samples of a conditional GAN",
 }
 PUBLISHED = "(arXiv:2004.04795)"
@@ -80,6 +80,8 @@ def rows() -> Iterator[tuple[str, ...]]:
         if found := results(f"gan_{name}"):
             compared.add(found[0]["metrics"]["generator_steps"])
             yield of_gan("GAN, ours", name, found)
+    if found := results("gan_batches_of_32"):
+        yield of_gan("GAN, ours, batches of 32", "batches_of_32", found)
     for name, what in KERAS_IO.items():
         if found := results(f"gan_{name}"):
             yield from (
