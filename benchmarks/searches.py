@@ -230,7 +230,7 @@ SEARCHES: dict[str, Search] = {
     ),
     "gan, the usual 60 epochs": Search(
         "gan",
-        data=GREY,
+        data=("grey_emoji",),
         start={"batch_size": 64},
         fixed=PICTURES,
         of_data=OF_PICTURES,
