@@ -230,7 +230,7 @@ SEARCHES: dict[str, Search] = {
     ),
     "gan, the usual 60 epochs": Search(
         "gan",
-        data=("grey_emoji",),
+        data=GREY,
         start={"batch_size": 64},
         fixed=PICTURES,
         of_data=OF_PICTURES,
