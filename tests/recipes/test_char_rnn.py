@@ -53,7 +53,7 @@ def finished(tmp_path_factory, book):
     return config, call(char_rnn, config)
 
 
-def test_the_run_directory_holds_what_the_design_says(finished):
+def test_the_run_directory_holds_what_the_design_says(finished, book):
     config, metrics = finished
     run = pathlib.Path(config.run_dir)
     assert json.loads((run / "metrics.json").read_text()) == metrics
@@ -67,7 +67,9 @@ def test_the_run_directory_holds_what_the_design_says(finished):
     for name in ("best_epoch", "parameters", "train_seconds", "characters_per_second"):
         assert metrics[name] > 0
     facts = json.loads((run / "config.json").read_text())
-    assert len(facts["data"]["fingerprint"]) == 64
+    text = data.load_text(config.dataset)
+    assert facts["data"]["fingerprint"] == text.fingerprint and len(text.fingerprint) == 64
+    assert text.vocabulary == "\ufffd" + "".join(sorted(set(pathlib.Path(book).read_text())))
     assert len(evaluation.read_history(run)) == 4
     pictures = {path.stem for path in (run / "plots").glob("*.png")}
     assert pictures == {

@@ -114,7 +114,8 @@ def test_predict_prints_labels_and_export_repeats_them(labelled, root, capsys):
     answer = json.loads(capsys.readouterr().out)
     assert set(answer["probabilities"]) == {"left", "right"}
     cli.main(["export", config.run_dir, "--format", "onnx"])
-    assert pathlib.Path(capsys.readouterr().out.split()[-1]).suffix == ".onnx"
+    written = pathlib.Path(capsys.readouterr().out.split()[-1])
+    assert written.is_file() and written.suffix == ".onnx"
 
 
 def test_a_number_is_learned_beside_the_mean(numbered):

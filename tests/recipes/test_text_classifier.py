@@ -78,7 +78,8 @@ def test_files_are_asked_and_the_run_exports_again(finished, tmp_path, capsys):
     cli.main(["export", config.run_dir, "--export-dir", str(tmp_path / "again")])
     assert (tmp_path / "again/1/saved_model.pb").exists()
     cli.main(["export", config.run_dir, "--format", "onnx"])
-    assert pathlib.Path(capsys.readouterr().out.split()[-1]).suffix == ".onnx"
+    written = pathlib.Path(capsys.readouterr().out.split()[-1])
+    assert written.is_file() and written.suffix == ".onnx"
 
 
 @pytest.mark.parametrize(

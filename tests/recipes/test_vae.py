@@ -57,6 +57,7 @@ def test_the_run_directory_holds_what_there_is_to_know(finished):
     assert {f"{name}.png" for name in expected.split()} | {"samples.webp"} <= pictures
     assert len(list((run / "samples").glob("*.npy"))) == 12
     page = (run / "report.html").read_text()
+    # The four units hold 2.5 nats after twelve epochs: more than log 10, which names the class.
     assert metrics["verdict"] == "healthy" and metrics["active_units"] == 4
     assert 2 < metrics["test_kl"] < 3 and "4 of 4" in page
     assert "kapps train vae" in page and "data:image/webp" in page
