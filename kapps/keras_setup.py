@@ -17,6 +17,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from kapps import deferred
 from kapps.errors import UserError
 
 PACKAGE = "kapps"
@@ -89,7 +90,11 @@ _OTHER_BACKENDS = ("jax", "jaxlib", "torch", "openvino", "mlx")
 
 
 def announce() -> None:
-    """Register all of kapps with Keras: now if Keras is there, else when it gets imported."""
+    """Register all of kapps with Keras: now if Keras is there, else when it gets imported.
+
+    And then without what `deferred` names.
+    """
+    deferred.install()
     if "keras" in sys.modules:
         _register(sys.modules["keras"])
     elif not any(isinstance(finder, _KerasFinder) for finder in sys.meta_path):

@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # From the ground up. A module imports from its own floor or from floors below.
 FLOORS = (
-    {"errors", "files", "invocation", "replicas"},
+    {"deferred", "errors", "files", "invocation", "replicas"},
     {"keras_setup"},
     {"layers", "losses"},
     {"blocks"},

@@ -1,3 +1,6 @@
+import importlib.util
+import types
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -41,6 +44,18 @@ def test_digits():
             assert original[picture.tobytes()] == label
     levels = set(np.unique(all_pixels(digits, "train")))
     assert {0, 16, 128, 255} <= levels and len(levels) == 17
+
+
+def test_digits_are_the_same_by_scikit_learns_function_where_its_file_has_moved(
+    monkeypatch, tmp_path
+):
+    by_file = data.load("digits")
+    elsewhere = types.SimpleNamespace(origin=str(tmp_path / "sklearn" / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: elsewhere)
+    by_function = data.load("digits")
+    assert by_function.fingerprint == by_file.fingerprint
+    for split in by_file.splits:
+        np.testing.assert_array_equal(all_pixels(by_function, split), all_pixels(by_file, split))
 
 
 def test_the_test_split_does_not_move_with_the_seed():
