@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ from kapps.evaluation.plots.figure import (
 from kapps.training.fitting.kept_epoch import best_epoch
 
 PANEL = 1.5  # inches
+WIDTH = 66  # characters of a legend that have room above a panel
 # Columns that belong into one panel though their names differ: what it is called, and they.
 TOGETHER = {
     "Players": ("generator_loss", "discriminator_loss", "critic_loss"),
@@ -116,9 +118,6 @@ def _panel(axes: Axes, history, epochs: np.ndarray, title: str, names: Sequence[
         last = values[np.isfinite(values)][-1]
         label = _label(prefix, base if len(bases) > 1 else "").lstrip("_")
         axes.plot(epochs, values, label=f"{label} {last:.4g}", **look, **marks)
-    axes.set_title(
-        shorten(title, 40), loc="left", fontsize=9.5, fontweight="bold", parse_math=False
-    )
     if all("learning_rate" in name for name in names):
         values = np.concatenate([column(history, name) for name in names])
         positive = values[values > 0]
@@ -136,6 +135,11 @@ def _panel(axes: Axes, history, epochs: np.ndarray, title: str, names: Sequence[
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
+    title, labels = shorten(title, 40), [text.get_text() for text in legend.get_texts()]
+    # Beside the legend if there is room, else above it.
+    beside = 1.5 * len(title) + sum(5 + len(label) for label in labels) < WIDTH
+    pad = 6 if beside and len(labels) <= 2 else 5 + 10 * math.ceil(len(labels) / 2)
+    axes.set_title(title, pad=pad, loc="left", fontsize=9.5, fontweight="bold", parse_math=False)
 
 
 def _best(history, monitor: str | None, mode: Literal["min", "max"]) -> int | None:
