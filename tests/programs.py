@@ -194,6 +194,8 @@ if __name__ == "__main__":
     for _module in pkgutil.walk_packages(kapps.__path__, "kapps."):
         if not _module.name.endswith("__main__"):
             importlib.import_module(_module.name)
+    for _name in ("sklearn.datasets", "sklearn.linear_model", "scipy.stats", "matplotlib.pyplot"):
+        importlib.import_module(_name)  # kapps imports them when it comes to that
     assert len(os.listdir("/proc/self/task")) == 1  # of several threads, one would be forked
     gc.collect()
     gc.freeze()
