@@ -14,7 +14,7 @@ from kapps import training, tuning
 from kapps.command_line import call
 from kapps.errors import UserError
 from kapps.tuning.spaces import recipes as spaces
-from recipes import autoencoder, tabular, transfer_learning, tune, vae, xor_mlp
+from recipes import tabular, transfer_learning, tune
 from recipes.tune import Config
 
 SPACE = [
@@ -210,32 +210,6 @@ def test_points_of_a_recipes_own_space_are_taken_by_it(recipe):
     for seed in range(20):
         values = {hp.name: hp.random_sample(seed) for hp in space.space}
         tune.settings(config, values)
-
-
-def test_where_a_recipe_leaves_a_setting_open_the_first_point_is_what_it_would_take():
-    """So that no search ends with less than the recipe by itself."""
-
-    def first(recipe):
-        space = keras_tuner.HyperParameters()
-        tuning.declare(space, tune.entries(Config(recipe=recipe)))
-        return space.values
-
-    for recipe in sorted(set(RECIPES) - {"char_rnn", "xor_mlp", "gan", "perceptron"}):
-        own = tune.load_recipe(recipe).Config()
-        assert first(recipe)["learning_rate"] == training.usual_learning_rate(own.optimizer)
-    assert first("char_rnn")["learning_rate"] == 0.01  # as its --help says
-    assert first("vae")["units"] == ",".join(map(str, vae.UNITS[vae.Config.model]))
-    dense = autoencoder.UNITS[autoencoder.Config.model]
-    assert first("autoencoder")["units"] == ",".join(map(str, dense))
-    names = (transfer_learning.PROBE, transfer_learning.FINE_TUNING)
-    rates = training.phase_rates(transfer_learning.Config(), names)
-    assert first("transfer_learning")["fine_tune_learning_rate"] == pytest.approx(
-        rates[transfer_learning.FINE_TUNING]
-    )
-    point, own = first("xor_mlp"), xor_mlp.Config()
-    assert point["units"] == xor_mlp.chosen(own, "units")
-    assert point["optimizer"] == xor_mlp.chosen(own, "optimizer")
-    assert point["learning_rate"] == xor_mlp.of_data(own, xor_mlp.RATES[point["optimizer"]])
 
 
 def test_the_tables_name_no_recipe_that_there_is_not():

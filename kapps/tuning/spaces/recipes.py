@@ -112,7 +112,7 @@ SPACES = {
         choice("ema", 0.99, 0.995, 0.999),
     ],
     "vq_vae": [
-        RATE,
+        RATE | {"default": 1e-2},
         choice("code_dim", 4, 16, 64),
         choice("commitment", 0.1, 0.25, 1.0),
         choice("restart_after", 20, 100),
