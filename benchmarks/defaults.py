@@ -38,15 +38,16 @@ RESULTS = ROOT / "benchmarks" / "results" / "defaults.json"
 WORDS = """## Defaults
 
 `python benchmarks/defaults.py`: small searches on data that no page reports a result on; what a
-recipe does today is in bold. Figures are of the validation split, means over the seeds, at the
-epoch that the recipe keeps. The gain over the row {start!r} is the mean over the data sets, in
-points of what is to be high and in percent of what is to be low, ± its standard error over seeds; a
-row is better or worse if the gain is more than two of these; with one seed, if it gains or loses on
-every data set. Pictures are made 16 x 16 (64 x 64 for transfer). Trainings are short where a title
-does not say that they are the usual ones: 20 epochs of the VQ-VAE and the GAN, 40 of the VAE, 3 of
-char_rnn. As more steps are worth more in a short training, a smaller batch has to show its gain in
-the usual one, and 2 % of it: it takes longer. `benchmarks/small_data.py` tells what the data are,
-from which packages, and under which licences.
+recipe does today is in bold. Figures are of the validation split at the epoch that the recipe
+keeps, means over the seeds that all rows have on a data set. The gain over the row {start!r}, of
+each seed that both have, is the mean over the data sets, in points of what is to be high and in
+percent of what is to be low, ± its standard error over seeds; a row is better or worse if the gain
+is more than two of these; with one seed of a data set, if it gains or loses on every one. Pictures
+are made 16 x 16 (64 x 64 for transfer). Trainings are short where a title does not say that they
+are the usual ones: 20 epochs of the VQ-VAE and the GAN, 40 of the VAE, 3 of char_rnn. As more steps
+are worth more in a short training, a smaller batch has to show its gain in the usual one, and 2 %
+of it: it takes longer. `benchmarks/small_data.py` tells what the data are, from which packages, and
+under which licences.
 """
 
 
@@ -163,19 +164,22 @@ def gains(search: Search, name: str) -> dict[str, list[float]]:
 
 
 def spread(gained: Mapping[str, Sequence[float]]) -> float:
-    """Standard error of the mean gain: what seeds make of it, the data sets taken as they are."""
-    squares = [statistics.variance(each) for each in gained.values() if len(each) > 1]
+    """Standard error of the mean gain: what seeds make of it, the data sets taken as they are.
+
+    Not a number unless each of them has two seeds: it may vary more than the others.
+    """
     seeds = [len(each) for each in gained.values()]
-    if not squares or not all(seeds):
+    if min(seeds) < 2:
         return math.nan
+    squares = [statistics.variance(each) for each in gained.values()]
     return math.sqrt(statistics.mean(squares) * sum(1 / n for n in seeds)) / len(seeds)
 
 
 def judged(gained: Mapping[str, Sequence[float]]) -> str:
     """Whether that is better than the start, in words.
 
-    Better is more than two standard errors of seeds on the mean over data sets. With one seed there
-    is no such error, and only what is better or worse everywhere is called so.
+    Better is more than two standard errors of seeds on the mean over data sets. Where a data set
+    has one seed there is no such error, and only what is better or worse everywhere is called so.
     """
     means = [statistics.mean(each) for each in gained.values()]
     mean, error = statistics.mean(means), spread(gained)
@@ -205,11 +209,23 @@ def tables(titles: Sequence[str]) -> str:
 def table(title: str, search: Search) -> str:
     """What was found for one recipe: figures, gains over the start, ranks."""
     figure, direction = search.goal
-    figures: dict[str, dict[str, float]] = {}
+    of_seeds: dict[str, dict[str, dict[int, float]]] = {}
     for name in (START, *search.tried):
-        by_data = {data: [*values(search, name, data).values()] for data in search.data}
+        by_data = {data: values(search, name, data) for data in search.data}
         if all(by_data.values()):
-            figures[name] = {data: statistics.mean(each) for data, each in by_data.items()}
+            of_seeds[name] = by_data
+    # Seeds differ more than rows do: figures beside each other are of the same ones.
+    shared = {
+        data: set.intersection(*({*each[data]} for each in of_seeds.values()))
+        for data in (search.data if of_seeds else ())
+    }
+    figures = {
+        name: {
+            data: statistics.mean(each[seed] for seed in shared[data])
+            for data, each in by_data.items()
+        }
+        for name, by_data in of_seeds.items()
+    }
     ranks: dict[str, list[int]] = {name: [] for name in figures}
     for data in search.data:
         ordered = sorted((each[data] for each in figures.values()), reverse=direction == "max")

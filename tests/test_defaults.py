@@ -69,6 +69,9 @@ def test_the_error_of_a_mean_gain_by_hand():
     # (1/2 + 1/4) / 4.
     assert defaults.spread(gained) == pytest.approx(math.sqrt(3 / 16))
     assert math.isnan(defaults.spread({"a": [1.0], "b": [2.0]}))
+    # The two seeds of one data set say nothing of what another one's would do.
+    assert math.isnan(defaults.spread({"a": [1.0, 3.0], "b": [2.0]}))
+    assert math.isnan(defaults.spread({"a": [1.0, 3.0], "b": []}))
 
 
 @pytest.mark.parametrize(
@@ -79,6 +82,8 @@ def test_the_error_of_a_mean_gain_by_hand():
         ({"a": [1.0, -1.0], "b": [2.0, -1.0]}, "no difference seen"),
         ({"a": [1.0], "b": [2.0]}, "better, one seed"),
         ({"a": [1.0], "b": [-2.0]}, "mixed, one seed"),
+        ({"a": [1.0, 1.2], "b": [2.0]}, "better, one seed"),
+        ({"a": [1.0, 1.2], "b": [-2.0]}, "mixed, one seed"),
     ],
 )
 def test_better_is_beyond_what_seeds_do(gained, words):
@@ -102,6 +107,24 @@ def test_a_table_ranks_and_marks_the_default(trainings):
         f"| **{START}** | 2 | 2 | 2.0 |  | 1 |  |",
         "| batch 32 | 1 | 1 | 1.0 | +50.00 | 1 | better, one seed |",
     ]
+
+
+def test_a_figure_is_of_the_seeds_that_all_rows_have_on_its_data_set(trainings):
+    """As a second seed of two rows of three on one data set, on which everything is harder."""
+    three = dataclasses.replace(TOY, tried={**TOY.tried, "batch 8": {"batch_size": 8}})
+    for size, value in ((64, 2.0), (32, 1.0), (8, 4.0)):
+        trainings(*(row(data, 0, value, batch_size=size) for data in TOY.data))
+    trainings(*(row("mnist", 1, 10.0 * size, batch_size=size) for size in (64, 32)))
+    assert defaults.table("vae", three).splitlines()[-3:] == [
+        f"| **{START}** | 2 | 2 | 2.0 |  | 1 |  |",
+        "| batch 32 | 1 | 1 | 1.0 | +50.00 | 1 | better, one seed |",
+        "| batch 8 | 4 | 4 | 3.0 | -100.00 | 1 | worse, one seed |",
+    ]
+    trainings(row("mnist", 1, 40.0, batch_size=8))
+    lines = defaults.table("vae", three).splitlines()
+    assert [line.split(" | ")[1] for line in lines[-3:]] == ["321", "160.5", "22"]
+    trainings(*(row("letters", 1, 2.0 * size, batch_size=size) for size in (64, 32)))
+    assert "| +50.00 ± 0.00 | 2 | better |" in defaults.table("vae", three)
 
 
 @pytest.mark.parametrize("title", SEARCHES)
