@@ -12,6 +12,7 @@ error, and does not compute something else.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 
 WORTH_MEASURING = 60.0  # seconds of training: to compile takes some of them
 CALLS = 3
-_ASKED = "--jit on: "
+# Said by errors of XLA at compiling, and not by those of its kernels at work.
+_COMPILING = re.compile(r"tf2xla|libdevice|ptxas|nvlink|\b[Cc]ompil(e|ing|ation)\b")
+# Lines that tell where an error is, and not what.
+_WHERE = re.compile(r'Graph execution error|Detected at|File "|<stack|\d+ root err|\[\[|\[Op:')
 
 
 def steps_by_xla(
@@ -42,17 +46,20 @@ def steps_by_xla(
     config: CommonFlags | None,
     run: Run | Phase | None,
     variables: Sequence[Any],
-) -> bool:
+) -> bool | str:
     """What `--jit` comes to for this model on these devices.
 
     Args:
         model: compiled and built, its metrics too.
         train: a batch of training is taken from it.
-        validation: likewise.
+        validation: a batch of evaluation is taken from it.
         steps: of the whole training.
         config: a recipe's flags; without them the model's own `jit_compile` holds.
         run: where a choice is noted that was measured; a resumed run holds to it.
         variables: all that a step may change; they are as they were afterwards.
+
+    Returns:
+        Whether XLA compiles the steps; where a flag has led to it, that flag.
 
     Raises:
         UserError: it was asked for, and some layers or the devices rule it out.
@@ -60,10 +67,12 @@ def steps_by_xla(
     if config is None:
         return bool(model.jit_compile)
     why_not = _ruled_out(model)
-    if config.jit == "on" and why_not:
-        raise UserError(f"{_ASKED}{why_not}")
-    if config.jit != "auto" or why_not or not tf.config.get_visible_devices("GPU"):
-        return config.jit == "on"
+    if config.jit == "on":
+        if why_not:
+            raise UserError(f"--jit on: {why_not}")
+        return "--jit on"
+    if config.jit == "off" or why_not or not tf.config.get_visible_devices("GPU"):
+        return False
     owner: Any = getattr(run, "run", run)
     name = "-".join(filter(None, ("jit", getattr(run, "name", ""))))
     known = owner.facts().get(name) if owner is not None else None
@@ -72,7 +81,7 @@ def steps_by_xla(
         print(f"{name} {'on' if known else 'off'}: {why}")  # noqa: T201
         if owner is not None:
             owner.record(**{name: known})
-    return known
+    return known and "--jit auto (XLA was measured to be faster)"
 
 
 def choose_jit(
@@ -85,11 +94,11 @@ def choose_jit(
     """Whether this training ends sooner if XLA compiles its steps, and why.
 
     Args:
-        model: see `steps_by_xla`, as of the others.
-        train: likewise.
-        validation: likewise.
-        steps: likewise.
-        variables: likewise.
+        model: as in `steps_by_xla`.
+        train: as in `steps_by_xla`.
+        validation: as in `steps_by_xla`.
+        steps: as in `steps_by_xla`.
+        variables: as in `steps_by_xla`.
     """
     before = [np.array(variable) for variable in variables]
     calls = steps / model.steps_per_execution
@@ -98,11 +107,14 @@ def choose_jit(
         with compiled_by_xla(model, False):
             _, plain = _seconds(model, batch, validation)
         if calls * plain < WORTH_MEASURING:
-            return False, f"a training of {calls * plain:.0f} s is too short to compile it"
-        with compiled_by_xla(model, True):
-            first, compiled = _seconds(model, batch, validation)
-    except UserError as error:
-        return False, str(error).removeprefix(_ASKED)
+            return False, f"a training of {calls * plain:.0f} s is too short for compiling to pay"
+        try:
+            with compiled_by_xla(model, True):
+                first, compiled = _seconds(model, batch, validation)
+        except UserError as error:
+            return False, str(error)
+        except tf.errors.OpError as error:  # memory is short, CUDA is broken
+            return False, f"a step by XLA has failed: {_told_by(error)}"
     finally:
         for variable, value in zip(variables, before, strict=True):
             variable.assign(value)
@@ -111,26 +123,53 @@ def choose_jit(
 
 
 @contextlib.contextmanager
-def compiled_by_xla(model: keras.Model, on: bool) -> Iterator[None]:
+def compiled_by_xla(model: keras.Model, on: bool | str) -> Iterator[None]:
     """Inside, `fit` and `evaluate` of the model have XLA compile their steps, or not.
+
+    Args:
+        model: compiled, and built.
+        on: whether; or the flag that has led to it, for the message of the error.
 
     Raises:
         UserError: XLA cannot compile them.
     """
     before = bool(model.jit_compile)
-    if on == before:  # what is traced stays
+    if bool(on) == before:  # what is traced stays
         yield
         return
-    _set(model, on)
+    _set(model, bool(on))
     try:
         yield
-    except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError) as error:
-        lines = [line.strip() for line in error.message.splitlines() if "XLA" in line]
-        if not on or not lines:
+    except tf.errors.OpError as error:
+        if not on or not _of_compiling(error):
             raise
-        raise UserError(f"{_ASKED}XLA cannot compile this network: {lines[0]}") from None
+        told = f"XLA cannot compile this network: {_told_by(error)}"
+        if isinstance(on, str):
+            told = (
+                f"{on}: {told.rstrip('.')}. Use --jit off, with another --run-dir, or with "
+                "--overwrite to start afresh."
+            )
+        raise UserError(told) from None
     finally:
         _set(model, before)
+
+
+def _of_compiling(error: tf.errors.OpError) -> bool:
+    """Whether it is XLA's, from before the first step; other steps may fail as they do without."""
+    if isinstance(error, (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError)):
+        return any("XLA" in line or _COMPILING.search(line) for line in _lines(error))
+    if isinstance(error, (tf.errors.InternalError, tf.errors.ResourceExhaustedError)):
+        return any(_COMPILING.search(line) for line in _lines(error))
+    return False
+
+
+def _told_by(error: tf.errors.OpError) -> str:
+    return next(iter(_lines(error)), type(error).__name__)
+
+
+def _lines(error: tf.errors.OpError) -> list[str]:
+    lines = [line.strip() for line in str(error.message).splitlines()]
+    return [line for line in lines if line and not _WHERE.match(line)]
 
 
 def _ruled_out(model: keras.Model) -> str:

@@ -15,6 +15,16 @@ from kapps.training.fitting import resumable
 from recipes import autoencoder
 
 GPU = ["GPU:0"]
+# As TensorFlow words it.
+NO_LIBDEVICE = """Graph execution error:
+
+Detected at node StatefulPartitionedCall defined at (most recent call last):
+  File "/home/me/train.py", line 7, in compile
+
+<stack traces unavailable>
+libdevice not found at ./libdevice.10.bc
+\t [[{{node StatefulPartitionedCall}}]] [Op:__inference_multi_step_on_iterator_3154]"""
+FULL = NO_LIBDEVICE.replace("libdevice not found at ./libdevice.10.bc", "Out of memory: XLA Label")
 
 
 def batches():
@@ -55,13 +65,24 @@ def measured(monkeypatch, plain, compiled, first=5.0):
     monkeypatch.setattr(jit, "_seconds", lambda model, *_: seconds[bool(model.jit_compile)])
 
 
+def failing(monkeypatch, error, plain=0.1, by_xla=True):
+    """One of the two measurements raises an error."""
+
+    def seconds(model, *_):
+        if model.jit_compile is by_xla:
+            raise error
+        return 1.0, plain
+
+    monkeypatch.setattr(jit, "_seconds", seconds)
+
+
 @pytest.mark.parametrize(
     ("plain", "compiled", "steps", "said", "why"),
     [
         (0.2, 0.1, 1000, True, "2.00 times as fast"),
         (0.1, 0.2, 1000, False, "0.50 times as fast"),
         (0.1, 0.098, 1000, False, "5 s to compile"),  # 2 s are saved, and 5 spent
-        (0.1, 0.01, 500, False, "50 s is too short"),
+        (0.1, 0.01, 500, False, "a training of 50 s is too short for compiling to pay"),
     ],
 )
 def test_the_faster_training_is_chosen(monkeypatch, plain, compiled, steps, said, why):
@@ -72,20 +93,22 @@ def test_the_faster_training_is_chosen(monkeypatch, plain, compiled, steps, said
 
 
 def test_on_cpus_it_is_never_measured(monkeypatch):
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
     monkeypatch.setattr(jit, "choose_jit", None)
     assert asked(network(), "auto") is False
     assert asked(network(), "off") is False
-    assert asked(network(), "on") is True
+    assert asked(network(), "on") == "--jit on"
 
 
 def test_what_was_measured_holds_for_the_run(monkeypatch, tmp_path, capsys):
     measured(monkeypatch, 0.2, 0.1)
     facts = {}
     run = types.SimpleNamespace(facts=lambda: facts, record=lambda **new: facts.update(new))
-    assert asked(network(), "auto", run) is True
+    chosen = "--jit auto (XLA was measured to be faster)"
+    assert asked(network(), "auto", run) == chosen
     assert facts == {"jit": True} and "jit on: measured" in capsys.readouterr().out
     measured(monkeypatch, 0.1, 0.2)
-    assert asked(network(), "auto", run) is True
+    assert asked(network(), "auto", run) == chosen
     phase = types.SimpleNamespace(run=run, name="probe")
     assert asked(network(), "auto", phase) is False
     assert facts == {"jit": True, "jit-probe": False}
@@ -104,21 +127,86 @@ def test_a_measurement_leaves_all_as_it_was(monkeypatch):
 
 
 def test_what_xla_cannot_compile(monkeypatch):
-    with pytest.raises(UserError, match="--jit on: XLA cannot compile this network.*MaxPool"):
+    with pytest.raises(UserError) as refused:
         train, validation = batches()
         config = types.SimpleNamespace(jit="on", epochs=1)
         training.seed_everything(0)  # deterministic ops
         training.fit(pooled(), train, validation, config=config)
+    assert str(refused.value) == (
+        "--jit on: XLA cannot compile this network: GPU MaxPool gradient ops do not yet have a "
+        "deterministic XLA implementation. Use --jit off, with another --run-dir, or with "
+        "--overwrite to start afresh."
+    )
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: GPU)
     monkeypatch.setattr(jit, "WORTH_MEASURING", 0.0)
     train, validation = batches()
     said, why = training.choose_jit(pooled(), train, validation, 1000, ())
-    assert said is False and why.startswith("XLA cannot compile this network: ")
+    assert said is False and why.startswith("XLA cannot compile this network: GPU MaxPool")
     model = network()
     model.layers[0].supports_jit = False
     assert asked(model, "auto") is False
     with pytest.raises(UserError, match=f"--jit on: XLA cannot compile {model.layers[0].name}"):
         asked(model, "on")
+
+
+def test_a_choice_that_no_longer_compiles_is_told_as_such(monkeypatch):
+    measured(monkeypatch, 0.2, 0.1)
+    model, config = pooled(), types.SimpleNamespace(jit="auto", epochs=1000)
+    training.seed_everything(0)
+    with pytest.raises(UserError, match="^--jit auto .* cannot compile .*MaxPool.* --jit off, "):
+        training.fit(model, *batches(), config=config)
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (
+            tf.errors.InternalError(None, None, NO_LIBDEVICE),
+            "XLA cannot compile this network: libdevice not found at ./libdevice.10.bc",
+        ),
+        (
+            tf.errors.ResourceExhaustedError(None, None, FULL),
+            "a step by XLA has failed: Out of memory: XLA Label",
+        ),
+        (tf.errors.AbortedError(None, None, ""), "a step by XLA has failed: AbortedError"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_measurement_that_fails_is_a_no(monkeypatch, error, why):
+    failing(monkeypatch, error)
+    model, (train, validation) = network(), batches()
+    assert training.choose_jit(model, train, validation, 1000, ()) == (False, why)
+    assert model.jit_compile is False
+    failing(monkeypatch, error, by_xla=False)
+    with pytest.raises(type(error)):  # nor would it train without XLA
+        training.choose_jit(model, train, validation, 1000, ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "compiling"),
+    [
+        ("InternalError", NO_LIBDEVICE, True),
+        ("InternalError", "ptxas exited with non-zero error code 2", True),
+        ("InternalError", "nvlink fatal: no input", True),
+        ("InternalError", "Failed to execute XLA executable", False),
+        ("ResourceExhaustedError", "Compilation failure: not enough memory", True),
+        ("ResourceExhaustedError", FULL, False),
+        ("InvalidArgumentError", "no size\ntf2xla conversion failed", True),
+        ("InvalidArgumentError", "XLA needs a constant", True),
+        ("InvalidArgumentError", "Incompatible shapes: [3] vs. [4]", False),
+        ("AbortedError", "while compiling", False),
+    ],
+)
+def test_errors_of_compiling_are_told_from_others(kind, message, compiling):
+    error = getattr(tf.errors, kind)(None, None, message)
+    with pytest.raises(UserError if compiling else type(error)) as found:
+        with training.compiled_by_xla(network(), "--jit on"):
+            raise error
+    if compiling:
+        said = message.splitlines()[6 if message is NO_LIBDEVICE else 0]
+        assert str(found.value).startswith(f"--jit on: XLA cannot compile this network: {said}. ")
+    else:
+        assert found.value is error
 
 
 class Kinds(keras.callbacks.Callback):
