@@ -104,7 +104,7 @@ class CommonFlags(RunFlags):
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     """auto measures on CPUs with bfloat16 units and otherwise goes by the GPU"""
     jit: Literal["auto", "on", "off"] = "auto"
-    """have XLA compile the steps; auto measures on one GPU, and never does on CPUs: it is slower"""
+    """have XLA compile the steps; auto measures on one GPU; off on CPUs, where XLA is slower"""
     gradient_flow: bool = False
     """also measure and plot the gradient norm of each layer; training stays the same"""
     profile: NonNegativeInt = 0
