@@ -124,7 +124,7 @@ def choose_jit(
 
 @contextlib.contextmanager
 def compiled_by_xla(model: keras.Model, on: bool | str) -> Iterator[None]:
-    """Inside, `fit` and `evaluate` of the model have XLA compile their steps, or not.
+    """Inside, `fit`, `evaluate` and `predict` of the model have XLA compile their steps, or not.
 
     Args:
         model: compiled, and built.
@@ -181,7 +181,7 @@ def _ruled_out(model: keras.Model) -> str:
 
 def _set(model: keras.Model, on: bool) -> None:
     model._jit_compile = on  # the property says no, see above
-    model.train_function = model.test_function = None
+    model.train_function = model.test_function = model.predict_function = None
 
 
 def _seconds(

@@ -209,6 +209,16 @@ def test_errors_of_compiling_are_told_from_others(kind, message, compiling):
         assert found.value is error
 
 
+def test_nothing_stays_compiled():
+    model, x = network(), np.zeros((4, 6), "float32")
+    model.predict(x, verbose=0)
+    with training.compiled_by_xla(model, True):
+        assert model.predict_function is None
+        model.predict(x, verbose=0)
+        assert model.predict_function is not None
+    assert model.predict_function is None
+
+
 class Kinds(keras.callbacks.Callback):
     """How the steps were compiled."""
 
