@@ -55,7 +55,8 @@ def steps_by_xla(
         validation: a batch of evaluation is taken from it.
         steps: of the whole training.
         config: a recipe's flags; without them the model's own `jit_compile` holds.
-        run: where a choice is noted that was measured; a resumed run holds to it.
+        run: where a choice is noted that was measured; a resumed run holds to it, and so do the
+            stages of `--more-epochs`.
         variables: all that a step may change; they are as they were afterwards.
 
     Returns:
@@ -74,13 +75,14 @@ def steps_by_xla(
     if config.jit == "off" or why_not or not tf.config.get_visible_devices("GPU"):
         return False
     owner: Any = getattr(run, "run", run)
-    name = "-".join(filter(None, ("jit", getattr(run, "name", ""))))
-    known = owner.facts().get(name) if owner is not None else None
+    names = _noted_under(getattr(run, "name", ""))
+    facts = owner.facts() if owner is not None else {}
+    known = next((facts[name] for name in names if name in facts), None)
     if known is None:
         known, why = choose_jit(model, train, validation, steps, variables)
-        print(f"{name} {'on' if known else 'off'}: {why}")  # noqa: T201
+        print(f"{names[0]} {'on' if known else 'off'}: {why}")  # noqa: T201
         if owner is not None:
-            owner.record(**{name: known})
+            owner.record(**{names[0]: known})
     return known and "--jit auto (XLA was measured to be faster)"
 
 
@@ -170,6 +172,19 @@ def _told_by(error: tf.errors.OpError) -> str:
 def _lines(error: tf.errors.OpError) -> list[str]:
     lines = [line.strip() for line in str(error.message).splitlines()]
     return [line for line in lines if line and not _WHERE.match(line)]
+
+
+def _noted_under(phase: str) -> list[str]:
+    """Names of the facts that hold for a phase, its own first.
+
+    `--more-epochs` goes on with the same network: "training-3" after "training-2", and that after
+    the training, whose phase has no name.
+    """
+    begun, _, number = phase.rpartition("-")
+    phases = [phase]
+    if number.isdigit():
+        phases = [f"{begun}-{stage}" for stage in range(int(number), 1, -1)] + [begun, ""]
+    return ["-".join(filter(None, ("jit", each))) for each in phases]
 
 
 def _ruled_out(model: keras.Model) -> str:

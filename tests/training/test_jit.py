@@ -12,7 +12,7 @@ from kapps import data, training
 from kapps.errors import UserError
 from kapps.training import jit
 from kapps.training.fitting import resumable
-from recipes import autoencoder
+from recipes import autoencoder, image_classifier
 
 GPU = ["GPU:0"]
 # As TensorFlow words it.
@@ -112,6 +112,34 @@ def test_what_was_measured_holds_for_the_run(monkeypatch, tmp_path, capsys):
     phase = types.SimpleNamespace(run=run, name="probe")
     assert asked(network(), "auto", phase) is False
     assert facts == {"jit": True, "jit-probe": False}
+    measured(monkeypatch, 0.2, 0.1)
+    for stage, held in {"probe-2": False, "probe-3": False, "training-3": chosen}.items():
+        phase = types.SimpleNamespace(run=run, name=stage)
+        assert asked(network(), "auto", phase) == held
+    assert facts == {"jit": True, "jit-probe": False}
+    facts.clear()  # the training had no GPU
+    for stage in ("training-2", "training-3"):
+        phase = types.SimpleNamespace(run=run, name=stage)
+        assert asked(network(), "auto", phase) == chosen
+        measured(monkeypatch, 0.1, 0.2)
+    assert facts == {"jit-training-2": True}
+
+
+def test_more_epochs_are_trained_as_those_before(monkeypatch, tmp_path):
+    def train(more_epochs):
+        config = image_classifier.Config(epochs=1, run_dir=str(tmp_path), more_epochs=more_epochs)
+        kinds = Kinds()
+        with training.open_run("image_classifier", config) as run:
+            model = network()
+            training.fit_with_more(
+                model, *batches(), config=config, run=run, monitor="val_loss", callbacks=[kinds]
+            )
+            return kinds.seen, {k: v for k, v in run.facts().items() if k.startswith("jit")}
+
+    measured(monkeypatch, 100.0, 1.0)
+    assert train(0) == ({True}, {"jit": True})
+    measured(monkeypatch, 1.0, 100.0)
+    assert train(2) == ({True}, {"jit": True})
 
 
 def test_a_measurement_leaves_all_as_it_was(monkeypatch):
