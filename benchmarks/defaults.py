@@ -250,7 +250,7 @@ def table(title: str, search: Search) -> str:
             cells.append(f"{mean:+.2f}" + ("" if math.isnan(error) else f" ± {error:.2f}"))
             cells += [str(seeds), judged(gained)]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join((*lines, ""))
+    return "\n".join((*lines, *(["", search.why] if search.why else []), ""))
 
 
 if __name__ == "__main__":

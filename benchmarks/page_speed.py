@@ -131,9 +131,15 @@ def speed() -> Iterable[Sequence[str]]:
             f"{row['ratio']:.2f}",
             "`python benchmarks/batch_normalization.py`",
         )
+    for row in result("convolutions")["rows"]:
+        yield (
+            f"training step of `{row['network']}`, {row['policy']}: Keras' convolutions / ours",
+            f"{row['ratio']:.2f}",
+            "`python benchmarks/convolutions.py`",
+        )
     for row in result("backbones")["rows"]:
         yield (
-            f"{row['work']} of EfficientNet-Lite0: Keras' batch normalization / ours",
+            f"{row['work']} of EfficientNet-Lite0: Keras' layers / ours",
             f"{row['median_ratio']:.2f}",
             "`python benchmarks/backbones.py`",
         )

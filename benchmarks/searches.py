@@ -28,6 +28,7 @@ class Search:
         settled: what the recipe makes today of fields that are left to it, on these data.
         phase: whose figure it is, of a training in phases.
         figure: NAME:max or NAME:min; default: what a search for this recipe's settings goes by.
+        why: what the table does not show of why the defaults are what they are.
     """
 
     recipe: str
@@ -39,6 +40,7 @@ class Search:
     settled: Fields = dataclasses.field(default_factory=dict)
     phase: str = ""
     figure: str | None = None
+    why: str = ""
 
     @property
     def goal(self) -> tuple[str, str]:
@@ -238,6 +240,10 @@ SEARCHES: dict[str, Search] = {
             "batch 32": {"batch_size": 32},
             "batch 32, rate 0.002": {"batch_size": 32, "learning_rate": 0.002},
         },
+        why="The rate stays at 0.001, which all values of `--loss` have been tried with. For small "
+        "sets `--learning-rate 0.002` is worth a trial: on the digits, too, it ends at a test "
+        "Fréchet distance of 2.79 in place of 3.73; not where steps are many: after two epochs of "
+        "Fashion-MNIST, 3,374 steps, it is 2.95 in place of 2.82 (one seed each).",
     ),
     "char_rnn": Search(
         "char_rnn",
