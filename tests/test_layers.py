@@ -460,3 +460,110 @@ def test_depth_to_space_by_hand(tmp_path):
     assert model.output_shape == (None, None, 6, 1)
     model.save(tmp_path / "model.keras")
     assert keras.models.load_model(tmp_path / "model.keras").output_shape == model.output_shape
+
+
+def trained_step(layer, weights, x, order=1):
+    """Output and gradients of a loss of the layer's outputs, or of those gradients' sum."""
+    layer.set_weights(weights)
+    values = [weight.value for weight in layer.trainable_weights]
+    with tf.GradientTape(persistent=True) as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            y = layer(x, training=True)
+            loss = tf.reduce_sum(tf.cast(y, "float32") ** 3)
+        gradients = inner.gradient(loss, [x, *values])
+        if order == 2:
+            penalty = sum(tf.reduce_sum(tf.cast(g, "float32") ** 2) for g in gradients)
+    return y, outer.gradient(penalty, [x, *values]) if order == 2 else gradients
+
+
+def convolutions(name, *given, **settings):
+    """Keras' layer and ours with its weights, built for five channels."""
+    stock, ours = (kind(*given, **settings) for kind in (
+        getattr(keras.layers, name), getattr(layers, name)
+    ))  # fmt: skip
+    for layer in (stock, ours):
+        layer.build((None, 9, 8, CHANNELS))
+    return stock, ours, [
+        np.random.default_rng(3).normal(size=w.shape).astype("float32") for w in stock.weights
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "settings",
+    [{"use_bias": False}, {"activation": "tanh", "padding": "same"}, {"strides": 2}, {"groups": 5}],
+    ids=lambda settings: "-".join(map(str, settings)),
+)
+def test_kernels_of_one_pixel_do_as_keras_does(settings, policy, order):
+    stock, ours, weights = convolutions("Conv2D", 10, 1, dtype=policy, **settings)
+    assert ours.pointwise is not bool({"strides", "groups"} & settings.keys())
+    x = images(3, (9, 8), dtype="float32" if policy == "float32" else "bfloat16")
+    expected, found = (trained_step(layer, weights, x, order) for layer in (stock, ours))
+    assert_same(found, expected, "float32" if policy == "float32" else "bfloat16")
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("kernel", [(5, 5), (3, 7), (7, 4)])
+@pytest.mark.parametrize("strides", [1, 2, 3])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_wide_depthwise_kernels_do_as_keras_does(kernel, strides, padding, order):
+    """Also where "same" pads more on one side than on the other, in a picture of 9 x 8."""
+    settings = {"strides": strides, "padding": padding, "depth_multiplier": 2}
+    stock, ours, weights = convolutions("DepthwiseConv2D", kernel, activation="tanh", **settings)
+    assert ours.wide
+    x = images(3, (9, 8))
+    expected, found = (trained_step(layer, weights, x, order) for layer in (stock, ours))
+    assert_same(found, expected, "float32")
+
+
+def operations_of(layer, training, sides=(9, 8)):
+    """Types of the operations of its output and of its gradients."""
+
+    @tf.function
+    def step(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(layer(x, training=training) ** 2)
+        return tape.gradient(loss, [x, *(weight.value for weight in layer.trainable_weights)])
+
+    graph = step.get_concrete_function(tf.TensorSpec([None, *sides, CHANNELS])).graph
+    return [operation.type for operation in graph.get_operations()], graph
+
+
+def test_their_gradients_are_the_fast_ones_on_a_cpu_while_training(monkeypatch):
+    pointwise, wide = layers.Conv2D(4, 1), layers.DepthwiseConv2D(5, padding="same")
+
+    def found():
+        types, _ = operations_of(pointwise, True, (None, None))
+        _, graph = operations_of(wide, True)
+        [gradient] = (op for op in graph.get_operations() if op.type.endswith("BackpropFilter"))
+        return "Conv2DBackpropFilter" in types, gradient.get_attr("padding")
+
+    assert found() == (False, b"EXPLICIT")
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [kind])
+    assert found() == (True, b"SAME")
+
+
+def test_predictions_and_other_kernels_are_those_of_keras():
+    for layer in (layers.Conv2D(4, 1), layers.DepthwiseConv2D(5, padding="same")):
+        assert "IdentityN" not in operations_of(layer, False)[0]
+    assert "IdentityN" not in operations_of(layers.Conv2D(4, 3), True)[0]
+    assert "IdentityN" not in operations_of(layers.DepthwiseConv2D(3), True)[0]
+    # "Same" is not known as numbers for pictures of any size.
+    any_size = layers.DepthwiseConv2D(5, padding="same")
+    assert "IdentityN" not in operations_of(any_size, True, (None, None))[0]
+
+
+def test_a_frozen_convolution_passes_the_gradient_on():
+    layer = layers.Conv2D(4, 1)
+    layer.build((None, None, None, CHANNELS))
+    layer.trainable = False
+    x = images()
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = tf.reduce_sum(layer(x, training=True))
+    expected = np.asarray(layer.kernel).sum(-1).reshape(-1)
+    np.testing.assert_allclose(tape.gradient(loss, x)[0, 0, 0], expected, rtol=1e-5)

@@ -6,7 +6,7 @@ import re
 
 import keras
 
-from kapps.layers import BatchNormalization
+from kapps import layers
 from kapps.models.pretrained import backbone_weights
 from kapps.models.pretrained.backbone_table import (
     BACKBONES,
@@ -20,6 +20,10 @@ from kapps.models.pretrained.efficientnet import efficientnet_lite0_features
 # EfficientNets, too, and it cannot be told.
 _OWN_PREPROCESSING = ("ConvNeXt", "EfficientNetV2", "MobileNetV3")
 _PREPROCESSING_LAYERS = (keras.layers.Rescaling, keras.layers.Normalization)
+_FAST = {
+    getattr(keras.layers, kind.__name__): kind
+    for kind in (layers.BatchNormalization, layers.Conv2D, layers.DepthwiseConv2D)
+}
 
 
 def backbone(
@@ -43,7 +47,8 @@ def backbone(
             them for download. The weights of `efficientnet_lite0` come with kapps; Keras downloads
             the others', once.
         input_shape: height, width and 1 or 3 channels.
-        fused: with `kapps.layers.BatchNormalization` for Keras' own: same outputs, faster.
+        fused: with `BatchNormalization`, `Conv2D` and `DepthwiseConv2D` of `kapps.layers` for
+            Keras' own: same outputs, faster.
 
     Returns:
         A functional model: "image" `[batch, *input_shape]`, 0..255 -> `[batch, h, w, channels]`.
@@ -184,8 +189,8 @@ def _rebuilt(model, fused):
         kind = type(layer)
         if kind is keras.layers.Dropout:
             config["rate"] = 0.0  # stochastic depth, and that of the whole network's head
-        elif issubclass(kind, keras.layers.BatchNormalization):
-            kind = BatchNormalization if fused else keras.layers.BatchNormalization
+        elif stock := next((own for own in _FAST if issubclass(kind, own)), None):
+            kind = _FAST[stock] if fused else stock
         elif kind in _PREPROCESSING_LAYERS and layer.name != "preprocessing":
             return keras.layers.Identity(name=config["name"])
         return kind.from_config(config)

@@ -2,7 +2,7 @@
 
 import keras
 
-from kapps.layers import BatchNormalization
+from kapps.layers import BatchNormalization, Conv2D, DepthwiseConv2D
 
 # Kernel size, blocks, filters, expansion, strides: table 1 of arXiv:1905.11946. EfficientNet-Lite
 # leaves out squeeze-and-excitation and takes relu6 for swish, so that it quantizes well.
@@ -43,7 +43,7 @@ def efficientnet_lite0_features(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _conv(x, filters, kernel_size, strides, conv, bn, activation=None):
-    x = keras.layers.Conv2D(
+    x = Conv2D(
         filters,
         kernel_size,
         strides=strides,
@@ -74,7 +74,7 @@ def _block(x, filters, kernel_size, expansion, strides, name):
             f"{name}expand_bn",
             f"{name}expand_activation",
         )
-    x = keras.layers.DepthwiseConv2D(
+    x = DepthwiseConv2D(
         kernel_size,
         strides=strides,
         padding="same",
