@@ -2,14 +2,18 @@
 
 Keras imports scikit-learn with scipy.stats for its `wrappers`, and pyplot for its `visualization`:
 a third of the time that `import tensorflow` takes. `install`, before Keras is there, defers these
-parts of it; who uses one finds it as ever.
+parts of it; whoever uses one finds it as always.
 
 `importlib.util.LazyLoader` would not do: it executes the module when *any* attribute is asked for,
 and `inspect.getmodule` asks every module for its `__file__`.
+
+What is touched is imported again, into the module that is there: so threads wait for each other by
+Python's own locks, which tell when none of them would ever go on.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.abc
 import importlib.machinery
 import sys
@@ -24,7 +28,8 @@ NAMES = frozenset(
     for parent in ("keras", "keras.src", "keras._tf_keras.keras")
     for part in ("wrappers", "visualization")
 )
-_LOCK = threading.RLock()
+_TOUCHED: dict[str, types.ModuleType] = {}  # and not executed to the end
+_LOCK = threading.RLock()  # of the two tables, `_TOUCHED` and `sys.modules`; not while one imports
 
 
 def install() -> None:
@@ -41,21 +46,40 @@ class _Finder(importlib.abc.MetaPathFinder):
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
+            spec.loader = _Loader(spec.loader, _TOUCHED.get(name))
         return spec
 
 
 class _Loader(importlib.abc.Loader):
-    """Leaves the work to the loader of the module, for later."""
+    """Leaves the work to the loader of the module, for later.
 
-    def __init__(self, own: importlib.abc.Loader):
-        self.own = own
+    Attributes:
+        own: that loader.
+        touched: the module, if it is to be executed now.
+    """
+
+    def __init__(self, own: importlib.abc.Loader, touched: types.ModuleType | None):
+        self.own, self.touched = own, touched
+
+    def __getattr__(self, name: str) -> Any:
+        """What only some loaders have: data, source, resources."""
+        if name == "own":  # a copy that is being made has none yet
+            raise AttributeError(name)
+        return getattr(self.own, name)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
-        return self.own.create_module(spec)
+        return self.touched or self.own.create_module(spec)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        module.__class__ = _Deferred
+        if self.touched is None:
+            module.__class__ = _Deferred
+            return
+        if module.__spec__ is not None:
+            module.__spec__.loader = self.own
+        module.__loader__ = self.own
+        self.own.exec_module(module)
+        module.__class__ = types.ModuleType
+        _TOUCHED.pop(module.__name__)
 
 
 class _Deferred(types.ModuleType):
@@ -63,25 +87,26 @@ class _Deferred(types.ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("__") or name == "__all__":
-            _execute(self)
+            executed = _executed(self)
+            if executed is not self:
+                return getattr(executed, name)
         return types.ModuleType.__getattribute__(self, name)  # raises what an ordinary one does
 
     def __dir__(self) -> list[str]:
-        _execute(self)
-        return sorted(vars(self))
+        return sorted(vars(_executed(self)))
 
 
-def _execute(module: types.ModuleType) -> None:
-    """Once; another thread waits for its end, and the module itself may ask for its own names."""
+def _executed(module: types.ModuleType) -> types.ModuleType:
+    """The module, or what has taken its place in `sys.modules`.
+
+    It is executed once; other threads wait for its end, and it may ask for its own names. If it
+    fails, the next one that asks tries again, and meets the same error.
+    """
+    name = module.__name__
     with _LOCK:
-        spec = module.__spec__
-        if spec is None or not isinstance(spec.loader, _Loader):
-            return
-        deferred, own = spec.loader, spec.loader.own
-        spec.loader = module.__loader__ = own
-        try:
-            own.exec_module(module)
-        except BaseException:
-            spec.loader = deferred  # the next one that asks meets the same error
-            raise
-        module.__class__ = types.ModuleType
+        # In this order: the loader is another one before the name leaves the table.
+        waits = name not in _TOUCHED and isinstance(module.__loader__, _Loader)
+        if waits and sys.modules.get(name, module) is module:
+            _TOUCHED[name] = module
+            sys.modules.pop(name, None)
+    return importlib.import_module(name)

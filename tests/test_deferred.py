@@ -1,7 +1,10 @@
 """What Keras rarely needs is imported when it is touched, and is then what it always was."""
 
+import copy
 import importlib.util
 import json
+import pickle
+import pkgutil
 import subprocess
 import sys
 import textwrap
@@ -17,7 +20,10 @@ HEAVY = ("sklearn", "scipy.stats", "matplotlib.pyplot")
 
 def python(program):
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -99,6 +105,8 @@ def test_what_fails_fails_again_and_may_succeed_later(written, monkeypatch):
     for _ in range(2):
         with pytest.raises(ModuleNotFoundError, match="kapps_that_is_not_there"):
             module.value  # noqa: B018
+        with pytest.raises(ModuleNotFoundError, match="kapps_that_is_not_there"):
+            import kapps_late_4  # noqa: F401
     monkeypatch.setitem(sys.modules, "kapps_that_is_not_there", types.ModuleType("there"))
     assert module.value == 1
 
@@ -122,3 +130,87 @@ def test_a_module_may_import_itself_and_threads_wait_for_its_end(written):
     for thread in threads:
         thread.join()
     assert found == [2] * 4
+
+
+def test_threads_that_wait_for_each_other_go_on_as_with_pythons_own_imports(tmp_path):
+    """One executes what is deferred, which imports what another one imports, which touches that."""
+    files = {
+        "meeting": "import threading, late\nbegun, other = threading.Event(), threading.Event()\n",
+        "late": """
+            import meeting
+            meeting.begun.set()
+            meeting.other.wait(5)
+            import other
+            value = 1
+            """,
+        "other": """
+            import meeting
+            meeting.other.set()
+            meeting.begun.wait(5)
+            found = getattr(meeting.late, "value", "not yet")
+            """,
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
+    found = python(f"""
+        import importlib, json, os, sys, threading
+        sys.path.insert(0, {str(tmp_path)!r})
+        from kapps import deferred
+        deferred.NAMES = {{"late"}}
+        deferred.install()
+        import late, meeting
+        threads = [
+            threading.Thread(target=lambda: late.value, daemon=True),
+            threading.Thread(target=lambda: importlib.import_module("other"), daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        wait = [thread.is_alive() for thread in threads]
+        print(json.dumps([wait, vars(late).get("value")]), flush=True)
+        os._exit(0)  # whoever waits
+    """)
+    assert found == [[False, False], 1]
+
+
+def test_who_touches_it_while_it_is_about_to_be_executed_waits(written, monkeypatch):
+    module = written("kapps_late_9", "import time\ntime.sleep(0.1)\nvalue = [object()]\n")
+    begin, found = deferred._Loader.exec_module, []
+    threads = [threading.Thread(target=lambda: found.append(module.value)) for _ in range(2)]
+
+    def exec_module(self, module):
+        threads[1].start()
+        threads[1].join(0.2)
+        begin(self, module)
+
+    monkeypatch.setattr(deferred._Loader, "exec_module", exec_module)
+    threads[0].start()
+    for thread in threads:
+        thread.join()
+    assert found == [module.value] * 2
+    assert sys.modules["kapps_late_9"] is module and not deferred._TOUCHED
+
+
+def test_the_loader_has_what_the_modules_own_one_has(written):
+    module = written("kapps_late_6", "raise ImportError\n")
+    assert pkgutil.get_data("kapps_late_6", "kapps_late_6.py") == b"raise ImportError\n"
+    loader = module.__spec__.loader
+    assert loader.get_source("kapps_late_6") == "raise ImportError\n"
+    for again in (copy.copy(loader), copy.deepcopy(loader), pickle.loads(pickle.dumps(loader))):
+        assert type(again) is type(loader) and again.path == module.__file__
+    with pytest.raises(AttributeError, match="what_no_loader_has"):
+        loader.what_no_loader_has  # noqa: B018
+
+
+def test_what_has_left_sys_modules_or_made_room_for_another(written, monkeypatch):
+    module = written("kapps_late_7", "value = 7\n")
+    monkeypatch.delitem(sys.modules, "kapps_late_7")
+    assert module.value == 7
+    module = written("kapps_late_8", "value = 8\n")
+    other = types.ModuleType("kapps_late_8")
+    other.value = 9
+    monkeypatch.setitem(sys.modules, "kapps_late_8", other)
+    assert module.value == 9 and "value" in dir(module)
+    with pytest.raises(AttributeError, match="kapps_late_8.*absent"):
+        module.absent  # noqa: B018
