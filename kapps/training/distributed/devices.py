@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import re
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 JOIN_SECONDS = float(os.environ.get("KAPPS_JOIN_SECONDS", "600"))  # a cluster may start slowly
+# The strategy of several machines, by what it was asked for: a second one would number its messages
+# from the beginning, and mix them up.
+_ONLY: dict[tuple, Any] = {}
 DEVICES = re.compile(r"(auto|cpu|gpu)|(cpu|gpu):([1-9][0-9]*)")
 
 
@@ -104,8 +106,8 @@ def strategy(devices: str = "auto") -> Any:
         nothing on a single device.
 
     Raises:
-        UserError: more devices than there are, logical devices asked for too late, or workers
-            that do not answer.
+        UserError: more devices than there are, logical devices asked for too late, workers that
+            do not answer, or on several machines other devices than before.
     """
     check_devices(devices)
     import tensorflow as tf  # only now: `check_devices` has to be quick
@@ -209,15 +211,22 @@ def _cpus(count: int) -> Any:
     return tf.distribute.MirroredStrategy([f"cpu:{i}" for i in range(count)])
 
 
-@functools.cache  # a second one would number its messages from the beginning, and mix them up
 def _several_machines(workers: Cluster, gpus: tuple) -> Any:
     import tensorflow as tf
 
+    if (workers, gpus) in _ONLY:
+        return _ONLY[workers, gpus]
+    for before, had in _ONLY:
+        raise UserError(
+            f"this process is worker {before.index} of {len(before.addresses)} and trains on "
+            f"{_told(had)}: worker {workers.index} of {len(workers.addresses)}, on {_told(gpus)}, "
+            "has to be another process"
+        )
     with contextlib.suppress(RuntimeError):
         tf.config.set_visible_devices(list(gpus), "GPU")
     _wait_for_chief(workers)
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return _ONLY.setdefault((workers, gpus), tf.distribute.MultiWorkerMirroredStrategy())
     except RuntimeError:
         raise UserError(
             "TF_CONFIG: TensorFlow has made its devices already, so it cannot reach other workers "
@@ -225,6 +234,10 @@ def _several_machines(workers: Cluster, gpus: tuple) -> Any:
         ) from None
     except tf.errors.OpError as error:
         raise UserError(f"worker {workers.index}: {error.message.splitlines()[0]}") from None
+
+
+def _told(gpus: tuple) -> str:
+    return ", ".join(gpu.name.removeprefix("/physical_device:") for gpu in gpus) or "its CPU"
 
 
 def _wait_for_chief(workers: Cluster) -> None:

@@ -139,6 +139,46 @@ def test_the_rate_may_grow_with_the_devices(rule, rate):
         training.scaled_learning_rate(0.1, "square", Four())
 
 
+def test_on_several_machines_a_process_has_one_strategy_and_keeps_its_devices(monkeypatch):
+    import tensorflow as tf
+
+    gpus = [tf.config.PhysicalDevice(f"/physical_device:GPU:{i}", "GPU") for i in range(2)]
+    seen = []
+    monkeypatch.setattr(devices, "_ONLY", {})
+    monkeypatch.setattr(devices, "_wait_for_chief", lambda workers: None)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda found, kind: seen.append(found))
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", object)
+    monkeypatch.setenv("TF_CONFIG", config(index=1))
+    first = training.strategy("gpu:1")
+    assert training.strategy("gpu:1") is first and seen == [gpus[:1]]
+    for asked, words in (("cpu", "its CPU"), ("auto", "GPU:0, GPU:1")):
+        with pytest.raises(UserError, match=f"trains on GPU:0: worker 1 of 3, on {words}, has to"):
+            training.strategy(asked)
+    monkeypatch.setenv("TF_CONFIG", config(index=2))
+    with pytest.raises(UserError, match="is worker 1 of 3 .*: worker 2 of 3, on GPU:0, has to be"):
+        training.strategy("gpu:1")
+    assert seen == [gpus[:1]] and len(devices._ONLY) == 1
+
+
+def test_a_strategy_that_could_not_be_made_is_not_kept(monkeypatch):
+    import tensorflow as tf
+
+    def too_late():
+        raise RuntimeError
+
+    monkeypatch.setattr(devices, "_ONLY", {})
+    monkeypatch.setattr(devices, "_wait_for_chief", lambda workers: None)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda found, kind: None)
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", too_late)
+    monkeypatch.setenv("TF_CONFIG", config())
+    with pytest.raises(UserError, match="made its devices already"):
+        training.strategy("cpu")
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", object)
+    assert training.strategy("auto") is training.strategy("cpu")
+
+
 def test_the_directory_of_another_worker_is_inside_the_chiefs(monkeypatch, tmp_path):
     made = training.CommonFlags(run_dir=str(tmp_path / "run"))
     again = dataclasses.replace(made, overwrite=True)
