@@ -32,8 +32,9 @@ def read_digits(image_size=None, channels=None) -> Source:
 def _digits() -> tuple[np.ndarray, np.ndarray]:
     """Levels [n, 64], labels [n]: from scikit-learn's file, as its import takes a second."""
     place = importlib.util.find_spec("sklearn")
-    file = pathlib.Path((place and place.origin) or "").parent / "datasets/data/digits.csv.gz"
-    if not file.exists():  # it may move; the function stays
+    origin = place and place.origin
+    file = pathlib.Path(origin).parent / "datasets/data/digits.csv.gz" if origin else None
+    if file is None or not file.exists():  # it may move; the function stays
         from sklearn.datasets import load_digits
 
         return load_digits(return_X_y=True)

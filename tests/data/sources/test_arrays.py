@@ -46,12 +46,18 @@ def test_digits():
     assert {0, 16, 128, 255} <= levels and len(levels) == 17
 
 
+@pytest.mark.parametrize("found", ["moved", "without a file", "not found"])
 def test_digits_are_the_same_by_scikit_learns_function_where_its_file_has_moved(
-    monkeypatch, tmp_path
+    monkeypatch, tmp_path, found
 ):
     by_file = data.load("digits")
-    elsewhere = types.SimpleNamespace(origin=str(tmp_path / "sklearn" / "__init__.py"))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: elsewhere)
+    origin = str(tmp_path / "sklearn" / "__init__.py") if found == "moved" else None
+    spec = None if found == "not found" else types.SimpleNamespace(origin=origin)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    # A file of that name in the working directory is another one.
+    (tmp_path / "datasets/data").mkdir(parents=True)
+    (tmp_path / "datasets/data/digits.csv.gz").write_text("not digits")
+    monkeypatch.chdir(tmp_path)
     by_function = data.load("digits")
     assert by_function.fingerprint == by_file.fingerprint
     for split in by_file.splits:
