@@ -138,7 +138,7 @@ def _panel(axes: Axes, history, epochs: np.ndarray, title: str, names: Sequence[
     title, labels = shorten(title, 40), [text.get_text() for text in legend.get_texts()]
     # Beside the legend if there is room, else above it.
     beside = 1.5 * len(title) + sum(5 + len(label) for label in labels) < WIDTH
-    pad = 6 if beside and len(labels) <= 2 else 5 + 10 * math.ceil(len(labels) / 2)
+    pad = 6 if beside and len(labels) <= 2 else 3 + 12 * math.ceil(len(labels) / 2)
     axes.set_title(title, pad=pad, loc="left", fontsize=9.5, fontweight="bold", parse_math=False)
 
 
