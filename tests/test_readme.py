@@ -69,5 +69,11 @@ def test_figures_of_fashion_mnist_are_those_of_the_results():
         assert shown in {f"{scale * figure:.{digits}f}" for figure in figures for scale in (1, 100)}
 
 
+def test_the_gan_is_compared_with_one_that_was_trained_as_many_epochs():
+    found = re.search(r"gan .*--epochs 2` .*DCGAN: ([0-9.]+)\), after two epochs each", README)
+    path = ROOT / "benchmarks/results/gan_dcgan_seed0.json"
+    assert found and found[1] == f"{json.loads(path.read_text())['epochs'][1]['test_frechet']:.2f}"
+
+
 def test_links_and_pictures_are_there():
     assert not pages.broken_links(ROOT / "README.md")
