@@ -32,7 +32,8 @@ class Config(training.OptimizationFlags, training.ImageFlags, training.CommonFla
     batch_size: training.PositiveInt = 32
     """examples per step, over all devices"""
     learning_rate: training.Positive | None = None
-    """highest rate of the autoencoder; default: 0.01 for adamw, else the optimizer's usual one"""
+    """peak learning rate of the autoencoder; default: 0.01 for adamw, else the optimizer's usual
+    one"""
     codes: Annotated[int, training.Range(2, math.inf, "2 or more")] = 64
     """vectors in the codebook"""
     code_dim: training.PositiveInt = 16
@@ -57,7 +58,7 @@ class Config(training.OptimizationFlags, training.ImageFlags, training.CommonFla
     prior_epochs: training.PositiveInt = 20
     """passes over the codes; there are few of them, and they are soon memorized"""
     prior_learning_rate: training.Positive | None = None
-    """highest rate of the prior; default: the optimizer's usual one"""
+    """peak learning rate of the prior; default: the optimizer's usual one"""
     weight_decay: training.NonNegative = 0.0
     """decoupled weight decay, multiplied by the learning rate"""
     tstr: bool = True
