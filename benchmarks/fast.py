@@ -61,6 +61,15 @@ BESIDE_ADAMW: dict[str, tuple[str, ...]] = {
         f"AdamW, {rate}": ("--optimizer", "adamw", "--learning-rate", f"{rate}")
         for rate in (0.0015, 0.003, 0.006, 0.012, 0.024)
     },
+    # With a first layer that whitens every patch, not every other one.
+    "Muon, all patches, 0.016": (*PARTS["whitening of all patches"], "--learning-rate", "0.016"),
+    **{
+        f"AdamW, all patches, {rate}": (
+            *PARTS["whitening of all patches"],
+            *("--optimizer", "adamw", "--learning-rate", f"{rate}"),
+        )
+        for rate in (0.006, 0.012, 0.024)
+    },
 }
 # Of `clock`: what was to be reached when, and flags beside those of the preset.
 GOALS = {
