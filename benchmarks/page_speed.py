@@ -131,11 +131,11 @@ def speed() -> Iterable[Sequence[str]]:
             f"{row['ratio']:.2f}",
             "`python benchmarks/batch_normalization.py`",
         )
-    for row in result("convolutions")["rows"]:
+    for row in result("depthwise")["rows"]:
         yield (
-            f"training step of `{row['network']}`, {row['policy']}: Keras' convolutions / ours",
+            f"training step of `{row['network']}`: Keras' `DepthwiseConv2D` / ours",
             f"{row['ratio']:.2f}",
-            "`python benchmarks/convolutions.py`",
+            "`python benchmarks/depthwise.py`",
         )
     for row in result("backbones")["rows"]:
         yield (

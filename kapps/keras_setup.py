@@ -26,7 +26,6 @@ PACKAGE = "kapps"
 CLASSES = {
     "kapps.layers": (
         "BatchNormalization",
-        "Conv2D",
         "DepthToSpace",
         "DepthwiseConv2D",
         "SpectralNormalization",

@@ -163,37 +163,11 @@ def _normalized_by_all(inputs, gamma, beta, mean, variance, count, epsilon):
 
 
 @keras.saving.register_keras_serializable("kapps")
-class Conv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D`, whose kernels of one pixel find their gradients as matrix products.
-
-    With a kernel of 1 x 1 pixels that moves by one, a convolution is a product of the pixels
-    `[n, in]` and the kernel `[in, out]`, and so are its gradients. On a CPU TensorFlow's products
-    are faster than its gradients of such convolutions (`benchmarks/convolutions.py`). All else is
-    as in Keras' layer: other kernels, other devices, predictions.
-    """
-
-    @property
-    def pointwise(self) -> bool:
-        """Whether this is such a kernel."""
-        return (
-            self.kernel_size == self.strides == (1, 1)
-            and self.groups == 1
-            and self.data_format == "channels_last"
-        )
-
-    def call(self, inputs, training=None):
-        """As Keras' layer."""
-        if not (training and self.pointwise and _on_cpu()):
-            return super().call(inputs)
-        return _ended(self, _pointwise(inputs, tf.convert_to_tensor(self.kernel)))
-
-
-@keras.saving.register_keras_serializable("kapps")
 class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     """`keras.layers.DepthwiseConv2D` that finds the gradient of wide kernels quickly on a CPU.
 
     For kernels wider than three pixels oneDNN's gradient takes two to six times as long per pixel
-    of the kernel as for others, and longer than TensorFlow's own (`benchmarks/convolutions.py`).
+    of the kernel as for others, and longer than TensorFlow's own (`benchmarks/depthwise.py`).
     TensorFlow takes its own where the padding is given as numbers. All else is as in Keras' layer:
     narrower kernels, 16 bits, other devices, predictions.
     """
@@ -212,36 +186,14 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     def call(self, inputs, training=None):
         """As Keras' layer."""
         known = None not in inputs.shape[1:]
-        if not (training and self.wide and known and _on_cpu()):
+        on_cpu = not tf.config.get_visible_devices("GPU")
+        if not (training and self.wide and known and on_cpu):
             return super().call(inputs)
         kernel = tf.convert_to_tensor(self.kernel)
-        return _ended(self, _depthwise(inputs, kernel, self.strides[0], self.padding.upper()))
-
-
-def _on_cpu() -> bool:
-    return not tf.config.get_visible_devices("GPU")
-
-
-def _ended(layer, outputs):
-    """With the layer's bias and activation."""
-    if layer.use_bias:
-        outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(layer.bias))
-    return outputs if layer.activation is None else layer.activation(outputs)
-
-
-@tf.custom_gradient
-def _pointwise(inputs, kernel):
-    """Images [batch, h, w, in], kernel [1, 1, in, out] -> [batch, h, w, out]."""
-    channels, filters = kernel.shape[2:]
-
-    def gradient(of_outputs):
-        of_rows = tf.reshape(of_outputs, [-1, filters])
-        matrix = tf.reshape(kernel, [channels, filters])
-        of_inputs = tf.matmul(of_rows, matrix, transpose_b=True)
-        of_kernel = tf.matmul(tf.reshape(inputs, [-1, channels]), of_rows, transpose_a=True)
-        return tf.reshape(of_inputs, tf.shape(inputs)), tf.reshape(of_kernel, kernel.shape)
-
-    return tf.nn.conv2d(inputs, kernel, 1, "VALID"), gradient
+        outputs = _depthwise(inputs, kernel, self.strides[0], self.padding.upper())
+        if self.use_bias:
+            outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
+        return outputs if self.activation is None else self.activation(outputs)
 
 
 def _depthwise(inputs, kernel, stride, padding):

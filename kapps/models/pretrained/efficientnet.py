@@ -2,7 +2,7 @@
 
 import keras
 
-from kapps.layers import BatchNormalization, Conv2D, DepthwiseConv2D
+from kapps.layers import BatchNormalization, DepthwiseConv2D
 
 # Kernel size, blocks, filters, expansion, strides: table 1 of arXiv:1905.11946. EfficientNet-Lite
 # leaves out squeeze-and-excitation and takes relu6 for swish, so that it quantizes well.
@@ -43,7 +43,7 @@ def efficientnet_lite0_features(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def _conv(x, filters, kernel_size, strides, conv, bn, activation=None):
-    x = Conv2D(
+    x = keras.layers.Conv2D(
         filters,
         kernel_size,
         strides=strides,
