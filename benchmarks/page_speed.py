@@ -29,10 +29,11 @@ and `--bfloat16`).
   in place of 39.1 in bfloat16, and 53.0 in place of 49.5 in float32.
 * resnet8_wide, 1.04 times as fast as PyTorch's best (aimed at: 1.1): four fifths are convolutions,
   by the library that PyTorch calls, too. What surrounds them can bring no more than a few percent.
-* EfficientNet-Lite0, fine-tuned 1.47 times as fast as stock Keras (aimed at: 1.7): more than two
-  thirds are convolutions, which both share, more than a third of that those of single channels, for
-  which oneDNN has no fast gradient; the fused batch normalization that makes the difference is a
-  sixth.
+* EfficientNet-Lite0, fine-tuned 1.66 times as fast as stock Keras (aimed at: 1.7): more than two
+  thirds are convolutions, more than a third of that those of single channels. Of these, kernels of
+  5 x 5 have a quick gradient in kapps alone (`kapps.layers.DepthwiseConv2D`: 1.09 of the 1.66); the
+  fused batch normalization, which makes most of the difference, is a sixth. Products of matrices
+  for the gradients of 1 x 1 kernels were tried: no gain on two cores.
 """
 SPEED_WORDS = """Each ratio was measured within one run, in turns. On processors with AVX2 alone
 TensorFlow leaves oneDNN's kernels off, and so does kapps: training takes less time with
