@@ -55,16 +55,16 @@ def with_keras_layer(model: keras.Model) -> keras.Model:
     return keras.models.clone_model(model, clone_function=clone)
 
 
-def step_seconds(model: keras.Model) -> float:
-    """Mean of a few training steps, after one that is not counted."""
+def step_seconds(model: keras.Model, batch: int = BATCH, steps: int = STEPS) -> float:
+    """Mean of a few training steps on images, after one that is not counted."""
     random = np.random.default_rng(0)
-    x = random.integers(0, 256, (BATCH, 28, 28, 1)).astype("float32")
-    y = np.eye(10, dtype="float32")[random.integers(0, 10, BATCH)]
+    x = random.integers(0, 256, (batch, *model.input_shape[1:])).astype("float32")
+    y = np.eye(10, dtype="float32")[random.integers(0, 10, batch)]
     model.train_on_batch(x, y)
     begin = time.perf_counter()
-    for _ in range(STEPS):
+    for _ in range(steps):
         model.train_on_batch(x, y)
-    return (time.perf_counter() - begin) / STEPS
+    return (time.perf_counter() - begin) / steps
 
 
 if __name__ == "__main__":

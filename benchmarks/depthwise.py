@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import pathlib
 import statistics
-import time
+import sys
 
 import keras
-import numpy as np
 
-from kapps import files, layers, losses, models, training
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from benchmarks.batch_normalization import compiled, step_seconds  # noqa: E402
+from kapps import files, layers, models, training  # noqa: E402
 
 TURNS, STEPS = 15, 2
 BATCH, SIDE = 16, 160
@@ -31,19 +33,13 @@ def main() -> None:
         seconds = {which: [] for which in both}
         for _ in range(TURNS):
             for which, model in both.items():
-                seconds[which].append(step_seconds(model))
+                seconds[which].append(step_seconds(model, BATCH, STEPS))
         pairs = zip(seconds["stock"], seconds["ours"], strict=True)
         row = {"network": name, "batch": BATCH, "seconds": seconds}
         row["ratio"] = statistics.median(stock / mine for stock, mine in pairs)
         result["rows"].append(row)
         print(f"{name}: Keras' layer / ours {row['ratio']:.2f}", flush=True)
     files.write_json(pathlib.Path(__file__).parent / "results" / "depthwise.json", result)
-
-
-def compiled(model: keras.Model) -> keras.Model:
-    """The model, ready for a step."""
-    model.compile("adam", losses.softmax_cross_entropy, jit_compile=False)
-    return model
 
 
 def with_keras_layer(model: keras.Model) -> keras.Model:
@@ -55,18 +51,6 @@ def with_keras_layer(model: keras.Model) -> keras.Model:
         return kind.from_config(layer.get_config())
 
     return keras.models.clone_model(model, clone_function=clone)
-
-
-def step_seconds(model: keras.Model) -> float:
-    """Mean of a few training steps, after one that is not counted."""
-    random = np.random.default_rng(0)
-    x = random.integers(0, 256, (BATCH, SIDE, SIDE, 3)).astype("float32")
-    y = np.eye(10, dtype="float32")[random.integers(0, 10, BATCH)]
-    model.train_on_batch(x, y)
-    begin = time.perf_counter()
-    for _ in range(STEPS):
-        model.train_on_batch(x, y)
-    return (time.perf_counter() - begin) / STEPS
 
 
 if __name__ == "__main__":
