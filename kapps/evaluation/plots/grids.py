@@ -30,7 +30,8 @@ def image_grid(
     count, (height, width) = len(images), images.shape[1:3]
     if count == 0:
         return _nothing_to_show()
-    columns = min(count, columns or (4 if captions is not None else 8))
+    # Of a grid that chooses for itself, one picture takes half the width and not all of it.
+    columns = min(count, columns) if columns else min(max(count, 2), 8 if captions is None else 4)
     rows = -(-count // columns)
     lines = max((str(text).count("\n") + 1 for text in captions), default=0) if captions else 0
     # A cell is one picture wide; text has a size in inches, so its height depends on the columns.

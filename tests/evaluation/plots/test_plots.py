@@ -232,3 +232,10 @@ def test_saving_is_whole_or_nothing(tmp_path):
     with pytest.raises(RuntimeError):
         plots.save_png(Broken(), path)
     assert path.read_bytes() == before and len(list(path.parent.iterdir())) == 1
+
+
+def test_one_picture_takes_half_the_width():
+    """As the only mistake of a good network; columns that were asked for are kept."""
+    one = np.zeros((1, 8, 8), "float32")
+    chosen, whole = (plots.image_grid(one, ["2"], columns=each) for each in (None, 1))
+    assert chosen.get_figheight() < 0.6 * whole.get_figheight()
