@@ -126,8 +126,9 @@ def main() -> None:
         with machine.Others() as others:
             runs = [run(seed, flags) for seed in range(first, given.seeds)]
         row: dict[str, Any] = {"name": name, "flags": " ".join(flags), "seeds": given.seeds}
-        row["others"] = max(others.part, there["others"] if there else 0.0)
-        for figure in runs[0]:
+        load = there["others"] if there else 0.0  # None: it is not known of those before
+        row["others"] = load if load is None else max(others.part, load)
+        for figure in (name for name in runs[0] if there is None or name in there):
             values = [run[figure] for run in runs]
             known = (there[figure], there[f"{figure}_spread"], first) if there else None
             row[figure], row[f"{figure}_spread"] = pooled(values, known)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import keras
 
 from kapps.errors import UserError
-from kapps.layers import BatchNormalization
+from kapps.layers import BatchNormalization, Conv2D
 
 # Keras' 0.99 averages over the last hundred steps or so. In a training of a few epochs the weights
 # of a hundred steps ago are another network's; 0.9 (ten steps) follows, as PyTorch's default does.
@@ -54,7 +54,7 @@ def conv_bn(
         if strides > 1 and kernel_size > 1:
             x = keras.layers.ZeroPadding2D(kernel_size // 2, name=_join(name, "padding"))(x)
             padding = "valid"
-    x = keras.layers.Conv2D(
+    x = Conv2D(
         filters,
         kernel_size,
         strides=strides,

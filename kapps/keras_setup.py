@@ -24,13 +24,11 @@ PACKAGE = "kapps"
 
 # Module: the classes that it registers with Keras under `PACKAGE`.
 CLASSES = {
-    "kapps.layers": (
-        "BatchNormalization",
-        "DepthToSpace",
-        "DepthwiseConv2D",
-        "SpectralNormalization",
-        "Whitening",
-    ),
+    "kapps.layers.batch_normalization": ("BatchNormalization",),
+    "kapps.layers.convolutions": ("Conv2D", "DepthwiseConv2D"),
+    "kapps.layers.depth_to_space": ("DepthToSpace",),
+    "kapps.layers.spectral_normalization": ("SpectralNormalization",),
+    "kapps.layers.whitening": ("Whitening",),
     "kapps.models.classic.delta_rule": ("DeltaRule",),
     "kapps.models.classic.perceptron": ("Perceptron",),
     "kapps.models.generative.autoencoders.autoencoder": ("Autoencoder",),

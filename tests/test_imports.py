@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # From the ground up. A module imports from its own floor or from floors below.
 FLOORS = (
-    {"deferred", "errors", "files", "invocation", "replicas"},
+    {"deferred", "errors", "files", "invocation", "processor", "replicas"},
     {"keras_setup"},
     {"layers", "losses"},
     {"blocks"},

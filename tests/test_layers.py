@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kapps import layers
+from kapps import layers, processor
 from kapps.errors import UserError
 
 CHANNELS = 5
@@ -254,7 +254,7 @@ def test_rebuilding_a_nested_model_keeps_its_predictions():
 ON_TWO_REPLICAS = """
 import json, sys
 import keras, numpy as np, tensorflow as tf
-from kapps import layers
+from kapps import layers, processor
 from kapps.errors import UserError
 
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -504,7 +504,7 @@ def test_wide_depthwise_kernels_do_as_keras_does(kernel, strides, padding, order
     assert_same(found, expected, "float32")
 
 
-def operations_of(layer, training, sides=(9, 8)):
+def operations_of(layer, training, sides=(9, 8), channels=CHANNELS):
     """Types of the operations of its output and of its gradients."""
 
     @tf.function
@@ -514,7 +514,7 @@ def operations_of(layer, training, sides=(9, 8)):
             loss = tf.reduce_sum(layer(x, training=training) ** 2)
         return tape.gradient(loss, [x, *(weight.value for weight in layer.trainable_weights)])
 
-    graph = step.get_concrete_function(tf.TensorSpec([None, *sides, CHANNELS])).graph
+    graph = step.get_concrete_function(tf.TensorSpec([None, *sides, channels])).graph
     return [operation.type for operation in graph.get_operations()], graph
 
 
@@ -551,3 +551,105 @@ def test_frozen_it_passes_the_gradient_on():
         loss = tf.reduce_sum(layer(x, training=True))
     corner = np.asarray(layer.kernel)[0, 0, :, 0]  # what alone reads the first pixel
     np.testing.assert_allclose(tape.gradient(loss, x)[0, 0, 0], corner, rtol=1e-5)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("kernel", [(3, 3), (2, 4), (1, 5), (7, 7)])
+@pytest.mark.parametrize("strides", [1, 2, 3])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_small_maps_do_as_keras_does(monkeypatch, kernel, strides, padding, order):
+    """In float32, where rounding hides nothing; "valid" also leaves rows and columns unread."""
+    monkeypatch.setattr(layers.Conv2D, "_pays", lambda self, inputs: True)
+    settings = {"strides": strides, "padding": padding, "activation": "tanh"}
+    stock, ours, weights = convolutions("Conv2D", 3, kernel, **settings)
+    x = images(3, (9, 8))
+    expected, found = (trained_step(layer, weights, x, order) for layer in (stock, ours))
+    assert_same(found, expected, "float32")
+
+
+@pytest.fixture
+def sixteen_bits(monkeypatch):
+    """A processor with bfloat16 instructions, whichever this one is."""
+    monkeypatch.setattr(processor, "instructions", lambda: frozenset({"avx512_bf16"}))
+
+
+def many_channels(sides=(7, 7), filters=64, channels=64, training=True, **settings):
+    """Types of the operations of a convolution and its gradients, in bfloat16 if not told."""
+    settings = {"kernel_size": 3, "padding": "same", "dtype": "mixed_bfloat16", **settings}
+    layer = layers.Conv2D(filters, **settings)
+    layer.build((None, *sides, channels))
+    return operations_of(layer, training, sides, channels)[0]
+
+
+def test_bfloat16_in_small_maps_takes_the_quick_gradient(sixteen_bits):
+    for settings in (
+        {},
+        {"sides": (14, 13), "strides": 2},
+        {"sides": (9, 9), "padding": "valid"},
+        {"kernel_size": (1, 3)},
+    ):
+        assert not [each for each in many_channels(**settings) if "BackpropFilter" in each]
+    stock, ours = keras.layers.Conv2D, layers.Conv2D
+    x = images(3, (7, 6), 64)
+    settings = {"strides": 2, "padding": "same", "dtype": "mixed_bfloat16"}
+    weights = [
+        np.random.default_rng(3).normal(size=shape) / 24 for shape in ((3, 3, 64, 64), (64,))
+    ]
+    expected, found = (
+        trained_step(kind(64, 3, **settings), weights, x) for kind in (built(stock), built(ours))
+    )
+    assert_same(found, expected, "bfloat16")
+    _, (_, of_kernel, _) = trained_step(built(ours)(64, 3, **settings), weights, x[:0])
+    np.testing.assert_array_equal(of_kernel, np.zeros((3, 3, 64, 64)))  # a replica may have none
+
+
+def built(kind):
+    """What makes a layer of that kind with weights, for 64 channels."""
+
+    def made(*given, **settings):
+        layer = kind(*given, **settings)
+        layer.build((None, None, None, 64))
+        return layer
+
+    return made
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"training": False},
+        {"dtype": "float32"},
+        {"dtype": "mixed_float16"},
+        {"sides": (8, 7)},
+        {"sides": (None, None)},
+        {"filters": 63},
+        {"channels": 63},
+        {"kernel_size": 1},
+        {"strides": (1, 2)},
+        {"dilation_rate": 2},
+        {"groups": 2, "filters": 128, "channels": 128},
+    ],
+    ids=str,
+)
+def test_where_it_does_not_pay_it_is_the_gradient_of_keras(sixteen_bits, settings):
+    assert "IdentityN" not in many_channels(**settings)
+
+
+def test_of_other_processors_and_devices_it_is_that_of_keras(monkeypatch):
+    for has in ({"avx512f"}, {"avx512_bf16", "amx_bf16"}):
+        monkeypatch.setattr(processor, "instructions", lambda has=has: frozenset(has))
+        assert "IdentityN" not in many_channels()
+    monkeypatch.setattr(processor, "instructions", lambda: frozenset({"avx512_bf16"}))
+    assert "IdentityN" in many_channels()
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [kind])
+    assert "IdentityN" not in many_channels()
+
+
+def test_networks_are_built_of_it():
+    """Those whose small maps have many channels, and the pretrained ones."""
+    from kapps import models
+
+    backbone = models.backbone("resnet50", weights="none", input_shape=(32, 32, 3))
+    for model in (models.classifier("resnet8_wide", (28, 28, 1), 3), backbone):
+        kinds = {type(each) for each in model.layers if isinstance(each, keras.layers.Conv2D)}
+        assert kinds == {layers.Conv2D}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import pathlib
 import time
 from collections.abc import Callable, Iterator
 
@@ -11,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kapps import processor
 from kapps.errors import UserError
 from kapps.models.cost import multiply_adds
 from kapps.training.distributed.devices import cluster
@@ -79,11 +79,7 @@ def choose_precision(
 
 
 def _cpu_has_bfloat16() -> bool:
-    try:
-        flags = pathlib.Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return bool({"avx512_bf16", "amx_bf16"} & processor.instructions())
 
 
 def _step_seconds(model: keras.Model, batch_size: int) -> float:

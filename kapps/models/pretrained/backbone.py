@@ -22,7 +22,7 @@ _OWN_PREPROCESSING = ("ConvNeXt", "EfficientNetV2", "MobileNetV3")
 _PREPROCESSING_LAYERS = (keras.layers.Rescaling, keras.layers.Normalization)
 _FAST = {
     getattr(keras.layers, kind.__name__): kind
-    for kind in (layers.BatchNormalization, layers.DepthwiseConv2D)
+    for kind in (layers.BatchNormalization, layers.Conv2D, layers.DepthwiseConv2D)
 }
 
 
@@ -47,8 +47,8 @@ def backbone(
             them for download. The weights of `efficientnet_lite0` come with kapps; Keras downloads
             the others', once.
         input_shape: height, width and 1 or 3 channels.
-        fused: with `BatchNormalization` and `DepthwiseConv2D` of `kapps.layers` for Keras' own:
-            same outputs, faster.
+        fused: with `BatchNormalization`, `Conv2D` and `DepthwiseConv2D` of `kapps.layers` for
+            Keras' own: same outputs, faster.
 
     Returns:
         A functional model: "image" `[batch, *input_shape]`, 0..255 -> `[batch, h, w, channels]`.

@@ -12,6 +12,8 @@ import platform
 import subprocess
 from typing import Any
 
+from kapps import processor
+
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "kapps")
 
 
@@ -32,11 +34,11 @@ def machine() -> dict[str, Any]:
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
         model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-        flags = next(line for line in lines if line.startswith("flags"))
     except (OSError, StopIteration):
-        flags = ""
+        pass
     wanted = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
-    return {"cpu": model, "cores": os.cpu_count(), "flags": [f for f in wanted if f in flags]}
+    flags = [name for name in wanted if name in processor.instructions()]
+    return {"cpu": model, "cores": os.cpu_count(), "flags": flags}
 
 
 def revision() -> str | None:
