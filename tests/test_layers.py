@@ -573,7 +573,7 @@ def sixteen_bits(monkeypatch):
     monkeypatch.setattr(processor, "instructions", lambda: frozenset({"avx512_bf16"}))
 
 
-def many_channels(sides=(7, 7), filters=64, channels=64, training=True, **settings):
+def many_channels(sides=(10, 10), filters=64, channels=64, training=True, **settings):
     """Types of the operations of a convolution and its gradients, in bfloat16 if not told."""
     settings = {"kernel_size": 3, "padding": "same", "dtype": "mixed_bfloat16", **settings}
     layer = layers.Conv2D(filters, **settings)
@@ -584,8 +584,8 @@ def many_channels(sides=(7, 7), filters=64, channels=64, training=True, **settin
 def test_bfloat16_in_small_maps_takes_the_quick_gradient(sixteen_bits):
     for settings in (
         {},
-        {"sides": (14, 13), "strides": 2},
-        {"sides": (9, 9), "padding": "valid"},
+        {"sides": (20, 19), "strides": 2},
+        {"sides": (12, 12), "padding": "valid"},
         {"kernel_size": (1, 3)},
     ):
         assert not [each for each in many_channels(**settings) if "BackpropFilter" in each]
@@ -620,7 +620,7 @@ def built(kind):
         {"training": False},
         {"dtype": "float32"},
         {"dtype": "mixed_float16"},
-        {"sides": (8, 7)},
+        {"sides": (11, 10)},
         {"sides": (None, None)},
         {"filters": 63},
         {"channels": 63},

@@ -11,7 +11,7 @@ import tensorflow as tf
 from kapps import processor
 
 # Of the map that leaves, and of channels: by these the quick gradient of kernels begins to pay.
-_SMALL_MAP, _MANY_CHANNELS = 7, 64
+_SMALL_MAP, _MANY_CHANNELS = 10, 64
 
 
 @keras.saving.register_keras_serializable("kapps")
@@ -20,7 +20,7 @@ class Conv2D(keras.layers.Conv2D):
 
     That of a kernel is itself a convolution: examples take the place of channels, the gradient of
     the outputs that of the kernel. oneDNN's own way takes 1.3 to 2 times as long where the outputs
-    are 7 x 7 or smaller and of many channels (`benchmarks/convolution.py`): it goes through an
+    are 10 x 10 or smaller and of many channels (`benchmarks/convolution.py`): it goes through an
     image at a time, and each is short. In float32, in larger maps and for kernels of one pixel
     there is nothing to gain; processors with AMX were not measured. All these are left to Keras.
     """
@@ -107,34 +107,47 @@ def _convolution(inputs, kernel, stride, padding):
         for side, pad, size in zip(inputs.shape[1:3], pads, (height, width), strict=True)
     ]
 
+    def of_inputs(kernel, of_outputs):
+        return tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=tf.shape(inputs),
+            filter=kernel,
+            out_backprop=of_outputs,
+            strides=[1, stride, stride, 1],
+            padding=padding,
+        )
+
+    @tf.custom_gradient
+    def of_kernel(inputs, of_outputs):
+        # of_kernel[a, b, i, o] = sum over n, y, x of
+        #     inputs[n, a + stride y, b + stride x, i] of_outputs[n, y, x, o]
+        images, weights = inputs, of_outputs
+        if not inputs.shape[0]:
+            # A replica may have no example, and a convolution needs a channel: one of zeros.
+            # Of none, TensorFlow 2.21 makes a map as large as the picture, whatever the stride.
+            weights = tf.reshape(weights, [-1, *map_sides, kernel.shape[-1]])
+            lacks = tf.maximum(1 - tf.shape(inputs)[0], 0)
+            images, weights = (
+                tf.pad(each, [[0, lacks], [0, 0], [0, 0], [0, 0]]) for each in (images, weights)
+            )
+        images = tf.transpose(images, [3, 1, 2, 0])
+        weights = tf.transpose(weights, [1, 2, 0, 3])
+        around = [[0, 0], *pads, [0, 0]]
+        summed = tf.nn.conv2d(images, weights, 1, around, dilations=stride)
+        # "VALID" leaves pixels out at the end that do not fill a stride.
+        found = tf.transpose(summed[:, :height, :width], [1, 2, 0, 3])
+        # It is linear in both, so a gradient penalty's gradients are convolutions, too.
+        return found, lambda upstream: (
+            of_inputs(upstream, of_outputs),
+            tf.nn.conv2d(inputs, upstream, stride, padding),
+        )
+
     @tf.custom_gradient
     def convolve(inputs, kernel):
-        def gradient(of_outputs):
-            of_inputs = tf.raw_ops.Conv2DBackpropInput(
-                input_sizes=tf.shape(inputs),
-                filter=kernel,
-                out_backprop=of_outputs,
-                strides=[1, stride, stride, 1],
-                padding=padding,
-            )
-            # of_kernel[a, b, i, o] = sum over n, y, x of
-            #     inputs[n, a + stride y, b + stride x, i] of_outputs[n, y, x, o]
-            images, weights = inputs, of_outputs
-            if not inputs.shape[0]:
-                # A replica may have no example, and a convolution needs a channel: one of zeros.
-                # Of none, TensorFlow 2.21 makes a map as large as the picture, whatever the stride.
-                weights = tf.reshape(weights, [-1, *map_sides, kernel.shape[-1]])
-                lacks = tf.maximum(1 - tf.shape(inputs)[0], 0)
-                images, weights = (
-                    tf.pad(each, [[0, lacks], [0, 0], [0, 0], [0, 0]]) for each in (images, weights)
-                )
-            images = tf.transpose(tf.pad(images, [[0, 0], *pads, [0, 0]]), [3, 1, 2, 0])
-            weights = tf.transpose(weights, [1, 2, 0, 3])
-            summed = tf.nn.conv2d(images, weights, 1, "VALID", dilations=stride)
-            # "VALID" leaves pixels out at the end that do not fill a stride.
-            return of_inputs, tf.transpose(summed[:, :height, :width], [1, 2, 0, 3])
-
-        return tf.nn.conv2d(inputs, kernel, stride, padding), gradient
+        outputs = tf.nn.conv2d(inputs, kernel, stride, padding)
+        return outputs, lambda of_outputs: (
+            of_inputs(kernel, of_outputs),
+            of_kernel(inputs, of_outputs),
+        )
 
     return convolve(inputs, kernel)
 

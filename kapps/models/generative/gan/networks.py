@@ -17,7 +17,7 @@ import keras
 
 from kapps.blocks import BATCH_NORMALIZATION_MOMENTUM
 from kapps.errors import UserError
-from kapps.layers import BatchNormalization, SpectralNormalization
+from kapps.layers import BatchNormalization, Conv2D, SpectralNormalization
 from kapps.models import arguments
 
 CONDITIONINGS = (None, "concat", "projection", "auxiliary")
@@ -145,7 +145,7 @@ def gan_discriminator(
     inputs, x, labels = _image_input(shape, classes, conditioning, normalization)
     for i, (_, _, n) in enumerate(maps):
         x = _spectral(
-            keras.layers.Conv2D(
+            Conv2D(
                 n,
                 4 if i else 3,
                 strides=2 if i else 1,
@@ -331,7 +331,7 @@ def _double(x, filters, upsampling, use_bias):
         settings["kernel_initializer"] = he_normal_transposed(strides=2)
         return keras.layers.Conv2DTranspose(filters, 4, strides=2, **settings)(x)
     x = keras.layers.UpSampling2D(2, interpolation=upsampling)(x)
-    return keras.layers.Conv2D(filters, 3, **settings)(x)
+    return Conv2D(filters, 3, **settings)(x)
 
 
 def he_normal_transposed(strides: int) -> keras.initializers.Initializer:

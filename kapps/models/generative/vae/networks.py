@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from kapps import losses
-from kapps.layers import DepthToSpace
+from kapps.layers import Conv2D, DepthToSpace
 from kapps.models import arguments
 from kapps.models.generative.vae import priors
 from kapps.models.generative.vae.vae import VAE
@@ -265,7 +265,7 @@ def _sizes(shape, halvings):
 
 
 def _conv(x, filters, kernel_size=3, strides=1, **kwargs):
-    return keras.layers.Conv2D(
+    return Conv2D(
         filters,
         kernel_size,
         strides=strides,
