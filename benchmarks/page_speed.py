@@ -132,11 +132,12 @@ def speed() -> Iterable[Sequence[str]]:
             f"{row['ratio']:.2f}",
             "`python benchmarks/batch_normalization.py`",
         )
-    for row in result("depthwise")["rows"]:
+    for row in result("convolutions")["rows"]:
         yield (
-            f"training step of `{row['network']}`: Keras' `DepthwiseConv2D` / ours",
+            f"training step of `{row['network']}`, {row['precision']}: Keras' `{row['layer']}` / "
+            "ours",
             f"{row['ratio']:.2f}",
-            "`python benchmarks/depthwise.py`",
+            "`python benchmarks/convolutions.py`",
         )
     for row in result("backbones")["rows"]:
         yield (

@@ -20,7 +20,7 @@ class Conv2D(keras.layers.Conv2D):
 
     That of a kernel is itself a convolution: examples take the place of channels, the gradient of
     the outputs that of the kernel. oneDNN's own way takes 1.3 to 2 times as long where the outputs
-    are 10 x 10 or smaller and of many channels (`benchmarks/convolution.py`): it goes through an
+    are 10 x 10 or smaller and of many channels (`benchmarks/convolutions.py`): it goes through an
     image at a time, and each is short. In float32, in larger maps and for kernels of one pixel
     there is nothing to gain; processors with AMX were not measured. All these are left to Keras.
     """
@@ -57,7 +57,7 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     """`keras.layers.DepthwiseConv2D` that finds the gradient of wide kernels quickly on a CPU.
 
     For kernels wider than three pixels oneDNN's gradient takes two to six times as long per pixel
-    of the kernel as for others, and longer than TensorFlow's own (`benchmarks/depthwise.py`).
+    of the kernel as for others, and longer than TensorFlow's own (`benchmarks/convolutions.py`).
     TensorFlow takes its own where the padding is given as numbers. All else is as in Keras' layer:
     narrower kernels, 16 bits, other devices, predictions.
     """
