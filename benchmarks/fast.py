@@ -125,13 +125,8 @@ def main() -> None:
             continue
         with machine.Others() as others:
             runs = [run(seed, flags) for seed in range(first, given.seeds)]
-        row: dict[str, Any] = {"name": name, "flags": " ".join(flags), "seeds": given.seeds}
-        load = there["others"] if there else 0.0  # None: it is not known of those before
-        row["others"] = load if load is None else max(others.part, load)
-        for figure in (name for name in runs[0] if there is None or name in there):
-            values = [run[figure] for run in runs]
-            known = (there[figure], there[f"{figure}_spread"], first) if there else None
-            row[figure], row[f"{figure}_spread"] = pooled(values, known)
+        row = {"name": name, "flags": " ".join(flags), "seeds": given.seeds}
+        row |= together(runs, others.part, there)
         found[name] = row
         print(
             f"{name:<45}test {row['test_accuracy']:.2%} ± {row['test_accuracy_spread']:.2%}, "
@@ -146,6 +141,24 @@ def main() -> None:
             "versions": training.versions(),
         }
         files.write_json(path, result)
+
+
+def together(
+    runs: Sequence[dict[str, float]], others: float, there: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Means and spreads of runs, and of those in a row that is there.
+
+    Of a figure that the row has not, what the new ones had would be called the mean of all: it is
+    left out. A load of the machine that was not known stays so.
+    """
+    load = there["others"] if there else 0.0
+    row: dict[str, Any] = {"others": None if load is None else max(others, load)}
+    for figure in runs[0]:
+        if there and figure not in there:
+            continue
+        known = (there[figure], there[f"{figure}_spread"], there["seeds"]) if there else None
+        row[figure], row[f"{figure}_spread"] = pooled([run[figure] for run in runs], known)
+    return row
 
 
 def pooled(

@@ -47,7 +47,7 @@ def page() -> str:
             INTRODUCTION,
             section("Image classifiers", CLASSIFIER_WORDS, classifiers()),
             *(
-                [section("How soon", page_speed.CLOCK_WORDS, page_speed.clock())]
+                [section("How soon", page_speed.clock_words(), page_speed.clock())]
                 if page_speed.clocks()
                 else ()
             ),

@@ -141,3 +141,13 @@ def test_seeds_are_added_to_means_and_deviations_that_are_there():
     assert fast.pooled(values[3:], first) == whole
     assert fast.pooled(values[1:], (values[0], 0.0, 1)) == whole
     assert fast.pooled([2.0]) == (2.0, 0.0)
+
+
+def test_a_row_that_lacks_a_figure_or_the_load_gets_more_seeds():
+    runs = [{"seconds": 3.0, "validation_accuracy": 0.9}]
+    there = {"seconds": 1.0, "seconds_spread": 0.0, "seeds": 1, "others": None}
+    added = fast.together(runs, 0.1, there)
+    assert added == {"others": None, "seconds": 2.0, "seconds_spread": pytest.approx(2**0.5)}
+    assert fast.together(runs, 0.1, there | {"others": 0.3})["others"] == 0.3
+    alone = fast.together(runs, 0.1)
+    assert alone["validation_accuracy"] == 0.9 and alone["others"] == 0.1
