@@ -23,11 +23,13 @@ class Conv2D(keras.layers.Conv2D):
     are 10 x 10 or smaller and of many channels (`benchmarks/convolutions.py`): it goes through an
     image at a time, and each is short. In float32, in larger maps and for kernels of one pixel
     there is nothing to gain; processors with AMX were not measured. All these are left to Keras.
+    With XLA it is neither quicker nor slower. Forward mode (`tf.autodiff.ForwardAccumulator`) does
+    not reach through a `tf.function` that trains with it.
     """
 
     def call(self, inputs, training=None):
         """As Keras' layer."""
-        if not (training and self._pays(inputs) and _on_cpu()):
+        if not (_trains_on_cpu(training) and self._pays(inputs)):
             return super().call(inputs)
         kernel = tf.convert_to_tensor(self.kernel)
         outputs = _convolution(inputs, kernel, self.strides[0], self.padding.upper())
@@ -39,6 +41,7 @@ class Conv2D(keras.layers.Conv2D):
         known = None not in inputs.shape[1:]
         return (
             known
+            and type(self).convolution_op is keras.layers.Conv2D.convolution_op
             and self.compute_dtype == "bfloat16"
             and self.kernel_size != (1, 1)
             and self.strides[0] == self.strides[1]
@@ -76,7 +79,7 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     def call(self, inputs, training=None):
         """As Keras' layer."""
         known = None not in inputs.shape[1:]
-        if not (training and self.wide and known and _on_cpu()):
+        if not (_trains_on_cpu(training) and self.wide and known):
             return super().call(inputs)
         kernel = tf.convert_to_tensor(self.kernel)
         outputs = _depthwise(inputs, kernel, self.strides[0], self.padding.upper())
@@ -85,8 +88,10 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         return outputs if self.activation is None else self.activation(outputs)
 
 
-def _on_cpu():
-    return not tf.config.get_visible_devices("GPU")
+def _trains_on_cpu(training):
+    """Not so where it is a tensor that says whether: Keras' layer has no need of it."""
+    known = isinstance(training, bool | int)
+    return known and bool(training) and not tf.config.get_visible_devices("GPU")
 
 
 def _pads(inputs, kernel, stride, padding):
@@ -99,57 +104,49 @@ def _pads(inputs, kernel, stride, padding):
 
 
 def _convolution(inputs, kernel, stride, padding):
-    """Images [batch, h, w, in], kernel [height, width, in, out] -> [batch, h', w', out]."""
-    pads = _pads(inputs, kernel, stride, padding)
-    height, width = kernel.shape[:2]
-    map_sides = [
-        (side + sum(pad) - size) // stride + 1
-        for side, pad, size in zip(inputs.shape[1:3], pads, (height, width), strict=True)
-    ]
+    """Images [batch, h, w, in], kernel [height, width, in, out] -> [batch, h', w', out].
 
+    It is linear in both, and so are its gradients: each of the three is the gradient of the others,
+    as often as one differentiates.
+    """
+    pads = _pads(inputs, kernel, stride, padding)
+    sides, (height, width) = inputs.shape[1:], kernel.shape[:2]
+
+    @tf.custom_gradient
+    def outputs_of(inputs, kernel):
+        def gradient(upstream):
+            return of_inputs(kernel, upstream), of_kernel(inputs, upstream)
+
+        return tf.nn.conv2d(inputs, kernel, stride, padding), gradient
+
+    @tf.custom_gradient
     def of_inputs(kernel, of_outputs):
-        return tf.raw_ops.Conv2DBackpropInput(
-            input_sizes=tf.shape(inputs),
+        def gradient(upstream):
+            return of_kernel(upstream, of_outputs), outputs_of(upstream, kernel)
+
+        found = tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=[tf.shape(of_outputs)[0], *sides],
             filter=kernel,
             out_backprop=of_outputs,
             strides=[1, stride, stride, 1],
             padding=padding,
         )
+        return tf.ensure_shape(found, [of_outputs.shape[0], *sides]), gradient
 
     @tf.custom_gradient
     def of_kernel(inputs, of_outputs):
+        def gradient(upstream):
+            return of_inputs(upstream, of_outputs), outputs_of(inputs, upstream)
+
         # of_kernel[a, b, i, o] = sum over n, y, x of
         #     inputs[n, a + stride y, b + stride x, i] of_outputs[n, y, x, o]
-        images, weights = inputs, of_outputs
-        if not inputs.shape[0]:
-            # A replica may have no example, and a convolution needs a channel: one of zeros.
-            # Of none, TensorFlow 2.21 makes a map as large as the picture, whatever the stride.
-            weights = tf.reshape(weights, [-1, *map_sides, kernel.shape[-1]])
-            lacks = tf.maximum(1 - tf.shape(inputs)[0], 0)
-            images, weights = (
-                tf.pad(each, [[0, lacks], [0, 0], [0, 0], [0, 0]]) for each in (images, weights)
-            )
-        images = tf.transpose(images, [3, 1, 2, 0])
-        weights = tf.transpose(weights, [1, 2, 0, 3])
-        around = [[0, 0], *pads, [0, 0]]
-        summed = tf.nn.conv2d(images, weights, 1, around, dilations=stride)
+        images = tf.transpose(inputs, [3, 1, 2, 0])
+        weights = tf.transpose(of_outputs, [1, 2, 0, 3])
+        summed = tf.nn.conv2d(images, weights, 1, [[0, 0], *pads, [0, 0]], dilations=stride)
         # "VALID" leaves pixels out at the end that do not fill a stride.
-        found = tf.transpose(summed[:, :height, :width], [1, 2, 0, 3])
-        # It is linear in both, so a gradient penalty's gradients are convolutions, too.
-        return found, lambda upstream: (
-            of_inputs(upstream, of_outputs),
-            tf.nn.conv2d(inputs, upstream, stride, padding),
-        )
+        return tf.transpose(summed[:, :height, :width], [1, 2, 0, 3]), gradient
 
-    @tf.custom_gradient
-    def convolve(inputs, kernel):
-        outputs = tf.nn.conv2d(inputs, kernel, stride, padding)
-        return outputs, lambda of_outputs: (
-            of_inputs(kernel, of_outputs),
-            of_kernel(inputs, of_outputs),
-        )
-
-    return convolve(inputs, kernel)
+    return outputs_of(inputs, kernel)
 
 
 def _depthwise(inputs, kernel, stride, padding):
