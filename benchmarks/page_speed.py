@@ -34,7 +34,7 @@ and `--bfloat16`).
   compiled for each platform. A layer by hand was tried: the inputs of all steps in one product, the
   kernels' gradients in one, gates by fused gradients, 117 products in place of 310. It took 38.5 ms
   in place of 39.1 in bfloat16, and 53.0 in place of 49.5 in float32.
-* resnet8_wide, 1.06 and 1.12 times as fast as PyTorch's best in two runs (aimed at: 1.1): four
+* resnet8_wide, 1.06 to 1.17 times as fast as PyTorch's best in three runs (aimed at: 1.1): four
   fifths are convolutions, by the library that PyTorch calls, too. kapps alone finds the gradients
   of kernels in maps of up to 10 x 10 another way (`kapps.layers.Conv2D`). The largest that are left
   are those of two layers of 14 x 14, three times as long as their forward pass: examples as
