@@ -88,9 +88,10 @@ def trained(plan: Plan, words: list[str]) -> tuple[float, float]:
                     )
                 now.set_weights(before.get_weights())
                 now.optimizer.build(now.trainable_variables)
-                pairs = zip(now.optimizer.variables, before.optimizer.variables, strict=done > 0)
-                for variable, value in pairs if done else ():
-                    variable.assign(value)
+                if done:
+                    pairs = zip(now.optimizer.variables, before.optimizer.variables, strict=True)
+                    for variable, value in pairs:
+                        variable.assign(value)
                 begin = time.perf_counter()
                 now.fit(batches.prefetch(2), epochs=number, steps_per_epoch=train.steps, verbose=0)
                 seconds += time.perf_counter() - begin

@@ -33,14 +33,11 @@ class Conv2D(keras.layers.Conv2D):
             return super().call(inputs)
         kernel = tf.convert_to_tensor(self.kernel)
         outputs = _convolution(inputs, kernel, self.strides[0], self.padding.upper())
-        if self.use_bias:
-            outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
-        return outputs if self.activation is None else self.activation(outputs)
+        return _biased_and_activated(self, outputs)
 
     def _pays(self, inputs):
-        known = None not in inputs.shape[1:]
         return (
-            known
+            None not in inputs.shape[1:]
             and type(self).convolution_op is keras.layers.Conv2D.convolution_op
             and self.compute_dtype == "bfloat16"
             and self.kernel_size != (1, 1)
@@ -83,15 +80,20 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
             return super().call(inputs)
         kernel = tf.convert_to_tensor(self.kernel)
         outputs = _depthwise(inputs, kernel, self.strides[0], self.padding.upper())
-        if self.use_bias:
-            outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
-        return outputs if self.activation is None else self.activation(outputs)
+        return _biased_and_activated(self, outputs)
 
 
 def _trains_on_cpu(training):
     """Not so where it is a tensor that says whether: Keras' layer has no need of it."""
     known = isinstance(training, bool | int)
     return known and bool(training) and not tf.config.get_visible_devices("GPU")
+
+
+def _biased_and_activated(layer, outputs):
+    """What follows the convolution in Keras' layers."""
+    if layer.use_bias:
+        outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(layer.bias))
+    return outputs if layer.activation is None else layer.activation(outputs)
 
 
 def _pads(inputs, kernel, stride, padding):
