@@ -55,10 +55,19 @@ def with_keras_layer(model: keras.Model) -> keras.Model:
     return keras.models.clone_model(model, clone_function=clone)
 
 
-def step_seconds(model: keras.Model, batch: int = BATCH, steps: int = STEPS) -> float:
-    """Mean of a few training steps on images, after one that is not counted."""
+def step_seconds(
+    model: keras.Model,
+    batch: int = BATCH,
+    steps: int = STEPS,
+    shape: tuple[int, ...] | None = None,
+) -> float:
+    """Mean of a few training steps on random pixels, after one that is not counted.
+
+    `shape` is that of an example, if the model does not say.
+    """
     random = np.random.default_rng(0)
-    x = random.integers(0, 256, (batch, *model.input_shape[1:])).astype("float32")
+    shape = shape or model.input_shape[1:]
+    x = random.integers(0, 256, (batch, *shape)).astype("float32")
     y = np.eye(10, dtype="float32")[random.integers(0, 10, batch)]
     model.train_on_batch(x, y)
     begin = time.perf_counter()

@@ -155,12 +155,12 @@ def speed() -> Iterable[Sequence[str]]:
             f"{row['ratio']:.2f}",
             "`python benchmarks/batch_normalization.py`",
         )
-    for row in result("convolutions")["rows"]:
+    for row in result("layers")["rows"]:
         yield (
             f"training step of `{row['network']}`, {row['precision']}: Keras' `{row['layer']}` / "
             "ours",
             f"{row['ratio']:.2f}",
-            "`python benchmarks/convolutions.py`",
+            "`python benchmarks/layers.py`",
         )
     for row in result("backbones")["rows"]:
         yield (

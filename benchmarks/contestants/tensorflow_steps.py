@@ -90,7 +90,13 @@ def prepare():
     parser.add_argument("--optimizer", default="adam")
     given = parser.parse_args()
 
-    fast = (layers.BatchNormalization, layers.Conv2D, layers.DepthwiseConv2D)
+    fast = (
+        layers.BatchNormalization,
+        layers.Conv2D,
+        layers.DepthwiseConv2D,
+        layers.GRU,
+        layers.LSTM,
+    )
 
     def stock(model):
         def clone(layer):

@@ -3,6 +3,7 @@
 batch_normalization     BatchNormalization, with_fused_batch_normalization
 convolutions            Conv2D and DepthwiseConv2D, whose gradients are quick on a CPU
 depth_to_space          DepthToSpace
+recurrent               GRU and LSTM, whose training steps are quick on a CPU
 spectral_normalization  SpectralNormalization
 whitening               Whitening
 """
@@ -17,10 +18,13 @@ from kapps.layers.batch_normalization import (  # noqa: E402
 )
 from kapps.layers.convolutions import Conv2D, DepthwiseConv2D  # noqa: E402
 from kapps.layers.depth_to_space import DepthToSpace  # noqa: E402
+from kapps.layers.recurrent import GRU, LSTM  # noqa: E402
 from kapps.layers.spectral_normalization import SpectralNormalization  # noqa: E402
 from kapps.layers.whitening import Whitening  # noqa: E402
 
 __all__ = [
+    "GRU",
+    "LSTM",
     "BatchNormalization",
     "Conv2D",
     "DepthToSpace",

@@ -21,7 +21,7 @@ class Conv2D(keras.layers.Conv2D):
     That of a kernel is itself a convolution: examples take the place of channels, the gradient of
     the outputs that of the kernel. oneDNN's own way takes 1.3 to 2 times as long where the outputs
     are 10 x 10 or smaller and of many channels; a step of ResNets and VGGs takes 1.1 times as long
-    (`benchmarks/convolutions.py`). In float32, in larger maps and for kernels of one pixel there is
+    (`benchmarks/layers.py`). In float32, in larger maps and for kernels of one pixel there is
     nothing to gain; processors with AMX were not measured. All these are left to Keras. With XLA it
     is neither quicker nor slower. Forward mode (`tf.autodiff.ForwardAccumulator`) does not reach
     through a `tf.function` that trains with it.
@@ -29,7 +29,7 @@ class Conv2D(keras.layers.Conv2D):
 
     def call(self, inputs, training=None):
         """As Keras' layer."""
-        if not (_trains_on_cpu(training) and self._pays(inputs)):
+        if not (trains_on_cpu(training) and self._pays(inputs)):
             return super().call(inputs)
         kernel = tf.convert_to_tensor(self.kernel)
         outputs = _convolution(inputs, kernel, self.strides[0], self.padding.upper())
@@ -57,7 +57,7 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     """`keras.layers.DepthwiseConv2D` that finds the gradient of wide kernels quickly on a CPU.
 
     For kernels wider than three pixels oneDNN's gradient takes two to six times as long per pixel
-    of the kernel as for others, and longer than TensorFlow's own (`benchmarks/convolutions.py`).
+    of the kernel as for others, and longer than TensorFlow's own (`benchmarks/layers.py`).
     TensorFlow takes its own where the padding is given as numbers. All else is as in Keras' layer:
     narrower kernels, 16 bits, other devices, predictions.
     """
@@ -76,14 +76,14 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     def call(self, inputs, training=None):
         """As Keras' layer."""
         known = None not in inputs.shape[1:]
-        if not (_trains_on_cpu(training) and self.wide and known):
+        if not (trains_on_cpu(training) and self.wide and known):
             return super().call(inputs)
         kernel = tf.convert_to_tensor(self.kernel)
         outputs = _depthwise(inputs, kernel, self.strides[0], self.padding.upper())
         return _biased_and_activated(self, outputs)
 
 
-def _trains_on_cpu(training):
+def trains_on_cpu(training):
     """Not so where it is a tensor that says whether: Keras' layer has no need of it."""
     known = isinstance(training, bool | int)
     return known and bool(training) and not tf.config.get_visible_devices("GPU")

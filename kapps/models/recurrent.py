@@ -11,14 +11,15 @@ from collections.abc import Sequence
 import keras
 
 from kapps.errors import UserError
+from kapps.layers import GRU, LSTM
 from kapps.models import arguments, padding
 
 # Recurrent kernels are orthogonal, forget gates open (bias 1; Jozefowicz 2015): Keras' defaults,
 # written down because everything here depends on them.
 CELLS = {
     "simple": (keras.layers.SimpleRNN, {}),
-    "lstm": (keras.layers.LSTM, {"unit_forget_bias": True}),
-    "gru": (keras.layers.GRU, {}),
+    "lstm": (LSTM, {"unit_forget_bias": True}),
+    "gru": (GRU, {}),
 }
 STATES = {"simple": 1, "lstm": 2, "gru": 1}  # vectors that a layer hands on from step to step
 POOLINGS = ("last", "mean", "max")
