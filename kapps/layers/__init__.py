@@ -3,6 +3,7 @@
 batch_normalization     BatchNormalization, with_fused_batch_normalization
 convolutions            Conv2D and DepthwiseConv2D, whose gradients are quick on a CPU
 depth_to_space          DepthToSpace
+on_cpu                  what the layers share that train quickly on a CPU
 recurrent               GRU and LSTM, whose training steps are quick on a CPU
 spectral_normalization  SpectralNormalization
 whitening               Whitening

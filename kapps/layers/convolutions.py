@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from kapps import processor
+from kapps.layers.on_cpu import gradient_scope, trains_on_cpu
 
 # Of the map that leaves, and of channels: by these the quick gradient of kernels begins to pay.
 _SMALL_MAP, _MANY_CHANNELS = 10, 64
@@ -83,12 +84,6 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         return _biased_and_activated(self, outputs)
 
 
-def trains_on_cpu(training):
-    """Not so where it is a tensor that says whether: Keras' layer has no need of it."""
-    known = isinstance(training, bool | int)
-    return known and bool(training) and not tf.config.get_visible_devices("GPU")
-
-
 def _biased_and_activated(layer, outputs):
     """What follows the convolution in Keras' layers."""
     if layer.use_bias:
@@ -113,11 +108,13 @@ def _convolution(inputs, kernel, stride, padding):
     """
     pads = _pads(inputs, kernel, stride, padding)
     sides, (height, width) = inputs.shape[1:], kernel.shape[:2]
+    scope = gradient_scope()
 
     @tf.custom_gradient
     def outputs_of(inputs, kernel):
         def gradient(upstream):
-            return of_inputs(kernel, upstream), of_kernel(inputs, upstream)
+            with scope:
+                return of_inputs(kernel, upstream), of_kernel(inputs, upstream)
 
         return tf.nn.conv2d(inputs, kernel, stride, padding), gradient
 
@@ -155,21 +152,23 @@ def _depthwise(inputs, kernel, stride, padding):
     """Images [batch, h, w, in], kernel [height, width, in, n] -> [batch, h', w', in n]."""
     strides = [1, stride, stride, 1]
     rows, columns = _pads(inputs, kernel, stride, padding)
+    scope = gradient_scope()
 
     @tf.custom_gradient
     def convolve(inputs, kernel):
         def gradient(of_outputs):
-            of_inputs = tf.nn.depthwise_conv2d_backprop_input(
-                tf.shape(inputs), kernel, of_outputs, strides, padding
-            )
-            of_kernel = tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
-                input=inputs,
-                filter_sizes=kernel.shape,
-                out_backprop=of_outputs,
-                strides=strides,
-                padding="EXPLICIT",
-                explicit_paddings=[0, 0, *rows, *columns, 0, 0],
-            )
+            with scope:
+                of_inputs = tf.nn.depthwise_conv2d_backprop_input(
+                    tf.shape(inputs), kernel, of_outputs, strides, padding
+                )
+                of_kernel = tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
+                    input=inputs,
+                    filter_sizes=kernel.shape,
+                    out_backprop=of_outputs,
+                    strides=strides,
+                    padding="EXPLICIT",
+                    explicit_paddings=[0, 0, *rows, *columns, 0, 0],
+                )
             return of_inputs, of_kernel
 
         return tf.nn.depthwise_conv2d(inputs, kernel, strides, padding), gradient

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from kapps.layers.convolutions import trains_on_cpu
+from kapps.layers.on_cpu import gradient_scope, trains_on_cpu
 
 _MOST_STEPS = 128  # each is in the graph by itself: tracing takes some 10 ms of each
 
@@ -72,17 +72,17 @@ def _pays(layer, sequences, mask, training):
 
 @dataclasses.dataclass(frozen=True)
 class _Cell:
-    """A kind of cell; everything is float32 where nothing else is said.
+    """A kind of cell; everything is [batch, units] and float32 where nothing else is said.
 
     Attributes:
         gates: how many vectors a step computes of its inputs, and of the output before.
         forward: products with the inputs and with the output before, [batch, gates * units] and in
-            the layer's type, bias, state [batch, units] -> output in the layer's type, state after
-            the step, and what `backward` needs, [batch, 5 units].
+            the layer's type, bias [gates * units], state -> output in the layer's type, state
+            after the step, and four vectors more that `backward` needs.
         backward: gradients of the output, as others have it and as the next step has it, both in
-            the layer's type, gradient of the state after the step, what `forward` kept ->
-            gradients of the products in the layer's type, one for both if they are the same, and
-            of the state before.
+            the layer's type, gradient of the state after the step, state before it, what `forward`
+            gave for it -> gradients of the products in the layer's type, one for both if they are
+            the same, and of the state before.
     """
 
     gates: int
@@ -100,11 +100,11 @@ class _Cell:
 
         wide, state = (None, self.gates * units, dtype), (None, units, tf.float32)
         bias = (self.gates * units, tf.float32)
-        output, kept = (None, units, dtype), (None, 5 * units, tf.float32)
+        output = (None, units, dtype)
         with tf.init_scope():
             return (
                 compile_(self.forward, wide, wide, bias, state),
-                compile_(self.backward, output, output, state, kept),
+                compile_(self.backward, output, output, *[state] * 6),
             )
 
 
@@ -114,12 +114,10 @@ def _lstm_forward(of_input, of_output, bias, state):
     i, f, g, o = tf.split(sums, 4, axis=1)
     i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
     after = f * state + i * g
-    output = tf.cast(o * tf.tanh(after), of_output.dtype)
-    return output, after, tf.concat([i, f, g, o, state], axis=1)
+    return tf.cast(o * tf.tanh(after), of_output.dtype), after, i, f, g, o
 
 
-def _lstm_backward(of_output, of_later, of_state, kept):
-    i, f, g, o, state = tf.split(kept, 5, axis=1)
+def _lstm_backward(of_output, of_later, of_state, state, i, f, g, o):
     squashed = tf.tanh(f * state + i * g)
     of_output = tf.cast(of_output, tf.float32) + tf.cast(of_later, tf.float32)
     of_state += of_output * o * (1 - squashed**2)
@@ -142,11 +140,10 @@ def _gru_forward(of_input, of_output, bias, state):
     z, r = tf.sigmoid(x_z + h_z), tf.sigmoid(x_r + h_r)
     g = tf.tanh(x_g + r * q)
     after = z * state + (1 - z) * g
-    return tf.cast(after, of_output.dtype), after, tf.concat([z, r, g, q, state], axis=1)
+    return tf.cast(after, of_output.dtype), after, z, r, g, q
 
 
-def _gru_backward(of_output, of_later, of_state, kept):
-    z, r, g, q, state = tf.split(kept, 5, axis=1)
+def _gru_backward(of_output, of_later, of_state, state, z, r, g, q):
     of_state += tf.cast(of_output, tf.float32) + tf.cast(of_later, tf.float32)
     of_z = of_state * (state - g) * z * (1 - z)
     of_g = of_state * (1 - z) * (1 - g**2)
@@ -200,48 +197,55 @@ def _unrolled(cell, of_inputs, output, state, recurrent_kernel, bias):
     Returns:
         Outputs [steps, batch, units], and the state after the last, in the inputs' type.
     """
-    units, dtype = recurrent_kernel.shape[0], of_inputs.dtype
-    forward, backward = cell.compiled(units, dtype)
-    shape = of_inputs.shape
+    functions = cell.compiled(recurrent_kernel.shape[0], of_inputs.dtype)
+    scope = gradient_scope()
 
     def no_second_order(*_):
         raise NotImplementedError("A recurrent layer of kapps has no gradients of second order.")
 
     @tf.custom_gradient
-    def run(of_inputs, output, state, recurrent_kernel, bias):
-        outputs, after, all_kept = [output], tf.cast(state, tf.float32), []
-        for of_input in tf.unstack(of_inputs):
-            of_output = tf.matmul(outputs[-1], recurrent_kernel)
-            output, after, kept = forward(of_input, of_output, bias, after)
-            outputs.append(tf.ensure_shape(output, [shape[1], units]))
-            all_kept.append(kept)
-        outputs = tf.stack(outputs)
+    def run(*arguments):
+        outputs, state, kept = _forwards(functions[0], *arguments)
 
         @tf.custom_gradient
-        def gradient(of_outputs, of_last, *arguments):
-            del arguments  # what the first gradient depends on: the second would be asked for
-            of_later, of_state = tf.zeros_like(outputs[0]), tf.cast(of_last, tf.float32)
-            of_products = []  # by step, the last first; with the inputs, and with the output before
-            for of_output, kept in zip(tf.unstack(of_outputs)[::-1], all_kept[::-1], strict=True):
-                *products, of_state = backward(of_output, of_later, of_state, kept)
-                of_later = tf.matmul(products[-1], recurrent_kernel, transpose_b=True)
-                of_products.append((products[0], products[-1]))
-            of_inputs, of_recurrent = (
-                tf.stack(each[::-1]) for each in zip(*of_products, strict=True)
-            )
-            of_recurrent = tf.reshape(of_recurrent, [-1, shape[2]])
-            before = tf.reshape(outputs[:-1], [-1, units])
-            found = (
-                tf.ensure_shape(of_inputs, shape),
-                of_later,
-                tf.cast(of_state, dtype),
-                tf.matmul(before, of_recurrent, transpose_a=True),
-                tf.reduce_sum(tf.cast(of_recurrent, tf.float32), axis=0),
-            )
+        def gradient(of_outputs, of_state, *arguments):
+            with scope:
+                found = _backwards(functions[1], of_outputs, of_state, outputs, kept, arguments[3])
             return found, no_second_order
 
-        arguments = of_inputs, state, recurrent_kernel, bias
-        result = outputs[1:], tf.cast(after, dtype)
-        return result, lambda *of_result: gradient(*of_result, *arguments)
+        # What the first gradient depends on is an argument, so that the second is asked for.
+        return (outputs[1:], state), lambda *upstream: gradient(*upstream, *arguments)
 
     return run(of_inputs, output, state, recurrent_kernel, bias)
+
+
+def _forwards(step, of_inputs, output, state, recurrent_kernel, bias):
+    """As `_unrolled`, but outputs have the one before in front; and what each step keeps."""
+    outputs, kept, after = [output], [], tf.cast(state, tf.float32)
+    for of_input in tf.unstack(of_inputs):
+        before = after
+        of_output = tf.matmul(outputs[-1], recurrent_kernel)
+        output, after, *gates = step(of_input, of_output, bias, before)
+        outputs.append(tf.ensure_shape(output, state.shape))
+        kept.append((before, *gates))
+    return tf.stack(outputs), tf.cast(after, of_inputs.dtype), kept
+
+
+def _backwards(step, of_outputs, of_state, outputs, kept, recurrent_kernel):
+    """Gradients of the arguments of `_forwards`, from those of what it returns."""
+    of_products = []  # with the inputs, and with the output before; by step, the last first
+    of_later, of_state = tf.zeros_like(outputs[0]), tf.cast(of_state, tf.float32)
+    for of_output, of_step in zip(tf.unstack(of_outputs)[::-1], kept[::-1], strict=True):
+        *both, of_state = step(of_output, of_later, of_state, *of_step)
+        of_products.append((both[0], both[-1]))
+        of_later = tf.matmul(both[-1], recurrent_kernel, transpose_b=True)
+    of_inputs, of_recurrent = (tf.stack(each[::-1]) for each in zip(*of_products, strict=True))
+    of_recurrent = tf.reshape(of_recurrent, [-1, recurrent_kernel.shape[1]])
+    before = tf.reshape(outputs[:-1], [-1, recurrent_kernel.shape[0]])
+    return (
+        of_inputs,
+        of_later,
+        tf.cast(of_state, outputs.dtype),
+        tf.matmul(before, of_recurrent, transpose_a=True),
+        tf.reduce_sum(tf.cast(of_recurrent, tf.float32), axis=0),
+    )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SKIPPED = 5  # steps before it: the first ones are traced and fill caches
 WAITING = "IteratorGetNextOp::DoCompute"
+COMPILED = "CpuExecutable::ExecuteAsyncOnStream"  # what XLA has made of several operations
 # Kind of operation: what its type matches. The first that does; all else is elementwise.
 KINDS = {
     "waiting for data": r"^IteratorGetNext",
@@ -36,6 +37,7 @@ KINDS = {
     "batch normalization": r"FusedBatchNorm",
     "pooling": r"Pool",
     "recurrent cell": r"LSTM|GRU|BlockLSTM|^While|^StatelessWhile",
+    "compiled by XLA": r"^XLA$",
     "reduction": r"^(Sum|Mean|Max|Min|Prod|All|Any|ArgMax|ArgMin|AddN|L2Loss|SquaredNorm)$|Softmax",
     "random numbers": r"Random|Multinomial|Shuffle",
     "cast": r"^Cast$",
@@ -211,6 +213,9 @@ def operations(events: Iterable[tuple[str, float]]) -> Iterator[tuple[str, str, 
         events: name and milliseconds of each, of `events_of`.
     """
     for name, milliseconds in events:
+        if name == COMPILED:
+            yield name, "XLA", milliseconds
+            continue
         path, _, kind = name.rpartition(":")
         if not re.fullmatch(r"[\w./\-]+", path) or not re.fullmatch(r"_?[A-Z]\w*", kind):
             continue  # the runtime's own: "EagerLocalExecute: ...", "Iterator::Root"
@@ -226,13 +231,15 @@ def kind_of(operation: str) -> str:
 
 
 def layer_of(path: str, names: Collection[str] = ()) -> str:
-    """The layer that an operation belongs to; "optimizer", or "loss and the rest".
+    """Its layer, or "optimizer", "compiled by XLA", or "loss and the rest".
 
     Args:
         path: of the operation.
         names: of layers; TensorFlow puts a number behind them when they are called again.
     """
     parts = [part for part in path.split("/") if part not in ("StatefulPartitionedCall", "")]
+    if path == COMPILED:
+        return "compiled by XLA"
     if _OPTIMIZERS.search(path):
         return "optimizer"
     if parts[:1] == ["gradient_tape"]:
