@@ -24,16 +24,10 @@ validation split, one seed, a machine whose speed varied). By epochs:
 {plans}.
 """
 STEP_WORDS = """
-Where kapps is behind what was aimed at, and why: each type of operation by its share of the time
-of all, and how often a step runs it (`python benchmarks/step_profile.py lstm resnet efficientnet`,
-and `--bfloat16`).
+Each type of operation by its share of the time of all, and how often a step runs it
+(`python benchmarks/step_profile.py lstm resnet efficientnet`, and `--bfloat16`); where kapps is
+behind what was aimed at, why.
 
-* LSTM, 1.46 times PyTorch's best (aimed at: 1.2): half to two thirds are matrix products, and
-  PyTorch's are no faster in float32. Its lead in bfloat16 is oneDNN's LSTM primitive, which keeps
-  the weights packed from step to step; TensorFlow has no operation for it, and one would have to be
-  compiled for each platform. A layer by hand was tried: the inputs of all steps in one product, the
-  kernels' gradients in one, gates by fused gradients, 117 products in place of 310. It took 38.5 ms
-  in place of 39.1 in bfloat16, and 53.0 in place of 49.5 in float32.
 * resnet8_wide, 1.06 to 1.17 times as fast as PyTorch's best in three runs (aimed at: 1.1): four
   fifths are convolutions, by the library that PyTorch calls, too. kapps alone finds the gradients
   of kernels in maps of up to 10 x 10 another way (`kapps.layers.Conv2D`). The largest that are left
@@ -63,10 +57,10 @@ shapes, batches and numbers of steps. It was a virtual machine that shared its p
 others: compare ratios, not milliseconds.
 
 * In float32 kapps is at least as fast as PyTorch in every network but the MLP on 40 numbers, whose
-  steps are so short that what surrounds them counts. Stock Keras is as fast in the GRU and in that
-  MLP, and slower in the rest.
-* In bfloat16 it is ahead of PyTorch's best in the convolutional networks and the GAN, and level
-  with it in the VAE. PyTorch's LSTM is a third faster: it has a kernel for all steps, in 16 bits.
+  steps are so short that what surrounds them counts. Stock Keras is as fast in that MLP, and slower
+  in the rest.
+* In bfloat16 it is ahead of PyTorch's best in the convolutional and recurrent networks and the GAN,
+  and level with it in the VAE.
 * EfficientNet's depthwise convolutions are slower in bfloat16 than in float32, in all three.
 * OpenVINO and ONNX Runtime run the same network in a quarter to three quarters of the time of
   TensorFlow's SavedModel: `kapps export RUN --format onnx`, or
