@@ -96,13 +96,10 @@ def test_no_series_at_all(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("jit_compile", [True, False])
-def test_batch_of_unknown_size_in_a_graph(kind, jit_compile):
+def test_batch_of_unknown_size_in_a_graph(kind):
     stock, ours = pair(kind)
     signature = [tf.TensorSpec([None, 5, FEATURES])]
-    graph = tf.function(
-        lambda x: step(ours, x), input_signature=signature, jit_compile=jit_compile, autograph=False
-    )
+    graph = tf.function(lambda x: step(ours, x), input_signature=signature, autograph=False)
     for batch in (5, 2):
         assert_same(graph(series(batch)), step(stock, series(batch)))
 
@@ -168,6 +165,18 @@ def test_gru_that_resets_before_its_product_is_left_to_keras():
     stock, ours = pair("GRU", reset_after=False)
     assert loops(ours, training=True)
     assert_same(step(ours, series()), step(stock, series()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_that_are_compiled_as_a_whole_are_left_to_keras(kind):
+    """XLA takes minutes for a hundred steps side by side."""
+    _, ours = pair(kind)
+    within = tf.function(lambda x: ours(x, training=True), autograph=False)
+    for function in (within, lambda x: within(x) * 2):
+        whole = tf.function(function, jit_compile=True, autograph=False)
+        graph = whole.get_concrete_function(series()).graph.as_graph_def()
+        nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+        assert any("While" in node.op for node in nodes)
 
 
 @pytest.mark.parametrize("kind", KINDS)

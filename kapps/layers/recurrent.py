@@ -26,8 +26,8 @@ class LSTM(keras.layers.LSTM):
     bfloat16 only the outputs and the products of matrices are: gates and state are float32.
 
     Longer series, series of no known length, masks, `recurrent_dropout`, `go_backwards`, `unroll`,
-    other activations, other devices and predictions are left to Keras. There are no gradients of
-    second order.
+    other activations, other devices, predictions, and training that XLA compiles as a whole are
+    left to Keras. There are no gradients of second order.
     """
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
@@ -61,6 +61,7 @@ def _pays(layer, sequences, mask, training):
     return (
         trains_on_cpu(training)
         and mask is None
+        and tf.__internal__.get_enclosing_xla_context() is None  # a loop is compiled a lot sooner
         and 1 <= (sequences.shape[1] or 0) <= _MOST_STEPS
         and layer.compute_dtype in ("float32", "bfloat16")
         and not (layer.recurrent_dropout or layer.go_backwards or layer.unroll)
