@@ -27,6 +27,7 @@ CLASSES = {
     "kapps.layers.batch_normalization": ("BatchNormalization",),
     "kapps.layers.convolutions": ("Conv2D", "DepthwiseConv2D"),
     "kapps.layers.depth_to_space": ("DepthToSpace",),
+    "kapps.layers.recurrent": ("GRU", "LSTM"),
     "kapps.layers.spectral_normalization": ("SpectralNormalization",),
     "kapps.layers.whitening": ("Whitening",),
     "kapps.models.classic.delta_rule": ("DeltaRule",),
