@@ -188,17 +188,79 @@ def test_long_series_are_left_to_keras(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients_of_second_order_are_refused(kind):
+@pytest.mark.parametrize("wanted", ["inputs", "kernel", "recurrent_kernel", "bias"])
+def test_gradients_of_second_order_are_refused(kind, wanted):
     _, ours = pair(kind)
     x = series()
+    second = x if wanted == "inputs" else getattr(ours.cell, wanted).value
     with tf.GradientTape() as outer:
         outer.watch(x)
         with tf.GradientTape() as inner:
             inner.watch(x)
-            total = tf.reduce_sum(ours(x, training=True))
+            total = tf.reduce_sum(ours(x, training=True))  # whose own gradient depends on nothing
         slope = inner.gradient(total, x)
-    with pytest.raises(NotImplementedError, match="second order"):
-        outer.gradient(slope, x)
+    with pytest.raises(LookupError, match="first order alone"):
+        outer.gradient(slope, second)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "bool"])
+def test_takes_integers_as_keras_does(kind, dtype):
+    stock, ours = pair(kind)
+    x = tf.cast(series() > 0, dtype)
+    assert_same(ours(x, training=True), stock(x, training=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bfloat16_without_bias(kind):
+    stock, ours = pair(kind, use_bias=False, dtype="mixed_bfloat16")
+    assert_same(ours(series(), training=True), stock(series(), training=True), 2**-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_of_each_example(kind):
+    _, ours = pair(kind)
+
+    def gradient(x):
+        return step(ours, x[None])[1][1]  # of the kernel
+
+    x = series(3)
+    alone = tf.stack([gradient(each) for each in x])
+    assert_same(tf.vectorized_map(gradient, x), alone)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_state_for_all_series(kind):
+    stock, ours = pair(kind)
+    begin = states(kind, 1)
+    assert_same(
+        ours(series(), initial_state=begin, training=True),
+        stock(series(), initial_state=begin, training=True),
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cell_of_ones_own_is_left_to_keras(kind):
+    _, ours = pair(kind)
+
+    class Own(type(ours.cell)):
+        pass
+
+    ours.cell.__class__ = Own
+    assert loops(ours, training=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_functions_that_train_are_saved(kind, tmp_path):
+    _, ours = pair(kind)
+    module = tf.Module()
+    module.layer = ours
+    module.step = tf.function(
+        lambda x: step(ours, x)[1][1], input_signature=[tf.TensorSpec((5, 5, FEATURES))]
+    )
+    tf.saved_model.save(module, str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    assert_same(loaded.step(series()), module.step(series()))
 
 
 @pytest.mark.parametrize("kind", KINDS)

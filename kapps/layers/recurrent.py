@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from kapps.layers.on_cpu import gradient_scope, trains_on_cpu
 
+_FIRST = "Recurrent layers of kapps have gradients of first order alone, and not in forward mode."
 _MOST_STEPS = 128  # each is in the graph by itself: tracing takes some 10 ms of each
 
 
@@ -34,7 +35,7 @@ class LSTM(keras.layers.LSTM):
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         """As in Keras' layer: last output, outputs [batch, steps, units], [output, state]."""
-        if not _pays(self, sequences, mask, training):
+        if not _pays(self, sequences, initial_state, mask, training):
             return super().inner_loop(sequences, initial_state, mask, training)
         bias = self.cell.bias if self.use_bias else tf.zeros(4 * self.units)
         last, outputs, state = _run(_LSTM, self, sequences, initial_state, bias)
@@ -50,7 +51,8 @@ class GRU(keras.layers.GRU):
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         """As in Keras' layer: last output, outputs [batch, steps, units], [output]."""
-        if not (_pays(self, sequences, mask, training) and self.reset_after):
+        pays = _pays(self, sequences, initial_state, mask, training)
+        if not (pays and self.reset_after):
             return super().inner_loop(sequences, initial_state, mask, training)
         both = self.cell.bias if self.use_bias else tf.zeros([2, 3 * self.units])
         of_input, bias = tf.unstack(tf.convert_to_tensor(both))
@@ -59,14 +61,18 @@ class GRU(keras.layers.GRU):
         return last, outputs, [last]
 
 
-def _pays(layer, sequences, mask, training):
+def _pays(layer, sequences, initial_state, mask, training):
+    rows = {each.shape[0] for each in (sequences, *tf.nest.flatten(initial_state))}
     return (
         trains_on_cpu(training)
         and mask is None
         and tf.__internal__.get_enclosing_xla_context() is None  # a loop is compiled a lot sooner
         and 1 <= (sequences.shape[1] or 0) <= _MOST_STEPS
+        and len(rows) == 1  # Keras' layer takes one state for all rows, too
         and layer.compute_dtype in ("float32", "bfloat16")
         and not (layer.recurrent_dropout or layer.go_backwards or layer.unroll)
+        and layer.use_cudnn != True  # noqa: E712 ("auto" is true)
+        and type(layer.cell) in (keras.layers.LSTMCell, keras.layers.GRUCell)
         and layer.cell.implementation == 2
         and layer.activation is keras.activations.tanh
         and layer.recurrent_activation is keras.activations.sigmoid
@@ -166,17 +172,20 @@ def _run(cell, layer, sequences, initial_state, bias, input_bias=None):
     Returns:
         Its last output, its outputs [batch, steps, units], and the state after the last step.
     """
-    if layer.dropout:
+    sequences = tf.cast(sequences, layer.compute_dtype)
+    if 0 < layer.dropout < 1:
         sequences *= layer.cell.get_dropout_mask(sequences[:, 0])[:, None]
-    kernel, recurrent_kernel, bias = map(
-        tf.convert_to_tensor, (layer.cell.kernel, layer.cell.recurrent_kernel, bias)
+    kernel, recurrent_kernel = (
+        tf.cast(tf.convert_to_tensor(each), sequences.dtype)
+        for each in (layer.cell.kernel, layer.cell.recurrent_kernel)
     )
     of_inputs = tf.tensordot(tf.transpose(sequences, [1, 0, 2]), kernel, 1)
     if input_bias is not None:
-        of_inputs += input_bias
+        of_inputs += tf.cast(input_bias, of_inputs.dtype)
+    bias = tf.cast(tf.convert_to_tensor(bias), tf.float32)
     sizes = _halves(sequences)
     done = [
-        _unrolled(cell, *part, recurrent_kernel, tf.cast(bias, tf.float32))
+        _unrolled(cell, *part, recurrent_kernel, bias)
         for part in zip(
             tf.split(of_inputs, sizes, axis=1),
             *(tf.split(each, sizes) for each in initial_state),
@@ -190,7 +199,10 @@ def _run(cell, layer, sequences, initial_state, bias, input_bias=None):
 
 def _halves(sequences):
     """Rows of two halves of a batch: one is computed while the other waits for a thread."""
-    rows = sequences.shape[0] or tf.shape(sequences)[0]
+    rows = sequences.shape[0]
+    if rows == 1:  # an empty half is more than TensorFlow's vectorized_map can take
+        return [1]
+    rows = rows or tf.shape(sequences)[0]
     return [rows // 2, rows - rows // 2]
 
 
@@ -203,23 +215,30 @@ def _unrolled(cell, of_inputs, output, state, recurrent_kernel, bias):
     functions = cell.compiled(recurrent_kernel.shape[0], of_inputs.dtype)
     scope = gradient_scope()
 
-    def no_second_order(*_):
-        raise NotImplementedError("A recurrent layer of kapps has no gradients of second order.")
-
     @tf.custom_gradient
     def run(*arguments):
         outputs, state, kept = _forwards(functions[0], *arguments)
 
-        @tf.custom_gradient
-        def gradient(of_outputs, of_state, *arguments):
+        def gradient(of_outputs, of_state):
             with scope:
+                of_state = _anchored(of_state, *arguments)
                 found = _backwards(functions[1], of_outputs, of_state, outputs, kept, arguments[3])
-            return found, no_second_order
+                return [tf.raw_ops.PreventGradient(input=each, message=_FIRST) for each in found]
 
-        # What the first gradient depends on is an argument, so that the second is asked for.
-        return (outputs[1:], state), lambda *upstream: gradient(*upstream, *arguments)
+        return (outputs[1:], state), gradient
 
     return run(of_inputs, output, state, recurrent_kernel, bias)
+
+
+def _anchored(of_state, of_inputs, output, state, recurrent_kernel, bias):
+    """The same numbers, which now depend on all that gradients of second order may be asked of.
+
+    What each step keeps is nothing to a tape, so that such gradients would be wrong. Asked for,
+    they meet an operation that refuses them.
+    """
+    units = state.shape[1]
+    others = of_inputs[-1, :, :units] + output + state + recurrent_kernel[:1, :units]
+    return tf.where(False, others + tf.cast(bias[:units], others.dtype), of_state)
 
 
 def _forwards(step, of_inputs, output, state, recurrent_kernel, bias):
