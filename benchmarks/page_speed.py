@@ -38,7 +38,8 @@ behind what was aimed at, why.
   are those of two layers of 14 x 14, three times as long as their forward pass: examples as
   channels in chunks, a product for each pixel of the kernel, rows of the map as channels were all
   no quicker.
-* EfficientNet-Lite0, fine-tuned 1.66 times as fast as stock Keras (aimed at: 1.7): more than two
+* EfficientNet-Lite0, fine-tuned 1.47 to 1.66 times as fast as stock Keras in three runs (aimed at:
+  1.7), faster than PyTorch: more than two
   thirds are convolutions, more than a third of that those of single channels. Of these, kernels of
   5 x 5 have a quick gradient in kapps alone (`kapps.layers.DepthwiseConv2D`: 1.09 of the 1.66); the
   fused batch normalization, which makes most of the difference, is a sixth. Products of matrices
