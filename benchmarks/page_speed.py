@@ -39,11 +39,11 @@ behind what was aimed at, why.
   channels in chunks, a product for each pixel of the kernel, rows of the map as channels were all
   no quicker.
 * EfficientNet-Lite0, fine-tuned 1.47 to 1.66 times as fast as stock Keras in three runs (aimed at:
-  1.7), faster than PyTorch: more than two
-  thirds are convolutions, more than a third of that those of single channels. Of these, kernels of
-  5 x 5 have a quick gradient in kapps alone (`kapps.layers.DepthwiseConv2D`: 1.09 of the 1.66); the
-  fused batch normalization, which makes most of the difference, is a sixth. Products of matrices
-  for the gradients of 1 x 1 kernels were tried: no gain on two cores.
+  1.7), faster than PyTorch: more than two thirds are convolutions, more than a third of that those
+  of single channels. Of these, kernels of 5 x 5 have a quick gradient in kapps alone
+  (`kapps.layers.DepthwiseConv2D`: 1.09 of the 1.66); the fused batch normalization, which makes
+  most of the difference, is a sixth. Products of matrices for the gradients of 1 x 1 kernels were
+  tried: no gain on two cores.
 """
 SPEED_WORDS = """Each ratio was measured within one run, in turns. On processors with AVX2 alone
 TensorFlow leaves oneDNN's kernels off, and so does kapps: training takes less time with

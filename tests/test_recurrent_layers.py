@@ -155,6 +155,19 @@ def test_leaves_the_rest_to_keras(kind, kwargs, how):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_asks_for_cudnn_as_keras_does(kind):
+    _, ours = pair(kind, use_cudnn=True)
+    with pytest.raises(ValueError, match="cuDNN"):
+        ours(series(), training=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_drops_nothing_at_a_rate_of_1_as_keras_does(kind):
+    stock, ours = pair(kind, dropout=1.0)
+    assert_same(step(ours, series()), step(stock, series()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_is_quick_otherwise(kind):
     stock, ours = pair(kind)
     assert loops(stock, training=True)
