@@ -67,7 +67,7 @@ QUANTITIES: dict[str, Quantity] = {
     "mae": Quantity("mean absolute error", better="lower"),
     "rmse": Quantity("root mean squared error", better="lower"),
     "bias": Quantity("mean error"),
-    "mse": Quantity("squared error per pixel", ".5f", better="lower"),
+    "mse": Quantity("mean squared error", ".5f", better="lower"),
     "psnr": Quantity("peak signal-to-noise ratio", ".2f", "dB", "higher"),
     "nll": _nats("negative log-likelihood, at most"),
     "nll_error": _nats("standard error of that"),

@@ -18,7 +18,7 @@ SPACE = "\u202f"
         ("test_frechet_floor", 0.0712, "Fréchet distance of real images (test)", "0.0712"),
         ("parameters", 1_234_567, "Parameters", f"1{SPACE}234{SPACE}567"),
         ("train_seconds", 83.2, "Training time", f"1{SPACE}min 23{SPACE}s"),
-        ("test_mse", 1e-7, "Squared error per pixel (test)", "1e-07"),
+        ("test_mse", 1e-7, "Mean squared error (test)", "1e-07"),
         ("linear_accuracy", 0.5, "Linear accuracy", f"50.00{SPACE}%"),
         ("share_of_class_0", 0.08333, "Share of class 0", f"8.33{SPACE}%"),
         ("unheard_of", np.float32(1.5), "Unheard of", "1.5"),
